@@ -1,0 +1,45 @@
+"""Every error the engine raises on purpose. The message is one sentence for a person: what is wrong and what to do."""
+
+
+class EngineError(Exception):
+    """Root of the engine's errors; its text can be shown as it is."""
+
+
+class ConfigError(EngineError):
+    """An option is out of range, or two options contradict each other."""
+
+
+class UnsupportedModelError(EngineError):
+    """The model's architecture cannot run on a KIVCache, or needs remote code."""
+
+
+class ModelNotFoundError(EngineError):
+    """There is no such model, or its folder lacks weights or a tokenizer."""
+
+
+class DocumentError(EngineError):
+    """A document cannot be read as text, or is empty."""
+
+
+class CapacityError(EngineError):
+    """What is asked for does not fit into RAM, VRAM or the disk."""
+
+
+class BatchSizeError(EngineError):
+    """A KIVCache holds one sequence; the forward brought more."""
+
+
+class CropError(EngineError):
+    """A layer that forgets cannot go back that far.
+
+    Attributes:
+        possible_lengths: the nearest lengths, in tokens, that the cache can be cropped to.
+    """
+
+    def __init__(self, message: str, possible_lengths: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.possible_lengths = possible_lengths
+
+
+class DeviceError(EngineError):
+    """The device that was asked for is not there."""

@@ -1,0 +1,104 @@
+"""What the engine yields while it works: frozen values, safe to hand to another thread.
+
+A request (`Context.read`, `Context.ask`) yields any number of progress events and then exactly one terminal event:
+`ReadFinished`, `AnswerFinished` or `Failed`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+FinishReason: TypeAlias = Literal["stop", "length", "stop_string", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of a document that an answer drew on. Offsets are characters of the document's text.
+
+    Attributes:
+        document: name of the document.
+        page: page number where the document has pages, else None.
+        start, end: character range in the document's text.
+        token_start, token_end: token range in the context.
+        weight: share of the answer's retrieved softmax mass, 0 to 1.
+        text: the characters from start to end.
+    """
+
+    document: str
+    page: int | None
+    start: int
+    end: int
+    token_start: int
+    token_end: int
+    weight: float
+    text: str
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes held by each part of the engine."""
+
+    weights: int
+    hot: int
+    index: int
+    cold_keys: int
+    cold_values: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.hot + self.index + self.cold_keys + self.cold_values
+
+
+@dataclass(frozen=True)
+class ReadProgress:
+    """Tokens of the documents read so far, of how many; `eta_s` is None until it can be estimated."""
+
+    tokens_read: int
+    tokens_total: int
+    tokens_per_s: float
+    eta_s: float | None
+
+
+@dataclass(frozen=True)
+class ReadFinished:
+    """Terminal. `stopped` says that reading was interrupted; what was read stays usable, and reading can go on."""
+
+    tokens_read: int
+    tokens_total: int
+    seconds: float
+    stopped: bool
+    prefill_mode: str
+    prefill_reason: str
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """The next piece of an answer: whole characters, never half of a UTF-8 sequence."""
+
+    text: str
+    num_tokens: int
+
+
+@dataclass(frozen=True)
+class AnswerFinished:
+    """Terminal. The whole answer, why it ended, its figures, and the passages retrieved while writing it."""
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    reused_tokens: int
+    answer_tokens: int
+    first_token_s: float
+    decode_tokens_per_s: float
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Terminal. `message` is one sentence for a person; `error` is what was raised."""
+
+    message: str
+    error: BaseException
+
+
+ReadEvent: TypeAlias = ReadProgress | ReadFinished | Failed
+AnswerEvent: TypeAlias = ReadProgress | TextDelta | AnswerFinished | Failed

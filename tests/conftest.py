@@ -1,0 +1,64 @@
+"""What holds for every test: fixed seeds, two cores, no network, no thread left behind, no skip without a reason."""
+
+import os
+import random
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+# Torch and the tokenizers read these when they are imported, in child processes too.
+os.environ["OMP_NUM_THREADS"] = "2"
+os.environ["MKL_NUM_THREADS"] = "2"
+os.environ["RAYON_NUM_THREADS"] = "2"
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# By class name, with the reason why it may outlive a test.
+LASTING_THREADS = {"TMonitor"}  # tqdm starts one with its first progress bar and keeps it until the process ends
+JOIN_TIMEOUT_S = 2.0
+
+
+@pytest.fixture(autouse=True)
+def _no_stray_threads() -> Iterator[None]:
+    """Fail a test that leaves a thread running, daemon or not: the next test would share its state with it."""
+    before = set(threading.enumerate())
+    yield
+    started = [thread for thread in threading.enumerate() if thread not in before]
+    suspects = [thread for thread in started if type(thread).__name__ not in LASTING_THREADS]
+    for thread in suspects:
+        thread.join(JOIN_TIMEOUT_S)
+    stray = [thread for thread in suspects if thread.is_alive()]
+    assert not stray, f"the test left threads running: {', '.join(map(repr, stray))}"
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> None:
+    """Seed what is loaded already; tests without torch shall not pay for its import."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    return _fail_if_skipped_in_silence(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report = yield
+    return _fail_if_skipped_in_silence(report)
+
+
+def _fail_if_skipped_in_silence(report: pytest.TestReport | pytest.CollectReport) -> object:
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return report
+    _path, _line, message = report.longrepr
+    if message.removeprefix("Skipped").strip(": ") in ("", "unconditional skip"):
+        report.outcome = "failed"
+        report.longrepr = "skipped without a written reason"
+    return report

@@ -1,0 +1,73 @@
+"""The rules about who may import whom, and what a file may be called."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LINT_IMPORTS = "from importlinter.cli import lint_imports_command as run; run(['--no-cache', '--no-logo'])"
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+# The contract's name, the file that breaks it (made if missing), and the import that it breaks it with.
+BAD_IMPORTS = [
+    ("The engine is free of Qt", "config.py", "import PySide6.QtCore"),
+    ("The engine needs no benchmark, test or tool", "store.py", "import benchmarks"),
+    ("The engine needs no benchmark, test or tool", "store.py", "from tests import conftest"),
+    ("The engine needs no benchmark, test or tool", "store.py", "import tools"),
+    ("Imports in the engine point one way", "errors.py", "import kiv_engine.config"),
+    ("Imports in the engine point one way", "attention.py", "from kiv_engine import cache"),
+    ("Imports in the engine point one way", "context.py", "def late() -> None:\n    import kiv_engine.engine"),
+    ("Imports in the engine point one way", "chat.py", "from kiv_engine import sampling"),
+    ("Imports in the engine point one way", "a_file_without_a_place.py", ""),
+]
+
+
+def run_python(code: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run code in a new interpreter that finds the packages of `folder` first."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "200"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def tree_with(folder: Path, file: str, line: str) -> Path:
+    """Copy the engine and its contracts into `folder` and append `line` to one of its files."""
+    shutil.copytree(ROOT / "kiv_engine", folder / "kiv_engine", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    # Whatever the line imports must be there to be found.
+    for name in [file, "engine.py", "cache.py", "config.py", "sampling.py"]:
+        (folder / "kiv_engine" / name).touch()
+    with (folder / "kiv_engine" / file).open("a") as planted:
+        planted.write(f"\n{line}\n")
+    return folder
+
+
+def python_files() -> list[Path]:
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return [path for folder in folders for path in folder.rglob("*.py")]
+
+
+def test_importing_the_engine_loads_no_heavy_library() -> None:
+    heavy = ("PySide6", "torch", "transformers", "numpy")
+    result = run_python(f"import sys, kiv_engine; print([name for name in {heavy} if name in sys.modules])")
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_import_contracts_hold() -> None:
+    result = run_python(LINT_IMPORTS)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("contract", "file", "line"), BAD_IMPORTS)
+def test_a_bad_import_breaks_its_contract(tmp_path: Path, contract: str, file: str, line: str) -> None:
+    result = run_python(LINT_IMPORTS, tree_with(tmp_path, file, line))
+    assert result.returncode == 1
+    assert f"{contract} BROKEN" in result.stdout, result.stdout + result.stderr
+
+
+def test_every_file_is_named_after_a_thing() -> None:
+    vague = [path for path in python_files() if path.stem in VAGUE_NAMES or "manager" in path.stem]
+    assert vague == []
