@@ -1,0 +1,102 @@
+"""Attention over keys that are at hand: pure tensor functions, merged exactly with the log-sum-exp of each part.
+
+Shapes: H KV heads, G query heads per KV head, T queries, N keys, D head_dim; queries (H, G, T, D), keys and values
+(H, N, D). A score is `query . key * scaling`, then the model's soft cap if it has one.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """How a model turns query . key into a score.
+
+    Attributes:
+        scaling: factor of the dot product.
+        softcap: Gemma 2's cap, scores = cap * tanh(scores / cap), or None.
+        sinks: (H, G) learned logits that take part in the softmax without a value (gpt-oss), or None.
+    """
+
+    scaling: float
+    softcap: float | None = None
+    sinks: torch.Tensor | None = None
+
+    def cap(self, scores: torch.Tensor) -> torch.Tensor:
+        """Apply the soft cap to scaled scores."""
+        return scores if self.softcap is None else (scores / self.softcap).tanh() * self.softcap
+
+    def scores(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """Scores (H, G, T, N) in float32."""
+        heads, group, count, dim = queries.shape
+        flat = queries.reshape(heads, group * count, dim) @ keys.mT
+        return self.cap(flat.float().view(heads, group, count, -1) * self.scaling)
+
+    def total(self, lse: torch.Tensor) -> torch.Tensor:
+        """The softmax's log-denominator from the log-sum-exp of all keys, (H, G, T)."""
+        return lse if self.sinks is None else torch.logaddexp(lse, self.sinks[..., None].float())
+
+
+@dataclass
+class PartialAttention:
+    """A running softmax over parts of the keys (online softmax, arXiv:2205.14135).
+
+    Attributes:
+        output: (H, G, T, D) weighted values, normalised over the parts seen, float32.
+        lse: (H, G, T) log-sum-exp of the scores seen.
+    """
+
+    output: torch.Tensor
+    lse: torch.Tensor
+
+    @classmethod
+    def over(
+        cls, rule: ScoreRule, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
+    ) -> "PartialAttention":
+        """Attend to one part; mask (T, N) is True where a query sees a key, None where all see all."""
+        scores = rule.scores(queries, keys)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf)
+        lse = scores.logsumexp(-1)
+        weights = (scores - lse.clamp(min=torch.finfo(lse.dtype).min)[..., None]).exp_()
+        return cls(weigh(weights, values), lse)
+
+    def merge(self, other: "PartialAttention") -> "PartialAttention":
+        """The same as attending to both parts at once."""
+        lse = torch.logaddexp(self.lse, other.lse)
+        floor = lse.clamp(min=torch.finfo(lse.dtype).min)
+        mine, theirs = (self.lse - floor).exp()[..., None], (other.lse - floor).exp()[..., None]
+        return PartialAttention(self.output * mine + other.output * theirs, lse)
+
+    def finish(self, rule: ScoreRule) -> torch.Tensor:
+        """The output after learned sinks have taken their share."""
+        return self.output * (self.lse - rule.total(self.lse)).exp()[..., None]
+
+
+def weigh(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Weights (H, G, T, N) times values (H, N, D) -> (H, G, T, D) in float32."""
+    heads, group, count, num_keys = weights.shape
+    flat = weights.view(heads, group * count, num_keys).to(values.dtype) @ values
+    return flat.float().view(heads, group, count, -1)
+
+
+def attend_at_once(
+    rule: ScoreRule, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Attention over one set of keys, mask (T, N) as above -> (H, G, T, D). The fused kernel where the rule allows."""
+    if rule.softcap is not None or rule.sinks is not None:
+        return PartialAttention.over(rule, queries, keys, values, mask).finish(rule)
+    heads, group, count, dim = queries.shape
+    flat = queries.reshape(1, heads, group * count, dim)
+    repeated = mask.expand(group, count, -1).reshape(1, 1, group * count, -1)
+    out = F.scaled_dot_product_attention(flat, keys[None], values[None], attn_mask=repeated, scale=rule.scaling)
+    return out.view(heads, group, count, -1)
+
+
+def causal_mask(num_queries: int, num_keys: int, device: torch.device) -> torch.Tensor:
+    """(T, N): the last key belongs to the last query, and no query sees a later key."""
+    ones = torch.ones((num_queries, num_keys), dtype=torch.bool, device=device)
+    return ones.tril_(num_keys - num_queries)

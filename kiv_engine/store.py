@@ -1,0 +1,237 @@
+"""The cold store: K and V rows of evicted tokens, in RAM or in memory-mapped files.
+
+Rows lie token by token, (token, KV head, head_dim), in slabs that are allocated once and never copied. Slabs double in
+size; a RAM slab takes real memory only where it has been written.
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from kiv_engine.errors import CapacityError, ConfigError
+
+FIRST_SLAB_TOKENS: Final = 65_536
+
+
+class SlabFolder:
+    """A private folder for the mapped slabs of one cache; removed with it.
+
+    Raises ConfigError where the folder cannot be made or written.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self.path = Path(tempfile.mkdtemp(prefix="kiv-", dir=parent))
+        except OSError as error:
+            raise ConfigError(f"store {parent} cannot be written ({error.strerror}); choose another folder.") from error
+        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove the files."""
+        self._remove()
+
+    def map(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A new file as a tensor. Its blocks are reserved now, so that a full disk is an error here and not a crash."""
+        count = 1
+        for size in shape:
+            count *= size
+        num_bytes = count * dtype.itemsize
+        path = self.path / name
+        try:
+            with path.open("wb") as file:
+                reserve_blocks(file.fileno(), num_bytes)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                free = shutil.disk_usage(self.path).free
+                raise CapacityError(
+                    f"The disk of store {self.path.parent} is full: {num_bytes:,} bytes needed, {free:,} free."
+                ) from error
+            raise CapacityError(f"store {self.path.parent} cannot be written ({error.strerror}).") from error
+        return torch.from_file(str(path), shared=True, size=count, dtype=dtype).view(shape)
+
+
+def reserve_blocks(descriptor: int, num_bytes: int) -> None:
+    """Give an open file its full size on disk; OSError where the disk has no room."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, num_bytes)
+    else:
+        os.truncate(descriptor, num_bytes)
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Rows `start` to `start + capacity`: (capacity, num_heads, dim), and for int8 a float32 scale per row and head."""
+
+    start: int
+    rows: torch.Tensor
+    scales: torch.Tensor | None
+
+    @property
+    def capacity(self) -> int:
+        return self.rows.shape[0]
+
+    @property
+    def end(self) -> int:
+        return self.start + self.capacity
+
+
+class RowTable:
+    """Rows of one kind (K or V) of one layer; append, gather, truncate.
+
+    Attributes:
+        num_tokens: rows in use per head.
+        dtype: what gather and read return; rows are stored as this or as int8.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        dim: int,
+        dtype: torch.dtype,
+        *,
+        int8: bool = False,
+        pin: bool = False,
+        folder: SlabFolder | None = None,
+        name: str = "rows",
+    ) -> None:
+        self.num_tokens = 0
+        self.dtype = dtype
+        self._shape = (num_heads, dim)
+        self._int8 = int8
+        self._pin = pin
+        self._folder = folder
+        self._name = name
+        self._slabs: list[Slab] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows in use."""
+        num_heads, dim = self._shape
+        row = num_heads * (dim + 4) if self._int8 else num_heads * dim * self.dtype.itemsize
+        return self.num_tokens * row
+
+    @property
+    def capacity(self) -> int:
+        return self._slabs[-1].end if self._slabs else 0
+
+    def reserve(self, num_tokens: int) -> None:
+        """Make room for `num_tokens` rows in all; raises CapacityError."""
+        if num_tokens <= self.capacity:
+            return
+        size = max(num_tokens - self.capacity, min(max(self.capacity, FIRST_SLAB_TOKENS), 1 << 20))
+        shape = (size, *self._shape)
+        label = f"{self._name}.{len(self._slabs)}"
+        rows = self._allocate(label, shape, torch.int8 if self._int8 else self.dtype)
+        scales = self._allocate(f"{label}.scales", shape[:2], torch.float32) if self._int8 else None
+        self._slabs.append(Slab(self.capacity, rows, scales))
+
+    def _allocate(self, label: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        if self._folder is not None:
+            return self._folder.map(label, shape, dtype)
+        try:
+            return torch.empty(shape, dtype=dtype, pin_memory=self._pin)
+        except RuntimeError as error:
+            raise CapacityError(f"No memory for {shape[0]:,} more cold tokens ({error}).") from error
+
+    def append(self, rows: torch.Tensor) -> None:
+        """Add rows (num_heads, n, dim) at the end."""
+        count = rows.shape[1]
+        self.reserve(self.num_tokens + count)
+        rows = rows.transpose(0, 1)
+        first = self.num_tokens
+        for slab in self._slabs:
+            start, end = max(first, slab.start), min(first + count, slab.end)
+            if start < end:
+                self._write(slab, slice(start - slab.start, end - slab.start), rows[start - first : end - first])
+        self.num_tokens += count
+
+    def _write(self, slab: Slab, where: slice, rows: torch.Tensor) -> None:
+        if slab.scales is None:
+            slab.rows[where].copy_(rows)
+            return
+        values = rows.to("cpu", torch.float32)
+        scales = values.abs().amax(-1).clamp_(min=1e-12).div_(127.0)
+        slab.scales[where].copy_(scales)
+        slab.rows[where].copy_(values.div_(scales[..., None]).round_())
+
+    def gather(self, ids: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Rows of tokens `ids` (num_heads, n) on the CPU -> (num_heads, n, dim) in `dtype`, into `out` if given."""
+        num_heads, count = ids.shape
+        flat = ids * num_heads + torch.arange(num_heads)[:, None]
+        if out is None:
+            out = torch.empty((num_heads, count, self._shape[1]), dtype=self.dtype)
+        if len(self._slabs) == 1 and not self._int8 and out.is_contiguous():
+            rows = self._slabs[0].rows.view(-1, self._shape[1])
+            torch.index_select(rows, 0, flat.view(-1), out=out.view(-1, self._shape[1]))
+            return out
+        for slab in self._slabs:
+            inside = (ids >= slab.start) & (ids < slab.end)
+            if inside.any():
+                out[inside] = self._decode(slab, flat[inside] - slab.start * num_heads)
+        return out
+
+    def _decode(self, slab: Slab, flat: torch.Tensor) -> torch.Tensor:
+        rows = slab.rows.view(-1, self._shape[1]).index_select(0, flat)
+        if slab.scales is None:
+            return rows
+        return (rows.float() * slab.scales.view(-1).index_select(0, flat)[:, None]).to(self.dtype)
+
+    def read(self, start: int, end: int) -> torch.Tensor:
+        """Rows start..end as (num_heads, n, dim) in `dtype`; a view where they lie in one slab as they are."""
+        parts = [self._read_slab(slab, start, end) for slab in self._slabs if slab.start < end and start < slab.end]
+        if not parts:
+            return torch.empty((self._shape[0], 0, self._shape[1]), dtype=self.dtype)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def _read_slab(self, slab: Slab, start: int, end: int) -> torch.Tensor:
+        where = slice(max(start, slab.start) - slab.start, min(end, slab.end) - slab.start)
+        rows = slab.rows[where]
+        if slab.scales is not None:
+            rows = (rows.float() * slab.scales[where][..., None]).to(self.dtype)
+        return rows.transpose(0, 1)
+
+    def truncate(self, num_tokens: int) -> None:
+        """Forget the rows from `num_tokens` on; their memory stays for the next ones."""
+        self.num_tokens = min(self.num_tokens, num_tokens)
+
+
+class ColdStore:
+    """Cold K and V of one layer. `keys` and `values` hold the same tokens."""
+
+    def __init__(self, keys: RowTable, values: RowTable) -> None:
+        self.keys = keys
+        self.values = values
+
+    @property
+    def num_tokens(self) -> int:
+        return self.keys.num_tokens
+
+    def reserve(self, num_tokens: int) -> None:
+        """Make room for `num_tokens` tokens in all, so that they lie in one piece."""
+        self.keys.reserve(num_tokens)
+        self.values.reserve(num_tokens)
+
+    def append(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Add K and V, (num_heads, n, dim) each."""
+        self.keys.append(keys)
+        self.values.append(values)
+
+    def truncate(self, num_tokens: int) -> None:
+        """Forget the tokens from `num_tokens` on."""
+        self.keys.truncate(num_tokens)
+        self.values.truncate(num_tokens)
+
+    def blocks(self, start: int, end: int, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """K and V of tokens start..end in pieces of at most `size`, (num_heads, n, dim) each, oldest first."""
+        for first in range(start, end, size):
+            last = min(first + size, end)
+            yield self.keys.read(first, last), self.values.read(first, last)

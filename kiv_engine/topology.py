@@ -1,0 +1,107 @@
+"""Which layers of a model grow with the context, and the geometry of their heads: pure data from a config."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kiv_engine.errors import UnsupportedModelError
+
+GROWING: Final = frozenset({"full_attention", "attention"})
+WITHOUT_STATE: Final = frozenset({"moe", "mlp"})
+FORGETTING: Final = frozenset({"sliding_attention", "chunked_attention", "linear_attention", "conv", "mamba"})
+
+# Model types whose full-attention layers carry no rotary positions (their sliding layers do).
+FULL_LAYERS_WITHOUT_ROTARY: Final = frozenset({"cohere2", "cohere2_moe", "exaone4"})
+
+
+@dataclass(frozen=True)
+class GrowingLayer:
+    """One layer whose K/V grow by one row per token and KV head."""
+
+    index: int
+    num_query_heads: int
+    num_kv_heads: int
+    head_dim: int
+    rotary: bool
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What the cache must know of a model.
+
+    Attributes:
+        growing: the layers that own growing K/V; layers that share another's K/V are not among them.
+        num_layers: decoder layers in all.
+        trained_tokens: context length the model was trained for, 0 where the config does not say.
+        forgets: some layers keep only recent state (sliding window, linear attention).
+    """
+
+    model_type: str
+    growing: tuple[GrowingLayer, ...]
+    num_layers: int
+    trained_tokens: int
+    forgets: bool
+
+    def row_bytes(self, element_bytes: int) -> int:
+        """Bytes of K plus V per token over all growing layers."""
+        return sum(2 * layer.num_kv_heads * layer.head_dim for layer in self.growing) * element_bytes
+
+
+def inspect(config: Any) -> Topology:
+    """Read the topology from a model's config. Raises UnsupportedModelError, naming the model and the reason."""
+    text = config.get_text_config(decoder=True)
+    model_type = str(text.model_type)
+    _refuse(config, text, model_type)
+    types = _layer_types(text)
+    sharing = getattr(text, "kv_sharing_modes", None) or [None] * len(types)
+    unknown = set(types) - GROWING - FORGETTING - WITHOUT_STATE
+    if unknown:
+        raise UnsupportedModelError(f"{model_type} has {', '.join(sorted(unknown))} layers, which KIV cannot keep.")
+    growing = tuple(
+        _growing_layer(text, index, model_type)
+        for index, (kind, mode) in enumerate(zip(types, sharing, strict=True))
+        if kind in GROWING and mode != "reuse"
+    )
+    return Topology(
+        model_type=model_type,
+        growing=growing,
+        num_layers=len(types),
+        trained_tokens=int(getattr(text, "max_position_embeddings", 0) or 0),
+        forgets=any(kind in FORGETTING for kind in types),
+    )
+
+
+def _refuse(config: Any, text: Any, model_type: str) -> None:
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(f"{model_type} is an encoder-decoder; KIV keeps decoder-only models.")
+    if getattr(text, "kv_lora_rank", None):
+        raise UnsupportedModelError(f"{model_type} uses multi-head latent attention (MLA): there are no keys to index.")
+    if getattr(text, "index_topk", None):
+        raise UnsupportedModelError(f"{model_type} brings its own sparse indexer, which KIV would bypass.")
+    if getattr(text, "is_causal", True) is False:
+        raise UnsupportedModelError(f"{model_type} is configured as bidirectional; KIV keeps causal decoders.")
+    if getattr(text, "use_bidirectional_attention", None) == "all":
+        raise UnsupportedModelError(f"{model_type} attends in both directions; KIV keeps causal decoders.")
+    if not getattr(text, "num_attention_heads", None):
+        raise UnsupportedModelError(f"{model_type} has no attention heads; KIV keeps attention's K and V.")
+
+
+def _layer_types(text: Any) -> list[str]:
+    """Per-layer kind, as transformers' DynamicCache derives it from a config."""
+    types = getattr(text, "layer_types", None)
+    if types is not None:
+        return [str(kind) for kind in types]
+    if getattr(text, "sliding_window", None) is not None and getattr(text, "use_sliding_window", True):
+        return ["sliding_attention"] * int(text.num_hidden_layers)
+    if getattr(text, "attention_chunk_size", None) is not None:
+        return ["chunked_attention"] * int(text.num_hidden_layers)
+    return ["full_attention"] * int(text.num_hidden_layers)
+
+
+def _growing_layer(text: Any, index: int, model_type: str) -> GrowingLayer:
+    layer = text.per_layer_config[index] if hasattr(text, "per_layer_config") else text
+    query_heads = int(layer.num_attention_heads)
+    kv_heads = int(getattr(layer, "num_key_value_heads", None) or query_heads)
+    head_dim = int(getattr(layer, "head_dim", None) or text.hidden_size // query_heads)
+    no_rope = getattr(text, "no_rope_layers", None)  # 1 where rotary positions are used, 0 where not
+    rotary = bool(no_rope[index]) if no_rope else model_type not in FULL_LAYERS_WITHOUT_ROTARY
+    return GrowingLayer(index, query_heads, kv_heads, head_dim, rotary)
