@@ -89,7 +89,7 @@ def unpack_bits(codes: torch.Tensor) -> torch.Tensor:
     heads, blocks, octets, size = codes.shape
     shifts = torch.arange(8, device=codes.device, dtype=torch.uint8)
     bits = (codes.mT[..., None] >> shifts) & 1
-    return bits.view(heads, blocks * size, octets * 8).bool()
+    return bits.reshape(heads, blocks * size, octets * 8).bool()
 
 
 @dataclass

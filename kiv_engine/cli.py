@@ -1,0 +1,369 @@
+"""The command line: `kiv ask`. Progress and messages go to stderr, answers to stdout.
+
+Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, get_args
+
+from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
+from kiv_engine.errors import CapacityError, ConfigError, EngineError
+from kiv_engine.events import AnswerFinished, Failed, Passage, ReadFinished, ReadProgress, TextDelta
+
+if TYPE_CHECKING:
+    from kiv_engine.context import Context
+    from kiv_engine.document import Document
+    from kiv_engine.engine import Engine
+
+DONE: Final = 0
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+INTERRUPTED: Final = 130
+
+ARCHIVE_PREFIX: Final = "archive:"
+ARCHIVE_TOKENS: Final = (200, 10_000_000)
+BAR_WIDTH: Final = 24
+PASSAGE_WIDTH: Final = 100
+
+
+class BadInputError(Exception):
+    """The command line asks for something impossible; one line, exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a bad command line in one line, like every other bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInputError(f"{message}. See '{self.prog} --help'.")
+
+
+def build_parser() -> Parser:
+    """All commands and options."""
+    parser = Parser(prog="kiv", description="Talk with a whole book in one context of a local model.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    ask = commands.add_parser("ask", help="read documents and answer questions about them", prog="kiv ask")
+    ask.add_argument(
+        "documents", nargs="*", metavar="DOCUMENT",
+        help="a UTF-8 text or Markdown file, '-' for standard input, or archive:N, the sample archive at N tokens",
+    )  # fmt: skip
+    ask.add_argument("-q", "--question", action="append", default=[], metavar="QUESTION", help="may be given repeatedly")
+    ask.add_argument("--model", default="demo", metavar="demo|ID|FOLDER", help="the built-in model, a hub id or a folder")
+    ask.add_argument("--quantize", default="none", choices=("none", "8bit", "4bit"))
+    ask.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    ask.add_argument("--prefill", default="auto", choices=get_args(PrefillMode))
+    ask.add_argument("--positions", default="auto", choices=get_args(PositionMode))
+    defaults = KIVConfig()
+    ask.add_argument("--hot-tokens", type=int, default=defaults.hot_tokens, metavar="N", help="tokens kept exact")
+    ask.add_argument(
+        "--retrieved-tokens", default=defaults.retrieved_tokens, type=int, metavar="N",
+        help="old tokens fetched per step, layer and KV head",
+    )  # fmt: skip
+    ask.add_argument("--store", default="ram", metavar="ram|FOLDER", help="where old K/V are kept")
+    ask.add_argument("--store-dtype", default="auto", choices=get_args(StoreDtype))
+    ask.add_argument("--max-new-tokens", type=int, default=256, metavar="N")
+    ask.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token")
+    ask.add_argument("--seed", type=int, default=None, metavar="N", help="of the sampling")
+    ask.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    parser = build_parser()
+    try:
+        options = parser.parse_args(arguments)
+        if options.command is None:
+            parser.print_help()
+            return DONE
+        return AskCommand(options).run()
+    except BadInputError as error:
+        print_error(str(error))
+        return BAD_INPUT
+    except EngineError as error:
+        print_error(str(error))
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print_error("Stopped.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output is gone: nothing is left to say, nor anyone to say it to
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the last boundary: no traceback reaches a user
+        print_error(f"{type(error).__name__}: {error}")
+        return FAILED
+
+
+def print_error(message: str) -> None:
+    """At most three lines on stderr."""
+    lines = message.strip().splitlines()[:3]
+    print("kiv: " + "\n".join(lines), file=sys.stderr)
+
+
+class StopFlag:
+    """Set by Ctrl-C while a request runs; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def __enter__(self) -> "StopFlag":
+        self._previous = signal.signal(signal.SIGINT, self._on_interrupt)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _on_interrupt(self, _signal: int, _frame: object) -> None:
+        if self._event.is_set():
+            raise KeyboardInterrupt
+        self._event.set()
+
+
+class ProgressBar:
+    """One line on stderr, redrawn in a terminal; elsewhere a line every ten seconds."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._last = 0.0
+
+    def show(self, event: ReadProgress) -> None:
+        """Draw a progress event."""
+        done = event.tokens_read >= event.tokens_total
+        now = time.monotonic()
+        if not self._live and not done and now - self._last < 10:
+            return
+        self._last = now
+        self._stream.write(f"\r\x1b[K{self._line(event)}" if self._live else f"{self._line(event)}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the line."""
+        if self._live:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    @staticmethod
+    def _line(event: ReadProgress) -> str:
+        share = event.tokens_read / max(event.tokens_total, 1)
+        bar = ("#" * round(share * BAR_WIDTH)).ljust(BAR_WIDTH, ".")
+        eta = "" if event.eta_s is None else f"  {format_seconds(event.eta_s)} left"
+        return (
+            f"Reading [{bar}] {event.tokens_read:,} of {event.tokens_total:,} tokens  "
+            f"{event.tokens_per_s:,.0f} tokens/s{eta}"
+        )
+
+
+def format_seconds(seconds: float) -> str:
+    """Like 1:05 or 12 s."""
+    return f"{seconds:.0f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+
+
+class AskCommand:
+    """`kiv ask`: reads the documents, asks every question in one context, and reports."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._answers: list[dict[str, Any]] = []
+        self._questions = [str(question) for question in options.question]
+
+    def run(self) -> int:
+        """The whole command; returns the exit code."""
+        config, sampling = self._configs()
+        if not self._questions:
+            raise BadInputError("There is no question; give one with -q.")
+        if any(not question.strip() for question in self._questions):
+            raise BadInputError("A question is empty; give its text after -q.")
+        self._check_documents()
+        from kiv_engine.engine import Engine  # torch: only once the command line is known to be sound
+
+        engine = Engine.load(self._options.model, quantize=self._options.quantize, device=self._options.device)
+        documents = list(self._documents(engine))
+        context = engine.new_context(config)
+        try:
+            with StopFlag() as stop:
+                return self._converse(context, documents, sampling, stop)
+        finally:
+            context.close()
+
+    def _configs(self) -> tuple[KIVConfig, SamplingConfig]:
+        options = self._options
+        config = KIVConfig(
+            hot_tokens=options.hot_tokens,
+            retrieved_tokens=options.retrieved_tokens,
+            prefill=options.prefill,
+            positions=options.positions,
+            store=options.store,
+            store_dtype=options.store_dtype,
+        )
+        sampling = SamplingConfig(
+            temperature=options.temperature, max_new_tokens=options.max_new_tokens, seed=options.seed
+        )
+        return config, sampling
+
+    def _check_documents(self) -> None:
+        """What can be told before a model is loaded."""
+        names = self._options.documents
+        if names.count("-") > 1:
+            raise BadInputError("'-' stands twice among the documents; standard input can be read once.")
+        for name in names:
+            if name.startswith(ARCHIVE_PREFIX):
+                archive_tokens(name)
+
+    def _documents(self, engine: "Engine") -> "Iterator[Document]":
+        from kiv_engine.archive import write_archive
+        from kiv_engine.document import Document
+
+        for name in self._options.documents:
+            if name.startswith(ARCHIVE_PREFIX):
+                archive = write_archive(archive_tokens(name), engine.count_tokens)
+                yield Document(name, archive.text)
+            elif name == "-":
+                yield Document.from_stdin()
+            else:
+                yield Document.from_file(name)
+
+    def _converse(
+        self, context: "Context", documents: "list[Document]", sampling: SamplingConfig, stop: StopFlag
+    ) -> int:
+        read = self._read(context, documents, stop) if documents else None
+        if isinstance(read, int):
+            return read
+        for question in self._questions:
+            code = self._ask(context, question, sampling, stop)
+            if code != DONE and not (code == INTERRUPTED and self._options.json):
+                return code
+            if code == INTERRUPTED:
+                break
+        if self._options.json:
+            print(json.dumps(self._report(context, read), ensure_ascii=False))
+        return INTERRUPTED if stop() else DONE
+
+    def _read(self, context: "Context", documents: "list[Document]", stop: StopFlag) -> ReadFinished | int:
+        """Read everything; the terminal event, or an exit code."""
+        bar = ProgressBar(sys.stderr)
+        for event in context.read(*documents, should_stop=stop):
+            if isinstance(event, ReadProgress):
+                bar.show(event)
+            elif isinstance(event, Failed):
+                bar.close()
+                return report_failure(event)
+            else:
+                bar.close()
+                return self._after_reading(event)
+        raise AssertionError("reading ended without a terminal event")
+
+    @staticmethod
+    def _after_reading(event: ReadFinished) -> ReadFinished | int:
+        if event.stopped:
+            print_error(f"Stopped after {event.tokens_read:,} of {event.tokens_total:,} tokens.")
+            return INTERRUPTED
+        rate = event.tokens_read / event.seconds if event.seconds > 0 else 0
+        print(
+            f"Read {event.tokens_read:,} of {event.tokens_total:,} tokens in {format_seconds(event.seconds)} "
+            f"({rate:,.0f} tokens/s), prefill {event.prefill_mode}: {event.prefill_reason}.",
+            file=sys.stderr,
+        )
+        return event
+
+    def _ask(self, context: "Context", question: str, sampling: SamplingConfig, stop: StopFlag) -> int:
+        out = None if self._options.json else sys.stdout
+        if out is not None and len(self._questions) > 1:
+            out.write(f"> {question}\n")
+        for event in context.ask(question, sampling, should_stop=stop):
+            if isinstance(event, TextDelta) and out is not None:
+                out.write(event.text)
+                out.flush()
+            elif isinstance(event, Failed):
+                return report_failure(event)
+            elif isinstance(event, AnswerFinished):
+                self._answers.append(answer_report(question, event))
+                if out is not None:
+                    write_answer_footer(out, event)
+                return INTERRUPTED if event.finish_reason == "cancelled" else DONE
+        raise AssertionError("the answer ended without a terminal event")
+
+    def _report(self, context: "Context", read: ReadFinished | None) -> dict[str, Any]:
+        memory = context.memory()
+        report: dict[str, Any] = {
+            "document_tokens": context.document_tokens,
+            "prompt_tokens": self._answers[0]["prompt_tokens"] if self._answers else context.num_tokens,
+            "prefill_mode": read.prefill_mode if read else None,
+            "prefill_s": round(read.seconds, 3) if read else 0.0,
+            "prefill_tokens_per_s": round(read.tokens_read / read.seconds, 1) if read and read.seconds else 0.0,
+            "memory": {part: getattr(memory, part) for part in ("weights", "hot", "index", "cold_keys", "cold_values")},
+            "answers": self._answers,
+        }
+        if self._answers:
+            report |= {key: value for key, value in self._answers[0].items() if key not in report}
+        return report
+
+
+def archive_tokens(name: str) -> int:
+    """N of archive:N."""
+    text = name.removeprefix(ARCHIVE_PREFIX).replace("_", "").replace(",", "")
+    low, high = ARCHIVE_TOKENS
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise BadInputError(f"{name}: give the archive's length in tokens, {low:,} to {high:,}, like archive:100000.")
+    return int(text)
+
+
+def report_failure(event: Failed) -> int:
+    """Print what went wrong; bad input and running failures have their own exit codes."""
+    print_error(event.message)
+    return BAD_INPUT if isinstance(event.error, ConfigError | CapacityError) else FAILED
+
+
+def answer_report(question: str, event: AnswerFinished) -> dict[str, Any]:
+    """The JSON of one answer."""
+    return {
+        "question": question,
+        "answer": event.text,
+        "finish_reason": event.finish_reason,
+        "prompt_tokens": event.prompt_tokens,
+        "reused_tokens": event.reused_tokens,
+        "answer_tokens": event.answer_tokens,
+        "first_token_s": round(event.first_token_s, 4),
+        "decode_tokens_per_s": round(event.decode_tokens_per_s, 2),
+        "passages": [passage_report(passage) for passage in event.passages],
+    }
+
+
+def passage_report(passage: Passage) -> dict[str, Any]:
+    """The JSON of one passage."""
+    names = ("document", "page", "start", "end", "weight", "text")
+    report = {name: getattr(passage, name) for name in names}
+    return report | {"weight": round(passage.weight, 4)}
+
+
+def write_answer_footer(out: TextIO, event: AnswerFinished) -> None:
+    """The passages and one line of figures below an answer."""
+    out.write("\n\n")
+    if event.passages:
+        out.write("Passages retrieved while writing this answer:\n")
+        out.writelines(passage_lines(event.passages))
+    out.write(
+        f"[{event.finish_reason}; {event.answer_tokens} tokens, {event.decode_tokens_per_s:.1f} tokens/s, first after "
+        f"{event.first_token_s:.2f} s; reused {event.reused_tokens:,}, read {event.prompt_tokens - event.reused_tokens:,}]\n"
+    )
+    out.flush()
+
+
+def passage_lines(passages: Iterable[Passage]) -> Iterator[str]:
+    """Like `  62 %  archive:4096 at 1,204: By the way, ...`."""
+    for passage in passages:
+        text = " ".join(passage.text.split())
+        short = text if len(text) <= PASSAGE_WIDTH else text[: PASSAGE_WIDTH - 1] + "…"
+        yield f"{passage.weight * 100:4.0f} %  {passage.document} at {passage.start:,}: {short}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The engine: owns a model and its tokenizer, and makes contexts over it. Knows nothing of who calls it."""
+
+from typing import Literal
+
+from kiv_engine.config import KIVConfig
+from kiv_engine.context import Context
+from kiv_engine.loader import LoadedModel, LoadOptions, load
+
+
+class Engine:
+    """A loaded model. Use `Engine.load`, then `new_context`."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "demo",
+        *,
+        quantize: Literal["none", "4bit", "8bit"] = "none",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+    ) -> "Engine":
+        """Load the built-in model ("demo"), a local folder or a hub id. Raises EngineErrors fit to be shown."""
+        return cls(load(LoadOptions(model, quantize, device)))
+
+    def new_context(self, config: KIVConfig | None = None, *, system: str | None = None) -> Context:
+        """An empty context; `system` is the system prompt. Any number of contexts can live on one model."""
+        return Context(self.loaded, config or KIVConfig(), system)
+
+    def count_tokens(self, pieces: list[str]) -> list[int]:
+        """Token counts of separate pieces of text."""
+        return [len(ids) for ids in self.loaded.tokenizer(pieces, add_special_tokens=False).input_ids]

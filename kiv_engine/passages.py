@@ -1,0 +1,117 @@
+"""From hit sets to passages: the stretches of the documents that an answer drew on, ranked by softmax mass."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from kiv_engine.document import TokenizedDocument
+from kiv_engine.events import Passage
+from kiv_engine.hits import LayerHits
+
+MERGE_TOKENS: Final = 48
+"""Heavy tokens no further apart than this belong to one passage."""
+
+HEAVY_TOKENS: Final = 256
+"""So many of the heaviest tokens are grouped into passages."""
+
+CONTEXT_CHARS: Final = 80
+"""A passage grows to the ends of its sentences, by at most this much on either side."""
+
+SENTENCE_ENDS: Final = (". ", "! ", "? ", ".\n", "!\n", "?\n", "\n")
+
+
+@dataclass(frozen=True)
+class PlacedDocument:
+    """A document and the token position in the context where it begins."""
+
+    tokens: TokenizedDocument
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.tokens.ids)
+
+
+def token_mass(hits: Iterable[LayerHits], num_tokens: int) -> torch.Tensor:
+    """Softmax mass per position, (num_tokens,) float32, summed over steps and averaged over layers and heads."""
+    mass = torch.zeros(num_tokens)
+    steps = set()
+    count = 0
+    for record in hits:
+        tokens, weight = record.token_mass()
+        mass.index_add_(0, tokens, weight.float())
+        steps.add(record.position)
+        count += 1
+    return mass * (len(steps) / count) if count else mass
+
+
+def rank_passages(
+    mass: torch.Tensor, documents: Iterable[PlacedDocument], sink_tokens: int, count: int
+) -> tuple[Passage, ...]:
+    """The `count` heaviest passages. Sinks take mass by design and are no evidence, so they are left out."""
+    documents = list(documents)
+    evidence = torch.zeros_like(mass)
+    for document in documents:
+        evidence[document.start : document.end] = mass[document.start : document.end]
+    evidence[:sink_tokens] = 0
+    total = float(evidence.sum())
+    if total <= 0:
+        return ()
+    ranked = sorted(_groups(evidence, documents), key=lambda group: -group[2])[:count]
+    return tuple(_passage(documents[index], tokens, weight / total) for index, tokens, weight in ranked)
+
+
+def _groups(evidence: torch.Tensor, documents: list[PlacedDocument]) -> list[tuple[int, tuple[int, int], float]]:
+    """Neighbouring heavy tokens as (document index, (first, end) position, mass of all tokens in between)."""
+    best = evidence.topk(min(HEAVY_TOKENS, evidence.shape[0]))
+    heavy = best.indices[best.values > 0].sort().values.tolist()
+    groups: list[tuple[int, tuple[int, int], float]] = []
+    for index, document in enumerate(documents):
+        inside = [token for token in heavy if document.start <= token < document.end]
+        for first, last in _runs(inside):
+            groups.append((index, (first, last + 1), float(evidence[first : last + 1].sum())))
+    return groups
+
+
+def _runs(tokens: list[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for token in tokens:
+        if runs and token - runs[-1][1] <= MERGE_TOKENS:
+            runs[-1] = (runs[-1][0], token)
+        else:
+            runs.append((token, token))
+    return runs
+
+
+def _passage(document: PlacedDocument, tokens: tuple[int, int], weight: float) -> Passage:
+    text = document.tokens.document.text
+    start, end = document.tokens.char_range(tokens[0] - document.start, tokens[1] - document.start)
+    start, end = _grow(text, start, end)
+    return Passage(
+        document=document.tokens.document.name,
+        page=None,
+        start=start,
+        end=end,
+        token_start=tokens[0],
+        token_end=tokens[1],
+        weight=weight,
+        text=text[start:end],
+    )
+
+
+def _grow(text: str, start: int, end: int) -> tuple[int, int]:
+    """Extend to sentence ends, or to word ends where none is near; without surrounding white space."""
+    floor, ceiling = max(0, start - CONTEXT_CHARS), min(len(text), end + CONTEXT_CHARS)
+    before = max((text.rfind(mark, floor, start) + len(mark) for mark in SENTENCE_ENDS if mark in text[floor:start]), default=-1)
+    after = min((text.find(mark, end, ceiling) + len(mark) for mark in SENTENCE_ENDS if mark in text[end:ceiling]), default=-1)
+    start = before if before >= 0 else (floor and text.find(" ", floor, start) + 1) or floor
+    end = after if after >= 0 else (text.rfind(" ", end, ceiling) if ceiling < len(text) else ceiling)
+    if end < 0:
+        end = ceiling
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
