@@ -8,7 +8,7 @@ it (a plain attribute on the tensor), so the call finds its own cache: nothing i
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -19,6 +19,7 @@ from kiv_engine.errors import UnsupportedModelError
 from kiv_engine.prefill import ScoreRule, causal_mask
 
 PREFIX: Final = "kiv_"
+PADDED: Final = "KIVCache holds one unpadded sequence; pass input_ids without padding."
 
 
 class AttendingLayer(Protocol):
@@ -29,12 +30,13 @@ class AttendingLayer(Protocol):
         ...
 
 
+@runtime_checkable
 class ForwardListener(Protocol):
     """A cache that wants to know when a forward with it begins and ends."""
 
-    def before_forward(self, num_tokens: int) -> None: ...
+    def before_forward(self, batch_size: int, num_tokens: int) -> None: ...
 
-    def after_forward(self) -> None: ...
+    def after_forward(self, *, completed: bool) -> None: ...
 
 
 def tag_keys(keys: torch.Tensor, layer: AttendingLayer) -> torch.Tensor:
@@ -96,7 +98,7 @@ def _refuse_padding(mask: torch.Tensor) -> None:
     last = mask[0, 0, -1]
     hidden = ~last if last.dtype == torch.bool else last < 0
     if bool(hidden.any()):
-        raise UnsupportedModelError("KIVCache holds one unpadded sequence; pass input_ids without padding.")
+        raise UnsupportedModelError(PADDED)
 
 
 def _sliced_mask(
@@ -111,7 +113,7 @@ def _sliced_mask(
 
 def _original_forward(original: str, module: torch.nn.Module) -> Callable[..., tuple[torch.Tensor, Any]]:
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-    function: Callable[..., tuple[torch.Tensor, Any]] = ALL_ATTENTION_FUNCTIONS.get_interface(original, eager)
+    function: Callable[..., tuple[torch.Tensor, Any]] = ALL_ATTENTION_FUNCTIONS.get_interface(original, eager)  # type: ignore[arg-type]
     return function
 
 
@@ -127,7 +129,7 @@ def _register(original: str) -> str:
 class Attachment:
     """One model with at least one KIVCache; `release` by the last cache puts the model back as it was."""
 
-    _of_model: "weakref.WeakKeyDictionary[PreTrainedModel, Attachment]" = weakref.WeakKeyDictionary()
+    _of_model: ClassVar["weakref.WeakKeyDictionary[PreTrainedModel, Attachment]"] = weakref.WeakKeyDictionary()
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = weakref.ref(model)
@@ -148,7 +150,10 @@ class Attachment:
         model = self._model()
         assert model is not None
         if self._users == 0:
-            model.set_attn_implementation(_register(self._original))
+            ours = _register(self._original)
+            model.set_attn_implementation(ours)
+            if model.config._attn_implementation != ours:
+                raise UnsupportedModelError(f"{type(model).__name__} does not use transformers' attention interface.")
             self._hooks = [
                 model.register_forward_pre_hook(_before_forward, with_kwargs=True),
                 model.register_forward_hook(_after_forward, with_kwargs=True, always_call=True),
@@ -169,13 +174,18 @@ class Attachment:
 
 def _before_forward(_module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     cache = kwargs.get("past_key_values")
-    if hasattr(cache, "before_forward"):
-        inputs = kwargs.get("input_ids")
-        inputs = inputs if inputs is not None else kwargs.get("inputs_embeds", args[0] if args else None)
-        cache.before_forward(0 if inputs is None else int(inputs.shape[1]))
+    if not isinstance(cache, ForwardListener):
+        return
+    inputs = kwargs.get("input_ids")
+    inputs = inputs if inputs is not None else kwargs.get("inputs_embeds", args[0] if args else None)
+    batch_size, num_tokens = (1, 0) if inputs is None else inputs.shape[:2]
+    mask = kwargs.get("attention_mask")
+    if num_tokens > 1 and isinstance(mask, torch.Tensor) and mask.ndim == 2 and not bool(mask.all()):
+        raise UnsupportedModelError(PADDED)
+    cache.before_forward(batch_size, num_tokens)
 
 
-def _after_forward(_module: torch.nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any) -> None:
+def _after_forward(_module: torch.nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
     cache = kwargs.get("past_key_values")
-    if hasattr(cache, "after_forward"):
-        cache.after_forward()
+    if isinstance(cache, ForwardListener):
+        cache.after_forward(completed=output is not None)

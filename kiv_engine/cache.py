@@ -202,7 +202,7 @@ class KIVLayer(CacheLayerMixin):
     is_compileable = False
 
     def __init__(self, geometry: GrowingLayer, policy: Policy) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.geometry = geometry
         self._policy = policy
         self._hot: HotWindow | None = None
@@ -210,6 +210,7 @@ class KIVLayer(CacheLayerMixin):
         self._index: CodeIndex | None = None
         self._span: Span | None = None
         self._rows_fetched = 0
+        self._unattended = False
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -218,6 +219,11 @@ class KIVLayer(CacheLayerMixin):
         if self._hot is None or self._store is None:
             return 0
         return self._hot.num_sinks + self._store.num_tokens + self._hot.num_hot
+
+    @property
+    def is_unattended(self) -> bool:
+        """Whether tokens were taken since the last attention; a model that attends some other way misses the rest."""
+        return self._unattended
 
     @property
     def rows_fetched(self) -> int:
@@ -295,8 +301,11 @@ class KIVLayer(CacheLayerMixin):
                 f"KIVCache holds one sequence, but the batch has {key_states.shape[0]}; call it once per sequence."
             )
         if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        self._grow(key_states[0], value_states[0])
+            # What is kept must stay writable whether or not a later call runs in inference mode.
+            with torch.inference_mode(False):
+                self.lazy_initialization(key_states, value_states)
+        self._grow(key_states[0].detach(), value_states[0].detach())
+        self._unattended = True
         return tag_keys(key_states, self), value_states
 
     def _grow(self, keys: torch.Tensor, values: torch.Tensor) -> None:
@@ -342,6 +351,7 @@ class KIVLayer(CacheLayerMixin):
 
     def attend(self, layer_idx: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         """Attend from the newest T tokens, queries (H, G, T, D) -> (H, G, T, D)."""
+        self._unattended = False
         if self._span is None:
             return self._attend_newest(layer_idx, queries, rule)
         count = queries.shape[2]
@@ -354,7 +364,8 @@ class KIVLayer(CacheLayerMixin):
         searched = 0 if self._policy.reading else min(SEARCH_BLOCK_TOKENS, count)
         parts = [self._attend_blocks(mode, first, queries[:, :, : count - searched], rule)] if searched < count else []
         parts += [
-            self._attend_token(layer_idx, first + t, queries[:, :, t : t + 1], rule) for t in range(count - searched, count)
+            self._attend_token(layer_idx, first + t, queries[:, :, t : t + 1], rule)
+            for t in range(count - searched, count)
         ]
         return torch.cat(parts, 2)
 
@@ -384,7 +395,7 @@ class KIVLayer(CacheLayerMixin):
     ) -> tuple[torch.Tensor, tuple[Hits | None, torch.Tensor, torch.Tensor]]:
         """Local scores (H, G, 1, N) joined with the best cold tokens in one softmax -> output, and what was used."""
         lse = scores.logsumexp(-1)
-        hits = self._find(queries[:, :, 0], rule, lse[..., 0], num_tokens)
+        hits = self._find(queries[:, :, 0], rule, rule.total(lse)[..., 0], num_tokens)
         if hits is not None:
             lse = torch.logaddexp(lse, hits.scores.logsumexp(-1)[..., None])
         total = rule.total(lse)[..., None]
@@ -677,7 +688,9 @@ class KIVCache(Cache):
         """Layers that keep only recent state, by index."""
         kept = {}
         for index, layer in enumerate(self.layers):
-            if not isinstance(layer, KIVLayer) and (hasattr(layer, "cumulative_length") or hasattr(layer, "conv_states")):
+            if not isinstance(layer, KIVLayer) and (
+                hasattr(layer, "cumulative_length") or hasattr(layer, "conv_states")
+            ):
                 kept[index] = layer
         return kept
 
@@ -718,18 +731,26 @@ class KIVCache(Cache):
         finally:
             self.policy.recorder = None
 
-    def before_forward(self, num_tokens: int) -> None:
-        """Hold length-dependent rotary factors at those of the final length (called by the attachment)."""
+    def before_forward(self, batch_size: int, num_tokens: int) -> None:
+        """Refuse batches; hold length-dependent rotary factors at those of the final length. The attachment calls this."""
+        if batch_size != 1:
+            raise BatchSizeError(
+                f"KIVCache holds one sequence, but the batch has {batch_size}; call it once per sequence."
+            )
         if not PinnedRotary.applies_to(self._rotary_module):
             return
         if self._pinned is None:
             self._pinned = PinnedRotary(self._rotary_module, max(self.policy.planned_tokens, num_tokens))
         self._pinned.hold()
 
-    def after_forward(self) -> None:
-        """Give the rotary module back to others."""
+    def after_forward(self, *, completed: bool) -> None:
+        """Give the rotary module back to others; make sure that what the layers took was attended to."""
         if self._pinned is not None:
             self._pinned.release()
+        if completed and any(layer.is_unattended for layer in self.growing_layers):
+            raise UnsupportedModelError(
+                f"{self.topology.model_type} does not hand cached keys to transformers' attention interface unchanged."
+            )
 
     def bytes_by_part(self) -> dict[str, int]:
         """Bytes of hot (with the layers that forget), index, cold_keys and cold_values over all layers."""
@@ -743,7 +764,7 @@ class KIVCache(Cache):
     def reset(self) -> None:
         """Forget everything."""
         self._pinned = None
-        super().reset()
+        super().reset()  # type: ignore[no-untyped-call]
 
     def crop(self, tokens_to_remove: int) -> None:
         """Remove the last tokens; like transformers', takes a count <= 0.
@@ -773,7 +794,12 @@ class KIVCache(Cache):
         return CacheSnapshot(self.num_tokens, layers)
 
     def restore(self, snapshot: CacheSnapshot) -> None:
-        """Go back to a snapshot's length; growing layers are cropped, exactly."""
+        """Go back to a snapshot's length; growing layers are cropped, exactly. Raises CropError if it lies ahead."""
+        if snapshot.num_tokens > self.num_tokens:
+            raise CropError(
+                f"The snapshot was taken at {snapshot.num_tokens:,} tokens, but the cache holds {self.num_tokens:,}.",
+                (0, self.num_tokens),
+            )
         for layer in self.growing_layers:
             layer.crop_to(snapshot.num_tokens)
         for index, state in snapshot.layers.items():
@@ -783,7 +809,10 @@ class KIVCache(Cache):
 def _decoder(model: PreTrainedModel) -> PreTrainedModel:
     """The module that runs the layers and whose config names the attention."""
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
-    return decoder if isinstance(decoder, PreTrainedModel) else model.base_model
+    if isinstance(decoder, PreTrainedModel):
+        return decoder
+    base = model.base_model
+    return base if isinstance(base, PreTrainedModel) else model
 
 
 def _policy(config: KIVConfig, topology: Topology, decoder: PreTrainedModel) -> Policy:

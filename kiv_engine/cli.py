@@ -52,8 +52,12 @@ def build_parser() -> Parser:
         "documents", nargs="*", metavar="DOCUMENT",
         help="a UTF-8 text or Markdown file, '-' for standard input, or archive:N, the sample archive at N tokens",
     )  # fmt: skip
-    ask.add_argument("-q", "--question", action="append", default=[], metavar="QUESTION", help="may be given repeatedly")
-    ask.add_argument("--model", default="demo", metavar="demo|ID|FOLDER", help="the built-in model, a hub id or a folder")
+    ask.add_argument(
+        "-q", "--question", action="append", default=[], metavar="QUESTION", help="may be given repeatedly"
+    )
+    ask.add_argument(
+        "--model", default="demo", metavar="demo|ID|FOLDER", help="the built-in model, a hub id or a folder"
+    )
     ask.add_argument("--quantize", default="none", choices=("none", "8bit", "4bit"))
     ask.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     ask.add_argument("--prefill", default="auto", choices=get_args(PrefillMode))
@@ -350,9 +354,10 @@ def write_answer_footer(out: TextIO, event: AnswerFinished) -> None:
     if event.passages:
         out.write("Passages retrieved while writing this answer:\n")
         out.writelines(passage_lines(event.passages))
+    read = event.prompt_tokens - event.reused_tokens
     out.write(
         f"[{event.finish_reason}; {event.answer_tokens} tokens, {event.decode_tokens_per_s:.1f} tokens/s, first after "
-        f"{event.first_token_s:.2f} s; reused {event.reused_tokens:,}, read {event.prompt_tokens - event.reused_tokens:,}]\n"
+        f"{event.first_token_s:.2f} s; reused {event.reused_tokens:,}, read {read:,}]\n"
     )
     out.flush()
 

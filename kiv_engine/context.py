@@ -13,7 +13,7 @@ import torch
 from kiv_engine.cache import AUTO_EXACT_TOKENS, CacheSnapshot, KIVCache
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
-from kiv_engine.document import Document, TokenizedDocument, tokenize
+from kiv_engine.document import Document, tokenize
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
 from kiv_engine.events import (
     AnswerEvent,
@@ -63,6 +63,42 @@ class Prompt:
 
     ids: list[int]
     reused_tokens: int
+
+
+@dataclass
+class Answer:
+    """An answer while it is written. It counts as cancelled until something else ends it."""
+
+    begin: float
+    ids: list[int] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    reason: FinishReason = "cancelled"
+    first_token_s: float = 0.0
+    last_token_s: float = 0.0
+
+    def add(self, token: int) -> None:
+        """Take the next token."""
+        self.ids.append(token)
+        self.last_token_s = time.perf_counter() - self.begin
+        if len(self.ids) == 1:
+            self.first_token_s = self.last_token_s
+
+    def emit(self, piece: str) -> Iterator[TextDelta]:
+        """Take the next text, if there is any."""
+        if piece:
+            self.text.append(piece)
+            yield TextDelta(piece, len(self.ids))
+
+    def end(self, reason: FinishReason) -> None:
+        """Say why it ended."""
+        self.reason = reason
+        if not self.ids:
+            self.first_token_s = time.perf_counter() - self.begin
+
+    def tokens_per_s(self) -> float:
+        """Decoding rate after the first token; 0 where it cannot be told."""
+        seconds = self.last_token_s - self.first_token_s
+        return (len(self.ids) - 1) / seconds if seconds > 0 else 0.0
 
 
 class Context:
@@ -139,7 +175,7 @@ class Context:
             raise ConfigError("Documents come before the first question; open a new context for other documents.")
         begin = time.perf_counter()
         for document in documents:
-            self._place(document, should_stop)
+            self._place(document)
         total = self.num_tokens + self.unread_tokens
         if self.unread_tokens > self.tokens_that_fit():
             raise CapacityError(self._too_large())
@@ -158,16 +194,22 @@ class Context:
             self._take_snapshot()
         mode, reason = self._mode_and_reason(total)
         yield ReadFinished(
-            self.num_tokens, total, time.perf_counter() - begin, bool(self._unread), prefill_mode=mode, prefill_reason=reason
+            self.num_tokens,
+            total,
+            time.perf_counter() - begin,
+            bool(self._unread),
+            prefill_mode=mode,
+            prefill_reason=reason,
         )
 
-    def _place(self, document: Document, should_stop: ShouldStop) -> None:
-        """Tokenize a document and queue it behind what is already there."""
+    def _place(self, document: Document) -> None:
+        """Tokenize a document and queue it behind what is already there; seconds at most, so it is not broken off."""
+        tokens = tokenize(document, self._loaded.tokenizer)
+        assert tokens is not None
         if not self._ids and not self._unread:
             self._unread.extend(self._format.document_prefix())
         elif self.documents:
             self._unread.extend(self._format.plain("\n\n"))
-        tokens: TokenizedDocument = tokenize(document, self._loaded.tokenizer, should_stop=should_stop)
         self.documents.append(PlacedDocument(tokens, self.num_tokens + len(self._unread)))
         self._unread.extend(tokens.ids.tolist())
 
@@ -228,55 +270,46 @@ class Context:
         prompt = self._prompt(question)
         for _ in self._feed_prompt(prompt.ids[:-1], should_stop):
             yield self._progress(self.num_tokens - start, start + len(prompt.ids), time.perf_counter() - begin)
-        sampler = Sampler(sampling, self._loaded.device)
-        stream = TextStream(self._loaded.tokenizer, stop=(*sampling.stop, *self._format.stop_strings))
-        answer: list[int] = []
-        text: list[str] = []
-        first_token_s = 0.0
-        reason: FinishReason = "length"
-        next_id = prompt.ids[-1]
+        answer = Answer(begin)
         with self.cache.recording() as recorder:
-            while True:
-                if should_stop():
-                    reason, self._unfed = "cancelled", [next_id]
-                    break
-                logits = self._forward([next_id])
-                token = sampler.next_token(logits, answer)
-                if not answer:
-                    first_token_s = time.perf_counter() - begin
-                if token in self._format.stop_token_ids:
-                    reason, self._unfed = "stop", []
-                    break
-                answer.append(token)
-                piece = stream.push(token)
-                if piece:
-                    text.append(piece)
-                    yield TextDelta(piece, len(answer))
-                if stream.stopped:
-                    reason, self._unfed = "stop_string", [token]
-                    break
-                if len(answer) >= sampling.max_new_tokens:
-                    self._unfed = [token]
-                    break
-                next_id = token
-            tail = stream.finish()
-            if tail:
-                text.append(tail)
-                yield TextDelta(tail, len(answer))
+            yield from self._decode(prompt.ids[-1], sampling, should_stop, answer)
             hits = tuple(recorder.drain())
-        seconds = time.perf_counter() - begin - first_token_s
-        self.turns.append(Turn(start, question, "".join(text), hits))
+        self.turns.append(Turn(start, question, "".join(answer.text), hits))
         self._take_snapshot()
         yield AnswerFinished(
-            text="".join(text),
-            finish_reason=reason,
+            text="".join(answer.text),
+            finish_reason=answer.reason,
             prompt_tokens=start + len(prompt.ids),
             reused_tokens=prompt.reused_tokens,
-            answer_tokens=len(answer),
-            first_token_s=first_token_s,
-            decode_tokens_per_s=(len(answer) - 1) / seconds if len(answer) > 1 and seconds > 0 else 0.0,
+            answer_tokens=len(answer.ids),
+            first_token_s=answer.first_token_s,
+            decode_tokens_per_s=answer.tokens_per_s(),
             passages=self._passages(hits),
         )
+
+    def _decode(
+        self, next_id: int, sampling: SamplingConfig, should_stop: ShouldStop, answer: "Answer"
+    ) -> Iterator[TextDelta]:
+        """Draw tokens one by one into `answer`; what was drawn but not fed waits in `_unfed`."""
+        sampler = Sampler(sampling, self._loaded.device)
+        stream = TextStream(self._loaded.tokenizer, stop=(*sampling.stop, *self._format.stop_strings))
+        self._unfed = [next_id]
+        while not should_stop():
+            token = sampler.next_token(self._forward(self._unfed), answer.ids)
+            self._unfed = []
+            if token in self._format.stop_token_ids:
+                answer.end("stop")
+                break
+            answer.add(token)
+            self._unfed = [token]
+            yield from answer.emit(stream.push(token))
+            if stream.stopped:
+                answer.end("stop_string" if sampling.stop else "stop")
+                break
+            if len(answer.ids) >= sampling.max_new_tokens:
+                answer.end("length")
+                break
+        yield from answer.emit(stream.finish())
 
     def _prompt(self, question: str) -> Prompt:
         """The tokens that make the question follow what is in the context."""
@@ -353,9 +386,7 @@ class Context:
         """Feed tokens; logits (vocab,) of the last one."""
         inputs = torch.tensor(ids, dtype=torch.long, device=self._loaded.device)[None]
         with torch.inference_mode():
-            output = self._loaded.model(
-                input_ids=inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1
-            )
+            output = self._loaded.model(input_ids=inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
         self._ids.extend(ids)
         logits: torch.Tensor = output.logits[0, -1]
         return logits
@@ -372,4 +403,3 @@ def failed(error: BaseException) -> Failed:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return Failed("Out of memory; use a shorter document, store_dtype int8 or a store folder.", error)
     return Failed(f"{type(error).__name__}: {error}".splitlines()[0], error)
-

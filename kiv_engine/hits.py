@@ -30,9 +30,18 @@ class LayerHits:
     local_total: torch.Tensor
 
     def cpu(self) -> "LayerHits":
-        """The same on the CPU."""
-        parts = (self.cold_tokens, self.cold_mass, self.local_tokens, self.local_mass, self.local_total)
-        return LayerHits(self.layer, self.position, *(part.cpu() for part in parts))
+        """The same on the CPU, without the unused slots of a hot window that is not full yet."""
+        local_tokens = self.local_tokens.cpu()
+        held = local_tokens <= self.position
+        return LayerHits(
+            layer=self.layer,
+            position=self.position,
+            cold_tokens=self.cold_tokens.cpu(),
+            cold_mass=self.cold_mass.cpu(),
+            local_tokens=local_tokens[held],
+            local_mass=self.local_mass.cpu()[held],
+            local_total=self.local_total.cpu(),
+        )
 
     def token_mass(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions and mass averaged over all heads, (k,) each; a position may stand more than once."""

@@ -13,6 +13,9 @@ from functools import lru_cache
 from typing import Final
 
 import torch
+import torch.nn.functional as F
+
+from kiv_engine.scan_kernel import ScanJob, ScanKernel, scan_heads, scan_kernel
 
 CODE_BLOCK_TOKENS: Final = 32
 """Tokens per code block; cold tokens come in whole blocks."""
@@ -24,6 +27,16 @@ SAMPLE_TOKENS: Final = 4_096
 """At most so many decoded keys are kept to estimate the score that the best tokens exceed."""
 
 SCAN_CHUNK_TOKENS: Final = 65_536
+"""Tokens scored or encoded at once where that takes memory."""
+
+JOB_TOKENS: Final = 262_144
+"""Tokens of one head that one thread scans before it looks for other work."""
+
+MAX_PASSES: Final = 4
+"""Scans of one search at most; more than one only where the sample misled."""
+
+GROUP_RANGE: Final = 247
+"""Of the 255 that a group of 16 table rows may reach, what is left after rounding each."""
 
 # Lloyd-Max levels of a 2-bit quantiser for a normal variable, and the border between them.
 INNER_LEVEL: Final = 0.4528
@@ -35,7 +48,8 @@ BORDER: Final = 0.9816
 def random_rotation(dim: int) -> torch.Tensor:
     """A fixed orthonormal matrix (dim, dim), the same on every machine of one torch version."""
     generator = torch.Generator().manual_seed(dim)
-    return torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))[0].float()
+    rotation: torch.Tensor = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))[0]
+    return rotation.float()
 
 
 @dataclass(frozen=True)
@@ -152,8 +166,9 @@ class CodeIndex:
             return
         size = max(num_tokens - capacity, min(max(capacity, 1 << 16), 1 << 20))
         shape = (self._num_heads, -(-size // CODE_BLOCK_TOKENS), self._head_dim // 8, CODE_BLOCK_TOKENS)
-        planes = [torch.empty(shape, dtype=torch.uint8, device=self._device) for _ in range(self.bits)]
-        factors = torch.empty((*shape[:2], CODE_BLOCK_TOKENS), dtype=torch.uint8, device=self._device)
+        with torch.inference_mode(False):  # segments outlive the call that needed them
+            planes = [torch.empty(shape, dtype=torch.uint8, device=self._device) for _ in range(self.bits)]
+            factors = torch.empty((*shape[:2], CODE_BLOCK_TOKENS), dtype=torch.uint8, device=self._device)
         self._segments.append(CodeSegment(capacity, planes[0], planes[1] if self.bits == 2 else None, factors))
 
     def append(self, keys: torch.Tensor) -> None:
@@ -262,9 +277,64 @@ class CodeIndex:
         assert self._space is not None
         rotated = query.float() @ self._space.query_map
         per_query_head = max(1, count // query.shape[1])
-        scores = self.scores(rotated, limit)
-        best = scores.topk(min(per_query_head, limit), -1, sorted=False).indices.flatten(1)
-        return mask_repeats(best)
+        kernel = None if query.is_cuda or self.bits == 2 else scan_kernel(self._head_dim // 8, query.shape[1])
+        if kernel is not None:
+            return self._scan(kernel, rotated, limit, per_query_head)
+        best = self.scores(rotated, limit).topk(min(per_query_head, limit), -1, sorted=False).indices
+        return mask_repeats(best.flatten(1))
+
+    def _scan(self, kernel: ScanKernel, rotated: torch.Tensor, limit: int, per_query_head: int) -> torch.Tensor:
+        """Candidates by one pass of the scan kernel over everything that exceeds a threshold taken from the sample.
+
+        Where far too much or too little exceeds it, the sample was misleading and the threshold moves.
+        """
+        assert self._space is not None
+        sample = self._sample.scores(rotated, limit)
+        tables = LookupTables.of(rotated, kernel.shape.value_shift)
+        most, fewest = 4 * per_query_head * rotated.shape[1], per_query_head // 4
+        size = sample.shape[-1]
+        rank = min(size, 1 + size * per_query_head // limit)
+        for _ in range(MAX_PASSES):
+            thresholds = sample.topk(rank, -1).values[..., -1]
+            found = self._scan_once(kernel, tables, tables.limits(thresholds, self._space.factor_step), limit, most)
+            sizes = [ids.shape[0] for ids in found]
+            if max(sizes) > most and rank > 1:
+                rank = (rank + 1) // 2
+            elif min(sizes) < fewest and rank < size:
+                rank = min(size, 4 * rank)
+            else:
+                break
+        return pad_ids(found)
+
+    def _scan_once(
+        self, kernel: ScanKernel, tables: "LookupTables", limits: torch.Tensor, limit: int, capacity: int
+    ) -> list[torch.Tensor]:
+        """For each head the ids that exceed its limits, ascending; a list longer than `capacity` is incomplete."""
+        jobs, heads = [], []
+        for segment in self._segments:
+            for first in range(segment.start, min(segment.end, limit), JOB_TOKENS):
+                count = min(first + JOB_TOKENS, segment.end, limit) - first
+                blocks = slice((first - segment.start) // CODE_BLOCK_TOKENS, None)
+                for head in range(self._num_heads):
+                    jobs.append(
+                        ScanJob(
+                            kernel,
+                            segment.signs[head, blocks],
+                            segment.factors[head, blocks],
+                            tables.entries[head],
+                            tables.bias[head],
+                            limits[head],
+                            count,
+                            torch.empty(min(count, capacity + 1), dtype=torch.int32),
+                            torch.empty(count // CODE_BLOCK_TOKENS + 1, dtype=torch.int32),
+                            first,
+                        )
+                    )
+                    heads.append(head)
+        parts: list[list[torch.Tensor]] = [[] for _ in range(self._num_heads)]
+        for head, job, count in zip(heads, jobs, scan_heads(jobs), strict=True):
+            parts[head].append(job.out_ids[:count])
+        return [torch.cat(part) for part in parts]
 
     def scores_of(self, query: torch.Tensor, limit: int) -> torch.Tensor:
         """Approximate query . key, (H, G, limit) float32, for queries (H, G, D)."""
@@ -287,6 +357,53 @@ def mask_repeats(ids: torch.Tensor) -> torch.Tensor:
     repeats = ordered[:, 1:] == ordered[:, :-1]
     ordered[:, 1:][repeats] = -1
     return ordered
+
+
+@dataclass(frozen=True)
+class LookupTables:
+    """A query as the scan kernel wants it (see `scan_kernel.py`): partial sums of its coordinates, as bytes.
+
+    Attributes:
+        entries: (H, G, D / 4, 16) uint8; bias: (H, G) int16; scale: (H, G) entry units per unit of score.
+        value_shift: the kernel's v = (c * factor) >> value_shift.
+    """
+
+    entries: torch.Tensor
+    bias: torch.Tensor
+    scale: torch.Tensor
+    value_shift: int
+
+    @classmethod
+    def of(cls, rotated: torch.Tensor, value_shift: int) -> "LookupTables":
+        """From rotated queries (H, G, D)."""
+        nibbles = rotated.unflatten(-1, (-1, 4))
+        partial = nibbles @ sign_patterns().T  # (H, G, D / 4, 16)
+        reach = nibbles.abs().sum(-1)  # the largest partial sum of each nibble
+        groups = F.pad(reach, (0, -reach.shape[-1] % 16)).unflatten(-1, (-1, 16)).sum(-1)
+        scale = (GROUP_RANGE / 2) / groups.amax(-1).clamp(min=1e-30)
+        entries = ((partial + reach[..., None]) * scale[..., None, None]).round_().to(torch.uint8)
+        bias = (reach.sum(-1) * scale).round_().to(torch.int16)
+        return cls(entries, bias, scale, value_shift)
+
+    def limits(self, thresholds: torch.Tensor, factor_step: torch.Tensor) -> torch.Tensor:
+        """The kernel's thresholds (H, G) int16 for code scores (H, G)."""
+        units = thresholds * self.scale / factor_step / (1 << self.value_shift)
+        return units.floor_().clamp_(-32_768, 32_767).to(torch.int16)
+
+
+@lru_cache(maxsize=1)
+def sign_patterns() -> torch.Tensor:
+    """(16, 4): the signs that each nibble stands for, bit i for dimension i."""
+    return ((torch.arange(16)[:, None] >> torch.arange(4)) & 1).float() * 2 - 1
+
+
+def pad_ids(found: list[torch.Tensor]) -> torch.Tensor:
+    """Lists of ids as one (H, C) int64 tensor, padded with -1."""
+    longest = max(ids.shape[0] for ids in found)
+    padded = torch.full((len(found), longest), -1, dtype=torch.int64)
+    for row, ids in zip(padded, found, strict=True):
+        row[: ids.shape[0]] = ids
+    return padded
 
 
 class KeySample:

@@ -104,8 +104,12 @@ def _passage(document: PlacedDocument, tokens: tuple[int, int], weight: float) -
 def _grow(text: str, start: int, end: int) -> tuple[int, int]:
     """Extend to sentence ends, or to word ends where none is near; without surrounding white space."""
     floor, ceiling = max(0, start - CONTEXT_CHARS), min(len(text), end + CONTEXT_CHARS)
-    before = max((text.rfind(mark, floor, start) + len(mark) for mark in SENTENCE_ENDS if mark in text[floor:start]), default=-1)
-    after = min((text.find(mark, end, ceiling) + len(mark) for mark in SENTENCE_ENDS if mark in text[end:ceiling]), default=-1)
+    before = max(
+        (text.rfind(mark, floor, start) + len(mark) for mark in SENTENCE_ENDS if mark in text[floor:start]), default=-1
+    )
+    after = min(
+        (text.find(mark, end, ceiling) + len(mark) for mark in SENTENCE_ENDS if mark in text[end:ceiling]), default=-1
+    )
     start = before if before >= 0 else (floor and text.find(" ", floor, start) + 1) or floor
     end = after if after >= 0 else (text.rfind(" ", end, ceiling) if ceiling < len(text) else ceiling)
     if end < 0:

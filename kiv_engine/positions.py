@@ -8,7 +8,7 @@ InfiniteHiP, arXiv:2502.08910), so that every distance stays within the trained 
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -91,6 +91,19 @@ def needs_compact(topology: Topology, rotary: Rotary) -> bool:
     return uses_rotary and topology.trained_tokens > 0 and rotary.longest_wavelength > topology.trained_tokens
 
 
+STATE: Final = (
+    "inv_freq",
+    "original_inv_freq",
+    "long_inv_freq",
+    "max_seq_len_cached",
+    "original_max_seq_len",
+    "attention_scaling",
+)
+"""What a length-dependent rotary module changes, or decides by, in a forward."""
+
+NO_LENGTH_REACHES: Final = 2**62
+
+
 class PinnedRotary:
     """Holds a length-dependent rotary module (longrope, dynamic NTK) at the frequencies of one final length.
 
@@ -104,8 +117,8 @@ class PinnedRotary:
     def __init__(self, module: Any, num_tokens: int) -> None:
         self.num_tokens = num_tokens
         self._module = module
-        self._frequencies = self._frequencies_for(num_tokens)
         self._saved: dict[str, Any] = {}
+        self._frequencies = self._frequencies_for(num_tokens)
 
     @staticmethod
     def applies_to(module: Any) -> bool:
@@ -116,31 +129,34 @@ class PinnedRotary:
     def _frequencies_for(self, num_tokens: int) -> torch.Tensor:
         """Let the module compute them itself: one forward at the last position, then put it back as it was."""
         module = self._module
-        saved = {name: getattr(module, name) for name in ("inv_freq", "max_seq_len_cached")}
-        values = module.inv_freq.clone()
-        module(torch.zeros(1), torch.tensor([[max(num_tokens - 1, 0)]], device=module.inv_freq.device))
+        self._save()
+        module.inv_freq = module.original_inv_freq.to(module.inv_freq.device, copy=True)
+        module.max_seq_len_cached = module.original_max_seq_len
+        module(module.inv_freq.new_zeros(1), torch.tensor([[max(num_tokens - 1, 0)]], device=module.inv_freq.device))
         chosen: torch.Tensor = module.inv_freq.clone()
-        for name, value in saved.items():
-            setattr(module, name, value)
-        module.inv_freq.copy_(values)
+        self.release()
         return chosen
 
+    def _save(self) -> None:
+        """Remember the module's own state, unless it is held already (a forward was broken off)."""
+        if not self._saved:
+            self._saved = {name: getattr(self._module, name) for name in STATE if hasattr(self._module, name)}
+
     def hold(self) -> None:
-        """Put the chosen frequencies in the module, as both its current and its original ones."""
+        """Put the chosen frequencies in the module, as all of its sets, and let no length make it compute others."""
         module = self._module
-        names = ("inv_freq", "original_inv_freq", "max_seq_len_cached", "original_max_seq_len", "long_inv_freq")
-        self._saved = {name: getattr(module, name) for name in names if hasattr(module, name)}
+        self._save()
         chosen = self._frequencies.to(module.inv_freq.device)
         module.inv_freq = chosen.clone()
         module.original_inv_freq = chosen.clone()
         if hasattr(module, "long_inv_freq") or module.rope_type == "longrope":
             module.long_inv_freq = chosen.clone()
-        module.max_seq_len_cached = max(self.num_tokens, int(module.max_seq_len_cached))
+        module.max_seq_len_cached, module.original_max_seq_len = NO_LENGTH_REACHES, 0
 
     def release(self) -> None:
         """Give the module its own state back."""
         for name, value in self._saved.items():
             setattr(self._module, name, value)
-        if "long_inv_freq" not in self._saved and hasattr(self._module, "long_inv_freq"):
+        if self._saved and "long_inv_freq" not in self._saved and hasattr(self._module, "long_inv_freq"):
             del self._module.long_inv_freq
         self._saved = {}

@@ -57,12 +57,29 @@ class PartialAttention:
         cls, rule: ScoreRule, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
     ) -> "PartialAttention":
         """Attend to one part; mask (T, N) is True where a query sees a key, None where all see all."""
+        if queries.device.type == "cpu" and rule.softcap is None and keys.shape[-1] == values.shape[-1]:
+            return cls._fused(rule, queries, keys, values, mask)
         scores = rule.scores(queries, keys)
         if mask is not None:
             scores = scores.masked_fill(~mask, -math.inf)
         lse = scores.logsumexp(-1)
         weights = (scores - lse.clamp(min=torch.finfo(lse.dtype).min)[..., None]).exp_()
         return cls(weigh(weights, values), lse)
+
+    @classmethod
+    def _fused(
+        cls, rule: ScoreRule, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
+    ) -> "PartialAttention":
+        """The same by torch's CPU flash kernel, which never holds the scores and returns their log-sum-exp."""
+        heads, group, count, dim = queries.shape
+        bias = None
+        if mask is not None:
+            bias = torch.zeros(mask.shape, dtype=queries.dtype).masked_fill_(~mask, -math.inf)
+            bias = bias.expand(group, count, -1).reshape(1, 1, group * count, -1)
+        output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            queries.reshape(1, heads, group * count, dim), keys[None], values[None], attn_mask=bias, scale=rule.scaling
+        )
+        return cls(output.float().view(heads, group, count, dim), lse.view(heads, group, count))
 
     def merge(self, other: "PartialAttention") -> "PartialAttention":
         """The same as attending to both parts at once."""

@@ -56,7 +56,8 @@ class SlabFolder:
                     f"The disk of store {self.path.parent} is full: {num_bytes:,} bytes needed, {free:,} free."
                 ) from error
             raise CapacityError(f"store {self.path.parent} cannot be written ({error.strerror}).") from error
-        return torch.from_file(str(path), shared=True, size=count, dtype=dtype).view(shape)
+        with torch.inference_mode(False):
+            return torch.from_file(str(path), shared=True, size=count, dtype=dtype).view(shape)
 
 
 def reserve_blocks(descriptor: int, num_bytes: int) -> None:
@@ -138,7 +139,8 @@ class RowTable:
         if self._folder is not None:
             return self._folder.map(label, shape, dtype)
         try:
-            return torch.empty(shape, dtype=dtype, pin_memory=self._pin)
+            with torch.inference_mode(False):  # slabs outlive the call that needed them
+                return torch.empty(shape, dtype=dtype, pin_memory=self._pin)
         except RuntimeError as error:
             raise CapacityError(f"No memory for {shape[0]:,} more cold tokens ({error}).") from error
 
@@ -161,7 +163,7 @@ class RowTable:
         values = rows.to("cpu", torch.float32)
         scales = values.abs().amax(-1).clamp_(min=1e-12).div_(127.0)
         slab.scales[where].copy_(scales)
-        slab.rows[where].copy_(values.div_(scales[..., None]).round_())
+        slab.rows[where].copy_(values.div(scales[..., None]).round_())
 
     def gather(self, ids: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Rows of tokens `ids` (num_heads, n) on the CPU -> (num_heads, n, dim) in `dtype`, into `out` if given."""

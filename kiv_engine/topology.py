@@ -73,10 +73,10 @@ def inspect(config: Any) -> Topology:
 def _refuse(config: Any, text: Any, model_type: str) -> None:
     if getattr(config, "is_encoder_decoder", False):
         raise UnsupportedModelError(f"{model_type} is an encoder-decoder; KIV keeps decoder-only models.")
-    if getattr(text, "kv_lora_rank", None):
-        raise UnsupportedModelError(f"{model_type} uses multi-head latent attention (MLA): there are no keys to index.")
     if getattr(text, "index_topk", None):
         raise UnsupportedModelError(f"{model_type} brings its own sparse indexer, which KIV would bypass.")
+    if getattr(text, "kv_lora_rank", None):
+        raise UnsupportedModelError(f"{model_type} uses multi-head latent attention (MLA): there are no keys to index.")
     if getattr(text, "is_causal", True) is False:
         raise UnsupportedModelError(f"{model_type} is configured as bidirectional; KIV keeps causal decoders.")
     if getattr(text, "use_bidirectional_attention", None) == "all":

@@ -16,6 +16,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # By class name, with the reason why it may outlive a test.
 LASTING_THREADS = {"TMonitor"}  # tqdm starts one with its first progress bar and keeps it until the process ends
+LASTING_NAMES = ("kiv-scan-",)  # by how a name starts: the workers of the index's scan, idle between two searches
 JOIN_TIMEOUT_S = 2.0
 
 
@@ -25,7 +26,8 @@ def _no_stray_threads() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     started = [thread for thread in threading.enumerate() if thread not in before]
-    suspects = [thread for thread in started if type(thread).__name__ not in LASTING_THREADS]
+    mortal = [thread for thread in started if not thread.name.startswith(LASTING_NAMES)]
+    suspects = [thread for thread in mortal if type(thread).__name__ not in LASTING_THREADS]
     for thread in suspects:
         thread.join(JOIN_TIMEOUT_S)
     stray = [thread for thread in suspects if thread.is_alive()]

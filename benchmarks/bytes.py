@@ -1,0 +1,149 @@
+"""Bytes on the shape of Gemma 4 E2B: hot window, index and rows fetched per step, at 4K and at a million tokens.
+
+The shape: three growing layers of one KV head with head_dim 512 in bfloat16, met by seven attending layers of eight
+query heads (the last growing layer also serves the four layers that share its K and V). The layers are built without a
+model, set as on a GPU whose cold store lies in host memory (2 index bits: the codes rank alone, so that only what is
+attended crosses the bus), filled with random K and V, and then decode some steps. No time is measured.
+
+    hot      bytes of sinks and hot window while decoding; must be at most 13 MB, and the same at both lengths
+    index    bytes of the codes with all that belongs to them; must be at most 1/8 of the bfloat16 bytes of K
+    fetched  bytes of the K and V rows that one step brings from the store; must be at most 4 MB
+
+    python benchmarks/bytes.py [--tokens 1048576]        (needs about 7 GB of RAM)
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from kiv_engine import KIVConfig
+from kiv_engine.cache import KIVLayer, Policy
+from kiv_engine.prefill import ScoreRule
+from kiv_engine.topology import GrowingLayer
+
+SHORT: Final = 4_096
+CHUNK_TOKENS: Final = 4_096
+HEAD_DIM: Final = 512
+KV_HEADS: Final = 1
+QUERY_HEADS: Final = 8
+ATTENDING: Final = (0, 1, 2, 2, 2, 2, 2)
+"""The growing layer that each attending layer uses."""
+
+LAYERS: Final = 3
+TRAINED_TOKENS: Final = 131_072
+ELEMENT_BYTES: Final = 2
+ROW_BYTES: Final = HEAD_DIM * ELEMENT_BYTES
+MAX_HOT_BYTES: Final = 13_000_000
+MAX_FETCHED_BYTES: Final = 4_000_000
+MAX_INDEX_SHARE: Final = 1 / 8
+
+
+@dataclass(frozen=True)
+class Count:
+    """Bytes at one length, over all layers."""
+
+    tokens: int
+    hot: int
+    index: int
+    cold_keys: int
+    cold_values: int
+    rows_per_step: int
+
+    @property
+    def fetched_per_step(self) -> int:
+        return self.rows_per_step * ROW_BYTES
+
+    @property
+    def index_share(self) -> float:
+        """Of the bytes of K that the index stands for."""
+        return self.index / self.cold_keys
+
+    def as_row(self) -> dict[str, Any]:
+        return {**vars(self), "fetched_per_step": self.fetched_per_step, "index_over_keys": self.index_share}
+
+
+def build(config: KIVConfig) -> list[KIVLayer]:
+    """Empty layers of one cache."""
+    policy = Policy(config, config.hot_tokens, TRAINED_TOKENS, rotary=None, folder=None)
+    return [KIVLayer(GrowingLayer(index, QUERY_HEADS, KV_HEADS, HEAD_DIM, True), policy) for index in range(LAYERS)]
+
+
+def random_rows(count: int, generator: torch.Generator) -> torch.Tensor:
+    """K or V of `count` tokens."""
+    return torch.randn((1, KV_HEADS, count, HEAD_DIM), generator=generator).bfloat16()
+
+
+def grow(layers: list[KIVLayer], num_tokens: int, generator: torch.Generator) -> None:
+    """Fill to `num_tokens` by plain updates."""
+    while (held := layers[0].num_tokens) < num_tokens:
+        count = min(CHUNK_TOKENS, num_tokens - held)
+        for layer in layers:
+            layer.update(random_rows(count, generator), random_rows(count, generator))
+        if held // (64 * CHUNK_TOKENS) < (held + count) // (64 * CHUNK_TOKENS):
+            print(f"  {held + count:,} tokens", file=sys.stderr, flush=True)
+
+
+def decode(layers: list[KIVLayer], generator: torch.Generator) -> int:
+    """One step; the rows it fetched."""
+    before = sum(layer.rows_fetched for layer in layers)
+    rule = ScoreRule(scaling=1.0)
+    for layer in layers:
+        layer.update(random_rows(1, generator), random_rows(1, generator))
+    for attending, owner in enumerate(ATTENDING):
+        # Scaling 1, as in the model: short queries keep the softmax from being all one token.
+        queries = torch.randn((KV_HEADS, QUERY_HEADS // KV_HEADS, 1, HEAD_DIM), generator=generator) * HEAD_DIM**-0.5
+        layers[owner].attend(attending, queries.bfloat16(), rule)
+    return sum(layer.rows_fetched for layer in layers) - before
+
+
+def count(layers: list[KIVLayer], steps: int, generator: torch.Generator) -> Count:
+    """Decode some steps and add up the parts; of the steps the one that fetches most counts."""
+    rows = max(decode(layers, generator) for _ in range(steps))
+    parts = [layer.bytes_by_part() for layer in layers]
+    totals = {name: sum(part[name] for part in parts) for name in parts[0]}
+    return Count(tokens=layers[0].num_tokens, rows_per_step=rows, **totals)
+
+
+def print_table(counts: list[Count]) -> None:
+    """A column per length."""
+    for name in counts[0].as_row():
+        cells = (each.as_row()[name] for each in counts)
+        print(
+            f"{name:<20}" + "".join(f"{cell:>18,.4f}" if isinstance(cell, float) else f"{cell:>18,}" for cell in cells)
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=1_048_576)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--index-bits", type=int, choices=(1, 2), default=2)
+    options = parser.parse_args()
+    generator = torch.Generator().manual_seed(0)
+    layers = build(KIVConfig(index_bits=options.index_bits))
+    counts = []
+    with torch.inference_mode():
+        for length in (SHORT, options.tokens):
+            grow(layers, length, generator)
+            counts.append(count(layers, options.steps, generator))
+    short, long = counts
+    print_table(counts)
+    result = {
+        "benchmark": "bytes",
+        "shape": "Gemma 4 E2B",
+        "short": short.as_row(),
+        "long": long.as_row(),
+        "hot_is_constant": short.hot == long.hot,
+        "hot_within_limit": long.hot <= MAX_HOT_BYTES,
+        "index_within_limit": long.index_share <= MAX_INDEX_SHARE,
+        "fetched_within_limit": long.fetched_per_step <= MAX_FETCHED_BYTES,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,387 @@
+"""Weights, tokenizer and device of a model. The only file that knows transformers' Auto classes and bitsandbytes.
+
+No code of a checkpoint ever runs: weights are safetensors, never pickles, and `trust_remote_code` is always False.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import torch
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's, by version
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import logging as transformers_logging
+
+from kiv_engine.errors import ConfigError, DeviceError, EngineError, ModelNotFoundError, UnsupportedModelError
+
+Quantize: TypeAlias = Literal["none", "4bit", "8bit"]
+DeviceChoice: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-demo"
+"""The embedded model. `resources` lies beside `kiv_engine`, in a source tree as in an installed wheel."""
+
+_WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
+_PICKLE_FILES: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+_TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+
+
+_HUB_ERRORS: Final = (
+    (GatedRepoError, "is only for those whom its owner grants access on the HuggingFace hub; then: hf auth login."),
+    (
+        RepositoryNotFoundError,
+        "is not on the HuggingFace hub, or is private; check its name, or log in with: hf auth login.",
+    ),
+    (HFValidationError, "is neither a folder here nor a name that the HuggingFace hub can have."),
+    (
+        (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError),
+        "is not on this computer, and the HuggingFace hub cannot be reached; check the name and the connection.",
+    ),
+    (HfHubHTTPError, "cannot be had from the HuggingFace hub now, which answers with an error; try again later."),
+    (HTTPError, "could not be downloaded from the HuggingFace hub; check the connection and try again."),
+)
+"""What went wrong on the way to a hub id; the first that fits."""
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What to load.
+
+    Attributes:
+        model: "demo", a local folder, or an id on the HuggingFace hub.
+        quantize: weights as they are, or as nf4 or int8 by bitsandbytes.
+        device: "auto" takes CUDA where there is one.
+    """
+
+    model: str = "demo"
+    quantize: Quantize = "none"
+    device: DeviceChoice = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A causal language model ready for inference, with its tokenizer.
+
+    Attributes:
+        name: what the user called it.
+        generation_config: the model's own; it names the tokens that end a text.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    device: torch.device
+    generation_config: GenerationConfig
+
+
+def load(options: LoadOptions) -> LoadedModel:
+    """Load a model and its tokenizer; a hub id is downloaded first, if it is not there yet.
+
+    Weights are in the checkpoint's dtype on CUDA, and in float32 on the CPU, where bfloat16 is slow without AMX.
+
+    Raises:
+        ModelNotFoundError: no such model, no way to it, or no safetensors or tokenizer in it.
+        UnsupportedModelError: it is no causal language model that transformers itself has.
+        DeviceError: CUDA was asked for and is not there.
+        EngineError: bitsandbytes cannot quantize it here.
+    """
+    source = _source(options.model)
+    with _quiet():
+        device = _device(options.device)
+        try:
+            config = _config(source)
+            _require_causal_model(config)
+            tokenizer = _tokenizer(source)
+            model = _model(source, config, options.quantize, device)
+        except (OSError, HTTPError) as error:
+            raise _unreachable(source, error) from error
+    model.eval()
+    model.requires_grad_(False)
+    return LoadedModel(model, tokenizer, options.model, device, _generation_config(model))
+
+
+def _generation_config(model: PreTrainedModel) -> GenerationConfig:
+    config = getattr(model, "generation_config", None)
+    return config if isinstance(config, GenerationConfig) else GenerationConfig()
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of parameters and buffers as they are stored; tied ones count once, quantized ones with their scales."""
+    storages = {tensor.data_ptr(): tensor.nbytes for tensor in _stored_tensors(model)}
+    return sum(storages.values())
+
+
+def _stored_tensors(model: nn.Module) -> Iterator[Tensor]:
+    """All tensors of a model, those included that bitsandbytes keeps beside its parameters."""
+    yield from model.buffers()
+    for parameter in model.parameters():
+        yield parameter.data
+        # 4 bit: scales in a state, which has a state for its scales. 8 bit: scales, until the first forward.
+        yield from _tensors_of(getattr(parameter, "quant_state", None))
+        yield from _tensors_of(getattr(getattr(parameter, "quant_state", None), "state2", None))
+        yield from _tensors_of(parameter)
+    for module in model.modules():
+        yield from _tensors_of(getattr(module, "state", None))
+
+
+def _tensors_of(state: object) -> Iterator[Tensor]:
+    """The scales and codes that a quantized parameter or its state holds."""
+    for name in ("absmax", "code", "offset", "SCB"):
+        tensor = getattr(state, name, None)
+        if isinstance(tensor, Tensor):
+            yield tensor
+
+
+# -- where it is -----------------------------------------------------------------------------------------------------
+
+
+def _source(model: str) -> str:
+    """The folder or hub id that a model's name stands for."""
+    if model == "demo":
+        if not DEMO_FOLDER.is_dir():
+            raise ModelNotFoundError(f"The embedded model is missing from {DEMO_FOLDER}; install KIV Desktop again.")
+        return str(DEMO_FOLDER)
+    if not model.strip():
+        raise ModelNotFoundError('No model is named; give "demo", a folder or a name on the HuggingFace hub.')
+    path = Path(model).expanduser()
+    if path.is_dir():
+        _require_complete(path)
+        return str(path)
+    if path.is_file():
+        raise ModelNotFoundError(f"{model} is a file; give the folder with config.json and the safetensors.")
+    if model.startswith((".", "~", "/")) or "\\" in model or model.count("/") > 1:
+        raise ModelNotFoundError(f"There is no folder {model!r}.")
+    return model
+
+
+def _require_complete(folder: Path) -> None:
+    """Raise ModelNotFoundError unless a folder holds a config, safetensors and a tokenizer."""
+    names = {path.name for path in folder.iterdir()}
+    if "config.json" not in names:
+        kind = "holds an adapter" if "adapter_config.json" in names else "is not a model folder"
+        raise ModelNotFoundError(f"{folder} {kind}: it has no config.json.")
+    if names.isdisjoint(_WEIGHT_FILES):
+        raise _no_safetensors(str(folder), not names.isdisjoint(_PICKLE_FILES))
+    if names.isdisjoint(_TOKENIZER_FILES):
+        raise _no_tokenizer(str(folder))
+
+
+def _no_safetensors(source: str, has_pickle: bool) -> ModelNotFoundError:
+    if not has_pickle:
+        return ModelNotFoundError(f"{source} has no weights: there is no model.safetensors.")
+    return ModelNotFoundError(
+        f"{source} has its weights only as a pickle, which could run code when it is opened, and not as safetensors; "
+        "convert it where you trust it: load it with transformers' from_pretrained and store it with save_pretrained."
+    )
+
+
+def _no_tokenizer(source: str) -> ModelNotFoundError:
+    return ModelNotFoundError(f"{source} has no tokenizer; put the model's tokenizer.json beside its config.json.")
+
+
+def _unreachable(source: str, error: Exception) -> EngineError:
+    """What an error on the way to the files means, in one sentence."""
+    if Path(source).is_dir():
+        return ModelNotFoundError(f"{source} cannot be loaded: {_first_line(error)}")
+    causes = tuple(_causes(error))
+    if any("safetensors" in str(each) and "does not appear to have a file" in str(each) for each in causes):
+        return _no_safetensors(source, has_pickle=True)
+    for kind, meaning in _HUB_ERRORS:
+        if any(isinstance(each, kind) for each in causes):
+            return ModelNotFoundError(f"{source} {meaning}")
+    return ModelNotFoundError(f"{source} cannot be loaded: {_first_line(error)}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it came from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+# -- what it is ------------------------------------------------------------------------------------------------------
+
+
+def _config(source: str) -> PreTrainedConfig:
+    """The model's config, if transformers has a class of its own for it."""
+    raw, _ = PreTrainedConfig.get_config_dict(source)
+    model_type = raw.get("model_type")
+    if not isinstance(model_type, str):
+        raise UnsupportedModelError(f"The config.json of {source} names no model_type.")
+    if model_type not in CONFIG_MAPPING:
+        if "auto_map" in raw:
+            raise UnsupportedModelError(
+                f"{source} needs remote code: transformers has no {model_type!r} of its own, and code that comes with "
+                "a model is never run here."
+            )
+        raise UnsupportedModelError(f"transformers does not know models of type {model_type!r}; a newer one may.")
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnsupportedModelError(f"The config.json of {source} is not valid: {_first_line(error)}") from error
+    assert isinstance(config, PreTrainedConfig)
+    return config
+
+
+def _require_causal_model(config: PreTrainedConfig) -> None:
+    """Raise UnsupportedModelError, with the architecture's name, unless it writes text from left to right."""
+    names = list(config.architectures or [])
+    name = names[0] if names else type(config).__name__.removesuffix("Config")
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(f"{name} is an encoder-decoder; only causal language models can be used.")
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UnsupportedModelError(f"{name} is no causal language model.")
+    # Checkpoints of images and text name their whole, of which the language model is loaded.
+    whole = "text_config" in config.sub_configs
+    if names and not whole and not set(names) & _causal_names():
+        raise UnsupportedModelError(f"{name} is no causal language model.")
+
+
+def _causal_names() -> set[str]:
+    """Class names of all causal language models that transformers has."""
+    values: list[Any] = list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+    # Some types have several classes.
+    return {name for value in values for name in ([value] if isinstance(value, str) else value)}
+
+
+def _tokenizer(source: str) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (ValueError, TypeError, ImportError, AttributeError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise UnsupportedModelError(f"The tokenizer of {source} needs remote code, which is never run.") from error
+        raise ModelNotFoundError(f"{source} has no tokenizer that can be loaded: {_first_line(error)}") from error
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    if not len(tokenizer):
+        raise _no_tokenizer(source)
+    return tokenizer
+
+
+# -- loading ---------------------------------------------------------------------------------------------------------
+
+
+def _device(choice: DeviceChoice) -> torch.device:
+    """The device to load to. Raises DeviceError if CUDA was asked for and is not there."""
+    if choice == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    if choice == "auto":
+        return torch.device("cpu")
+    if torch.version.cuda is None:
+        raise DeviceError("This PyTorch was built without CUDA; install a CUDA build of it, or use the CPU.")
+    raise DeviceError("PyTorch finds no NVIDIA GPU or no driver for it; install the driver, or use the CPU.")
+
+
+def _model(source: str, config: PreTrainedConfig, quantize: Quantize, device: torch.device) -> PreTrainedModel:
+    """The model on the device, quantized if asked for."""
+    if quantize != "none" and getattr(config, "quantization_config", None) is not None:
+        raise ConfigError(f"{source} is already quantized; load it without quantizing it again.")
+    arguments: dict[str, Any] = {"dtype": torch.float32}
+    if device.type == "cuda" or quantize != "none":
+        arguments |= {"device_map": {"": device}, "quantization_config": _quantization(quantize, config, device)}
+    if device.type == "cuda":
+        arguments["dtype"] = "auto"
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **arguments
+        )
+    except (ImportError, RuntimeError, ValueError, SafetensorError) as error:
+        raise _cannot_load(source, quantize, error) from error
+    model, report = loaded
+    assert isinstance(model, PreTrainedModel)
+    if missing := sorted(report["missing_keys"]):
+        raise ModelNotFoundError(f"{source} lacks {len(missing)} of its weights, such as {missing[0]}.")
+    if quantize == "8bit":
+        _silence_cast_warning()
+    return model
+
+
+def _quantization(quantize: Quantize, config: PreTrainedConfig, device: torch.device) -> BitsAndBytesConfig | None:
+    """How bitsandbytes stores the weights; activations stay in the dtype that the model would have anyway."""
+    if quantize == "none":
+        return None
+    if quantize == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    compute_dtype = torch.float32 if device.type == "cpu" else (config.dtype or torch.bfloat16)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+    )
+
+
+def _cannot_load(source: str, quantize: Quantize, error: Exception) -> EngineError:
+    if isinstance(error, torch.OutOfMemoryError):
+        return EngineError(f"{source} does not fit into the GPU's memory; quantize it, or use the CPU.")
+    if quantize != "none":
+        return EngineError(f"bitsandbytes cannot load {source} in {quantize}: {_first_line(error)}")
+    return EngineError(f"{source} cannot be loaded: {_first_line(error)}")
+
+
+class _DropCastWarning(logging.Filter):
+    """Drops what bitsandbytes logs in each 8 bit layer at each forward: that activations are cast to float16."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "inputs will be cast from" not in str(record.msg)
+
+
+def _silence_cast_warning() -> None:
+    """Lasts, because the warning comes with every token, not with loading."""
+    logger = logging.getLogger("bitsandbytes.autograd._functions")
+    if not any(isinstance(each, _DropCastWarning) for each in logger.filters):
+        logger.addFilter(_DropCastWarning())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars, log lines and warnings on stderr, and no requests to the hub's conversion service."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    # transformers would ask a public service to convert a checkpoint without safetensors.
+    conversion = os.environ.get("DISABLE_SAFETENSORS_CONVERSION")
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+        if conversion is None:
+            del os.environ["DISABLE_SAFETENSORS_CONVERSION"]
+        else:
+            os.environ["DISABLE_SAFETENSORS_CONVERSION"] = conversion

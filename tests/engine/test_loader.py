@@ -1,0 +1,321 @@
+"""Loading: the embedded model, folders that lack something, code that must not run, quantization, sizes."""
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub.utils import are_progress_bars_disabled
+from transformers import (
+    BartConfig,
+    BertConfig,
+    BertForMaskedLM,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaModel,
+    T5Config,
+)
+from transformers.utils import logging as transformers_logging
+
+from kiv_engine import loader
+from kiv_engine.errors import ConfigError, DeviceError, EngineError, ModelNotFoundError, UnsupportedModelError
+from kiv_engine.loader import DEMO_FOLDER, LoadOptions, load, weight_bytes
+
+EVIL_CODE = """\
+from pathlib import Path
+Path(__file__).with_name("executed").touch()
+Path({marker!r}).touch()
+class Evil: ...
+"""
+
+
+def tiny_llama(tie: bool = False) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=4_096,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=tie,
+        eos_token_id=2,
+    )
+    return LlamaForCausalLM(config)
+
+
+@pytest.fixture(scope="module")
+def saved_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete folder: a tiny random Llama in bfloat16 with the demo's tokenizer."""
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    tiny_llama().to(torch.bfloat16).save_pretrained(folder)
+    copy_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture
+def llama(saved_llama: Path, tmp_path: Path) -> Path:
+    """A copy of the complete folder, to be spoiled."""
+    return shutil.copytree(saved_llama, tmp_path / "llama")
+
+
+def copy_tokenizer(folder: Path) -> None:
+    for path in DEMO_FOLDER.glob("*token*"):
+        shutil.copy(path, folder)
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def on_cpu(model: str | Path, **options: Any) -> loader.LoadedModel:
+    return load(LoadOptions(str(model), device="cpu", **options))
+
+
+# -- what loads ------------------------------------------------------------------------------------------------------
+
+
+def test_demo_loads_from_the_package() -> None:
+    loaded = load(LoadOptions(device="cpu"))
+    assert loaded.name == "demo"
+    assert loaded.device == torch.device("cpu")
+    assert loaded.model.dtype == torch.float32
+    assert not loaded.model.training
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    assert isinstance(loaded.generation_config, GenerationConfig)
+    assert loaded.generation_config.eos_token_id == loaded.tokenizer.eos_token_id
+    ids = torch.tensor([loaded.tokenizer.encode("Hello")])
+    assert loaded.model(ids).logits.isfinite().all()
+
+
+def test_a_folder_loads_in_float32_on_the_cpu(llama: Path) -> None:
+    loaded = on_cpu(llama)
+    assert type(loaded.model) is LlamaForCausalLM
+    assert loaded.model.dtype == torch.float32
+    assert torch.equal(loaded.model.lm_head.weight, tiny_llama().lm_head.weight.bfloat16().float())
+
+
+def test_auto_takes_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert load(LoadOptions()).device == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("build", "message"), [(None, "without CUDA"), ("12.8", "no NVIDIA GPU or no driver")])
+def test_cuda_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, build: str | None, message: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", build)
+    with pytest.raises(DeviceError, match=message):
+        load(LoadOptions(device="cuda"))
+
+
+def test_settings_of_transformers_are_restored(capfd: pytest.CaptureFixture[str]) -> None:
+    def settings() -> tuple[object, ...]:
+        bars = transformers_logging.is_progress_bar_enabled(), are_progress_bars_disabled()
+        return transformers_logging.get_verbosity(), *bars, dict(os.environ)
+
+    before = settings()
+    load(LoadOptions(device="cpu"))
+    with pytest.raises(EngineError):
+        on_cpu("kiv-tests/no-such-model")
+    assert settings() == before
+    assert capfd.readouterr() == ("", "")
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["./none", "/no/such/folder", "~/none", "a/b/c", "C:\\models"])
+def test_a_missing_folder_is_refused(name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="There is no folder"):
+        on_cpu(name)
+
+
+def test_no_name_is_refused() -> None:
+    with pytest.raises(ModelNotFoundError, match="No model is named"):
+        on_cpu(" ")
+
+
+def test_an_unknown_hub_id_is_refused_when_offline() -> None:
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    with pytest.raises(ModelNotFoundError, match="is not on this computer, and the HuggingFace hub cannot be reached"):
+        on_cpu("kiv-tests/no-such-model")
+
+
+def test_an_impossible_hub_id_is_refused() -> None:
+    with pytest.raises(ModelNotFoundError, match=r"neither a folder here nor a name|cannot be reached"):
+        on_cpu("no such/model?")
+
+
+def test_a_file_is_refused(llama: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="is a file"):
+        on_cpu(llama / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "is not a model folder"),
+        ("model.safetensors", "has no weights"),
+        ("tokenizer.json", "has no tokenizer"),
+    ],
+)
+def test_an_incomplete_folder_is_refused(llama: Path, missing: str, message: str) -> None:
+    (llama / missing).unlink()
+    with pytest.raises(ModelNotFoundError, match=message):
+        on_cpu(llama)
+
+
+def test_an_adapter_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelNotFoundError, match="holds an adapter"):
+        on_cpu(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
+def test_pickles_are_refused(llama: Path, name: str) -> None:
+    (llama / "model.safetensors").rename(llama / name)
+    with pytest.raises(ModelNotFoundError, match=r"only as a pickle.*save_pretrained"):
+        on_cpu(llama)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_damaged_file_is_refused(llama: Path, name: str) -> None:
+    (llama / name).write_bytes(b"{ damaged")
+    with pytest.raises(EngineError, match=str(llama)):
+        on_cpu(llama)
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:
+    LlamaModel(tiny_llama().config).save_pretrained(tmp_path)
+    change_config(tmp_path, architectures=["LlamaForCausalLM"])
+    copy_tokenizer(tmp_path)
+    with pytest.raises(ModelNotFoundError, match=r"lacks 1 of its weights, such as lm_head\.weight"):
+        on_cpu(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "architecture", "message"),
+    [
+        (T5Config(num_layers=1), "T5ForConditionalGeneration", "T5ForConditionalGeneration is an encoder-decoder"),
+        (BartConfig(), "BartForConditionalGeneration", "BartForConditionalGeneration is an encoder-decoder"),
+        (BertConfig(), "BertForMaskedLM", "BertForMaskedLM is no causal"),
+        (LlamaConfig(), "LlamaForSequenceClassification", "LlamaForSequenceClassification is no causal"),
+    ],
+)
+def test_other_architectures_are_refused_by_name(llama: Path, config: Any, architecture: str, message: str) -> None:
+    config.architectures = [architecture]
+    config.save_pretrained(llama)
+    with pytest.raises(UnsupportedModelError, match=message):
+        on_cpu(llama)
+
+
+def test_a_masked_language_model_with_weights_is_refused(tmp_path: Path) -> None:
+    config = BertConfig(vocab_size=4_096, hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    copy_tokenizer(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="BertForMaskedLM"):
+        on_cpu(tmp_path)
+
+
+def test_an_unknown_model_type_is_refused(llama: Path) -> None:
+    change_config(llama, model_type="madeup")
+    with pytest.raises(UnsupportedModelError, match="does not know models of type 'madeup'"):
+        on_cpu(llama)
+
+
+# -- code that comes with a model ------------------------------------------------------------------------------------
+
+
+def plant_code(folder: Path, marker: Path) -> None:
+    """Name a Python file as the code of config, model and tokenizer; it leaves marks where it is run."""
+    (folder / "evil.py").write_text(EVIL_CODE.format(marker=str(marker)))
+    auto_map = {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil"}
+    change_config(folder, auto_map=auto_map)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoTokenizer": [None, "evil.Evil"]}}))
+
+
+def test_code_of_a_known_type_is_ignored(llama: Path, tmp_path: Path) -> None:
+    plant_code(llama, tmp_path / "marker")
+    loaded = on_cpu(llama)
+    assert type(loaded.model) is LlamaForCausalLM
+    assert not (tmp_path / "marker").exists()
+    assert not (llama / "executed").exists()
+
+
+def test_code_of_an_unknown_type_is_refused(llama: Path, tmp_path: Path) -> None:
+    plant_code(llama, tmp_path / "marker")
+    change_config(llama, model_type="madeup")
+    with pytest.raises(UnsupportedModelError, match="needs remote code"):
+        on_cpu(llama)
+    assert not (tmp_path / "marker").exists()
+    assert not (llama / "executed").exists()
+
+
+# -- quantization and sizes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quantize", ["4bit", "8bit"])
+def test_quantized_weights_run_on_the_cpu(
+    llama: Path, quantize: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = on_cpu(llama, quantize=quantize)
+    plain = on_cpu(llama)
+    ids = torch.arange(3, 60)[None]
+    for _ in range(2):
+        logits = loaded.model(ids).logits
+    assert logits.dtype == torch.float32
+    assert logits.isfinite().all()
+    expected = plain.model(ids).logits
+    assert torch.nn.functional.cosine_similarity(logits, expected, dim=-1).min() > 0.9
+    assert weight_bytes(loaded.model) < weight_bytes(plain.model)
+    # bitsandbytes would log a line a layer.
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("quantize", ["4bit", "8bit"])
+def test_quantized_weights_are_counted_as_stored(llama: Path, quantize: str) -> None:
+    model = on_cpu(llama, quantize=quantize).model
+    before = weight_bytes(model)
+    linear = [parameter.numel() for name, parameter in tiny_llama().named_parameters() if "proj" in name]
+    rows = [len(parameter) for name, parameter in tiny_llama().named_parameters() if "proj" in name]
+    other = sum(parameter.nbytes for name, parameter in tiny_llama().named_parameters() if "proj" not in name)
+    other += sum(buffer.nbytes for buffer in {id(buffer): buffer for buffer in model.buffers()}.values())
+    if quantize == "8bit":
+        assert before == other + sum(linear) + 4 * sum(rows)
+    else:
+        # Half a byte a weight, a byte for each block of 64, and a few KiB of code tables a layer.
+        assert 0 < before - other - sum(linear) * (1 / 2 + 1 / 64) < len(linear) * 2_048
+    model(torch.arange(3, 9)[None])
+    assert weight_bytes(model) == before
+
+
+def test_quantizing_twice_is_refused(llama: Path) -> None:
+    change_config(llama, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
+    with pytest.raises(ConfigError, match="already quantized"):
+        on_cpu(llama, quantize="4bit")
+
+
+def test_what_bitsandbytes_cannot_do_is_said(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ImportError("bitsandbytes is not there")
+
+    monkeypatch.setattr(loader.AutoModelForCausalLM, "from_pretrained", refuse)
+    with pytest.raises(EngineError, match=r"bitsandbytes cannot load .* in 4bit: bitsandbytes is not there"):
+        on_cpu(llama, quantize="4bit")
+
+
+@pytest.mark.parametrize("tie", [True, False])
+def test_tied_weights_count_once(tie: bool) -> None:
+    model = tiny_llama(tie)
+    parameters = sum(parameter.nbytes for parameter in model.parameters())
+    buffers = sum(buffer.nbytes for buffer in model.buffers())
+    assert weight_bytes(model) == parameters + buffers
+    assert (model.lm_head.weight is model.model.embed_tokens.weight) == tie
