@@ -26,7 +26,7 @@ from kiv_engine.context import Context
 LENGTHS: Final = "4096,16384,65536,262144,1000000"
 DEPTHS: Final = tuple(0.05 + 0.1 * step for step in range(10))
 EVERYTHING: Final = 2**31 - 1
-SAMPLING: Final = SamplingConfig(max_new_tokens=40)
+ANSWER_TOKENS: Final = 40
 PARAGRAPH: Final = "\n\n"
 
 FIRST_NAMES: Final = ("Quillan", "Zerelda", "Vashti", "Xander", "Ignatz", "Yorick", "Elspet", "Jemima", "Kezia")
@@ -124,22 +124,22 @@ def make_document(engine: Engine, length: int, seed: int) -> tuple[str, list[Nee
     return plant(text, needles), needles
 
 
-def ask_twice(context: Context, needle: Needle) -> tuple[str, str, list[str]]:
+def ask_twice(context: Context, needle: Needle, sampling: SamplingConfig) -> tuple[str, str, list[str]]:
     """The answer with the default configuration, the one with everything retrieved, and the passages of the first."""
     policy = context.cache.policy
     config, start = policy.config, context.num_tokens
-    default = demo.answer(context, needle.question, SAMPLING)
+    default = demo.answer(context, needle.question, sampling)
     context.rewind(start)
     policy.config = replace(config, retrieved_tokens=EVERYTHING)
     try:
-        everything = demo.answer(context, needle.question, SAMPLING)
+        everything = demo.answer(context, needle.question, sampling)
     finally:
         policy.config = config
     context.rewind(start)
     return default.text, everything.text, [passage.text for passage in default.passages]
 
 
-def run_document(engine: Engine, config: KIVConfig, length: int, seed: int) -> list[Outcome]:
+def run_document(engine: Engine, config: KIVConfig, sampling: SamplingConfig, length: int, seed: int) -> list[Outcome]:
     """Read one document and ask for its needles."""
     text, needles = make_document(engine, length, seed)
     context = engine.new_context(config)
@@ -151,7 +151,7 @@ def run_document(engine: Engine, config: KIVConfig, length: int, seed: int) -> l
         )
         outcomes = []
         for depth, needle in zip(DEPTHS, needles, strict=True):
-            default, everything, passages = ask_twice(context, needle)
+            default, everything, passages = ask_twice(context, needle, sampling)
             found = any(needle.sentence in passage for passage in passages)
             touched = any(needle.value in passage for passage in passages)
             outcome = Outcome(length, seed, depth, needle.value, default, everything, found, touched)
@@ -195,15 +195,17 @@ def main() -> None:
     parser.add_argument("--lengths", default=LENGTHS, help="in tokens, with commas between them")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--prefill", default="auto", choices=("auto", "exact", "sparse", "window"))
+    parser.add_argument("--answer-tokens", type=int, default=ANSWER_TOKENS, help="answers end after so many")
     parser.add_argument("--json-out", type=Path, help="write every outcome to this file")
     options = parser.parse_args()
     engine = Engine.load("demo")
     config = KIVConfig(prefill=options.prefill)
+    sampling = SamplingConfig(max_new_tokens=options.answer_tokens)
     outcomes: list[Outcome] = []
     lengths = [int(length) for length in options.lengths.split(",")]
     for length in lengths:
         for seed in range(options.seeds):
-            outcomes += run_document(engine, config, length, seed)
+            outcomes += run_document(engine, config, sampling, length, seed)
     rows = {str(length): summarize([each for each in outcomes if each.length == length]) for length in lengths}
     rows["all"] = summarize(outcomes)
     print_table(rows)

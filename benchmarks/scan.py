@@ -1,6 +1,6 @@
 """How long the scan of one KV head's codes takes, per million tokens.
 
-    python -m benchmarks.scan [--tokens 500000] [--repeats 100]
+    python -m benchmarks.scan [--tokens 1000000] [--repeats 100]
 
 The codes of several layers take turns, as in decoding: together they are larger than the processor's caches. The times
 include listing the tokens and waking the second thread. Compiling is measured in processor time.
@@ -92,7 +92,7 @@ def measure(name: str, tokens: int, repeats: int) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=500_000)
+    parser.add_argument("--tokens", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=100)
     options = parser.parse_args()
     torch.set_num_threads(2)

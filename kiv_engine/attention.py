@@ -77,6 +77,8 @@ def _attend(
     mask: torch.Tensor | None,
     kwargs: dict[str, Any],
 ) -> torch.Tensor:
+    if getattr(module, "is_causal", True) is False:
+        raise UnsupportedModelError(f"{type(module).__name__} attends in both directions; KIV keeps causal decoders.")
     heads, dim = key.shape[1], query.shape[-1]
     count = query.shape[2]
     if mask is not None and count > 1:
@@ -153,6 +155,7 @@ class Attachment:
             ours = _register(self._original)
             model.set_attn_implementation(ours)
             if model.config._attn_implementation != ours:
+                self._of_model.pop(model, None)
                 raise UnsupportedModelError(f"{type(model).__name__} does not use transformers' attention interface.")
             self._hooks = [
                 model.register_forward_pre_hook(_before_forward, with_kwargs=True),

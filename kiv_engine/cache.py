@@ -23,9 +23,9 @@ from kiv_engine.attention import Attachment, tag_keys
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
 from kiv_engine.errors import BatchSizeError, ConfigError, CropError, UnsupportedModelError
 from kiv_engine.hits import LOCAL_HITS, HitRecorder, LayerHits
-from kiv_engine.index import CODE_BLOCK_TOKENS, FIT_TOKENS, CodeIndex
+from kiv_engine.index import CODE_BLOCK_TOKENS, FIT_TOKENS, CodeIndex, SearchEffort
 from kiv_engine.positions import PinnedRotary, Rotary, needs_compact, read_rotary
-from kiv_engine.prefill import PartialAttention, ScoreRule, attend_at_once, causal_mask, weigh
+from kiv_engine.prefill import PartialAttention, ScoreRule, SoftmaxPart, attend_at_once, causal_mask, weigh
 from kiv_engine.store import ColdStore, RowTable, SlabFolder
 from kiv_engine.topology import GrowingLayer, Topology, inspect
 
@@ -194,6 +194,28 @@ class Hits:
     values: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Attended:
+    """What one query attended to: parts of its softmax, and the factors that make them probabilities."""
+
+    hits: Hits | None
+    local: SoftmaxPart
+    factor: torch.Tensor
+    cold: SoftmaxPart | None = None
+    cold_factor: torch.Tensor | None = None
+
+    def local_mass(self) -> torch.Tensor:
+        """Probabilities (H, G, N) of sinks and hot window."""
+        return (self.local.weights * self.factor)[:, :, 0]
+
+    def cold_mass(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids (H, R) of the cold tokens and their probabilities, averaged over the group."""
+        if self.hits is None or self.cold is None or self.cold_factor is None:
+            empty = torch.empty((0, 0), device=self.factor.device)
+            return empty.long(), empty
+        return self.hits.ids, (self.cold.weights * self.cold_factor)[:, :, 0].mean(1)
+
+
 class KIVLayer(CacheLayerMixin):
     """Everything of one growing layer: hot window, cold store and index."""
 
@@ -331,7 +353,8 @@ class KIVLayer(CacheLayerMixin):
     def _evict(self, count: int) -> None:
         """Move the oldest `count` hot tokens to the cold store."""
         if count > 0:
-            self._append_cold(*self.hot.read(0, count))
+            keys, values = self.hot.read(0, count)
+            self._append_cold(keys.clone(), values)  # the index may keep what it is given, and the ring turns on
             self.hot.drop_oldest(count)
 
     def _append_cold(self, keys: torch.Tensor, values: torch.Tensor) -> None:
@@ -379,9 +402,9 @@ class KIVLayer(CacheLayerMixin):
         scores = rule.scores(queries, keys)
         if used.stop == hot.keys.shape[1]:
             scores += hot.bias
-        output, record = self._attend_searching(queries, rule, scores, values, num_tokens)
+        output, attended = self._attend_searching(queries, rule, scores, values, num_tokens)
         if self._policy.recorder is not None and not self._policy.reading:
-            self._policy.recorder.record(self._hits_of(layer_idx, num_tokens, *record))
+            self._policy.recorder.record(self._hits_of(layer_idx, num_tokens, attended))
         return output
 
     def _attend_token(self, layer_idx: int, position: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
@@ -392,31 +415,28 @@ class KIVLayer(CacheLayerMixin):
 
     def _attend_searching(
         self, queries: torch.Tensor, rule: ScoreRule, scores: torch.Tensor, values: torch.Tensor, num_tokens: int
-    ) -> tuple[torch.Tensor, tuple[Hits | None, torch.Tensor, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, "Attended"]:
         """Local scores (H, G, 1, N) joined with the best cold tokens in one softmax -> output, and what was used."""
-        lse = scores.logsumexp(-1)
-        hits = self._find(queries[:, :, 0], rule, rule.total(lse)[..., 0], num_tokens)
-        if hits is not None:
-            lse = torch.logaddexp(lse, hits.scores.logsumexp(-1)[..., None])
-        total = rule.total(lse)[..., None]
-        weights = (scores - total).exp_()
-        output = weigh(weights, values)
+        local = SoftmaxPart.of(scores)
+        hits = self._find(queries[:, :, 0], rule, rule.total(local.lse)[..., 0], num_tokens)
         if hits is None:
-            return output, (None, weights, weights)
-        hit_weights = (hits.scores[:, :, None] - total).exp_()
-        return output + weigh(hit_weights, hits.values), (hits, weights, hit_weights)
+            factor = local.factor(rule.total(local.lse))
+            return weigh(local.weights, values) * factor, Attended(None, local, factor)
+        cold = SoftmaxPart.of(hits.scores[:, :, None])
+        total = rule.total(torch.logaddexp(local.lse, cold.lse))
+        factor, cold_factor = local.factor(total), cold.factor(total)
+        output = weigh(local.weights, values) * factor + weigh(cold.weights, hits.values) * cold_factor
+        return output, Attended(hits, local, factor, cold, cold_factor)
 
-    def _hits_of(
-        self, layer_idx: int, num_tokens: int, hits: Hits | None, weights: torch.Tensor, hit_weights: torch.Tensor
-    ) -> LayerHits:
-        local = weights[:, :, 0].mean((0, 1))
+    def _hits_of(self, layer_idx: int, num_tokens: int, attended: "Attended") -> LayerHits:
+        local = attended.local_mass().mean((0, 1))
         heaviest = local.topk(min(LOCAL_HITS, local.shape[0]), sorted=False)
-        empty = torch.empty((0, 0), device=local.device)
+        ids, mass = attended.cold_mass()
         return LayerHits(
             layer=layer_idx,
             position=num_tokens - 1,
-            cold_tokens=empty.long() if hits is None else hits.ids + self._policy.config.sink_tokens,
-            cold_mass=empty if hits is None else hit_weights[:, :, 0].mean(1),
+            cold_tokens=ids + self._policy.config.sink_tokens,
+            cold_mass=mass,
             local_tokens=self.hot.position_of(heaviest.indices, num_tokens),
             local_mass=heaviest.values,
             local_total=local.sum(),
@@ -498,23 +518,39 @@ class KIVLayer(CacheLayerMixin):
         config = self._policy.config
         if limit <= config.retrieved_tokens:
             return self._take(torch.arange(limit).expand(queries.shape[0], -1), queries, rule, num_tokens)
-        searched = self._search_query(queries, num_tokens)
-        if not self.index.ready or limit <= config.candidate_tokens:
-            ids, scores = None, self._score_all(searched, rule, limit)
-        elif self.index.bits == 2:
-            ids, scores = None, rule.cap(self.index.scores_of(searched, limit) * rule.scaling)
-        else:
-            ids = self.index.search(searched, limit, config.candidate_tokens)
-            scores = self._score_candidates(searched, rule, ids)
-        lse = torch.logaddexp(scores.logsumexp(-1), local_lse)
-        share = (scores - lse[..., None]).logsumexp(1)
+        ids, scores, final = self._candidates(queries, rule, limit, num_tokens)
+        part = SoftmaxPart.of(scores)
+        factor = part.factor(torch.logaddexp(part.lse, local_lse))
+        share = (factor.mT @ part.weights)[:, 0]
         best = share.topk(min(config.retrieved_tokens, share.shape[-1]), -1).indices
-        chosen = best if ids is None else ids.gather(-1, best.to(ids.device))
-        known = ids is not None and not self._policy.is_compact(num_tokens)
-        if not known:
+        chosen = best if ids is None else ids.gather(-1, best.to(ids.device)).clamp_(min=0)  # padding has no mass
+        if not final:
             return self._take(chosen.to("cpu").sort(-1).values, queries, rule, num_tokens)
         kept = scores.gather(-1, best[:, None].expand(-1, scores.shape[1], -1))
         return Hits(chosen, kept, self._fetch(self.store.values, chosen))
+
+    def _candidates(
+        self, queries: torch.Tensor, rule: ScoreRule, limit: int, num_tokens: int
+    ) -> tuple[torch.Tensor | None, torch.Tensor, bool]:
+        """Ids (H, C) that may be chosen, padded with -1, or None for all; their scores (H, G, C), -inf for padding.
+
+        The third says whether the scores are those of the attention, or only good enough to rank by.
+        """
+        config = self._policy.config
+        searched = self._search_query(queries, num_tokens)
+        final = not self._policy.is_compact(num_tokens) or not self.geometry.rotary
+        if not self.index.ready or limit <= config.candidate_tokens:
+            return None, self._score_all(searched, rule, limit), final
+        if self.index.bits == 2:
+            return None, rule.cap(self.index.scores_of(searched, limit) * rule.scaling), False
+        effort = SearchEffort(
+            config.retrieved_tokens,
+            rule.scaling,
+            fewest=min(-(-2 * config.retrieved_tokens // queries.shape[1]), config.candidate_tokens),
+            most=config.candidate_tokens,
+        )
+        ids = self.index.search(searched, limit, effort)
+        return ids, self._score_candidates(searched, rule, ids), final
 
     def _take(self, ids: torch.Tensor, queries: torch.Tensor, rule: ScoreRule, num_tokens: int) -> Hits:
         """Attend to exactly these cold tokens, ids (H, R) ascending."""
@@ -732,7 +768,7 @@ class KIVCache(Cache):
             self.policy.recorder = None
 
     def before_forward(self, batch_size: int, num_tokens: int) -> None:
-        """Refuse batches; hold length-dependent rotary factors at those of the final length. The attachment calls this."""
+        """Refuse batches; hold length-dependent rotary factors at those of the final length. The attachment calls."""
         if batch_size != 1:
             raise BatchSizeError(
                 f"KIVCache holds one sequence, but the batch has {batch_size}; call it once per sequence."

@@ -4,7 +4,9 @@ Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 """
 
 import argparse
+import io
 import json
+import os
 import signal
 import sys
 import threading
@@ -63,29 +65,50 @@ def build_parser() -> Parser:
     ask.add_argument("--prefill", default="auto", choices=get_args(PrefillMode))
     ask.add_argument("--positions", default="auto", choices=get_args(PositionMode))
     defaults = KIVConfig()
-    ask.add_argument("--hot-tokens", type=int, default=defaults.hot_tokens, metavar="N", help="tokens kept exact")
     ask.add_argument(
-        "--retrieved-tokens", default=defaults.retrieved_tokens, type=int, metavar="N",
+        "--hot-tokens", type=whole_number, default=defaults.hot_tokens, metavar="N", help="tokens kept exact"
+    )
+    ask.add_argument(
+        "--retrieved-tokens", default=defaults.retrieved_tokens, type=whole_number, metavar="N",
         help="old tokens fetched per step, layer and KV head",
     )  # fmt: skip
     ask.add_argument("--store", default="ram", metavar="ram|FOLDER", help="where old K/V are kept")
     ask.add_argument("--store-dtype", default="auto", choices=get_args(StoreDtype))
-    ask.add_argument("--max-new-tokens", type=int, default=256, metavar="N")
-    ask.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token")
-    ask.add_argument("--seed", type=int, default=None, metavar="N", help="of the sampling")
+    ask.add_argument("--max-new-tokens", type=whole_number, default=256, metavar="N")
+    ask.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 takes the likeliest token")
+    ask.add_argument("--seed", type=whole_number, default=None, metavar="N", help="of the sampling")
     ask.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
+
+
+def whole_number(text: str) -> int | str:
+    """The number, or the text where it is none: the config knows the range, and says so of both."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def number(text: str) -> float | str:
+    """Like `whole_number`, with fractions."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     parser = build_parser()
     try:
+        make_streams_lenient()
         options = parser.parse_args(arguments)
         if options.command is None:
             parser.print_help()
             return DONE
-        return AskCommand(options).run()
+        code = AskCommand(options).run()
+        sys.stdout.flush()  # here, where a closed pipe is caught
+        return code
     except BadInputError as error:
         print_error(str(error))
         return BAD_INPUT
@@ -96,11 +119,18 @@ def main(arguments: list[str] | None = None) -> int:
         print_error("Stopped.")
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone: nothing is left to say, nor anyone to say it to
+        # The reader of our output is gone. What is still buffered goes nowhere, so that leaving is quiet, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last boundary: no traceback reaches a user
         print_error(f"{type(error).__name__}: {error}")
         return FAILED
+
+
+def make_streams_lenient() -> None:
+    """An answer may hold characters that the terminal's encoding lacks; they become question marks, not an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def print_error(message: str) -> None:
@@ -184,13 +214,14 @@ class AskCommand:
         config, sampling = self._configs()
         if not self._questions:
             raise BadInputError("There is no question; give one with -q.")
-        if any(not question.strip() for question in self._questions):
-            raise BadInputError("A question is empty; give its text after -q.")
+        for question in self._questions:
+            check_question(question)
         self._check_documents()
         from kiv_engine.engine import Engine  # torch: only once the command line is known to be sound
 
+        files = self._files()
         engine = Engine.load(self._options.model, quantize=self._options.quantize, device=self._options.device)
-        documents = list(self._documents(engine))
+        documents = [files.get(name) or sample_archive(name, engine) for name in self._options.documents]
         context = engine.new_context(config)
         try:
             with StopFlag() as stop:
@@ -218,22 +249,18 @@ class AskCommand:
         names = self._options.documents
         if names.count("-") > 1:
             raise BadInputError("'-' stands twice among the documents; standard input can be read once.")
+        if "-" in names and (sys.stdin is None or sys.stdin.isatty()):
+            raise BadInputError("'-' reads standard input, but nothing is piped into it; pipe a text or name a file.")
         for name in names:
             if name.startswith(ARCHIVE_PREFIX):
                 archive_tokens(name)
 
-    def _documents(self, engine: "Engine") -> "Iterator[Document]":
-        from kiv_engine.archive import write_archive
+    def _files(self) -> "dict[str, Document]":
+        """The documents that need no model, by what they were called on the command line."""
         from kiv_engine.document import Document
 
-        for name in self._options.documents:
-            if name.startswith(ARCHIVE_PREFIX):
-                archive = write_archive(archive_tokens(name), engine.count_tokens)
-                yield Document(name, archive.text)
-            elif name == "-":
-                yield Document.from_stdin()
-            else:
-                yield Document.from_file(name)
+        names = [name for name in self._options.documents if not name.startswith(ARCHIVE_PREFIX)]
+        return {name: Document.from_stdin() if name == "-" else Document.from_file(name) for name in names}
 
     def _converse(
         self, context: "Context", documents: "list[Document]", sampling: SamplingConfig, stop: StopFlag
@@ -248,7 +275,7 @@ class AskCommand:
             if code == INTERRUPTED:
                 break
         if self._options.json:
-            print(json.dumps(self._report(context, read), ensure_ascii=False))
+            print(json.dumps(self._report(context, read)))  # ASCII: fits any terminal's encoding
         return INTERRUPTED if stop() else DONE
 
     def _read(self, context: "Context", documents: "list[Document]", stop: StopFlag) -> ReadFinished | int:
@@ -311,13 +338,29 @@ class AskCommand:
         return report
 
 
+def sample_archive(name: str, engine: "Engine") -> "Document":
+    """The document that archive:N stands for."""
+    from kiv_engine.archive import write_archive
+    from kiv_engine.document import Document
+
+    return Document(name, write_archive(archive_tokens(name), engine.count_tokens).text)
+
+
 def archive_tokens(name: str) -> int:
     """N of archive:N."""
     text = name.removeprefix(ARCHIVE_PREFIX).replace("_", "").replace(",", "")
     low, high = ARCHIVE_TOKENS
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+    if not text.isascii() or not text.isdigit() or len(text) > 12 or not low <= int(text) <= high:
         raise BadInputError(f"{name}: give the archive's length in tokens, {low:,} to {high:,}, like archive:100000.")
     return int(text)
+
+
+def check_question(question: str) -> None:
+    """Raise BadInputError unless there is something to ask."""
+    if not question.strip():
+        raise BadInputError("A question is empty; give its text after -q.")
+    if not question.isascii() and any("\ud800" <= letter <= "\udfff" for letter in question):
+        raise BadInputError("A question is not valid UTF-8; check the terminal's encoding.")
 
 
 def report_failure(event: Failed) -> int:

@@ -24,7 +24,14 @@ def require_range(name: str, value: object, low: float, high: float) -> None:
     """Raise ConfigError unless `value` is a number from `low` to `high`."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not low <= value <= high:  # type: ignore[operator]
-        raise ConfigError(f"{name} is {value!r}; allowed is {low:g} to {high:g}.")
+        raise ConfigError(f"{name} is {value!r}; allowed is {low:,} to {high:,}.")
+
+
+def require_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise ConfigError unless `value` is a whole number from `low` to `high`."""
+    require_range(name, value, low, high)
+    if not isinstance(value, int):
+        raise ConfigError(f"{name} is {value!r}; allowed are whole numbers, {low:,} to {high:,}.")
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,8 @@ class KIVConfig:
         hot_tokens: most recent tokens whose K/V stay exact on the model's device.
         sink_tokens: first tokens, attended by every query (StreamingLLM, arXiv:2309.17453).
         retrieved_tokens: cold tokens fetched per query, layer and KV head.
-        candidate_tokens: cold tokens per query head that the index hands to the final ranking; a multiple of
-            `retrieved_tokens` buys recall with time.
+        candidate_tokens: at most so many cold tokens per query head pass from the index to the exact ranking; more of
+            them buy recall with time. Heads with flat scores get fewer by themselves.
         prefill: how a forward of more than 512 tokens sees cold tokens: "exact" all of them, "sparse" the best by the
             index, "window" none; "auto" is exact while that is cheap, then sparse.
         positions: "true" rotary positions, or "compact" ones that never leave the trained length; "auto" per model.
@@ -57,10 +64,10 @@ class KIVConfig:
     index_bits: Literal[1, 2] | None = None
 
     def __post_init__(self) -> None:
-        require_range("hot_tokens", self.hot_tokens, 16, 1_048_576)
-        require_range("sink_tokens", self.sink_tokens, 0, 4_096)
-        require_range("retrieved_tokens", self.retrieved_tokens, 1, 2**31 - 1)
-        require_range("candidate_tokens", self.candidate_tokens, 1, 2**31 - 1)
+        require_whole("hot_tokens", self.hot_tokens, 16, 1_048_576)
+        require_whole("sink_tokens", self.sink_tokens, 0, 4_096)
+        require_whole("retrieved_tokens", self.retrieved_tokens, 1, 2**31 - 1)
+        require_whole("candidate_tokens", self.candidate_tokens, 1, 2**31 - 1)
         require_choice("prefill", self.prefill, get_args(PrefillMode))
         require_choice("positions", self.positions, get_args(PositionMode))
         require_choice("store_dtype", self.store_dtype, get_args(StoreDtype))
@@ -100,12 +107,12 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         require_range("temperature", self.temperature, 0, 10)
-        require_range("top_k", self.top_k, 0, 2**31 - 1)
+        require_whole("top_k", self.top_k, 0, 2**31 - 1)
         require_range("top_p", self.top_p, 1e-6, 1)
         require_range("min_p", self.min_p, 0, 1)
         require_range("repetition_penalty", self.repetition_penalty, 0.1, 10)
-        require_range("max_new_tokens", self.max_new_tokens, 1, 2**31 - 1)
+        require_whole("max_new_tokens", self.max_new_tokens, 1, 2**31 - 1)
         if self.seed is not None:
-            require_range("seed", self.seed, 0, 2**63 - 1)
+            require_whole("seed", self.seed, 0, 2**63 - 1)
         if any(not text for text in self.stop):
             raise ConfigError("stop contains an empty string; leave it out.")

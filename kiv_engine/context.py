@@ -3,8 +3,8 @@
 import shutil
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import psutil
@@ -49,30 +49,40 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class Turn:
-    """One question and its answer. `start` is the context's length before the question."""
+    """One question and its answer.
+
+    Attributes:
+        start, answer_start, end: the context's length before the question, before the answer's first token, and after
+            the turn.
+        unfed: tokens that the turn still lacks in the cache, to be fed before the next question: the answer's last one,
+            or the rest of a question that was broken off.
+    """
 
     start: int
+    answer_start: int
+    end: int
     question: str
     answer: str
+    unfed: tuple[int, ...]
     hits: tuple[LayerHits, ...] = field(repr=False)
 
 
 @dataclass
-class Prompt:
-    """Tokens waiting to be fed, and how many of the context were already there."""
-
-    ids: list[int]
-    reused_tokens: int
-
-
-@dataclass
 class Answer:
-    """An answer while it is written. It counts as cancelled until something else ends it."""
+    """An answer while it is written. It counts as cancelled until something else ends it.
+
+    Attributes:
+        begin: clock time of the question.
+        start: position of the first token.
+        cut: a stop string ended it.
+    """
 
     begin: float
+    start: int
     ids: list[int] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     reason: FinishReason = "cancelled"
+    cut: bool = False
     first_token_s: float = 0.0
     last_token_s: float = 0.0
 
@@ -113,16 +123,17 @@ class Context:
     """
 
     def __init__(self, loaded: LoadedModel, config: KIVConfig, system: str | None = None) -> None:
+        self._format = ChatFormat(loaded.tokenizer, loaded.generation_config, system=system)
         self.cache = KIVCache(loaded.model, config)
         self.documents: list[PlacedDocument] = []
         self.turns: list[Turn] = []
         self._loaded = loaded
         self._config = config
-        self._format = ChatFormat(loaded.tokenizer, loaded.generation_config, system=system)
         self._ids = array("i")
         self._unread = array("i")
         self._unfed: list[int] = []
         self._snapshots: list[CacheSnapshot] = []
+        self._torn = False  # a forward was broken off: some layers have its tokens, others not
 
     # -- facts ---------------------------------------------------------------------------------------------------
 
@@ -156,44 +167,57 @@ class Context:
         return max(0, free // self._token_bytes())
 
     def _token_bytes(self) -> int:
-        """Bytes of RAM or disk per token: the store's rows and an eighth of the keys for the index."""
-        element = 1 if self._config.store_dtype == "int8" else torch.finfo(self._loaded.model.dtype).bits // 8
-        rows = self.cache.topology.row_bytes(element)
-        return max(1, rows + rows // 16)
+        """Bytes of RAM or disk per token: the store's rows, int8 ones with their scales, and the index's codes."""
+        growing = self.cache.topology.growing
+        codes = self.cache.topology.row_bytes(torch.finfo(self._loaded.model.dtype).bits // 8) // 16
+        if self._config.store_dtype != "int8":
+            return max(1, codes * 16 + codes)
+        return max(1, self.cache.topology.row_bytes(1) + sum(8 * layer.num_kv_heads for layer in growing) + codes)
+
+    @property
+    def _document_end(self) -> int:
+        """Where the documents end in the context, as far as they are read."""
+        return self.documents[-1].end - len(self._unread) if self.documents else 0
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self, *documents: Document, should_stop: ShouldStop = never) -> Iterator[ReadEvent]:
-        """Read documents into the context; without documents, go on where reading stopped."""
-        try:
-            yield from self._read(documents, should_stop)
-        except Exception as error:  # noqa: BLE001 - the boundary: whatever is raised becomes the one terminal event
-            yield failed(error)
+        """Read documents into the context; without documents, go on where reading stopped or failed.
 
-    def _read(self, documents: Sequence[Document], should_stop: ShouldStop) -> Iterator[ReadEvent]:
-        if self.turns and documents:
-            raise ConfigError("Documents come before the first question; open a new context for other documents.")
+        A failure before the first token (no room, no tokens) leaves the context as it was.
+        """
+        last: ReadEvent
+        try:
+            last = yield from self._read(documents, should_stop)
+        except BaseException as error:
+            if self._torn:
+                self._go_back(self.num_tokens, feed=False)
+            if not isinstance(error, Exception):
+                raise
+            last = failed(error)
+        yield last
+
+    def _read(
+        self, documents: Sequence[Document], should_stop: ShouldStop
+    ) -> Generator[ReadProgress, None, ReadFinished]:
+        if self.turns and (documents or self._unread):
+            raise ConfigError(
+                "Documents come before the first question; open a new context, or go back to before that question."
+            )
         begin = time.perf_counter()
-        for document in documents:
-            self._place(document)
+        self._queue(documents)
         total = self.num_tokens + self.unread_tokens
-        if self.unread_tokens > self.tokens_that_fit():
-            raise CapacityError(self._too_large())
-        self.cache.plan(total + 4 * SEARCH_BLOCK_TOKENS)
         first = self.num_tokens
         last_report = 0.0
         while self._unread and not should_stop():
-            chunk = self._unread[:READ_CHUNK_TOKENS]
-            self._feed_document(chunk)
-            del self._unread[: len(chunk)]
+            self._feed_document(total)
             now = time.perf_counter()
             if now - last_report >= PROGRESS_INTERVAL_S or not self._unread:
                 last_report = now
                 yield self._progress(self.num_tokens - first, total, now - begin)
-        if not self._unread:
-            self._take_snapshot()
+        self._take_snapshot()
         mode, reason = self._mode_and_reason(total)
-        yield ReadFinished(
+        return ReadFinished(
             self.num_tokens,
             total,
             time.perf_counter() - begin,
@@ -201,6 +225,21 @@ class Context:
             prefill_mode=mode,
             prefill_reason=reason,
         )
+
+    def _queue(self, documents: Sequence[Document]) -> None:
+        """Place documents and make room for them, or leave everything as it was."""
+        num_documents, num_unread = len(self.documents), len(self._unread)
+        planned = self.cache.policy.planned_tokens
+        try:
+            for document in documents:
+                self._place(document)
+            if self._tokens_without_room() > self.tokens_that_fit():
+                raise CapacityError(self._too_large())
+            self.cache.plan(self.num_tokens + self.unread_tokens + 4 * SEARCH_BLOCK_TOKENS)
+        except BaseException:
+            del self.documents[num_documents:], self._unread[num_unread:]
+            self.cache.plan(planned)
+            raise
 
     def _place(self, document: Document) -> None:
         """Tokenize a document and queue it behind what is already there; seconds at most, so it is not broken off."""
@@ -213,6 +252,13 @@ class Context:
         self.documents.append(PlacedDocument(tokens, self.num_tokens + len(self._unread)))
         self._unread.extend(tokens.ids.tolist())
 
+    def _tokens_without_room(self) -> int:
+        """Unread tokens for which no memory is set aside; files have their room on the disk from the beginning."""
+        stores = [layer.store for layer in self.cache.growing_layers if layer.is_initialized]
+        if self._config.store_folder is None or not stores:
+            return self.unread_tokens
+        return max(0, self.unread_tokens - min(store.keys.capacity - store.num_tokens for store in stores))
+
     def _too_large(self) -> str:
         need = self.unread_tokens * self._token_bytes()
         where = "RAM" if self._config.store_folder is None else "disk"
@@ -221,15 +267,19 @@ class Context:
             f"{self.tokens_that_fit():,} tokens fit. Use a shorter document, int8 or another store."
         )
 
-    def _feed_document(self, chunk: "array[int]") -> None:
+    def _feed_document(self, limit: int) -> None:
+        """Read the next chunk, at most to a length of `limit`. Chunks end at the same places wherever reading began."""
+        room = READ_CHUNK_TOKENS - self.num_tokens % READ_CHUNK_TOKENS
+        chunk = self._unread[: min(room, limit - self.num_tokens)]
         with self.cache.reading():
             self._forward(chunk)
+        del self._unread[: len(chunk)]
         if self.num_tokens // SNAPSHOT_TOKENS > (self.num_tokens - len(chunk)) // SNAPSHOT_TOKENS:
             self._take_snapshot()
 
     def _progress(self, done: int, total: int, seconds: float) -> ReadProgress:
         rate = done / seconds if seconds > 0 else 0.0
-        return ReadProgress(self.num_tokens, total, rate, self.unread_tokens / rate if rate > 0 else None)
+        return ReadProgress(self.num_tokens, total, rate, (total - self.num_tokens) / rate if rate > 0 else None)
 
     def _mode_and_reason(self, total: int) -> tuple[str, str]:
         mode = self.cache.policy.prefill_mode(total)
@@ -248,52 +298,81 @@ class Context:
     def ask(
         self, question: str, sampling: SamplingConfig | None = None, should_stop: ShouldStop = never
     ) -> Iterator[AnswerEvent]:
-        """Answer a question from everything in the context; on failure the context is as it was before."""
-        start = self.num_tokens
-        unfed = list(self._unfed)
-        try:
-            yield from self._ask(question, sampling or SamplingConfig(), should_stop)
-        except Exception as error:  # noqa: BLE001 - the boundary, as in `read`
-            event = failed(error)
-            try:
-                self.rewind(start)
-                self._unfed = unfed
-            except Exception as second:  # noqa: BLE001 - the first error is the one to tell
-                event = Failed(f"{event.message} The context could not be restored ({second}).", error)
-            yield event
+        """Answer a question from everything in the context.
 
-    def _ask(self, question: str, sampling: SamplingConfig, should_stop: ShouldStop) -> Iterator[AnswerEvent]:
+        On failure, or if the caller drops the generator before its terminal event, the context is as it was before.
+        """
+        start, unfed = self.num_tokens, list(self._unfed)
+        last: AnswerEvent
+        try:
+            last = yield from self._ask(question, sampling or SamplingConfig(), should_stop)
+        except BaseException as error:
+            last = self._undo(start, unfed, error)
+            if not isinstance(error, Exception):
+                raise
+        yield last
+
+    def _undo(self, start: int, unfed: list[int], error: BaseException) -> Failed:
+        """Bring everything back to before the question; the terminal event for what was raised."""
+        event = failed(error)
+        try:
+            if self._torn or self.num_tokens != start:
+                self._rewind(start)
+        except Exception as second:  # noqa: BLE001 - the first error is the one to tell
+            return Failed(f"{event.message} The context could not be restored ({second}).", error)
+        self._unfed = unfed
+        return event
+
+    def _ask(
+        self, question: str, sampling: SamplingConfig, should_stop: ShouldStop
+    ) -> Generator[ReadProgress | TextDelta, None, AnswerFinished]:
         begin = time.perf_counter()
         if not question.strip():
             raise ConfigError("The question is empty.")
         start = self.num_tokens
-        prompt = self._prompt(question)
-        for _ in self._feed_prompt(prompt.ids[:-1], should_stop):
-            yield self._progress(self.num_tokens - start, start + len(prompt.ids), time.perf_counter() - begin)
-        answer = Answer(begin)
+        self._unfed = self._prompt(question)
+        answer = Answer(begin, start + len(self._unfed))
+        while len(self._unfed) > 1 and not should_stop():
+            self._feed_prompt()
+            yield self._progress(self.num_tokens - start, answer.start, time.perf_counter() - begin)
         with self.cache.recording() as recorder:
-            yield from self._decode(prompt.ids[-1], sampling, should_stop, answer)
+            yield from self._decode(sampling, should_stop, answer)
             hits = tuple(recorder.drain())
-        self.turns.append(Turn(start, question, "".join(answer.text), hits))
+        passages = self._passages(hits)
+        text = "".join(answer.text)
+        self.turns.append(Turn(start, answer.start, self.num_tokens, question, text, tuple(self._unfed), hits))
+        if answer.cut:
+            self._leave_out_stop_string(answer, text)
         self._take_snapshot()
-        yield AnswerFinished(
-            text="".join(answer.text),
+        return AnswerFinished(
+            text=text,
             finish_reason=answer.reason,
-            prompt_tokens=start + len(prompt.ids),
-            reused_tokens=prompt.reused_tokens,
+            prompt_tokens=answer.start,
+            reused_tokens=start,
             answer_tokens=len(answer.ids),
             first_token_s=answer.first_token_s,
             decode_tokens_per_s=answer.tokens_per_s(),
-            passages=self._passages(hits),
+            passages=passages,
         )
 
-    def _decode(
-        self, next_id: int, sampling: SamplingConfig, should_stop: ShouldStop, answer: "Answer"
-    ) -> Iterator[TextDelta]:
+    def _prompt(self, question: str) -> list[int]:
+        """The tokens that make the question follow what is in the context."""
+        if self.turns:
+            return self._unfed + self._format.follow_up(question)
+        prefix = self._format.document_prefix()
+        after_document = bool(self.documents) and self.num_tokens > len(prefix)
+        return prefix[self.num_tokens :] + self._format.question_suffix(question, after_document)
+
+    def _feed_prompt(self) -> None:
+        """Feed a block of the prompt, but for its last token; such a block searches for every token."""
+        block = self._unfed[:-1][:SEARCH_BLOCK_TOKENS]
+        self._forward(block)
+        del self._unfed[: len(block)]
+
+    def _decode(self, sampling: SamplingConfig, should_stop: ShouldStop, answer: Answer) -> Iterator[TextDelta]:
         """Draw tokens one by one into `answer`; what was drawn but not fed waits in `_unfed`."""
         sampler = Sampler(sampling, self._loaded.device)
         stream = TextStream(self._loaded.tokenizer, stop=(*sampling.stop, *self._format.stop_strings))
-        self._unfed = [next_id]
         while not should_stop():
             token = sampler.next_token(self._forward(self._unfed), answer.ids)
             self._unfed = []
@@ -304,33 +383,40 @@ class Context:
             self._unfed = [token]
             yield from answer.emit(stream.push(token))
             if stream.stopped:
-                answer.end("stop_string" if sampling.stop else "stop")
+                answer.cut = True
+                answer.end(self._reason_of_cut(answer, sampling.stop))
                 break
             if len(answer.ids) >= sampling.max_new_tokens:
                 answer.end("length")
                 break
         yield from answer.emit(stream.finish())
 
-    def _prompt(self, question: str) -> Prompt:
-        """The tokens that make the question follow what is in the context."""
-        if self.turns:
-            ids = self._unfed + self._format.follow_up(question)
-        elif self.documents:
-            ids = self._format.question_suffix(question, after_document=True)
-        else:
-            ids = self._format.document_prefix() + self._format.question_suffix(question, after_document=False)
-        return Prompt(ids, self.num_tokens)
+    def _reason_of_cut(self, answer: Answer, stop: Sequence[str]) -> FinishReason:
+        """Which string ended the answer: one of the user's, or the text with which the chat format ends answers."""
+        rest = self._text(answer.ids)[len("".join(answer.text)) :]
+        mine = min((len(text) for text in stop if rest.startswith(text)), default=None)
+        own = min((len(text) for text in self._format.stop_strings if rest.startswith(text)), default=None)
+        return "stop_string" if mine is not None and (own is None or mine <= own) else "stop"
 
-    def _feed_prompt(self, ids: Sequence[int], should_stop: ShouldStop) -> Iterator[None]:
-        """Feed a prompt in blocks that search for every token; yields after each block."""
-        for first in range(0, len(ids), SEARCH_BLOCK_TOKENS):
-            if should_stop():
-                return
-            self._forward(ids[first : first + SEARCH_BLOCK_TOKENS])
-            yield None
+    def _leave_out_stop_string(self, answer: Answer, text: str) -> None:
+        """Keep only `text` of the last turn; what a token shares with the stop string is encoded anew."""
+        kept = len(answer.ids)
+        while not text.startswith(self._text(answer.ids[:kept])):
+            kept -= 1
+        rest = text[len(self._text(answer.ids[:kept])) :]
+        if answer.start + kept < self.num_tokens:
+            self._rewind(answer.start + kept)
+        self._unfed = self._format.plain(rest)
+        self.turns[-1] = replace(self.turns[-1], answer=text, unfed=tuple(self._unfed))
+
+    def _text(self, ids: "Sequence[int] | array[int]") -> str:
+        text = self._loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
 
     def _passages(self, hits: Sequence[LayerHits]) -> tuple[Passage, ...]:
         mass = token_mass(hits, self.num_tokens)
+        mass[self._document_end :] = 0  # behind a document that was not read to its end lies the question
         return rank_passages(mass, self.documents, self._config.sink_tokens, NUM_PASSAGES)
 
     # -- going back ----------------------------------------------------------------------------------------------
@@ -338,42 +424,73 @@ class Context:
     def rewind(self, num_tokens: int) -> None:
         """Go back to an earlier length of the context, as if it had never gone further.
 
-        Growing layers are cropped; where layers forget, the nearest snapshot is restored and the rest read again.
+        Document tokens behind it are unread again; a turn that it cuts counts as stopped there. Growing layers are
+        cropped; where layers forget, the nearest snapshot is restored and what lies between is read again.
         """
         if not 0 <= num_tokens <= self.num_tokens:
             raise ConfigError(f"Length {num_tokens:,} is outside the context's 0 to {self.num_tokens:,} tokens.")
-        if num_tokens == self.num_tokens:
-            return
-        ids = self._ids[:num_tokens]
-        self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.num_tokens <= num_tokens]
-        self.turns = [turn for turn in self.turns if turn.start < num_tokens]
-        self._unfed = []
+        if num_tokens < self.num_tokens:
+            self._rewind(num_tokens)
+            self._take_snapshot()
+
+    def _rewind(self, num_tokens: int) -> None:
+        ids = self._ids
+        try:
+            self._go_back(num_tokens)
+        finally:
+            self._cut_turns(ids)
+
+    def _go_back(self, num_tokens: int, *, feed: bool = True) -> None:
+        """Bring the cache to a length; without `feed`, to the nearest one at or below it that needs no forward."""
+        ids, document_end = self._ids, self._document_end
         base = self._restore(num_tokens)
+        self._torn = False
         self._ids = ids[:base]
-        rest = ids[base:]
-        while rest:
-            size = READ_CHUNK_TOKENS - self.num_tokens % READ_CHUNK_TOKENS
-            self._feed_again(rest[:size])
-            rest = rest[size:]
+        self._unread = ids[base:document_end] + self._unread
+        if not feed:
+            return
+        while self.num_tokens < min(num_tokens, document_end):
+            self._feed_document(min(num_tokens, document_end))
+        while self.num_tokens < num_tokens:
+            self._forward(ids[self.num_tokens : min(num_tokens, self._block_end(self.num_tokens))])
+
+    def _block_end(self, position: int) -> int:
+        """Where the forward that begins at a position ended when it was fed first: questions go in blocks."""
+        turn = next((turn for turn in self.turns if turn.start <= position < turn.end), None)
+        last = min(turn.answer_start - 1, turn.end) if turn else 0
+        return max(position + 1, min(position + SEARCH_BLOCK_TOKENS, last))
 
     def _restore(self, num_tokens: int) -> int:
-        """Bring the cache to the nearest length at or below; that length."""
-        if not self.cache.forgetting_layers:
-            self.cache.crop(num_tokens - self.cache.num_tokens)
+        """Bring the cache to the nearest length at or below; that length. Layers may differ in length before."""
+        if not self.cache.forgetting_layers and num_tokens:
+            self.cache.restore(CacheSnapshot(num_tokens, {}))
             return num_tokens
+        self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.num_tokens <= num_tokens]
         if not self._snapshots:
-            self.cache.reset()
+            with torch.inference_mode():  # linear layers keep their state, made in this mode, and zero it
+                self.cache.reset()
             return 0
         self.cache.restore(self._snapshots[-1])
         return self._snapshots[-1].num_tokens
 
-    def _feed_again(self, chunk: "array[int]") -> None:
-        in_document = any(document.start <= self.num_tokens < document.end for document in self.documents)
-        if in_document:
-            self._feed_document(chunk)
-            return
-        for first in range(0, len(chunk), SEARCH_BLOCK_TOKENS):
-            self._forward(chunk[first : first + SEARCH_BLOCK_TOKENS])
+    def _cut_turns(self, ids: "array[int]") -> None:
+        """Forget the turns behind the present length. `ids` is what the context held before it went back."""
+        self.turns = [turn for turn in self.turns if turn.start < self.num_tokens]
+        if self.turns and self.num_tokens < self.turns[-1].end:
+            self.turns[-1] = self._shortened(self.turns[-1], ids)
+        self._unfed = list(self.turns[-1].unfed) if self.turns else []
+
+    def _shortened(self, turn: Turn, ids: "array[int]") -> Turn:
+        """The turn as if it had been stopped at the present length, in its answer or still in its question."""
+        end = self.num_tokens
+        following = (*ids[end : turn.end], *turn.unfed)
+        return replace(
+            turn,
+            end=end,
+            answer=self._text(ids[turn.answer_start : end]),
+            unfed=following[: max(0, turn.answer_start - end)],
+            hits=tuple(hits for hits in turn.hits if hits.position < end),
+        )
 
     def _take_snapshot(self) -> None:
         if self.cache.forgetting_layers and self.num_tokens:
@@ -385,21 +502,24 @@ class Context:
     def _forward(self, ids: "Sequence[int] | array[int]") -> torch.Tensor:
         """Feed tokens; logits (vocab,) of the last one."""
         inputs = torch.tensor(ids, dtype=torch.long, device=self._loaded.device)[None]
+        self._torn = True
         with torch.inference_mode():
             output = self._loaded.model(input_ids=inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
         self._ids.extend(ids)
+        self._torn = False
         logits: torch.Tensor = output.logits[0, -1]
         return logits
 
     def close(self) -> None:
         """Give the memory back."""
-        self.cache.close()
+        with torch.inference_mode():
+            self.cache.close()
 
 
 def failed(error: BaseException) -> Failed:
     """The terminal event for whatever was raised."""
     if isinstance(error, EngineError):
         return Failed(str(error), error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return Failed("Out of memory; use a shorter document, store_dtype int8 or a store folder.", error)
     return Failed(f"{type(error).__name__}: {error}".splitlines()[0], error)

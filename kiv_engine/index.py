@@ -10,12 +10,16 @@ Letters: H KV heads, G query heads per KV head, D head_dim, N cold tokens, C can
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from statistics import NormalDist
+from typing import Any, Final, TypeAlias
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 
+from kiv_engine.memory import allocate
 from kiv_engine.scan_kernel import ScanJob, ScanKernel, scan_heads, scan_kernel
+
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 CODE_BLOCK_TOKENS: Final = 32
 """Tokens per code block; cold tokens come in whole blocks."""
@@ -23,17 +27,19 @@ CODE_BLOCK_TOKENS: Final = 32
 FIT_TOKENS: Final = 4_096
 """The first so many cold keys fix centre and scaling, once; until then every cold token is a candidate."""
 
-SAMPLE_TOKENS: Final = 4_096
-"""At most so many decoded keys are kept to estimate the score that the best tokens exceed."""
-
 SCAN_CHUNK_TOKENS: Final = 65_536
 """Tokens scored or encoded at once where that takes memory."""
 
-JOB_TOKENS: Final = 262_144
-"""Tokens of one head that one thread scans before it looks for other work."""
+LEAST_JOB_TOKENS: Final = 65_536
+"""A head's tokens are not split among threads into pieces smaller than this."""
 
 MAX_PASSES: Final = 4
-"""Scans of one search at most; more than one only where the sample misled."""
+"""Scans of one search at most; more than one only where scores are far from normal."""
+
+NORMAL: Final = NormalDist()
+NIBBLES_PER_GROUP: Final = 16
+SIGN_PATTERNS: Final = ((np.arange(16) >> np.arange(4)[:, None]) & 1).astype(np.float32) * 2 - 1
+"""(4, 16): the signs that each value of a nibble stands for, bit i for dimension i."""
 
 GROUP_RANGE: Final = 247
 """Of the 255 that a group of 16 table rows may reach, what is left after rounding each."""
@@ -61,12 +67,14 @@ class CodeSpace:
         key_map: (H, D, D): coordinates = (key - centre) @ key_map.
         query_map: (H, D, D): so that (query @ query_map) . coordinates = query . (key - centre).
         factor_step: (H, 1) length factor that one unit of the stored byte stands for.
+        spread: (H, D, D) covariance of the decoded first keys.
     """
 
     centre: torch.Tensor
     key_map: torch.Tensor
     query_map: torch.Tensor
     factor_step: torch.Tensor
+    spread: torch.Tensor
 
     @classmethod
     def fit(cls, keys: torch.Tensor) -> "CodeSpace":
@@ -81,8 +89,16 @@ class CodeSpace:
         rotation = random_rotation(dim).to(keys.device)
         key_map = ((vectors * scale[:, None]) @ vectors.mT).float() @ rotation
         query_map = ((vectors / scale[:, None]) @ vectors.mT).float() @ rotation
-        factors = length_factor(centred @ key_map)
-        return cls(centre, key_map, query_map, factors.mean(1, keepdim=True).clamp(min=1e-30) / 80.0)
+        coordinates = centred @ key_map
+        factors = length_factor(coordinates)
+        decoded = (coordinates.sign() * factors[..., None]).contiguous()
+        decoded -= decoded.mean(1, keepdim=True)
+        spread = decoded.mT @ decoded / keys.shape[1]
+        return cls(centre, key_map, query_map, factors.mean(1, keepdim=True).clamp(min=1e-30) / 80.0, spread)
+
+    def deviation(self, rotated: torch.Tensor) -> torch.Tensor:
+        """Standard deviation (H, G) of the code scores of rotated queries (H, G, D)."""
+        return ((rotated @ self.spread) * rotated).sum(-1).clamp_(min=0).sqrt_()
 
 
 def length_factor(coordinates: torch.Tensor) -> torch.Tensor:
@@ -143,16 +159,15 @@ class CodeIndex:
         self._space: CodeSpace | None = None
         self._segments: list[CodeSegment] = []
         self._first_keys: list[torch.Tensor] = []
-        self._sample = KeySample(num_heads, head_dim, device)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the codes in use, the sample and the maps."""
+        """Bytes of the codes in use and the maps."""
         blocks = self.num_tokens // CODE_BLOCK_TOKENS
         codes = blocks * self._segments[0].block_bytes if self._segments else 0
         maps = 0 if self._space is None else 4 * (self._space.key_map.numel() * 2 + self._space.centre.numel())
         first = sum(keys.numel() * keys.element_size() for keys in self._first_keys)
-        return codes + maps + first + self._sample.nbytes
+        return codes + maps + first
 
     @property
     def ready(self) -> bool:
@@ -166,10 +181,15 @@ class CodeIndex:
             return
         size = max(num_tokens - capacity, min(max(capacity, 1 << 16), 1 << 20))
         shape = (self._num_heads, -(-size // CODE_BLOCK_TOKENS), self._head_dim // 8, CODE_BLOCK_TOKENS)
-        with torch.inference_mode(False):  # segments outlive the call that needed them
-            planes = [torch.empty(shape, dtype=torch.uint8, device=self._device) for _ in range(self.bits)]
-            factors = torch.empty((*shape[:2], CODE_BLOCK_TOKENS), dtype=torch.uint8, device=self._device)
+        planes = [self._allocate(shape) for _ in range(self.bits)]
+        factors = self._allocate((*shape[:2], CODE_BLOCK_TOKENS))
         self._segments.append(CodeSegment(capacity, planes[0], planes[1] if self.bits == 2 else None, factors))
+
+    def _allocate(self, shape: tuple[int, ...]) -> torch.Tensor:
+        if self._device.type == "cpu":
+            return allocate(shape, torch.uint8)
+        with torch.inference_mode(False):
+            return torch.empty(shape, dtype=torch.uint8, device=self._device)
 
     def append(self, keys: torch.Tensor) -> None:
         """Add keys (H, n, D), n a multiple of 32."""
@@ -209,8 +229,6 @@ class CodeIndex:
                 segment.outer[:, target] = pack_bits(outer[:, source])
             segment.factors[:, target] = factors[:, source].view(self._num_heads, -1, CODE_BLOCK_TOKENS)
         self.num_tokens += keys.shape[1]
-        decoded = self._levels(signs, outer) * (factors.float() * space.factor_step)[..., None]
-        self._sample.append(decoded, start)
 
     def _outer_bits(self, coordinates: torch.Tensor) -> torch.Tensor | None:
         if self.bits == 1:
@@ -247,61 +265,48 @@ class CodeIndex:
         """Forget the tokens from `num_tokens` (a multiple of 32) on."""
         if num_tokens >= self.num_tokens:
             return
+        assert self._space is None or num_tokens >= FIT_TOKENS, "a shorter index is built anew from the keys"
         self.num_tokens = num_tokens
-        if self._space is None:
-            self._first_keys = [torch.cat(self._first_keys, 1)[:, :num_tokens]] if self._first_keys else []
-            return
-        assert num_tokens >= FIT_TOKENS, "a shorter index is built anew from the keys"
-        stride = stride_for(num_tokens)
-        if stride == self._sample.stride:
-            self._sample.truncate(num_tokens)
-            return
-        self._sample.restart(self._decode_tokens(torch.arange(0, num_tokens, stride)), stride)
+        if self._first_keys:
+            self._first_keys = [torch.cat(self._first_keys, 1)[:, :num_tokens]]
 
-    def _decode_tokens(self, ids: torch.Tensor) -> torch.Tensor:
-        """Approximate coordinates (H, n, D) of single tokens, ascending."""
-        blocks = ids // CODE_BLOCK_TOKENS
-        parts = [
-            self.decode(int(block) * CODE_BLOCK_TOKENS, (int(block) + 1) * CODE_BLOCK_TOKENS)[
-                :, ids[blocks == block] % CODE_BLOCK_TOKENS
-            ]
-            for block in blocks.unique()
-        ]
-        return torch.cat(parts, 1)
-
-    def search(self, query: torch.Tensor, limit: int, count: int) -> torch.Tensor:
+    def search(self, query: torch.Tensor, limit: int, effort: "SearchEffort") -> torch.Tensor:
         """The tokens below `limit` that score best by the codes, for each KV head.
 
-        query: (H, G, D) -> ids (H, C) int64, padded with -1; about `count` per head, shared among its G query heads.
+        query: (H, G, D) -> ids (H, C) int64, ascending, padded with -1.
         """
         assert self._space is not None
-        rotated = query.float() @ self._space.query_map
-        per_query_head = max(1, count // query.shape[1])
+        # A copy is aligned in memory, and only aligned factors give a product that is the same to the last bit each
+        # time; the scan's tables round it, so that the last bit can decide about a candidate.
+        aligned = query.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        rotated = aligned @ self._space.query_map
         kernel = None if query.is_cuda or self.bits == 2 else scan_kernel(self._head_dim // 8, query.shape[1])
         if kernel is not None:
-            return self._scan(kernel, rotated, limit, per_query_head)
-        best = self.scores(rotated, limit).topk(min(per_query_head, limit), -1, sorted=False).indices
+            return self._scan(kernel, rotated, limit, effort)
+        best = self.scores(rotated, limit).topk(min(effort.most, limit), -1, sorted=False).indices
         return mask_repeats(best.flatten(1))
 
-    def _scan(self, kernel: ScanKernel, rotated: torch.Tensor, limit: int, per_query_head: int) -> torch.Tensor:
-        """Candidates by one pass of the scan kernel over everything that exceeds a threshold taken from the sample.
+    def _scan(self, kernel: ScanKernel, rotated: torch.Tensor, limit: int, effort: "SearchEffort") -> torch.Tensor:
+        """Candidates by one pass of the scan kernel over everything that exceeds a threshold.
 
-        Where far too much or too little exceeds it, the sample was misleading and the threshold moves.
+        The threshold takes the scores for normally distributed. Where far too much or too little exceeds it, they are
+        not, and it moves. It depends on nothing but the query and the tokens below `limit`.
         """
         assert self._space is not None
-        sample = self._sample.scores(rotated, limit)
-        tables = LookupTables.of(rotated, kernel.shape.value_shift)
-        most, fewest = 4 * per_query_head * rotated.shape[1], per_query_head // 4
-        size = sample.shape[-1]
-        rank = min(size, 1 + size * per_query_head // limit)
+        tables = LookupTables.of(rotated.numpy(), kernel.shape.value_shift)
+        factor_step = self._space.factor_step.numpy()
+        deviation = self._space.deviation(rotated).numpy()
+        counts = effort.counts(deviation, limit)
+        wanted = float(counts.sum(-1).max())
+        most, fewest = int(4 * wanted) + 64, min(limit, max(effort.retrieved, int(wanted) // 2))
         for _ in range(MAX_PASSES):
-            thresholds = sample.topk(rank, -1).values[..., -1]
-            found = self._scan_once(kernel, tables, tables.limits(thresholds, self._space.factor_step), limit, most)
+            limits = torch.from_numpy(tables.limits(normal_quantiles(deviation, counts / limit), factor_step))
+            found = self._scan_once(kernel, tables, limits, limit, most)
             sizes = [ids.shape[0] for ids in found]
-            if max(sizes) > most and rank > 1:
-                rank = (rank + 1) // 2
-            elif min(sizes) < fewest and rank < size:
-                rank = min(size, 4 * rank)
+            if max(sizes) > most:
+                counts = counts / 3
+            elif min(sizes) < fewest:
+                counts = np.minimum(counts * 2, limit)
             else:
                 break
         return pad_ids(found)
@@ -311,9 +316,11 @@ class CodeIndex:
     ) -> list[torch.Tensor]:
         """For each head the ids that exceed its limits, ascending; a list longer than `capacity` is incomplete."""
         jobs, heads = [], []
+        even = -(-limit * self._num_heads // torch.get_num_threads())
+        size = -(-max(LEAST_JOB_TOKENS, min(even, limit)) // CODE_BLOCK_TOKENS) * CODE_BLOCK_TOKENS
         for segment in self._segments:
-            for first in range(segment.start, min(segment.end, limit), JOB_TOKENS):
-                count = min(first + JOB_TOKENS, segment.end, limit) - first
+            for first in range(segment.start, min(segment.end, limit), size):
+                count = min(first + size, segment.end, limit) - first
                 blocks = slice((first - segment.start) // CODE_BLOCK_TOKENS, None)
                 for head in range(self._num_heads):
                     jobs.append(
@@ -363,38 +370,38 @@ def mask_repeats(ids: torch.Tensor) -> torch.Tensor:
 class LookupTables:
     """A query as the scan kernel wants it (see `scan_kernel.py`): partial sums of its coordinates, as bytes.
 
+    NumPy, like all that prepares a scan: on arrays this small torch's overhead per call would rival the scan itself.
+
     Attributes:
-        entries: (H, G, D / 4, 16) uint8; bias: (H, G) int16; scale: (H, G) entry units per unit of score.
+        entries: (H, G, D / 4, 16) uint8; bias: (H, G) int16, as torch tensors for the kernel.
+        scale: (H, G) entry units per unit of score.
         value_shift: the kernel's v = (c * factor) >> value_shift.
     """
 
     entries: torch.Tensor
     bias: torch.Tensor
-    scale: torch.Tensor
+    scale: Array
     value_shift: int
 
     @classmethod
-    def of(cls, rotated: torch.Tensor, value_shift: int) -> "LookupTables":
+    def of(cls, rotated: Array, value_shift: int) -> "LookupTables":
         """From rotated queries (H, G, D)."""
-        nibbles = rotated.unflatten(-1, (-1, 4))
-        partial = nibbles @ sign_patterns().T  # (H, G, D / 4, 16)
-        reach = nibbles.abs().sum(-1)  # the largest partial sum of each nibble
-        groups = F.pad(reach, (0, -reach.shape[-1] % 16)).unflatten(-1, (-1, 16)).sum(-1)
-        scale = (GROUP_RANGE / 2) / groups.amax(-1).clamp(min=1e-30)
-        entries = ((partial + reach[..., None]) * scale[..., None, None]).round_().to(torch.uint8)
-        bias = (reach.sum(-1) * scale).round_().to(torch.int16)
-        return cls(entries, bias, scale, value_shift)
+        heads, group, dim = rotated.shape
+        nibbles = rotated.reshape(heads, group, dim // 4, 4)
+        reach = np.abs(nibbles).sum(-1)  # the largest partial sum of each nibble
+        groups = np.add.reduceat(reach, np.arange(0, dim // 4, NIBBLES_PER_GROUP), axis=-1)
+        scale = GROUP_RANGE / 2 / np.maximum(groups.max(-1), 1e-30)
+        partial = (nibbles.reshape(-1, 4) @ SIGN_PATTERNS).reshape(heads, group, dim // 4, 16)
+        partial += reach[..., None]
+        partial *= scale[..., None, None]
+        entries = np.rint(partial).astype(np.uint8)
+        bias = np.rint(reach.sum(-1) * scale).astype(np.int16)
+        return cls(torch.from_numpy(entries), torch.from_numpy(bias), scale, value_shift)
 
-    def limits(self, thresholds: torch.Tensor, factor_step: torch.Tensor) -> torch.Tensor:
-        """The kernel's thresholds (H, G) int16 for code scores (H, G)."""
+    def limits(self, thresholds: Array, factor_step: Array) -> Array:
+        """The kernel's thresholds (H, G) for code scores (H, G)."""
         units = thresholds * self.scale / factor_step / (1 << self.value_shift)
-        return units.floor_().clamp_(-32_768, 32_767).to(torch.int16)
-
-
-@lru_cache(maxsize=1)
-def sign_patterns() -> torch.Tensor:
-    """(16, 4): the signs that each nibble stands for, bit i for dimension i."""
-    return ((torch.arange(16)[:, None] >> torch.arange(4)) & 1).float() * 2 - 1
+        return np.clip(np.floor(units), -32_768, 32_767).astype(np.int16)
 
 
 def pad_ids(found: list[torch.Tensor]) -> torch.Tensor:
@@ -406,50 +413,37 @@ def pad_ids(found: list[torch.Tensor]) -> torch.Tensor:
     return padded
 
 
-class KeySample:
-    """Every s-th decoded key; s is the smallest power of two that keeps at most SAMPLE_TOKENS of them."""
+@dataclass(frozen=True)
+class SearchEffort:
+    """How many candidates a query head gets.
 
-    def __init__(self, num_heads: int, dim: int, device: torch.device) -> None:
-        self._keys = torch.empty((num_heads, SAMPLE_TOKENS, dim), device=device)
-        self._count = 0
-        self.stride = 1
+    A head whose scores are spread wide puts most of its mass on few tokens, which the codes must not miss: it gets
+    `most`. In a head with flat scores the best tokens hold little mass, whichever they are: it gets `fewest`.
 
-    @property
-    def nbytes(self) -> int:
-        return self._keys.numel() * self._keys.element_size()
+    Attributes:
+        retrieved: tokens that are finally kept.
+        scaling: nats per unit of score.
+        fewest, most: candidates per query head.
+    """
 
-    def append(self, keys: torch.Tensor, start: int) -> None:
-        """Offer decoded keys (H, n, D) whose first is token `start`."""
-        while sampled(start + keys.shape[1], self.stride) > SAMPLE_TOKENS:
-            kept = self._keys[:, : self._count : 2].clone()
-            self._count, self.stride = kept.shape[1], self.stride * 2
-            self._keys[:, : self._count] = kept
-        picked = keys[:, -start % self.stride :: self.stride]
-        self._keys[:, self._count : self._count + picked.shape[1]] = picked
-        self._count += picked.shape[1]
+    retrieved: int
+    scaling: float
+    fewest: int
+    most: int
 
-    def restart(self, keys: torch.Tensor, stride: int) -> None:
-        """Hold exactly these keys (H, m, D), tokens 0, stride, 2 stride, ..."""
-        self._count, self.stride = keys.shape[1], stride
-        self._keys[:, : self._count] = keys
+    def counts(self, deviation: Array, limit: int) -> Array:
+        """Candidates (H, G) where the code scores have this standard deviation (H, G).
 
-    def truncate(self, num_tokens: int) -> None:
-        """Forget tokens from `num_tokens` on."""
-        self._count = sampled(num_tokens, self.stride)
-
-    def scores(self, rotated: torch.Tensor, limit: int) -> torch.Tensor:
-        """Scores (H, G, m) of the sampled tokens below `limit`."""
-        return rotated @ self._keys[:, : sampled(limit, self.stride)].mT
+        If scores were normal with a deviation of s nats, the best share f of the tokens would hold the mass
+        Phi(s - z(f)), z being the normal quantile.
+        """
+        best = NORMAL.inv_cdf(1 - min(0.5, self.retrieved / limit))
+        mass = [[NORMAL.cdf(spread - best) for spread in head] for head in deviation * abs(self.scaling)]
+        counts: Array = np.minimum(self.fewest + np.array(mass) * (self.most - self.fewest), limit)
+        return counts
 
 
-def sampled(num_tokens: int, stride: int) -> int:
-    """How many multiples of `stride` lie below `num_tokens`."""
-    return -(-num_tokens // stride)
-
-
-def stride_for(num_tokens: int) -> int:
-    """The sample's stride at a length: a function of the length alone, so that going back leaves no trace."""
-    stride = 1
-    while sampled(num_tokens, stride) > SAMPLE_TOKENS:
-        stride *= 2
-    return stride
+def normal_quantiles(deviation: Array, shares: Array) -> Array:
+    """Deviation (H, G) times the normal quantiles with the shares (H, G) above them."""
+    z: Array = np.array([[NORMAL.inv_cdf(1 - min(0.5, share)) for share in head] for head in shares])
+    return deviation * z

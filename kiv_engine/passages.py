@@ -107,8 +107,9 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
     before = max(
         (text.rfind(mark, floor, start) + len(mark) for mark in SENTENCE_ENDS if mark in text[floor:start]), default=-1
     )
+    last = max(start, end - 1)  # what is there may end a sentence itself
     after = min(
-        (text.find(mark, end, ceiling) + len(mark) for mark in SENTENCE_ENDS if mark in text[end:ceiling]), default=-1
+        (text.find(mark, last, ceiling) + len(mark) for mark in SENTENCE_ENDS if mark in text[last:ceiling]), default=-1
     )
     start = before if before >= 0 else (floor and text.find(" ", floor, start) + 1) or floor
     end = after if after >= 0 else (text.rfind(" ", end, ceiling) if ceiling < len(text) else ceiling)

@@ -77,12 +77,16 @@ def read_rotary(decoder: torch.nn.Module, layer_type: str = "full_attention") ->
 
 
 def _pairing(decoder: torch.nn.Module) -> bool | None:
-    """Ask the model's own rotate_half which dimensions it pairs: True interleaved, False halves, None unknown."""
-    rotate_half = getattr(sys.modules[type(decoder).__module__], "rotate_half", None)
-    if rotate_half is None:
+    """Ask the model's own code which dimensions it pairs: True interleaved, False halves, None unknown."""
+    code = sys.modules[type(decoder).__module__]
+    places = torch.arange(8.0)
+    if hasattr(code, "rotate_half"):
+        turned = code.rotate_half(places)
+    elif hasattr(code, "_apply_rotary_emb"):  # gpt-oss turns by angles of half the size: here by a right angle
+        turned = code._apply_rotary_emb(places, torch.zeros(4), torch.ones(4))
+    else:
         return None
-    first = int(-rotate_half(torch.arange(8.0))[0])
-    return {1: True, 4: False}.get(first)
+    return {1: True, 4: False}.get(int(-turned[0]))
 
 
 def needs_compact(topology: Topology, rotary: Rotary) -> bool:

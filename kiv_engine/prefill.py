@@ -32,8 +32,8 @@ class ScoreRule:
     def scores(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """Scores (H, G, T, N) in float32."""
         heads, group, count, dim = queries.shape
-        flat = queries.reshape(heads, group * count, dim) @ keys.mT
-        return self.cap(flat.float().view(heads, group, count, -1) * self.scaling)
+        flat = (queries * self.scaling).reshape(heads, group * count, dim) @ keys.mT
+        return self.cap(flat.float().view(heads, group, count, -1))
 
     def total(self, lse: torch.Tensor) -> torch.Tensor:
         """The softmax's log-denominator from the log-sum-exp of all keys, (H, G, T)."""
@@ -91,6 +91,32 @@ class PartialAttention:
     def finish(self, rule: ScoreRule) -> torch.Tensor:
         """The output after learned sinks have taken their share."""
         return self.output * (self.lse - rule.total(self.lse)).exp()[..., None]
+
+
+@dataclass(frozen=True)
+class SoftmaxPart:
+    """Part of a softmax whose denominator is not known yet; the large array of weights is computed once.
+
+    Attributes:
+        weights: (..., N) exp(score - peak).
+        peak: (..., 1) the largest score.
+        lse: (...) log-sum-exp of the scores.
+    """
+
+    weights: torch.Tensor
+    peak: torch.Tensor
+    lse: torch.Tensor
+
+    @classmethod
+    def of(cls, scores: torch.Tensor) -> "SoftmaxPart":
+        """From scores (..., N), at least one of them finite."""
+        peak = scores.amax(-1, keepdim=True)
+        weights = (scores - peak).exp_()
+        return cls(weights, peak, weights.sum(-1).log_() + peak[..., 0])
+
+    def factor(self, total: torch.Tensor) -> torch.Tensor:
+        """What turns the weights into probabilities, (..., 1), once the log-denominator (...) is known."""
+        return (self.peak - total[..., None]).exp_()
 
 
 def weigh(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

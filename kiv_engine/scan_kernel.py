@@ -33,8 +33,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import torch
 from llvmlite import binding, ir
@@ -458,6 +459,7 @@ class ScanKernel:
         out_ids: int32, of any size; a count above it says that the ids beyond it were left out.
         bitmap: int32 scratch, at least one per block. base: the id of the first token.
         """
+        assert num_tokens >= 0
         shape, blocks = self.shape, -(-num_tokens // BLOCK_TOKENS)
         bits = address_of(bitmap, torch.int32, blocks)
         self._scan(
@@ -581,6 +583,29 @@ class Workers:
 _WORKERS: Final = Workers()
 
 
+TeamFunction = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@functools.cache
+def openmp_team() -> Callable[..., None] | None:
+    """GOMP_parallel of the OpenMP library that torch itself runs on, or None where torch uses another.
+
+    Its threads spin for a while after each torch operation. Asked through their own library they take the scan's jobs
+    at once; threads of ours would have to compete with them for the cores.
+    """
+    folder = Path(torch.__file__).parent
+    for path in (*folder.glob("lib/libgomp*.so*"), *folder.with_name("torch.libs").glob("libgomp*.so*")):
+        try:
+            library = ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+            parallel = library.GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        parallel.argtypes = [TeamFunction, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        parallel.restype = None
+        return cast("Callable[..., None]", parallel)
+    return None
+
+
 def scan_heads(jobs: Sequence[ScanJob]) -> list[int]:
     """Run the jobs on as many threads as torch uses, this one among them; the count of each job.
 
@@ -588,7 +613,11 @@ def scan_heads(jobs: Sequence[ScanJob]) -> list[int]:
     """
     threads = min(torch.get_num_threads(), _WORKERS.num_cores, len(jobs))
     batch = Batch(jobs)
-    if threads > 1:
-        _WORKERS.help_with(batch, threads - 1)
-    batch.work()
+    team = openmp_team() if threads > 1 else None
+    if team is not None:
+        team(TeamFunction(lambda _data: batch.work()), None, threads, 0)
+    else:
+        if threads > 1:
+            _WORKERS.help_with(batch, threads - 1)
+        batch.work()
     return batch.wait()

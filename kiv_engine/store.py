@@ -17,6 +17,7 @@ from typing import Final
 import torch
 
 from kiv_engine.errors import CapacityError, ConfigError
+from kiv_engine.memory import allocate
 
 FIRST_SLAB_TOKENS: Final = 65_536
 
@@ -139,9 +140,10 @@ class RowTable:
         if self._folder is not None:
             return self._folder.map(label, shape, dtype)
         try:
-            with torch.inference_mode(False):  # slabs outlive the call that needed them
-                return torch.empty(shape, dtype=dtype, pin_memory=self._pin)
-        except RuntimeError as error:
+            if self._pin:
+                return torch.empty(shape, dtype=dtype, pin_memory=True)
+            return allocate(shape, dtype)
+        except (RuntimeError, OSError) as error:
             raise CapacityError(f"No memory for {shape[0]:,} more cold tokens ({error}).") from error
 
     def append(self, rows: torch.Tensor) -> None:

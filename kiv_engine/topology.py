@@ -79,7 +79,9 @@ def _refuse(config: Any, text: Any, model_type: str) -> None:
         raise UnsupportedModelError(f"{model_type} uses multi-head latent attention (MLA): there are no keys to index.")
     if getattr(text, "is_causal", True) is False:
         raise UnsupportedModelError(f"{model_type} is configured as bidirectional; KIV keeps causal decoders.")
-    if getattr(text, "use_bidirectional_attention", None) == "all":
+    if getattr(text, "is_decoder", True) is False:
+        raise UnsupportedModelError(f"{model_type} is configured as an encoder; KIV keeps causal decoders.")
+    if getattr(text, "use_bidirectional_attention", None) in (True, "all"):
         raise UnsupportedModelError(f"{model_type} attends in both directions; KIV keeps causal decoders.")
     if not getattr(text, "num_attention_heads", None):
         raise UnsupportedModelError(f"{model_type} has no attention heads; KIV keeps attention's K and V.")

@@ -15,7 +15,10 @@ os.environ["RAYON_NUM_THREADS"] = "2"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # By class name, with the reason why it may outlive a test.
-LASTING_THREADS = {"TMonitor"}  # tqdm starts one with its first progress bar and keeps it until the process ends
+LASTING_THREADS = {
+    "TMonitor",  # tqdm starts one with its first progress bar and keeps it until the process ends
+    "_DummyThread",  # a thread of torch's OpenMP team that has run a job of the index's scan
+}
 LASTING_NAMES = ("kiv-scan-",)  # by how a name starts: the workers of the index's scan, idle between two searches
 JOIN_TIMEOUT_S = 2.0
 

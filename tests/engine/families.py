@@ -38,8 +38,11 @@ def _finish(model_class: type[PreTrainedModel], config: Any) -> PreTrainedModel:
     model = model_class(config).float().eval()
     generator = torch.Generator().manual_seed(5)
     for name, parameter in model.named_parameters():
-        if name.endswith("sinks") or (parameter.ndim == 1 and not parameter.any()):
-            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        noise = torch.randn(parameter.shape, generator=generator) if parameter.ndim == 1 else None
+        if name.endswith("sinks"):
+            parameter.data.copy_(6 + noise)  # as much as some hundred keys weigh
+        elif noise is not None and not parameter.any():
+            parameter.data.copy_(0.3 * noise)
         parameter.requires_grad_(False)
     return model
 

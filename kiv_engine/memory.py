@@ -1,0 +1,27 @@
+"""Large blocks of RAM for what grows: taken from the system as they are written, on huge pages where it has them."""
+
+import contextlib
+import math
+import mmap
+from typing import Final
+
+import torch
+
+HUGE_PAGE_BYTES: Final = 2 * 1024 * 1024
+
+
+def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """An uninitialised CPU tensor. Raises RuntimeError or OSError where the system refuses.
+
+    The scan reads gigabytes per second and a gather jumps all over the store: with 4 KB pages both spend much of their
+    time on address translation.
+    """
+    count = math.prod(shape)
+    num_bytes = count * dtype.itemsize
+    with torch.inference_mode(False):  # such blocks outlive the call that needed them
+        if num_bytes < HUGE_PAGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+            return torch.empty(shape, dtype=dtype)
+        block = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with contextlib.suppress(OSError):  # a kernel without huge pages: small ones do
+            block.madvise(mmap.MADV_HUGEPAGE)
+        return torch.frombuffer(block, dtype=dtype, count=count).view(shape)

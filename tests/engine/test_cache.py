@@ -1,0 +1,412 @@
+"""KIVCache as a cache among caches: what it refuses, what it holds, and that its choices mean what they say."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from kiv_engine.attention import Attachment
+from kiv_engine.cache import KIVCache
+from kiv_engine.config import KIVConfig
+from kiv_engine.errors import BatchSizeError, ConfigError, UnsupportedModelError
+from kiv_engine.index import CodeIndex
+from kiv_engine.positions import Rotary
+from kiv_engine.prefill import ScoreRule
+from tests.engine.families import COMMON, FAMILIES, model_of, reference, text
+
+EXACT = KIVConfig(hot_tokens=48, sink_tokens=4, retrieved_tokens=100_000, prefill="exact", positions="true")
+SPARSE = KIVConfig(hot_tokens=32, sink_tokens=4, retrieved_tokens=8, prefill="sparse", positions="true")
+
+
+@pytest.fixture(autouse=True)
+def _no_grad() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def model() -> PreTrainedModel:
+    return model_of("llama")
+
+
+@pytest.fixture
+def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes from 64 cold tokens on, so that short texts are searched through them."""
+    monkeypatch.setattr("kiv_engine.index.FIT_TOKENS", 64)
+    monkeypatch.setattr("kiv_engine.index.SAMPLE_TOKENS", 32)
+    monkeypatch.setattr("kiv_engine.cache.FIT_TOKENS", 64)
+
+
+def feed(model: PreTrainedModel, cache: KIVCache, ids: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    """Logits (n, vocabulary) of ids (1, n), read in forwards of these sizes."""
+    assert sum(sizes) == ids.shape[1]
+    return torch.cat([model(part, past_key_values=cache).logits[0] for part in ids.split(sizes, 1)])
+
+
+def assert_same(got: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "mistral_sliding"])
+def test_a_batch_is_refused_before_any_layer_takes_it(name: str) -> None:
+    model = model_of(name)
+    cache = KIVCache(model, EXACT)
+    with pytest.raises(BatchSizeError, match="batch has 2"):
+        model(text()[:, :20].expand(2, -1), past_key_values=cache)
+    assert_same(feed(model, cache, text()[:, :60], [60]), reference(name)[:60])
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt_oss"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_is_refused_before_any_layer_takes_it(name: str, side: str) -> None:
+    model = model_of(name)
+    cache = KIVCache(model, EXACT)
+    mask = torch.ones(1, 20, dtype=torch.long)
+    mask[0, 0 if side == "left" else -1] = 0
+    with pytest.raises(UnsupportedModelError, match="without padding"):
+        model(text()[:, :20], attention_mask=mask, past_key_values=cache)
+    assert_same(feed(model, cache, text()[:, :60], [60]), reference(name)[:60])
+
+
+def test_a_padded_four_dimensional_mask_is_refused(model: PreTrainedModel) -> None:
+    mask = torch.ones(1, 1, 5, 5, dtype=torch.bool).tril()
+    mask[..., 0] = False
+    with pytest.raises(UnsupportedModelError, match="without padding"):
+        model(text()[:, :5], attention_mask=mask, past_key_values=KIVCache(model, EXACT))
+
+
+def test_beam_search_is_refused(model: PreTrainedModel) -> None:
+    cache = KIVCache(model, EXACT)
+    feed(model, cache, text()[:, :20], [20])
+    for operation in (
+        lambda: cache.batch_repeat_interleave(2),
+        lambda: cache.reorder_cache(torch.tensor([0, 0])),
+        lambda: cache.batch_select_indices(torch.tensor([0, 1])),
+    ):
+        with pytest.raises(BatchSizeError):
+            operation()
+    cache.batch_repeat_interleave(1)
+    cache.reorder_cache(torch.tensor([0]))
+    cache.batch_select_indices(torch.tensor([0]))
+
+
+def test_an_unwritable_store_is_a_config_error_and_leaves_the_model_alone(
+    model: PreTrainedModel, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        KIVCache(model, replace(EXACT, store=tmp_path / "file"))
+    gc.collect()
+    assert not list(Attachment._of_model)
+
+
+def test_compact_positions_that_cannot_work_are_config_errors(model: PreTrainedModel) -> None:
+    with pytest.raises(ConfigError, match="length-dependent"):
+        KIVCache(model_of("phi3_longrope"), replace(SPARSE, positions="compact"))
+    with pytest.raises(ConfigError, match="sparse"):
+        KIVCache(model, replace(EXACT, positions="compact", retrieved_tokens=8))
+    with pytest.raises(ConfigError, match="lower retrieved_tokens"):
+        KIVCache(model, replace(SPARSE, positions="compact", retrieved_tokens=4_090))
+
+
+# -- filling and emptying ----------------------------------------------------------------------------------------------
+
+
+def test_keys_and_values_put_in_by_hand_are_attended(model: PreTrainedModel) -> None:
+    source, cache = KIVCache(model, replace(EXACT, hot_tokens=2_000)), KIVCache(model, EXACT)
+    feed(model, source, text()[:, :300], [300])
+    for index, layer in enumerate(source.growing_layers):
+        keys, values = (
+            torch.cat((part[:, :4], part[:, 4:300]), 1)[None] for part in (layer.hot.keys, layer.hot.values)
+        )
+        for first, last in ((0, 100), (100, 101), (101, 300)):
+            cache.update(keys[:, :, first:last], values[:, :, first:last], index)
+    assert cache.get_seq_length() == cache.num_tokens == 300
+    assert_same(feed(model, cache, text()[:, 300:360], [1, 1, 58]), reference("llama")[300:360])
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3n", "qwen3_next", "phi3_longrope"])
+def test_a_cache_that_was_reset_is_as_good_as_new(name: str) -> None:
+    model = model_of(name)
+    cache = KIVCache(model, EXACT)
+    cache.plan(800)
+    feed(model, cache, text().flip(1)[:, :300], [299, 1])
+    cache.reset()
+    assert cache.num_tokens == 0
+    got = feed(model, cache, text(), [700, 50, *[1] * 10, 40])
+    torch.testing.assert_close(got, reference(name), atol=3e-3 if name == "qwen3_next" else 1e-4, rtol=1e-4)
+
+
+def test_a_closed_cache_is_empty_and_can_be_closed_again(model: PreTrainedModel) -> None:
+    cache = KIVCache(model, EXACT)
+    feed(model, cache, text()[:, :200], [200])
+    cache.close()
+    cache.close()
+    assert cache.num_tokens == 0
+    assert sum(cache.bytes_by_part().values()) == 0
+    assert not list(Attachment._of_model)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("sinks", [0, 4, 100])
+def test_texts_shorter_than_the_sinks_and_prompts_of_one_token_work(name: str, sinks: int) -> None:
+    model = model_of(name)
+    cache = KIVCache(model, replace(EXACT, sink_tokens=sinks, hot_tokens=16))
+    cache.plan(800)
+    got = feed(model, cache, text()[:, :70], [1, 1, 3, 30, *[1] * 5, 30])
+    torch.testing.assert_close(got, reference(name)[:70], atol=3e-3 if name == "qwen3_next" else 1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma4", "lfm2"])
+def test_a_cache_without_references_is_gone_at_once(name: str) -> None:
+    """No cycle keeps gigabytes until the collector comes round."""
+    model = model_of(name)
+    gc.collect()
+    gc.disable()
+    try:
+        cache = KIVCache(model, SPARSE)
+        with cache.recording() as recorder:
+            feed(model, cache, text()[:, :200], [190, *[1] * 10])
+        recorder.drain()
+        gone = [weakref.ref(cache), *(weakref.ref(layer) for layer in cache.growing_layers)]
+        gone += [weakref.ref(layer.store) for layer in cache.growing_layers]
+        del cache, recorder
+        assert [reference() for reference in gone] == [None] * len(gone)
+        assert not list(Attachment._of_model)
+    finally:
+        gc.enable()
+
+
+# -- where and how rows are kept ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt_oss", "gemma4_k_eq_v"])
+def test_int8_is_close_to_the_models_own_type(name: str) -> None:
+    model = model_of(name)
+    cache = KIVCache(model, replace(EXACT, store_dtype="int8"))
+    sizes = [600, *[1] * 20, 180]
+    error = feed(model, cache, text(), sizes) - reference(name)
+    assert 1e-6 < float(error.abs().max())
+    assert float(error.pow(2).mean().sqrt()) < 0.04 * float(reference(name).std())
+    assert all(layer.store.keys._slabs[0].rows.dtype == torch.int8 for layer in cache.growing_layers)
+
+
+@pytest.mark.parametrize("config", [EXACT, SPARSE], ids=["exact", "sparse"])
+@pytest.mark.parametrize("dtype", ["model", "int8"])
+def test_a_folder_holds_the_same_as_ram_and_is_emptied(
+    model: PreTrainedModel, config: KIVConfig, dtype: Any, tmp_path: Path
+) -> None:
+    sizes = [600, *[1] * 20, 180]
+    config = replace(config, store_dtype=dtype)
+    in_ram = feed(model, KIVCache(model, config), text(), sizes)
+    cache = KIVCache(model, replace(config, store=tmp_path / "store"))
+    assert torch.equal(feed(model, cache, text(), sizes), in_ram)
+    (folder,) = (tmp_path / "store").iterdir()
+    assert len(list(folder.iterdir())) == 2 * 2 * (1 if dtype == "model" else 2)
+    cache.close()
+    assert not list((tmp_path / "store").iterdir())
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3n", "qwen3_next"])
+def test_bytes_are_those_of_the_tensors(name: str) -> None:
+    model = model_of(name)
+    cache = KIVCache(model, SPARSE)
+    assert sum(cache.bytes_by_part().values()) <= 8  # a sliding layer keeps its window's length as a tensor
+    feed(model, cache, text()[:, :400], [400])
+    parts = cache.bytes_by_part()
+    cold = 352  # 400 - 4 sinks - 32 hot, in whole blocks of 32
+    growing = cache.topology.growing
+    assert parts["cold_keys"] == parts["cold_values"] == sum(cold * g.num_kv_heads * g.head_dim * 4 for g in growing)
+    ring = 4 + 32 + 32
+    hot = sum(ring * g.num_kv_heads * g.head_dim * 4 * 2 + ring * 4 for g in growing)
+    forgetting = 0
+    for layer in cache.forgetting_layers.values():
+        for value in vars(layer).values():
+            tensors = value.values() if isinstance(value, dict) else [value]
+            forgetting += sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
+    assert parts["hot"] == hot + forgetting
+    assert parts["index"] == sum(layer.index.nbytes for layer in cache.growing_layers) > 0
+
+
+def test_a_plan_lays_the_store_out_in_one_piece(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiv_engine.store.FIRST_SLAB_TOKENS", 64)
+    for planned, pieces in ((0, 5), (800, 1)):
+        cache = KIVCache(model, EXACT)
+        cache.plan(planned)
+        assert_same(feed(model, cache, text(), [100] * 8), reference("llama"))
+        assert len(cache.growing_layers[0].store.keys._slabs) == pieces
+
+
+# -- prefill modes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"mistral_sliding"}))
+@pytest.mark.parametrize("mode", ["sparse", "window", "auto"])
+def test_every_mode_is_exact_while_nothing_is_cold(name: str, mode: Any) -> None:
+    model = model_of(name)
+    cache = KIVCache(model, KIVConfig(hot_tokens=800, retrieved_tokens=8, prefill=mode, positions="true"))
+    cache.plan(800)
+    got = feed(model, cache, text(), [600, 199, 1])
+    torch.testing.assert_close(got, reference(name), atol=3e-3 if name == "qwen3_next" else 1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["sparse", "window"])
+def test_a_long_forward_attends_less_than_exact_but_searches_for_its_last_512_tokens(
+    model: PreTrainedModel, mode: Any
+) -> None:
+    """Its last tokens are those of a forward that ended before them and was followed by them, one at a time."""
+    config = replace(SPARSE, prefill=mode)
+    whole = feed(model, KIVCache(model, config), text(), [800])
+    cache = KIVCache(model, config)
+    with cache.reading():
+        feed(model, cache, text()[:, :288], [288])
+    one_by_one = feed(model, cache, text()[:, 288:], [1] * 512)
+    assert_same(whole[288:], one_by_one)
+    assert (whole - reference("llama"))[288:].abs().max() > 0.01
+
+
+def test_reading_does_not_search_in_window_mode(model: PreTrainedModel) -> None:
+    cache = KIVCache(model, replace(SPARSE, prefill="window"))
+    with cache.reading():
+        feed(model, cache, text(), [400, 400])
+    assert all(layer.rows_fetched == 0 for layer in cache.growing_layers)
+    feed(model, cache, text()[:, :2], [2])
+    assert all(layer.rows_fetched > 0 for layer in cache.growing_layers)
+
+
+SEARCHING = {
+    "sparse": SPARSE,
+    "window": replace(SPARSE, prefill="window"),
+    "int8": replace(SPARSE, store_dtype="int8"),
+    "compact": replace(SPARSE, positions="compact"),
+    "no-sinks": replace(SPARSE, sink_tokens=0),
+    "1bit": replace(SPARSE, candidate_tokens=80, index_bits=1),
+    "2bit": replace(SPARSE, candidate_tokens=80, index_bits=2),
+    "compact-1bit": replace(SPARSE, positions="compact", candidate_tokens=80, index_bits=1),
+    "compact-2bit": replace(SPARSE, positions="compact", candidate_tokens=80, index_bits=2),
+}
+
+
+def short_trained() -> PreTrainedModel:
+    """A model trained for 200 tokens, so that the text goes far beyond."""
+    torch.manual_seed(4)
+    return LlamaForCausalLM(LlamaConfig(**{**COMMON, "max_position_embeddings": 200, "vocab_size": 1_000})).eval()
+
+
+def text_without_repeats() -> torch.Tensor:
+    """In compact mode equal tokens are equal keys to the first layer's search, and rounding would decide between them."""
+    return torch.randperm(1_000, generator=torch.Generator().manual_seed(2))[None]
+
+
+@pytest.mark.parametrize("kind", sorted(SEARCHING))
+@pytest.mark.usefixtures("small_index")
+def test_a_short_forward_equals_its_tokens_decoded_one_by_one(kind: str) -> None:
+    model, config, ids = short_trained(), SEARCHING[kind], text_without_repeats()
+    logits = []
+    for sizes in ([1] * 90, [90], [1, 40, 2, 47]):
+        cache = KIVCache(model, config)
+        with cache.reading():
+            feed(model, cache, ids[:, :400], [400])
+        logits.append(feed(model, cache, ids[:, 400:490], sizes))
+        cache.close()
+    assert_same(logits[1], logits[0])
+    assert_same(logits[2], logits[0])
+
+
+@pytest.mark.parametrize(
+    "name", ["gemma2", "gemma3n", "gemma4", "gpt_oss", "smollm3", "cohere", "qwen3_next", "llama4"]
+)
+def test_a_short_forward_equals_decoding_in_other_families(name: str) -> None:
+    model = model_of(name)
+    logits = []
+    for sizes in ([1] * 40, [40]):
+        cache = KIVCache(model, SPARSE)
+        with cache.reading():
+            feed(model, cache, text()[:, :300], [300])
+        logits.append(feed(model, cache, text()[:, 300:340], sizes))
+        cache.close()
+    torch.testing.assert_close(logits[1], logits[0], atol=3e-3 if name == "qwen3_next" else 1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bits", [None, 1, 2], ids=["all", "1bit", "2bit"])
+@pytest.mark.parametrize("sizes", [[1, 1], [2], [600]], ids=["decoded", "short-forward", "long-forward"])
+@pytest.mark.usefixtures("small_index")
+def test_a_planted_cold_token_is_seen(model: PreTrainedModel, bits: Any, sizes: list[int]) -> None:
+    """A key along the newest query, and a value unlike any other: without the search the output would not have it."""
+    config = replace(SPARSE, index_bits=bits, candidate_tokens=100_000 if bits is None else 64)
+    cache = KIVCache(model, config)
+    geometry = cache.topology.growing[0]
+    layer = cache.growing_layers[0]
+    keys, values = torch.randn(2, 1, geometry.num_kv_heads, 400, geometry.head_dim)
+    query = torch.randn(geometry.num_kv_heads, 2, 1, geometry.head_dim)
+    keys[0, :, 77] = 8 * query[:, 0, 0]
+    values[0, :, 77] = 50.0
+    layer.update(keys, values)
+    later = torch.randn(2, 1, geometry.num_kv_heads, sum(sizes), geometry.head_dim)
+    for size in sizes:
+        part, later = later[..., :size, :], later[..., size:, :]
+        layer.update(part[0], part[1])
+        output = layer.attend(0, query.expand(-1, -1, size, -1).contiguous(), ScoreRule(0.5))
+    assert (output[:, 0, -1] > 45).all()
+
+
+# -- compact positions -------------------------------------------------------------------------------------------------
+
+
+def test_compact_positions_never_leave_the_trained_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = short_trained()
+    cache = KIVCache(model, replace(SPARSE, positions="compact", hot_tokens=2_000))
+    seen: list[torch.Tensor] = []
+    move = Rotary.move
+
+    def seen_move(rotary: Rotary, keys: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.append(targets)
+        return move(rotary, keys, sources, targets)
+
+    monkeypatch.setattr(Rotary, "move", seen_move)
+    with cache.reading():
+        feed(model, cache, text()[:, :600], [600])
+    feed(model, cache, text()[:, 600:610], [1] * 10)
+    newest = cache.num_tokens - 1
+    assert cache.policy.hot_tokens < 200
+    moved = [targets for targets in seen[-8:] if targets.numel() and int(targets.max()) > 0]
+    assert moved
+    assert all(newest - int(targets.min()) < 200 for targets in moved)
+
+
+def test_automatic_positions_are_compact_only_where_a_wavelength_exceeds_the_trained_length() -> None:
+    assert KIVCache(short_trained(), replace(SPARSE, positions="auto")).policy.rotary is not None
+    assert KIVCache(model_of("smollm3"), replace(SPARSE, positions="true")).policy.rotary is None
+    assert KIVCache(model_of("cohere2"), replace(SPARSE, positions="auto")).policy.rotary is None  # nothing is rotated
+    assert KIVCache(model_of("llama4"), replace(SPARSE, positions="auto")).policy.rotary is None
+
+
+# -- the index sees what the store holds -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [[300] + [1] * 200, [1] * 500, [64] * 7 + [52]], ids=["mixed", "decoded", "chunks"])
+@pytest.mark.usefixtures("small_index")
+def test_the_codes_are_those_of_the_stored_keys(model: PreTrainedModel, sizes: list[int]) -> None:
+    cache = KIVCache(model, SPARSE)
+    feed(model, cache, text()[:, :500], sizes)
+    for layer in cache.growing_layers:
+        keys = layer.store.keys.read(0, layer.store.num_tokens)
+        anew = CodeIndex(keys.shape[0], keys.shape[2], layer.index.bits, keys.device)
+        anew.append(keys)
+        query = torch.randn(keys.shape[0], 2, keys.shape[2])
+        limit = layer.store.num_tokens
+        torch.testing.assert_close(
+            layer.index.scores_of(query, limit), anew.scores_of(query, limit), atol=1e-3, rtol=1e-3
+        )

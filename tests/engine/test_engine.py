@@ -1,0 +1,107 @@
+"""The engine: one model, any number of contexts, with the embedded model."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import kiv_engine
+from kiv_engine import Engine, KIVConfig, SamplingConfig
+from kiv_engine.archive import Archive, write_archive
+from kiv_engine.document import Document
+from kiv_engine.errors import ModelNotFoundError
+from kiv_engine.events import AnswerFinished, ReadFinished
+
+CONFIG = KIVConfig(hot_tokens=512, retrieved_tokens=64)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the model is small; two threads only wait for each other
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.load()
+
+
+@pytest.fixture(scope="module")
+def archive(engine: Engine) -> Archive:
+    return write_archive(2_000, engine.count_tokens)
+
+
+def test_the_package_offers_the_engine_and_the_cache() -> None:
+    assert {name: getattr(kiv_engine, name) for name in kiv_engine.__all__}["Engine"] is Engine
+    with pytest.raises(AttributeError, match="no attribute 'Motor'"):
+        _ = kiv_engine.Motor
+
+
+def test_tokens_are_counted_without_control_tokens(engine: Engine) -> None:
+    counts = engine.count_tokens(["", "x", "By the way, the harbor is open."])
+    assert counts[:2] == [0, 1]
+    assert counts[2] == len(engine.loaded.tokenizer("By the way, the harbor is open.").input_ids)
+
+
+def test_an_unknown_model_is_an_error_of_the_engine() -> None:
+    with pytest.raises(ModelNotFoundError, match="nowhere"):
+        Engine.load("./nowhere")
+
+
+def test_a_document_is_read_and_asked_twice(engine: Engine, archive: Archive) -> None:
+    context = engine.new_context(CONFIG)
+    *_, finished = context.read(Document("archive", archive.text))
+    assert isinstance(finished, ReadFinished)
+    assert not finished.stopped
+    for fact in archive.facts[:2]:
+        before = context.num_tokens
+        *_, answer = context.ask(fact.question, SamplingConfig(max_new_tokens=40))
+        assert isinstance(answer, AnswerFinished)
+        assert answer.reused_tokens == before
+        assert answer.passages
+        assert all(each.text == archive.text[each.start : each.end] for each in answer.passages)
+    memory = context.memory()
+    assert memory.weights == pytest.approx(2 * 6_824_448, rel=0.01)  # the file's bfloat16, as float32
+    assert memory.total > memory.weights
+    context.close()
+
+
+def test_contexts_of_one_engine_work_side_by_side(engine: Engine, archive: Archive) -> None:
+    sampling = SamplingConfig(max_new_tokens=12)
+    texts = [Document("a", archive.text[:4_000]), Document("b", archive.text[3_000:6_000])]
+    alone = [ask_alone(engine, text, sampling) for text in texts]
+    contexts = [engine.new_context(CONFIG) for _ in texts]
+    for context, text in zip(contexts, texts, strict=True):
+        list(context.read(text))
+    streams = [context.ask("Where is the goose?", sampling) for context in contexts]
+    pairs = list(itertools.zip_longest(*streams))
+    together = [[event for event in events if event is not None] for events in zip(*pairs, strict=True)]
+    assert [answer_of(iter(events)) for events in together] == alone
+    for context in contexts:
+        context.close()
+
+
+def ask_alone(engine: Engine, text: Document, sampling: SamplingConfig) -> str:
+    context = engine.new_context(CONFIG)
+    list(context.read(text))
+    answer = answer_of(context.ask("Where is the goose?", sampling))
+    context.close()
+    return answer
+
+
+def answer_of(events: Iterator[object]) -> str:
+    *_, last = events
+    assert isinstance(last, AnswerFinished), last
+    return last.text
+
+
+def test_regenerating_gives_the_same_answer(engine: Engine, archive: Archive) -> None:
+    context = engine.new_context(CONFIG)
+    list(context.read(Document("archive", archive.text)))
+    first = answer_of(context.ask(archive.facts[0].question))
+    context.rewind(context.turns[0].start)
+    assert answer_of(context.ask(archive.facts[0].question)) == first
+    context.close()

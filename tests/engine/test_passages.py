@@ -1,0 +1,131 @@
+"""Passages: the planted token ranks first, in its own document, and offsets are those of the text."""
+
+import torch
+
+from kiv_engine.document import Document, tokenize
+from kiv_engine.events import Passage
+from kiv_engine.hits import LayerHits
+from kiv_engine.passages import CONTEXT_CHARS, MERGE_TOKENS, PlacedDocument, rank_passages, token_mass
+from tests.engine.tiny_chat import tokenizer
+
+FIRST = "".join(f"Sentence {n} of the first text. " for n in range(40)).strip()
+SECOND = "".join(f"Sentence {n} of the second text! " for n in range(40)).strip()
+PREFIX, GAP = 10, 2
+
+
+def placed(*texts: str) -> list[PlacedDocument]:
+    """Documents one after another, as a context places them; a token is a character."""
+    documents, start = [], PREFIX
+    for number, text in enumerate(texts):
+        tokens = tokenize(Document(f"text {number}", text), tokenizer())
+        assert tokens is not None
+        documents.append(PlacedDocument(tokens, start))
+        start += len(text) + GAP
+    return documents
+
+
+def mass_at(documents: list[PlacedDocument], weights: dict[int, float]) -> torch.Tensor:
+    mass = torch.zeros(documents[-1].end + 20)
+    for token, weight in weights.items():
+        mass[token] = weight
+    return mass
+
+
+def rank(documents: list[PlacedDocument], weights: dict[int, float], sinks: int = 0) -> tuple[Passage, ...]:
+    found = rank_passages(mass_at(documents, weights), documents, sinks, 5)
+    for passage in found:
+        text = next(each.tokens.document.text for each in documents if each.tokens.document.name == passage.document)
+        assert passage.text == text[passage.start : passage.end]
+    return found
+
+
+def record(layer: int, position: int, cold: list[list[int]], mass: list[list[float]]) -> LayerHits:
+    return LayerHits(
+        layer=layer,
+        position=position,
+        cold_tokens=torch.tensor(cold),
+        cold_mass=torch.tensor(mass),
+        local_tokens=torch.tensor([0, position]),
+        local_mass=torch.tensor([0.25, 0.25]),
+        local_total=torch.tensor(0.5),
+    )
+
+
+def test_mass_is_summed_over_steps_and_averaged_over_layers_and_heads() -> None:
+    hits = [
+        record(1, 8, [[3], [4]], [[0.5], [0.5]]),
+        record(2, 8, [[3], [3]], [[0.5], [0.5]]),
+        record(1, 9, [[3], [4]], [[0.5], [0.5]]),
+        record(2, 9, [[5], [5]], [[0.5], [0.5]]),
+    ]
+    expected = torch.zeros(10)
+    expected[0], expected[8], expected[9] = 0.5, 0.25, 0.25
+    expected[3], expected[4], expected[5] = 0.5, 0.25, 0.25
+    torch.testing.assert_close(token_mass(hits, 10), expected)
+    assert float(token_mass(hits, 10).sum()) == 2  # one for each step
+    assert token_mass([], 4).tolist() == [0, 0, 0, 0]
+
+
+def test_the_planted_token_ranks_first_in_its_document() -> None:
+    documents = placed(FIRST, SECOND)
+    at = SECOND.index("Sentence 23 of the second") + 9
+    found = rank(documents, {documents[1].start + at: 0.5, documents[0].start + 40: 0.3, documents[1].start + 900: 0.1})
+    assert (found[0].document, found[0].text) == ("text 1", "Sentence 23 of the second text!")
+    assert (found[0].token_start, found[0].token_end) == (documents[1].start + at, documents[1].start + at + 1)
+    assert [passage.document for passage in found] == ["text 1", "text 0", "text 1"]
+    torch.testing.assert_close([passage.weight for passage in found], [5 / 9, 3 / 9, 1 / 9])
+
+
+def test_sinks_prefix_and_question_are_no_evidence() -> None:
+    documents = placed(FIRST)
+    outside = {0: 9.0, PREFIX - 1: 9.0, PREFIX + 1: 9.0, documents[0].end: 9.0, documents[0].end + 19: 9.0}
+    found = rank(documents, {**outside, PREFIX + 200: 0.1}, sinks=PREFIX + 2)
+    assert [(passage.token_start, passage.weight) for passage in found] == [(PREFIX + 200, 1.0)]
+    assert rank(documents, outside, sinks=PREFIX + 2) == ()
+    assert rank_passages(torch.ones(20), [], 0, 5) == ()
+
+
+def test_no_passage_straddles_two_documents() -> None:
+    documents = placed(FIRST, SECOND)
+    end, start = documents[0].end, documents[1].start
+    found = rank(documents, {end - 2: 0.4, end - 1: 0.2, start: 0.2, start + 1: 0.2})
+    assert [passage.document for passage in found] == ["text 0", "text 1"]
+    assert [(passage.token_start, passage.token_end) for passage in found] == [(end - 2, end), (start, start + 2)]
+    torch.testing.assert_close([passage.weight for passage in found], [0.6, 0.4])
+
+
+def test_neighbours_are_one_passage_and_the_mass_between_counts() -> None:
+    documents = placed(FIRST)
+    near = {PREFIX + 100: 1.0, PREFIX + 100 + MERGE_TOKENS: 1.0}
+    assert len(rank(documents, near)) == 1
+    far = {PREFIX + 100: 1.0, PREFIX + 100 + MERGE_TOKENS + 1: 1.0}
+    assert len(rank(documents, far)) == 2
+
+
+def test_only_the_heaviest_are_given_and_weights_sum_to_one_at_most() -> None:
+    documents = placed(FIRST)
+    weights = {PREFIX + 60 * number: 1.0 + number for number in range(12)}
+    found = rank(documents, weights)
+    assert [passage.token_start for passage in found] == [PREFIX + 60 * number for number in (11, 10, 9, 8, 7)]
+    assert sum(passage.weight for passage in found) < 1
+
+
+def test_a_passage_is_whole_sentences_where_they_are_near() -> None:
+    documents = placed(FIRST)
+    start = FIRST.index("Sentence 5 ")
+    sentence = "Sentence 5 of the first text."
+    for offset in range(len(sentence)):
+        (found,) = rank(documents, {PREFIX + start + offset: 1.0})
+        assert found.text == sentence, offset
+    (found,) = rank(documents, {PREFIX: 1.0})
+    assert found.text == "Sentence 0 of the first text."
+    (found,) = rank(documents, {documents[0].end - 1: 1.0})
+    assert found.text == "Sentence 39 of the first text."
+
+
+def test_without_sentences_a_passage_is_whole_words_or_a_bounded_stretch() -> None:
+    (found,) = rank(placed("word " * 200), {PREFIX + 500: 1.0})
+    assert set(found.text.split()) == {"word"}
+    assert len(found.text) <= 1 + 2 * CONTEXT_CHARS
+    (found,) = rank(placed("x" * 1_000), {PREFIX + 500: 1.0})
+    assert (found.start, found.end) == (500 - CONTEXT_CHARS, 501 + CONTEXT_CHARS)

@@ -1,0 +1,136 @@
+"""Every benchmark runs, and its last line is JSON with the figures that results and documentation quote."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+SHARED_PROCESS = """
+import json, runpy, sys
+for script, *options in json.loads(sys.argv[1]):
+    sys.argv = [script, *options]
+    runpy.run_path(script, run_name="__main__")
+    print("-- end of a script")
+"""
+"""Runs several scripts in one process: importing transformers takes longer than all of them."""
+
+
+def output(*command: str) -> str:
+    """What a Python process prints."""
+    path = os.pathsep.join((str(ROOT), str(ROOT / "benchmarks")))
+    environment = {**os.environ, "PYTHONPATH": path}
+    finished = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def last_line(printed: str) -> dict[str, Any]:
+    """The JSON line."""
+    result: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return result
+
+
+def run(script: str, *options: str) -> dict[str, Any]:
+    """The JSON line of a benchmark in a process of its own."""
+    return last_line(output(str(ROOT / "benchmarks" / script), *options))
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The JSON lines of tiny runs, by benchmark, and what needles.py wrote to its file."""
+    out = tmp_path_factory.mktemp("needles") / "needles.json"
+    question = ("--index-bits", "1", "--question", "Who?")
+    needles = ("--lengths", "900", "--seeds", "1", "--answer-tokens", "2", "--json-out", str(out))
+    runs = {
+        "bytes": ("--tokens", "4608", "--steps", "1"),
+        "reading": ("--child", "window", "256", "--peer-tokens", "256"),
+        "mass": ("--tokens", "2300", "--prefill", "window", *question),
+        "needles": ("--prefill", "window", *needles),
+    }
+    scripts = [[str(ROOT / "benchmarks" / f"{name}.py"), *options] for name, options in runs.items()]
+    parts = output("-c", SHARED_PROCESS, json.dumps(scripts)).split("-- end of a script\n")[:-1]
+    results = {name: last_line(part) for name, part in zip(runs, parts, strict=True)}
+    return {**results, "needles file": json.loads(out.read_text())}
+
+
+def test_importing() -> None:
+    result = run("importing.py", "--runs", "1")
+    assert result["median_s"]["empty python"] > 0
+    assert {"import_s", "kiv_help_s"} <= result.keys()
+
+
+def test_bytes(smoke: dict[str, dict[str, Any]]) -> None:
+    result = smoke["bytes"]
+    assert result["hot_is_constant"]
+    assert result["hot_within_limit"]
+    assert result["long"]["rows_per_step"] >= result["long"]["rows_reported"] > 0
+    assert {"index_within_limit", "fetched_within_limit", "fetched_within_limit_short"} <= result.keys()
+
+
+def test_reading_child(smoke: dict[str, dict[str, Any]]) -> None:
+    result = smoke["reading"]
+    assert result["mode"] == "window"
+    assert result["peak_bytes"] >= result["peak_before_reading_bytes"] > 0
+    assert {"tokens_per_s", "peer_tokens_per_s", "bytes_by_part"} <= result.keys()
+
+
+def test_mass(smoke: dict[str, dict[str, Any]]) -> None:
+    found = smoke["mass"]["index_bits"]["1"]
+    # With fewer cold tokens than are retrieved, all of them are.
+    assert found["ratio"] == pytest.approx(1, abs=1e-3)
+    assert 0 < found["local"] < 1
+    assert {"p5_ratio", "worst_layer_ratio", "cold_ratio"} <= found.keys()
+    assert set(found["layers"]) == {"2", "3"}
+
+
+def test_needles(smoke: dict[str, dict[str, Any]]) -> None:
+    result = smoke["needles"]
+    assert set(result["lengths"]) == {"900", "all"}
+    row = result["lengths"]["all"]
+    assert row["needles"] == 10
+    # Everything lies in the hot window here, so both passes attend to the same tokens.
+    assert row["identical_answers"] == 1
+    assert {"rate_default", "rate_everything", "agreement", "passages_with_needle"} <= row.keys()
+    assert len(smoke["needles file"]["outcomes"]) == 10
+
+
+@pytest.mark.long
+def test_bytes_where_codes_rank_alone() -> None:
+    result = run("bytes.py", "--tokens", "16384")
+    # Seven attending layers, 256 tokens each, a K and a V row of one head.
+    assert result["long"]["rows_per_step"] == result["long"]["rows_reported"] == 7 * 256 * 2
+    assert result["fetched_within_limit"]
+
+
+@pytest.mark.long
+def test_mass_falls_short_with_few_candidates() -> None:
+    narrow = ("--retrieved-tokens", "4", "--candidate-tokens", "32")
+    result = run("mass.py", "--tokens", "9000", "--prefill", "window", "--question", "Who runs the bakery?", *narrow)
+    for found in result["index_bits"].values():
+        assert found["local"] < found["captured"] < found["best"] < 1
+
+
+@pytest.mark.long
+def test_reading() -> None:
+    result = run("reading.py", "--short", "512", "--long", "4096", "--peer-tokens", "2048")
+    assert {"sparse_over_window_short", "sparse_over_window_long"} <= result.keys()
+    for summary in result["modes"].values():
+        assert summary["long_store_and_index_bytes"] > 0
+        assert {"long_over_short", "peak_ratio", "short_over_peer", "bytes_by_part"} <= summary.keys()
+
+
+def test_run_all_keeps_the_result_and_the_machine(tmp_path: Path) -> None:
+    run("run_all.py", "--small", "--only", "importing", "--results", str(tmp_path))
+    record = json.loads((tmp_path / "importing.json").read_text())
+    assert {"date", "machine", "options", "result"} <= record.keys()
+    assert {"cpu", "cores", "ram_bytes", "torch"} <= record["machine"].keys()
+    assert record["result"]["benchmark"] == "importing"
