@@ -39,9 +39,9 @@ class ForwardListener(Protocol):
     def after_forward(self, *, completed: bool) -> None: ...
 
 
-def tag_keys(keys: torch.Tensor, layer: AttendingLayer) -> torch.Tensor:
-    """The same keys, carrying the layer they belong to."""
-    tagged = keys.view_as(keys)
+def tag(states: torch.Tensor, layer: AttendingLayer) -> torch.Tensor:
+    """The same keys or values, carrying the layer they belong to."""
+    tagged = states.view_as(states)
     tagged.kiv_layer = layer  # type: ignore[attr-defined]
     return tagged
 
@@ -64,6 +64,7 @@ def _attention_forward(original: str) -> Callable[..., tuple[torch.Tensor, Any]]
                 module, query, key, value, mask, **kwargs
             )
             return output
+        _refuse_changes(layer, module, value, attention_mask)
         return _attend(layer, module, query, key, attention_mask, kwargs), None
 
     return forward
@@ -77,8 +78,6 @@ def _attend(
     mask: torch.Tensor | None,
     kwargs: dict[str, Any],
 ) -> torch.Tensor:
-    if getattr(module, "is_causal", True) is False:
-        raise UnsupportedModelError(f"{type(module).__name__} attends in both directions; KIV keeps causal decoders.")
     heads, dim = key.shape[1], query.shape[-1]
     count = query.shape[2]
     if mask is not None and count > 1:
@@ -92,7 +91,20 @@ def _attend(
     )
     queries = query[0].reshape(heads, -1, count, dim)
     output = layer.attend(int(module.layer_idx), queries, rule)  # type: ignore[arg-type]
-    return output.reshape(1, -1, count, output.shape[-1]).transpose(1, 2).to(query.dtype)
+    return output.reshape(1, -1, count, output.shape[-1]).transpose(1, 2).contiguous().to(query.dtype)
+
+
+def _refuse_changes(
+    layer: AttendingLayer, module: torch.nn.Module, value: torch.Tensor, mask: torch.Tensor | None
+) -> None:
+    """Refuse modules that do more with K and V than plain attention, which would be lost."""
+    name = type(module).__name__
+    if getattr(module, "is_causal", True) is False:
+        raise UnsupportedModelError(f"{name} attends in both directions; KIV keeps causal decoders.")
+    if getattr(value, "kiv_layer", None) is not layer:  # DiffLlama
+        raise UnsupportedModelError(f"{name} changes its values after they were cached; KIV would attend to others.")
+    if mask is not None and mask.shape[1] != 1:  # Doge, ALiBi
+        raise UnsupportedModelError(f"{name} biases the scores of each head by position, which KIV would leave out.")
 
 
 def _refuse_padding(mask: torch.Tensor) -> None:

@@ -19,7 +19,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
-from kiv_engine.attention import Attachment, tag_keys
+from kiv_engine.attention import Attachment, tag
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
 from kiv_engine.errors import BatchSizeError, ConfigError, CropError, UnsupportedModelError
 from kiv_engine.hits import LOCAL_HITS, HitRecorder, LayerHits
@@ -74,6 +74,11 @@ class Policy:
     def is_compact(self, num_tokens: int) -> bool:
         """Whether retrieved keys are moved at this length."""
         return self.rotary is not None and num_tokens > self.trained_tokens
+
+    def block_tokens(self, mode: str, num_tokens: int) -> int:
+        """Queries that are attended to together; in compact mode few, since the last sees the window of the first."""
+        size = SPARSE_BLOCK_TOKENS if mode == "sparse" else SEARCH_BLOCK_TOKENS
+        return min(size, compact_block_tokens(self.trained_tokens)) if self.is_compact(num_tokens) else size
 
     def prefill_mode(self, num_tokens: int) -> str:
         """The mode of a forward that brings the context to `num_tokens`."""
@@ -328,7 +333,11 @@ class KIVLayer(CacheLayerMixin):
                 self.lazy_initialization(key_states, value_states)
         self._grow(key_states[0].detach(), value_states[0].detach())
         self._unattended = True
-        return tag_keys(key_states, self), value_states
+        return tag(key_states, self), tag(value_states, self)
+
+    def end_forward(self) -> None:
+        """No layer of this forward attends any more: let go of what was only kept for it."""
+        self._span = None
 
     def _grow(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         hot = self.hot
@@ -457,7 +466,7 @@ class KIVLayer(CacheLayerMixin):
 
     def _attend_blocks(self, mode: str, first: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         """Queries of the span from position `first` on, block by block, in a prefill mode."""
-        size = SPARSE_BLOCK_TOKENS if mode == "sparse" else SEARCH_BLOCK_TOKENS
+        size = self._policy.block_tokens(mode, first + queries.shape[2])
         parts = []
         for offset in range(0, queries.shape[2], size):
             block = queries[:, :, offset : offset + size]
@@ -538,11 +547,11 @@ class KIVLayer(CacheLayerMixin):
         """
         config = self._policy.config
         searched = self._search_query(queries, num_tokens)
-        final = not self._policy.is_compact(num_tokens) or not self.geometry.rotary
+        final = self._policy.rotary is None or not self.geometry.rotary
+        if self.index.bits == 2:
+            return None, self._score_by_index(searched, rule, limit), False
         if not self.index.ready or limit <= config.candidate_tokens:
             return None, self._score_all(searched, rule, limit), final
-        if self.index.bits == 2:
-            return None, rule.cap(self.index.scores_of(searched, limit) * rule.scaling), False
         effort = SearchEffort(
             config.retrieved_tokens,
             rule.scaling,
@@ -594,6 +603,12 @@ class KIVLayer(CacheLayerMixin):
             return queries
         position = torch.tensor(num_tokens - 1, device=queries.device)
         return self._policy.rotary.move(queries, position, torch.zeros_like(position))
+
+    def _score_by_index(self, queries: torch.Tensor, rule: ScoreRule, limit: int) -> torch.Tensor:
+        """Scores (H, G, limit) from what the index holds on the model's device, without a look at the store."""
+        if self.index.ready:
+            return rule.cap(self.index.scores_of(queries, limit) * rule.scaling)
+        return rule.scores(queries.float()[:, :, None], self.index.first_keys[:, :limit])[:, :, 0]
 
     def _score_all(self, queries: torch.Tensor, rule: ScoreRule, limit: int) -> torch.Tensor:
         """Scores (H, G, limit) against every cold key."""
@@ -783,6 +798,8 @@ class KIVCache(Cache):
         """Give the rotary module back to others; make sure that what the layers took was attended to."""
         if self._pinned is not None:
             self._pinned.release()
+        for layer in self.growing_layers:
+            layer.end_forward()
         if completed and any(layer.is_unattended for layer in self.growing_layers):
             raise UnsupportedModelError(
                 f"{self.topology.model_type} does not hand cached keys to transformers' attention interface unchanged."
@@ -881,9 +898,15 @@ def _compact_rotary(config: KIVConfig, topology: Topology, decoder: PreTrainedMo
     return rotary
 
 
+def compact_block_tokens(trained_tokens: int) -> int:
+    """Room in the trained length for a block of queries beyond the hot window."""
+    return min(SPARSE_BLOCK_TOKENS, max(CODE_BLOCK_TOKENS, trained_tokens // 8))
+
+
 def _compact_hot_tokens(config: KIVConfig, topology: Topology) -> int:
-    """The longest hot window with which sinks, hits, window and a small block stay within the trained length."""
-    room = topology.trained_tokens - config.sink_tokens - config.retrieved_tokens - 2 * CODE_BLOCK_TOKENS
+    """The longest hot window with which sinks, hits, window and a block of queries stay within the trained length."""
+    block = compact_block_tokens(topology.trained_tokens)
+    room = topology.trained_tokens - config.sink_tokens - config.retrieved_tokens - CODE_BLOCK_TOKENS - block
     if room < CODE_BLOCK_TOKENS:
         raise ConfigError(
             f"sink_tokens + retrieved_tokens is {config.sink_tokens + config.retrieved_tokens}, which leaves no hot "

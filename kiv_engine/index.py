@@ -48,6 +48,8 @@ GROUP_RANGE: Final = 247
 INNER_LEVEL: Final = 0.4528
 OUTER_LEVEL: Final = 1.5104
 BORDER: Final = 0.9816
+SINGLE_LEVEL: Final = 0.7979
+"""The level of a 1-bit quantiser on the same scale."""
 
 
 @lru_cache(maxsize=8)
@@ -170,6 +172,11 @@ class CodeIndex:
         return codes + maps + first
 
     @property
+    def first_keys(self) -> torch.Tensor:
+        """The keys (H, n, D) that wait for the codes to begin, as they were appended."""
+        return torch.cat(self._first_keys, 1)
+
+    @property
     def ready(self) -> bool:
         """Whether there are codes to search; before that every cold token is a candidate."""
         return self._space is not None
@@ -180,10 +187,11 @@ class CodeIndex:
         if num_tokens <= capacity:
             return
         size = max(num_tokens - capacity, min(max(capacity, 1 << 16), 1 << 20))
-        shape = (self._num_heads, -(-size // CODE_BLOCK_TOKENS), self._head_dim // 8, CODE_BLOCK_TOKENS)
-        planes = [self._allocate(shape) for _ in range(self.bits)]
-        factors = self._allocate((*shape[:2], CODE_BLOCK_TOKENS))
-        self._segments.append(CodeSegment(capacity, planes[0], planes[1] if self.bits == 2 else None, factors))
+        blocks = -(-size // CODE_BLOCK_TOKENS)
+        signs = self._allocate((self._num_heads, blocks, self._head_dim // 8, CODE_BLOCK_TOKENS))
+        outer = (self._num_heads, blocks, self._outer_dims // 8, CODE_BLOCK_TOKENS)
+        factors = self._allocate((self._num_heads, blocks, CODE_BLOCK_TOKENS))
+        self._segments.append(CodeSegment(capacity, signs, self._allocate(outer) if self.bits == 2 else None, factors))
 
     def _allocate(self, shape: tuple[int, ...]) -> torch.Tensor:
         if self._device.type == "cpu":
@@ -234,13 +242,21 @@ class CodeIndex:
         if self.bits == 1:
             return None
         deviation = coordinates.square().mean(-1, keepdim=True).sqrt()
-        return coordinates.abs() > BORDER * deviation
+        return (coordinates.abs() > BORDER * deviation)[..., : self._outer_dims]
+
+    @property
+    def _outer_dims(self) -> int:
+        """Dimensions with a second bit: all but 16, so that with the factor a 2-bit code stays below 1/8 of bf16."""
+        return max(8, self._head_dim - 16)
 
     @staticmethod
     def _levels(signs: torch.Tensor, outer: torch.Tensor | None) -> torch.Tensor:
-        """Code levels (H, n, D): +-1, or +-the Lloyd-Max levels."""
-        ones = signs.float() * 2 - 1
-        return ones if outer is None else ones * torch.where(outer, OUTER_LEVEL, INNER_LEVEL)
+        """Code levels (H, n, D): +-1, or +-the Lloyd-Max levels where there is a second bit."""
+        levels = signs.float() * 2 - 1
+        if outer is not None:
+            levels[..., : outer.shape[-1]] *= torch.where(outer, OUTER_LEVEL, INNER_LEVEL)
+            levels[..., outer.shape[-1] :] *= SINGLE_LEVEL
+        return levels
 
     def _factor(self, coordinates: torch.Tensor, signs: torch.Tensor, outer: torch.Tensor | None) -> torch.Tensor:
         along = (coordinates * self._levels(signs, outer)).sum(-1).clamp(min=1e-30)

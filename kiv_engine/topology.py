@@ -6,8 +6,11 @@ from typing import Any, Final
 from kiv_engine.errors import UnsupportedModelError
 
 GROWING: Final = frozenset({"full_attention", "attention"})
+ATTENDING: Final = GROWING | {"sliding_attention", "chunked_attention"}
 WITHOUT_STATE: Final = frozenset({"moe", "mlp"})
 FORGETTING: Final = frozenset({"sliding_attention", "chunked_attention", "linear_attention", "conv", "mamba"})
+
+OWN_CACHE: Final = frozenset({"minimax"})
 
 # Model types whose full-attention layers carry no rotary positions (their sliding layers do).
 FULL_LAYERS_WITHOUT_ROTARY: Final = frozenset({"cohere2", "cohere2_moe", "exaone4"})
@@ -56,6 +59,8 @@ def inspect(config: Any) -> Topology:
     unknown = set(types) - GROWING - FORGETTING - WITHOUT_STATE
     if unknown:
         raise UnsupportedModelError(f"{model_type} has {', '.join(sorted(unknown))} layers, which KIV cannot keep.")
+    if not set(types) & ATTENDING:
+        raise UnsupportedModelError(f"{model_type} has no attention layers; KIV keeps attention's K and V.")
     growing = tuple(
         _growing_layer(text, index, model_type)
         for index, (kind, mode) in enumerate(zip(types, sharing, strict=True))
@@ -79,8 +84,8 @@ def _refuse(config: Any, text: Any, model_type: str) -> None:
         raise UnsupportedModelError(f"{model_type} uses multi-head latent attention (MLA): there are no keys to index.")
     if getattr(text, "is_causal", True) is False:
         raise UnsupportedModelError(f"{model_type} is configured as bidirectional; KIV keeps causal decoders.")
-    if getattr(text, "is_decoder", True) is False:
-        raise UnsupportedModelError(f"{model_type} is configured as an encoder; KIV keeps causal decoders.")
+    if model_type in OWN_CACHE:
+        raise UnsupportedModelError(f"{model_type} insists on a cache of its own.")
     if getattr(text, "use_bidirectional_attention", None) in (True, "all"):
         raise UnsupportedModelError(f"{model_type} attends in both directions; KIV keeps causal decoders.")
     if not getattr(text, "num_attention_heads", None):

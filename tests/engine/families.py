@@ -40,7 +40,7 @@ def _finish(model_class: type[PreTrainedModel], config: Any) -> PreTrainedModel:
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator) if parameter.ndim == 1 else None
         if name.endswith("sinks"):
-            parameter.data.copy_(6 + noise)  # as much as some hundred keys weigh
+            parameter.data.copy_(13 + noise)  # as much as all keys together
         elif noise is not None and not parameter.any():
             parameter.data.copy_(0.3 * noise)
         parameter.requires_grad_(False)

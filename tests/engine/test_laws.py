@@ -10,7 +10,6 @@ import pytest
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from kiv_engine.attention import Attachment
 from kiv_engine.cache import KIVCache, KIVLayer
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import CropError
@@ -163,9 +162,6 @@ def test_l2_would_notice_a_lost_part_of_the_score(
 
 # -- L4: going back ----------------------------------------------------------------------------------------------------
 
-BACK = {"hot": 390, "cold": 300, "codes": 150, "before-codes": 80, "no-cold": 20, "sinks": 3, "one": 1}
-"""Lengths to go back to from 420."""
-
 
 def _codes(bits: int) -> KIVConfig:
     """Few candidates of many, so that the code index decides."""
@@ -180,25 +176,36 @@ def _codes(bits: int) -> KIVConfig:
     )
 
 
-@pytest.mark.parametrize("name", GROWING)
+def _goes_back_without_a_trace(name: str, config: KIVConfig, target: int) -> None:
+    model, other, sizes = model_of(name), text().flip(1)[:, :30], [12, 1, 1, 16]
+    cache, fresh = (KIVCache(model, config) for _ in range(2))
+    for one in (cache, fresh):
+        one.plan(800)
+        with one.reading():
+            feed(model, one, text()[:, :target], [target])
+    with cache.reading():
+        feed(model, cache, text()[:, target:420], [420 - target])
+    cache.crop(target - 420)
+    assert cache.num_tokens == target
+    expected = feed(model, fresh, other, sizes)
+    for _ in range(2):  # what was read since leaves no trace either
+        assert_same(name, feed(model, cache, other, sizes), expected)
+        cache.crop(-30)
+
+
+@pytest.mark.parametrize("target", [390, 300, 100, 80, 20, 3, 1])
 @pytest.mark.parametrize("bits", [1, 2], ids=["1bit", "2bit"])
 @pytest.mark.usefixtures("small_index")
-def test_l4_going_back_leaves_no_trace(name: str, bits: int) -> None:
-    model, other, sizes = model_of(name), text().flip(1)[:, :40], [12, *[1] * 4, 24]
-    for target in BACK.values():
-        cache, fresh = (KIVCache(model, _codes(bits)) for _ in range(2))
-        for one in (cache, fresh):
-            one.plan(800)
-            feed(model, one, text()[:, :target], [target])
-        feed(model, cache, text()[:, target:420], [420 - target])
-        cache.crop(target - 420)
-        assert cache.num_tokens == target
-        expected = feed(model, fresh, other, sizes)
-        for _ in range(2):  # what was read since leaves no trace either
-            assert_same(name, feed(model, cache, other, sizes), expected)
-            cache.crop(-40)
-        cache.close()
-        fresh.close()
+def test_l4_going_back_leaves_no_trace(bits: int, target: int) -> None:
+    """Into the hot window, into cold tokens with codes, and before there are any; to no cold token; into the sinks."""
+    _goes_back_without_a_trace("llama", _codes(bits), target)
+
+
+@pytest.mark.parametrize("name", sorted(set(GROWING) - {"llama"}))
+@pytest.mark.parametrize("target", [390, 150], ids=["hot", "cold"])
+@pytest.mark.usefixtures("small_index")
+def test_l4_going_back_leaves_no_trace_in_any_family(name: str, target: int) -> None:
+    _goes_back_without_a_trace(name, _codes(1), target)
 
 
 @pytest.mark.parametrize("name", GROWING)
@@ -401,27 +408,28 @@ def state_of(model: PreTrainedModel) -> dict[str, Any]:
     return state
 
 
+def _implementation(model: PreTrainedModel) -> str:
+    return str(model.get_decoder().config._attn_implementation)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_l8_the_model_is_the_same_before_while_and_after(name: str) -> None:
     model, ids = model_of(name), text()[:, :130]
-    implementation = model.config._attn_implementation
+    implementation = _implementation(model)
     before = generate(model, ids, 4), model(ids).logits
     state = state_of(model)
-    for leave in ("close", "collect"):
-        caches: list[KIVCache] = [KIVCache(model, SELECTIVE), KIVCache(model, EXACT)]
-        feed(model, caches[0], ids, [120, *[1] * 10])
-        while_there = generate(model, ids, 4), model(ids).logits
-        assert while_there[0] == before[0]
-        assert torch.equal(while_there[1], before[1])
-        caches.pop()
-        gc.collect()
-        generate(model, ids, 2, past_key_values=caches[0].__class__(model, EXACT))
-        if leave == "close":
-            caches[0].close()
-        caches.clear()
-        gc.collect()
-        assert model.config._attn_implementation == implementation
-        assert state_of(model) == state
+    caches: list[KIVCache] = [KIVCache(model, SELECTIVE), KIVCache(model, EXACT)]
+    feed(model, caches[0], ids, [120, *[1] * 10])
+    generate(model, ids, 2, past_key_values=caches[1])
+    while_there = generate(model, ids, 4), model(ids).logits
+    caches[0].close()
+    assert _implementation(model) != implementation
+    caches.clear()
+    gc.collect()
+    assert _implementation(model) == implementation
+    assert state_of(model) == state
+    assert while_there[0] == before[0]
+    assert torch.equal(while_there[1], before[1])
     after = generate(model, ids, 4), model(ids).logits
     assert after[0] == before[0]
     assert torch.equal(after[1], before[1])

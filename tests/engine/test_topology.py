@@ -74,6 +74,8 @@ REFUSED = [
     (hf.RwkvConfig, {}, "rwkv has no attention"),
     (hf.FalconH1Config, {}, "falcon_h1 has hybrid layers"),
     (hf.Zamba2Config, {}, "zamba2 has hybrid layers"),
+    (hf.MiniMaxConfig, {}, "minimax insists on a cache of its own"),
+    (hf.BambaConfig, {}, "bamba has no attention layers"),
     (hf.Gemma3TextConfig, {"use_bidirectional_attention": True}, "gemma3_text .*both directions"),
     (hf.Gemma4TextConfig, {"use_bidirectional_attention": "all"}, "gemma4_text .*(bidirectional|both directions)"),
 ]
@@ -91,7 +93,7 @@ def test_a_model_without_the_attention_interface_is_refused_and_left_alone() -> 
     config = hf.BloomConfig(vocab_size=97, hidden_size=32, n_layer=1, n_head=2)
     model = hf.BloomForCausalLM(config).eval()
     implementation = model.config._attn_implementation
-    with pytest.raises(UnsupportedModelError, match="BloomModel .*attention interface"):
+    with pytest.raises(UnsupportedModelError, match=r"BloomModel .*attention interface"):
         KIVCache(model)
     assert model.config._attn_implementation == implementation
     assert not list(Attachment._of_model)
@@ -103,12 +105,37 @@ def test_a_model_that_does_not_attend_to_what_its_cache_returns_is_refused() -> 
     cache = KIVCache(model)
     update = cache.update
     cache.update = lambda keys, values, *rest: [part * 1 for part in update(keys, values, *rest)]  # type: ignore[method-assign,assignment]
-    with torch.no_grad(), pytest.raises(UnsupportedModelError, match="llama .*attention interface"):
+    with torch.no_grad(), pytest.raises(UnsupportedModelError, match=r"llama .*attention interface"):
         model(torch.arange(5)[None], past_key_values=cache)
 
 
-def test_an_encoder_is_refused() -> None:
-    config = hf.BertConfig(vocab_size=97, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, is_decoder=False)
-    model = hf.BertLMHeadModel(config).eval()
-    with torch.no_grad(), pytest.raises(UnsupportedModelError):
-        model(torch.arange(5)[None], past_key_values=KIVCache(model), use_cache=True)
+TINY: dict[str, Any] = {**COMMON, "num_key_value_heads": 4}
+
+
+def _refusal_of(model: hf.PreTrainedModel) -> str:
+    cache = KIVCache(model)
+    with torch.no_grad(), pytest.raises(UnsupportedModelError) as caught:
+        model(torch.arange(5)[None], past_key_values=cache)
+    return str(caught.value)
+
+
+def test_a_model_that_changes_cached_values_is_refused() -> None:
+    model = hf.DiffLlamaForCausalLM(hf.DiffLlamaConfig(**TINY)).eval()
+    assert "DiffLlamaAttention changes its values" in _refusal_of(model)
+
+
+def test_a_model_that_biases_heads_by_position_is_refused() -> None:
+    model = hf.DogeForCausalLM(hf.DogeConfig(**TINY)).eval()
+    assert "DogeAttention biases the scores" in _refusal_of(model)
+
+
+def test_a_model_that_repeats_cached_keys_is_refused() -> None:
+    config = hf.JetMoeConfig(**{**TINY, "kv_channels": 16}, num_local_experts=4, num_experts_per_tok=2)
+    assert "jetmoe does not hand cached keys" in _refusal_of(hf.JetMoeForCausalLM(config).eval())
+
+
+def test_attention_in_both_directions_is_refused() -> None:
+    model = hf.LlamaForCausalLM(hf.LlamaConfig(**TINY)).eval()
+    for layer in model.model.layers:
+        layer.self_attn.is_causal = False
+    assert "LlamaAttention attends in both directions" in _refusal_of(model)
