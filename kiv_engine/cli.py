@@ -211,7 +211,10 @@ class AskCommand:
 
     def run(self) -> int:
         """The whole command; returns the exit code."""
-        config, sampling = self._configs()
+        try:
+            config, sampling = self._configs()
+        except ConfigError as error:
+            raise BadInputError(with_option_names(str(error), self._options)) from error
         if not self._questions:
             raise BadInputError("There is no question; give one with -q.")
         for question in self._questions:
@@ -353,6 +356,12 @@ def archive_tokens(name: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 12 or not low <= int(text) <= high:
         raise BadInputError(f"{name}: give the archive's length in tokens, {low:,} to {high:,}, like archive:100000.")
     return int(text)
+
+
+def with_option_names(message: str, options: argparse.Namespace) -> str:
+    """A message that begins with the name of a setting, with that of its option instead."""
+    name, _, rest = message.partition(" ")
+    return f"--{name.replace('_', '-')} {rest}" if name in vars(options) else message
 
 
 def check_question(question: str) -> None:

@@ -55,7 +55,7 @@ def test_a_terminal_with_nothing_piped_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
 def test_ctrl_c_while_reading(options: list[str]) -> None:
-    process = start("ask", "archive:400000", "-q", "Who?", "--prefill", "window", *options)
+    process = start("ask", "archive:150000", "-q", "Who?", "--prefill", "window", *options)
     assert process.stderr is not None
     assert process.stderr.readline().startswith("Reading ")
     process.send_signal(signal.SIGINT)
