@@ -550,7 +550,7 @@ class KIVLayer(CacheLayerMixin):
         final = self._policy.rotary is None or not self.geometry.rotary
         if self.index.bits == 2:
             return None, self._score_by_index(searched, rule, limit), False
-        if not self.index.ready or limit <= config.candidate_tokens:
+        if limit < FIT_TOKENS or limit <= config.candidate_tokens:
             return None, self._score_all(searched, rule, limit), final
         effort = SearchEffort(
             config.retrieved_tokens,
