@@ -32,8 +32,11 @@ from kiv_engine.topology import GrowingLayer, Topology, inspect
 AUTO_EXACT_TOKENS: Final = 16_384
 """Up to this context length "auto" reads exactly: quadratic, yet still quick."""
 
-SPARSE_BLOCK_TOKENS: Final = 256
+SPARSE_BLOCK_TOKENS: Final = 512
 """In sparse prefill so many neighbouring queries share one search."""
+
+SPARSE_CANDIDATES: Final = 4
+"""The search for a block is for its mean query, which is vague: it ranks this many times fewer candidates."""
 
 EXACT_BLOCK_TOKENS: Final = 4_096
 """In exact prefill the cold keys are streamed in pieces of this many."""
@@ -500,7 +503,7 @@ class KIVLayer(CacheLayerMixin):
         lengths = queries.float().norm(dim=-1, keepdim=True).clamp(min=1e-12)
         mean = (queries.float() / lengths).mean(2) * lengths.mean(2)
         floor = mean.new_full(mean.shape[:2], -math.inf)
-        hits = self._find(mean.to(queries.dtype), rule, floor, start + 1)
+        hits = self._find(mean.to(queries.dtype), rule, floor, start + 1, vague=True)
         if hits is None:
             return attend_at_once(rule, queries, keys, values, mask)
         hit_keys = self._keys_of(hits.ids, start + 1)
@@ -515,7 +518,9 @@ class KIVLayer(CacheLayerMixin):
 
     # -- searching -----------------------------------------------------------------------------------------------
 
-    def _find(self, queries: torch.Tensor, rule: ScoreRule, local_lse: torch.Tensor, num_tokens: int) -> Hits | None:
+    def _find(
+        self, queries: torch.Tensor, rule: ScoreRule, local_lse: torch.Tensor, num_tokens: int, *, vague: bool = False
+    ) -> Hits | None:
         """The cold tokens with the largest softmax mass for queries (H, G, D) of the token at num_tokens - 1.
 
         local_lse (H, G) is the log-sum-exp of what is attended anyway; with it the query heads of a group compare by
@@ -527,7 +532,7 @@ class KIVLayer(CacheLayerMixin):
         config = self._policy.config
         if limit <= config.retrieved_tokens:
             return self._take(torch.arange(limit).expand(queries.shape[0], -1), queries, rule, num_tokens)
-        ids, scores, final = self._candidates(queries, rule, limit, num_tokens)
+        ids, scores, final = self._candidates(queries, rule, limit, num_tokens, vague)
         part = SoftmaxPart.of(scores)
         factor = part.factor(torch.logaddexp(part.lse, local_lse))
         share = (factor.mT @ part.weights)[:, 0]
@@ -539,7 +544,7 @@ class KIVLayer(CacheLayerMixin):
         return Hits(chosen, kept, self._fetch(self.store.values, chosen))
 
     def _candidates(
-        self, queries: torch.Tensor, rule: ScoreRule, limit: int, num_tokens: int
+        self, queries: torch.Tensor, rule: ScoreRule, limit: int, num_tokens: int, vague: bool
     ) -> tuple[torch.Tensor | None, torch.Tensor, bool]:
         """Ids (H, C) that may be chosen, padded with -1, or None for all; their scores (H, G, C), -inf for padding.
 
@@ -556,7 +561,7 @@ class KIVLayer(CacheLayerMixin):
             config.retrieved_tokens,
             rule.scaling,
             fewest=min(-(-2 * config.retrieved_tokens // queries.shape[1]), config.candidate_tokens),
-            most=config.candidate_tokens,
+            most=max(1, config.candidate_tokens // (SPARSE_CANDIDATES if vague else 1)),
         )
         ids = self.index.search(searched, limit, effort)
         return ids, self._score_candidates(searched, rule, ids), final

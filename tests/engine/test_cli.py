@@ -300,7 +300,7 @@ def test_ctrl_c_elsewhere_and_a_second_one(kiv: Kiv, book: Path, where: str, mon
 def test_a_failure_while_running_is_one_line_and_exit_code_1(
     kiv: Kiv, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("it broke\nand more")
 
     monkeypatch.setattr(Context, "_decode", fail)
@@ -470,7 +470,7 @@ def test_stores_that_cannot_be_written(kiv: Kiv, book: Path) -> None:
 def test_options_that_contradict_each_other(kiv: Kiv, book: Path, llama: Path) -> None:
     arguments = ["ask", book, "-q", "Who?", "--model", llama, "--positions", "compact"]
     assert_refused(kiv(*arguments, "--retrieved-tokens", "500"), "516", "512", "lower retrieved_tokens")
-    assert_refused(kiv(*arguments, "--prefill", "exact"), "compact", "exact", "use prefill")
+    assert_refused(kiv(*arguments, "--prefill", "exact"), "positions='compact'", "use prefill 'sparse' or 'window'")
 
 
 def test_a_document_too_large_for_ram(kiv: Kiv, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
