@@ -29,8 +29,8 @@ from kiv_engine.prefill import PartialAttention, ScoreRule, SoftmaxPart, attend_
 from kiv_engine.store import ColdStore, RowTable, SlabFolder
 from kiv_engine.topology import GrowingLayer, Topology, inspect
 
-AUTO_EXACT_TOKENS: Final = 16_384
-"""Up to this context length "auto" reads exactly: quadratic, yet still quick."""
+AUTO_EXACT_TOKENS: Final = 18_432
+"""Up to this context length "auto" reads exactly, which is still quick: 16K tokens and room for a conversation."""
 
 SPARSE_BLOCK_TOKENS: Final = 512
 """In sparse prefill so many neighbouring queries share one search."""
@@ -372,8 +372,10 @@ class KIVLayer(CacheLayerMixin):
     def _append_cold(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         if keys.shape[1] == 0:
             return
-        self.index.append(self._position_free(keys, self.store.num_tokens))
+        first = self.store.num_tokens
+        self.store.reserve(first + keys.shape[1])  # what can fail fails here, before anything is written
         self.store.append(keys, values)
+        self.index.append(self._position_free(keys, first))
 
     def _position_free(self, keys: torch.Tensor, first: int) -> torch.Tensor:
         """Keys as the index sees them: in compact mode without their rotation. `first` counts cold tokens."""
@@ -822,7 +824,8 @@ class KIVCache(Cache):
     def reset(self) -> None:
         """Forget everything."""
         self._pinned = None
-        super().reset()  # type: ignore[no-untyped-call]
+        with torch.inference_mode():  # linear layers zero their states in place, which may be inference tensors
+            super().reset()  # type: ignore[no-untyped-call]
 
     def crop(self, tokens_to_remove: int) -> None:
         """Remove the last tokens; like transformers', takes a count <= 0.
@@ -899,7 +902,9 @@ def _compact_rotary(config: KIVConfig, topology: Topology, decoder: PreTrainedMo
     if config.positions == "auto" and not needs_compact(topology, rotary):
         return None
     if config.prefill == "exact" and config.positions == "compact":
-        raise ConfigError("positions='compact' moves retrieved tokens only; use prefill 'sparse' or 'window' with it.")
+        raise ConfigError(
+            "positions='compact' moves retrieved tokens and prefill='exact' has none; use 'sparse' or 'window'."
+        )
     return rotary
 
 

@@ -3,6 +3,7 @@
 The model is a tiny Llama trained to recall facts within 512 tokens (tests/fixtures/rope-recall).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ from tests.engine.recall_text import recall_document
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "rope-recall"
 CHUNK_TOKENS = 256
 NUM_FACTS = 20
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Thousands of steps this small: a second thread only waits for its turn."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
