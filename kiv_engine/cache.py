@@ -903,7 +903,7 @@ def _compact_rotary(config: KIVConfig, topology: Topology, decoder: PreTrainedMo
         return None
     if config.prefill == "exact" and config.positions == "compact":
         raise ConfigError(
-            "positions='compact' moves retrieved tokens and prefill='exact' has none; use 'sparse' or 'window'."
+            "positions='compact' moves retrieved tokens but prefill='exact' has none; use prefill 'sparse' or 'window'."
         )
     return rotary
 
