@@ -9,6 +9,9 @@ import torch
 
 HUGE_PAGE_BYTES: Final = 2 * 1024 * 1024
 
+TAKES_MEMORY_LAZILY: Final = hasattr(mmap, "MADV_HUGEPAGE")
+"""Linux: memory that was never written costs nothing."""
+
 
 def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """An uninitialised CPU tensor. Raises RuntimeError or OSError where the system refuses.
@@ -19,7 +22,7 @@ def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     count = math.prod(shape)
     num_bytes = count * dtype.itemsize
     with torch.inference_mode(False):  # such blocks outlive the call that needed them
-        if num_bytes < HUGE_PAGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        if num_bytes < HUGE_PAGE_BYTES or not TAKES_MEMORY_LAZILY:
             return torch.empty(shape, dtype=dtype)
         block = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         with contextlib.suppress(OSError):  # a kernel without huge pages: small ones do

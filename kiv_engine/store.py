@@ -17,9 +17,12 @@ from typing import Final
 import torch
 
 from kiv_engine.errors import CapacityError, ConfigError
-from kiv_engine.memory import allocate
+from kiv_engine.memory import TAKES_MEMORY_LAZILY, allocate
 
 FIRST_SLAB_TOKENS: Final = 65_536
+
+LAZY_SLAB_TOKENS: Final = 2_097_152
+"""Where RAM is only taken as it is written, the first slab is this large: rows in one slab are gathered in one go."""
 
 
 class SlabFolder:
@@ -130,6 +133,15 @@ class RowTable:
         if num_tokens <= self.capacity:
             return
         size = max(num_tokens - self.capacity, min(max(self.capacity, FIRST_SLAB_TOKENS), 1 << 20))
+        if self._folder is None and not self._pin and TAKES_MEMORY_LAZILY and not self._slabs:
+            try:
+                self._add_slab(max(size, LAZY_SLAB_TOKENS))
+            except CapacityError:  # a system that counts what is only reserved
+                self._add_slab(size)
+        else:
+            self._add_slab(size)
+
+    def _add_slab(self, size: int) -> None:
         shape = (size, *self._shape)
         label = f"{self._name}.{len(self._slabs)}"
         rows = self._allocate(label, shape, torch.int8 if self._int8 else self.dtype)

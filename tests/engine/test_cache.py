@@ -241,6 +241,7 @@ def test_bytes_are_those_of_the_tensors(name: str) -> None:
 
 def test_a_plan_lays_the_store_out_in_one_piece(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kiv_engine.store.FIRST_SLAB_TOKENS", 64)
+    monkeypatch.setattr("kiv_engine.store.LAZY_SLAB_TOKENS", 64)
     for planned, pieces in ((0, 5), (800, 1)):
         cache = KIVCache(model, EXACT)
         cache.plan(planned)

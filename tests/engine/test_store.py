@@ -16,6 +16,7 @@ HEADS, DIM = 2, 16
 def table(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RowTable:
     """A table whose first slab ends at 64 rows."""
     monkeypatch.setattr("kiv_engine.store.FIRST_SLAB_TOKENS", 64)
+    monkeypatch.setattr("kiv_engine.store.LAZY_SLAB_TOKENS", 64)
     folder = SlabFolder(tmp_path / "store") if request.param == "folder" else None
     return RowTable(HEADS, DIM, torch.float32, int8=request.param == "int8", folder=folder)
 
