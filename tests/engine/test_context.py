@@ -13,7 +13,7 @@ import torch
 
 from kiv_engine import context as context_module
 from kiv_engine.attention import Attachment
-from kiv_engine.cache import KIVCache
+from kiv_engine.cache import AUTO_EXACT_TOKENS, KIVCache
 from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.context import Context, Turn
 from kiv_engine.document import Document
@@ -161,7 +161,7 @@ def test_auto_says_which_mode_it_took_and_why() -> None:
     finished = read(context, DOCUMENT)
     assert isinstance(finished, ReadFinished)
     assert finished.prefill_mode == "exact"
-    assert "16,384" in finished.prefill_reason
+    assert f"{AUTO_EXACT_TOKENS:,}" in finished.prefill_reason
     context.close()
 
 
