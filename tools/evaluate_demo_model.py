@@ -1,0 +1,396 @@
+"""Measure what the built-in model can do: facts, near-duplicates, quotes and absence, by length of the document.
+
+    python tools/evaluate_demo_model.py BOOK.txt [--model demo|FOLDER] [--lengths 4096,65536,1000000]
+        [--cases 200] [--long-cases 50] [--everything] [--json-out FILE]
+
+The haystack is the given text, prose that the model was not trained on. Facts are put between its sentences, in
+phrasings, about names and with values that the training generator does not have; every case is asked through the
+engine from a context that read its document once. With --everything each case is asked again with every cold token
+retrieved, that is, with exact attention. The archive's own facts, and questions about what is not in it, are measured
+beside them.
+Rates are shown with their 95 % Wilson intervals.
+"""
+
+import argparse
+import json
+import math
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from kiv_engine import Engine, KIVConfig, SamplingConfig
+from kiv_engine.archive import absent_questions, write_archive
+from kiv_engine.context import Context
+from kiv_engine.document import Document
+from kiv_engine.events import AnswerFinished, Failed
+
+EVERYTHING: Final = 2**31 - 1
+NEAR_GROUP: Final = 21
+FACTS_PER_SHORT_DOCUMENT: Final = 20
+SHORT: Final = 8192
+TOKENS_PER_FACT: Final = 32
+QUOTE_WORDS: Final = 8
+REFUSAL: Final = "do not find"
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """The parts of a text between its bars."""
+    return tuple(text.split("|"))
+
+
+FIRST_NAMES: Final = split_words(
+    "Amaury|Birgitta|Cosmo|Delphine|Evander|Fenella|Gideon|Halcyon|Isolde|Jasper|Kestrel|Leopold|Marisol|Nerys|"
+    "Octavia|Percival|Quentin|Rosalba|Sylvester|Tabitha|Ulysses|Valentina|Winifred|Xiomara|Yolanda|Zebulon|"
+    "Ambrose|Clementine"
+)
+SURNAMES: Final = split_words(
+    "Abernathy|Bellweather|Cavendish|Duquesne|Eastlake|Fairbanks|Galloway|Hathaway|Ishikawa|Jankowski|Kowalczyk|"
+    "Lindqvist|Montague|Nakamura|Oyelaran|Pemberton|Quesada|Rasmussen|Sutherland|Thackeray|Underhill|Vandermeer|"
+    "Whitlock"
+)
+PLACES: Final = split_words(
+    "pump|kennel|silo|greenhouse|foundry|quarry|observatory|bakery|smithy|turbine|ferryboat|pavilion"
+)
+VALUE_WORDS: Final = split_words(
+    "walnut|comet|ladder|violet|anvil|pepper|glacier|ribbon|tiger|marble|lantern|saffron|thistle|copper|meadow|"
+    "falcon|cinnamon|harvest|velvet|orchid|granite|juniper|magnet|puzzle|rocket|shadow|tunnel|willow|zephyr|"
+    "almond"
+)
+ATTRIBUTES: Final[dict[str, Callable[[random.Random], str]]] = {
+    "passphrase": lambda rng: " ".join(rng.sample(VALUE_WORDS, 3)),
+    "invoice number": lambda rng: str(rng.randrange(10_000, 999_999)),
+    "shoe size": lambda rng: str(rng.randrange(30, 50)),
+    "favorite dessert": lambda rng: f"{rng.choice(VALUE_WORDS)} {rng.choice(('cake', 'custard', 'sorbet', 'tart'))}",
+    "bank account": lambda rng: f"{rng.choice('BDFHKM')}{rng.choice('PRTVX')}-{rng.randrange(1_000, 10_000)}",
+    "graduation day": lambda rng: f"{rng.choice(('March', 'May', 'June', 'October'))} {rng.randrange(1, 29)}",
+    "best friend": lambda rng: f"{rng.choice(FIRST_NAMES)} {rng.choice(SURNAMES)}",
+    "monthly wage": lambda rng: f"{rng.randrange(100, 9_999)} florins",
+}
+SENTENCES: Final = (
+    "Somebody had noted on the cover that {S}'s {T} is {V}.",
+    "It may be added here that the {T} of {S} is {V}.",
+    "In those days {S}'s {T} was {V}.",
+    "A footnote explains that {S}'s {T} is {V}, which surprised the reader.",
+    "You should remember that the {T} of {S} is {V}.",
+    "{S} once mentioned that the {T} in question is {V}.",
+    "The ledger shows {V} as the {T} of {S}.",
+    "They all agreed that {S}'s {T} was {V} and nothing else.",
+)
+QUESTIONS: Final = (
+    "What is {S}'s {T}?",
+    "What is the {T} of {S}?",
+    "What is the {T} that belongs to {S}?",
+    "Could you find {S}'s {T} for me?",
+    "I would like to know the {T} of {S}.",
+)
+QUOTE_QUESTIONS: Final = ('What comes after "{Q}"?', 'Which words follow "{Q}"?', 'Continue the quote: "{Q}')
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question; `expected` is what the answer must hold, or None if the document does not say it."""
+
+    skill: str
+    question: str
+    expected: str | None
+
+    def is_right(self, answer: str) -> bool:
+        if self.expected is None:
+            return REFUSAL in answer
+        if self.skill == "quote":
+            return words(self.expected) == words(answer.partition(":")[2])[:QUOTE_WORDS]
+        return self.expected in answer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case. `passage`: whether a passage of the answer holds what was expected."""
+
+    skill: str
+    right: bool
+    refused: bool
+    passage: bool
+    everything_right: bool | None
+    same: bool | None
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+@dataclass
+class Planted:
+    """A document and the cases about it."""
+
+    text: str
+    cases: list[Case]
+
+
+# ----------------------------------------------------------------------------------------------------------- documents
+
+
+def subjects(rng: random.Random, count: int) -> list[str]:
+    """Different names, of people and of numbered places."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        if rng.random() < 0.7:
+            found[f"{rng.choice(FIRST_NAMES)} {rng.choice(SURNAMES)}"] = None
+        else:
+            found[f"{rng.choice(PLACES)} {rng.randrange(10, 1000)}"] = None
+    return list(found)
+
+
+def near_subjects(rng: random.Random, count: int) -> list[str]:
+    """Names that share a half with the first, or numbers close to each other."""
+    if rng.random() < 0.3:
+        place = rng.choice(PLACES)
+        return [f"{place} {number}" for number in rng.sample(range(100, 100 + 4 * count), count)]
+    first, last = rng.choice(FIRST_NAMES), rng.choice(SURNAMES)
+    others = [f"{first} {other}" for other in SURNAMES if other != last]
+    others += [f"{other} {last}" for other in FIRST_NAMES if other != first]
+    return [f"{first} {last}", *rng.sample(others, count - 1)]
+
+
+def facts(rng: random.Random, skill: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, Case]]:
+    """Sentences and their cases."""
+    made = []
+    for subject, attribute in pairs:
+        value = ATTRIBUTES[attribute](rng)
+        slots = {"S": subject, "T": attribute, "V": value}
+        sentence, question = (rng.choice(kind).format(**slots) for kind in (SENTENCES, QUESTIONS))
+        made.append((sentence[0].upper() + sentence[1:], Case(skill, question, value)))
+    return made
+
+
+def single_facts(rng: random.Random, count: int) -> list[tuple[str, Case]]:
+    return facts(rng, "single", [(subject, rng.choice(list(ATTRIBUTES))) for subject in subjects(rng, count)])
+
+
+def near_facts(rng: random.Random, count: int) -> list[tuple[str, Case]]:
+    """Groups in which each fact has 20 near-duplicates: of the same attribute, or of the same subject."""
+    made: list[tuple[str, Case]] = []
+    while len(made) < count:
+        some = near_subjects(rng, NEAR_GROUP)
+        attribute, *rest = rng.sample(list(ATTRIBUTES), 6)
+        pairs = [(some[0], other) for other in (attribute, *rest)] + [(other, attribute) for other in some[1:16]]
+        made += facts(rng, "near", pairs)
+    return made
+
+
+def absent_cases(rng: random.Random, count: int, present: list[Case]) -> list[Case]:
+    """Half about subjects that are nowhere, half about known subjects' other attributes."""
+    cases = []
+    known = [case.question for case in present]
+    asked = [found.group(0) for question in known if (found := re.search(r"[A-Z]\w+ [A-Z]\w+|\w+ \d+", question))]
+    for number in range(count):
+        subject = rng.choice(asked) if number % 2 and asked else f"{rng.choice(FIRST_NAMES)} von {rng.choice(SURNAMES)}"
+        question = rng.choice(QUESTIONS).format(
+            S=subject, T=rng.choice(("blood type", "dentist", "burial plot", "horse"))
+        )
+        cases.append(Case("absent", question, None))
+    return cases
+
+
+def quote_cases(rng: random.Random, text: str, count: int) -> list[Case]:
+    """Continuations of places whose twelve words before are unique in the text."""
+    cases: list[Case] = []
+    while len(cases) < count:
+        start = text.find(" ", rng.randrange(len(text))) + 1
+        some = re.match(r"(?:[^\s\"“”]+ ){12}", text[start : start + 300])
+        after = text[start + some.end() : start + some.end() + 300] if some else ""
+        follow = re.match(r"(?:[^\s]+ ){8}", after)
+        if some and follow and text.count(some.group(0)) == 1:
+            question = rng.choice(QUOTE_QUESTIONS).format(Q=some.group(0).strip())
+            cases.append(Case("quote", question, follow.group(0).strip()))
+    return cases
+
+
+def plant(rng: random.Random, sentences: list[str], planted: list[str]) -> str:
+    """The planted sentences between the others, at random places."""
+    places = sorted(rng.randrange(len(sentences) + 1) for _ in planted)
+    pieces: list[str] = []
+    before = 0
+    for place, sentence in zip(places, planted, strict=True):
+        pieces += [*sentences[before:place], sentence]
+        before = place
+    return " ".join([*pieces, *sentences[before:]])
+
+
+def cut(engine: Engine, text: str, tokens: int, rng: random.Random) -> list[str]:
+    """Sentences of a stretch of about so many tokens of the text."""
+    sentences = re.split(r"(?<=[.!?]) +", re.sub(r"\s+", " ", text))
+    start = rng.randrange(max(1, int(len(sentences) * (1 - tokens / 1_000_000)))) if tokens < 900_000 else 0
+    counts = engine.count_tokens(sentences)
+    total, end = 0, start
+    while end < len(sentences) and total + counts[end] <= tokens:
+        total += counts[end]
+        end += 1
+    return sentences[start:end]
+
+
+def documents(engine: Engine, text: str, tokens: int, cases: int, seed: int) -> list[Planted]:
+    """Enough documents of a length for the cases of every skill."""
+    rng = random.Random(seed)
+    per_document = min(cases, FACTS_PER_SHORT_DOCUMENT if tokens <= SHORT else cases)
+    made = []
+    for _ in range(math.ceil(cases / per_document)):
+        both = single_facts(rng, per_document)
+        if tokens > SHORT:
+            near = near_facts(rng, per_document)
+            made.append(_document(engine, rng, text, tokens, per_document, both + near))
+            continue
+        made.append(_document(engine, rng, text, tokens, per_document, both))
+        made.append(_document(engine, rng, text, tokens, 0, near_facts(rng, per_document)))
+    return made
+
+
+def _document(
+    engine: Engine, rng: random.Random, text: str, tokens: int, cases: int, planted: list[tuple[str, Case]]
+) -> Planted:
+    sentences = cut(engine, text, tokens - TOKENS_PER_FACT * len(planted), rng)
+    rng.shuffle(planted)
+    whole = plant(rng, sentences, [sentence for sentence, _ in planted])
+    asked = [case for _, case in planted]
+    near = [case for case in asked if case.skill == "near"]
+    kept = [case for case in asked if case.skill != "near"] + near[: max(cases, FACTS_PER_SHORT_DOCUMENT)]
+    quotes = quote_cases(rng, whole, cases) if cases else []
+    return Planted(whole, [*kept, *quotes, *absent_cases(rng, cases, asked)])
+
+
+def archive_document(engine: Engine, tokens: int, cases: int, seed: int) -> Planted:
+    """The sample archive with some of its own questions."""
+    archive = write_archive(tokens, engine.count_tokens, seed)
+    rng = random.Random(seed)
+    some = rng.sample(archive.facts, min(cases, len(archive.facts)))
+    asked = [Case("archive", fact.question, fact.value) for fact in some]
+    missing = [Case("archive absent", question, None) for question in absent_questions(archive, cases // 2, seed)]
+    return Planted(archive.text, asked + missing)
+
+
+# -------------------------------------------------------------------------------------------------------------- asking
+
+
+def last(events: Any) -> Any:
+    event = list(events)[-1]
+    if isinstance(event, Failed):
+        raise event.error
+    return event
+
+
+def ask(context: Context, question: str) -> AnswerFinished:
+    start = context.num_tokens
+    answer: AnswerFinished = last(context.ask(question, SamplingConfig(temperature=0.0, max_new_tokens=48)))
+    context.rewind(start)
+    return answer
+
+
+def run(engine: Engine, planted: Planted, everything: bool, show: int) -> list[Outcome]:
+    """Read a document and ask every case."""
+    context = engine.new_context(KIVConfig())
+    outcomes = []
+    try:
+        last(context.read(Document("document", planted.text)))
+        policy = context.cache.policy
+        config = policy.config
+        for case in planted.cases:
+            answer = ask(context, case.question)
+            exact = None
+            if everything:
+                policy.config = replace(config, retrieved_tokens=EVERYTHING)
+                try:
+                    exact = ask(context, case.question)
+                finally:
+                    policy.config = config
+            wanted = case.expected
+            outcome = Outcome(
+                case.skill,
+                case.is_right(answer.text),
+                REFUSAL in answer.text,
+                wanted is not None and any(wanted in passage.text for passage in answer.passages),
+                None if exact is None else case.is_right(exact.text),
+                None if exact is None else exact.text == answer.text,
+            )
+            outcomes.append(outcome)
+            if show > 0 and not outcome.right:
+                show -= 1
+                print(f"  {case.skill}: {case.question} | {case.expected} | {answer.text!r}", file=sys.stderr)
+    finally:
+        context.close()
+    return outcomes
+
+
+def interval(right: int, total: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a rate (https://doi.org/10.2307/2276774)."""
+    z = 1.96
+    rate, square = right / total, z * z / total
+    middle = (rate + square / 2) / (1 + square)
+    half = z / (1 + square) * math.sqrt(rate * (1 - rate) / total + square / (4 * total))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def summarize(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
+    """Rates by skill."""
+    table: dict[str, dict[str, Any]] = {}
+    for skill in dict.fromkeys(outcome.skill for outcome in outcomes):
+        some = [outcome for outcome in outcomes if outcome.skill == skill]
+        right = sum(outcome.right for outcome in some)
+        table[skill] = {
+            "cases": len(some),
+            "rate": right / len(some),
+            "interval": interval(right, len(some)),
+            "refused": sum(outcome.refused for outcome in some) / len(some),
+            "passages": sum(outcome.passage for outcome in some) / len(some),
+        }
+        if some[0].everything_right is not None:
+            table[skill]["everything"] = sum(bool(outcome.everything_right) for outcome in some) / len(some)
+            table[skill]["same"] = sum(bool(outcome.same) for outcome in some) / len(some)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("book", type=Path)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--lengths", default="4096,65536,1000000")
+    parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--long-cases", type=int, default=50, help="cases a skill beyond 100,000 tokens")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--everything", action="store_true")
+    parser.add_argument("--no-archive", action="store_true")
+    parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each document")
+    parser.add_argument("--json-out", type=Path)
+    options = parser.parse_args()
+    engine = Engine.load(options.model)
+    text = options.book.read_text(encoding="utf-8")
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    for length in (int(part) for part in options.lengths.split(",")):
+        begun = time.monotonic()
+        cases = options.cases if length <= 100_000 else options.long_cases
+        made = documents(engine, text, length, cases, options.seed)
+        if not options.no_archive:
+            made.append(archive_document(engine, length, min(cases, max(20, length // 400)), options.seed))
+        outcomes = [outcome for planted in made for outcome in run(engine, planted, options.everything, options.show)]
+        table[str(length)] = summarize(outcomes)
+        print(f"{length:,} tokens: {len(made)} documents, {time.monotonic() - begun:.0f} s", file=sys.stderr)
+        for skill, row in table[str(length)].items():
+            low, high = row["interval"]
+            exact = f", everything {row['everything']:.3f}, same {row['same']:.3f}" if "everything" in row else ""
+            print(
+                f"  {skill:<15} {row['rate']:.3f} [{low:.3f}, {high:.3f}] of {row['cases']}, "
+                f"refused {row['refused']:.3f}, passages {row['passages']:.3f}{exact}",
+                file=sys.stderr,
+                flush=True,
+            )
+    line = json.dumps({"evaluation": "demo model", "lengths": table})
+    if options.json_out:
+        options.json_out.write_text(line + "\n", encoding="utf-8")
+    print(line)
+
+
+if __name__ == "__main__":
+    main()
