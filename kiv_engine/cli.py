@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, get_args
 
 from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
-from kiv_engine.events import AnswerFinished, Failed, Passage, ReadFinished, ReadProgress, TextDelta
+from kiv_engine.events import AnswerFinished, Failed, Passage, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 
 if TYPE_CHECKING:
     from kiv_engine.context import Context
@@ -169,9 +169,9 @@ class ProgressBar:
         self._live = stream.isatty()
         self._last = 0.0
 
-    def show(self, event: ReadProgress) -> None:
+    def show(self, event: TokenizeProgress | ReadProgress) -> None:
         """Draw a progress event."""
-        done = event.tokens_read >= event.tokens_total
+        done = isinstance(event, ReadProgress) and event.tokens_read >= event.tokens_total
         now = time.monotonic()
         if not self._live and not done and now - self._last < 10:
             return
@@ -186,7 +186,9 @@ class ProgressBar:
             self._stream.flush()
 
     @staticmethod
-    def _line(event: ReadProgress) -> str:
+    def _line(event: TokenizeProgress | ReadProgress) -> str:
+        if isinstance(event, TokenizeProgress):
+            return f"Tokenizing: {event.characters_done:,} of {event.characters_total:,} characters"
         share = event.tokens_read / max(event.tokens_total, 1)
         bar = ("#" * round(share * BAR_WIDTH)).ljust(BAR_WIDTH, ".")
         eta = "" if event.eta_s is None else f"  {format_seconds(event.eta_s)} left"
@@ -285,7 +287,7 @@ class AskCommand:
         """Read everything; the terminal event, or an exit code."""
         bar = ProgressBar(sys.stderr)
         for event in context.read(*documents, should_stop=stop):
-            if isinstance(event, ReadProgress):
+            if isinstance(event, TokenizeProgress | ReadProgress):
                 bar.show(event)
             elif isinstance(event, Failed):
                 bar.close()

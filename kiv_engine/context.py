@@ -13,7 +13,7 @@ import torch
 from kiv_engine.cache import AUTO_EXACT_TOKENS, CacheSnapshot, KIVCache
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
-from kiv_engine.document import Document, tokenize
+from kiv_engine.document import Document, TokenizedDocument, tokenize_stepwise
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
 from kiv_engine.events import (
     AnswerEvent,
@@ -26,6 +26,7 @@ from kiv_engine.events import (
     ReadFinished,
     ReadProgress,
     TextDelta,
+    TokenizeProgress,
 )
 from kiv_engine.hits import LayerHits
 from kiv_engine.loader import LoadedModel, weight_bytes
@@ -199,17 +200,17 @@ class Context:
 
     def _read(
         self, documents: Sequence[Document], should_stop: ShouldStop
-    ) -> Generator[ReadProgress, None, ReadFinished]:
+    ) -> Generator[TokenizeProgress | ReadProgress, None, ReadFinished]:
         if self.turns and (documents or self._unread):
             raise ConfigError(
                 "Documents come before the first question; open a new context, or go back to before that question."
             )
         begin = time.perf_counter()
-        self._queue(documents)
+        queued = yield from self._queue(documents, should_stop)
         total = self.num_tokens + self.unread_tokens
         first = self.num_tokens
         last_report = 0.0
-        while self._unread and not should_stop():
+        while queued and self._unread and not should_stop():
             self._feed_document(total)
             now = time.perf_counter()
             if now - last_report >= PROGRESS_INTERVAL_S or not self._unread:
@@ -221,30 +222,53 @@ class Context:
             self.num_tokens,
             total,
             time.perf_counter() - begin,
-            bool(self._unread),
+            bool(self._unread) or not queued,
             prefill_mode=mode,
             prefill_reason=reason,
         )
 
-    def _queue(self, documents: Sequence[Document]) -> None:
-        """Place documents and make room for them, or leave everything as it was."""
+    def _queue(self, documents: Sequence[Document], should_stop: ShouldStop) -> Generator[TokenizeProgress, None, bool]:
+        """Place documents and make room for them. Stopped (False) or failed, everything is left as it was."""
         num_documents, num_unread = len(self.documents), len(self._unread)
         planned = self.cache.policy.planned_tokens
+        complete = False
         try:
-            for document in documents:
-                self._place(document)
-            if self._tokens_without_room() > self.tokens_that_fit():
+            complete = yield from self._place_all(documents, should_stop)
+            if complete and self._tokens_without_room() > self.tokens_that_fit():
                 raise CapacityError(self._too_large())
             self.cache.plan(self.num_tokens + self.unread_tokens + 4 * SEARCH_BLOCK_TOKENS)
         except BaseException:
-            del self.documents[num_documents:], self._unread[num_unread:]
-            self.cache.plan(planned)
+            complete = False
             raise
+        finally:
+            if not complete:
+                del self.documents[num_documents:], self._unread[num_unread:]
+                self.cache.plan(planned)
+        return complete
 
-    def _place(self, document: Document) -> None:
-        """Tokenize a document and queue it behind what is already there; seconds at most, so it is not broken off."""
-        tokens = tokenize(document, self._loaded.tokenizer)
-        assert tokens is not None
+    def _place_all(
+        self, documents: Sequence[Document], should_stop: ShouldStop
+    ) -> Generator[TokenizeProgress, None, bool]:
+        """Tokenize documents and queue them behind what is already there; False once stopped."""
+        total = sum(len(document.text) for document in documents)
+        before, last_report = 0, time.perf_counter()
+        for document in documents:
+            steps = tokenize_stepwise(document, self._loaded.tokenizer)
+            while True:
+                try:
+                    done = next(steps)
+                except StopIteration as stop:
+                    self._place(stop.value)
+                    break
+                if done < len(document.text) and time.perf_counter() - last_report >= PROGRESS_INTERVAL_S:
+                    last_report = time.perf_counter()
+                    yield TokenizeProgress(before + done, total)
+                    if should_stop():
+                        return False
+            before += len(document.text)
+        return True
+
+    def _place(self, tokens: TokenizedDocument) -> None:
         if not self._ids and not self._unread:
             self._unread.extend(self._format.document_prefix())
         elif self.documents:

@@ -3,7 +3,7 @@
 import codecs
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
@@ -21,7 +21,7 @@ PIECE_CHARACTERS: Final = 16 * 1024
 """Length of the longest piece that a text is tokenized in."""
 
 _PIECES_AT_ONCE: Final = 16
-"""Pieces between two looks at `should_stop`: about 0.1 s."""
+"""Pieces between two steps: about 0.1 s."""
 
 _Columns: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.int32]]"
 
@@ -109,13 +109,21 @@ class TokenizedDocument:
         return start, max(start, end) if char_start < char_end else start
 
 
-def tokenize(
-    document: Document,
-    tokenizer: PreTrainedTokenizerBase,
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> TokenizedDocument | None:
-    """The document's tokens, or None once `should_stop` says so. `on_progress` gets characters done, and of how many.
+def tokenize(document: Document, tokenizer: PreTrainedTokenizerBase) -> TokenizedDocument:
+    """The document's tokens; `tokenize_stepwise` in one go."""
+    steps = tokenize_stepwise(document, tokenizer)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: TokenizedDocument = stop.value
+            return result
+
+
+def tokenize_stepwise(
+    document: Document, tokenizer: PreTrainedTokenizerBase
+) -> Generator[int, None, TokenizedDocument]:
+    """Yield the number of characters done, about every 0.1 s, and return the document's tokens.
 
     The text is tokenized in pieces of at most 16 Ki characters, which keeps Python's lock free and uses all cores. The
     ids are those of the pieces, one after the other. Compared with the whole text at once, only what touches a cut can
@@ -127,12 +135,9 @@ def tokenize(
     starts = list(accumulate(map(len, pieces), initial=0))
     columns: list[_Columns] = []
     for first in range(0, len(pieces), _PIECES_AT_ONCE):
-        if should_stop is not None and should_stop():
-            return None
         group = pieces[first : first + _PIECES_AT_ONCE]
         columns += map(_columns, encoder.encode_batch(group), starts[first:])
-        if on_progress is not None:
-            on_progress(starts[first + len(group)], len(document.text))
+        yield starts[first + len(group)]
     ids, begins, ends = map(torch.from_numpy, np.concatenate(columns or [np.empty((3, 0), np.int32)], axis=1))
     return TokenizedDocument(document, ids, begins, ends)
 

@@ -49,6 +49,14 @@ class MemoryUse:
 
 
 @dataclass(frozen=True)
+class TokenizeProgress:
+    """Characters of the documents turned into tokens so far, of how many; reading begins behind the last."""
+
+    characters_done: int
+    characters_total: int
+
+
+@dataclass(frozen=True)
 class ReadProgress:
     """Tokens of the documents read so far, of how many; `eta_s` is None until it can be estimated."""
 
@@ -100,5 +108,5 @@ class Failed:
     error: BaseException
 
 
-ReadEvent: TypeAlias = ReadProgress | ReadFinished | Failed
+ReadEvent: TypeAlias = TokenizeProgress | ReadProgress | ReadFinished | Failed
 AnswerEvent: TypeAlias = ReadProgress | TextDelta | AnswerFinished | Failed

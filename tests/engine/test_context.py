@@ -18,7 +18,7 @@ from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.context import Context, Turn
 from kiv_engine.document import Document
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
-from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta
+from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 from kiv_engine.passages import rank_passages
 from tests.engine.families import model_of
 from tests.engine.tiny_chat import END, loaded
@@ -65,7 +65,7 @@ def new_context(family: str = "llama", config: KIVConfig = SMALL, **options: Any
 def read(context: Context, *documents: Document, **options: Any) -> ReadFinished | Failed:
     """The terminal event, after checking that it is the only one and the last."""
     events = list(context.read(*documents, **options))
-    assert all(isinstance(event, ReadProgress) for event in events[:-1])
+    assert all(isinstance(event, TokenizeProgress | ReadProgress) for event in events[:-1])
     assert isinstance(events[-1], ReadFinished | Failed)
     return events[-1]
 
@@ -192,6 +192,20 @@ def test_stopped_reading_goes_on_as_if_it_had_not_been_stopped(family: str) -> N
     whole.close()
 
 
+def test_tokenizing_shows_progress_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context_module, "PROGRESS_INTERVAL_S", 0.0)
+    context = new_context()
+    long = Document("long", "Some words.\n\n" * 50_000)
+    events = list(context.read(DOCUMENT, long, should_stop=after(1)))
+    assert [type(event) for event in events] == [TokenizeProgress] * 2 + [ReadFinished]
+    shown = [event.characters_done for event in events[:-1]]
+    assert shown == sorted(shown)
+    assert events[0].characters_total == len(DOCUMENT.text) + len(long.text)
+    assert (events[-1].stopped, events[-1].tokens_read, context.documents) == (True, 0, [])
+    assert not read(context, DOCUMENT).stopped
+    context.close()
+
+
 def test_stopped_at_once_nothing_is_read_and_questions_still_work() -> None:
     context = new_context()
     finished = read(context, DOCUMENT, should_stop=lambda: True)
@@ -234,14 +248,14 @@ def test_reading_goes_on_after_the_model_failed_in_the_middle(family: str, monke
 def test_a_tokenizer_that_fails_leaves_the_context_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     context = ready()
     before = context.num_tokens
-    original = context_module.tokenize
+    original = context_module.tokenize_stepwise
 
     def tokenize(document: Document, *rest: Any) -> Any:
         if document.name == "bad":
             raise EngineError("This text has no tokens.")
         return original(document, *rest)
 
-    monkeypatch.setattr(context_module, "tokenize", tokenize)
+    monkeypatch.setattr(context_module, "tokenize_stepwise", tokenize)
     failure = read(context, Document("good", "Fine."), Document("bad", "Bad."))
     assert isinstance(failure, Failed)
     assert failure.message == "This text has no tokens."

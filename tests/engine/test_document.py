@@ -11,7 +11,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from kiv_engine.archive import write_archive
-from kiv_engine.document import PIECE_CHARACTERS, Document, TokenizedDocument, tokenize
+from kiv_engine.document import PIECE_CHARACTERS, Document, TokenizedDocument, tokenize, tokenize_stepwise
 from kiv_engine.errors import DocumentError
 
 DEMO_MODEL = Path(__file__).parents[2] / "resources" / "models" / "kiv-demo"
@@ -163,19 +163,10 @@ def test_long_lines_are_cut_in_front_of_a_space(tokenizer: PreTrainedTokenizerBa
 
 def test_progress_counts_characters(tokenizer: PreTrainedTokenizerBase) -> None:
     text = "A paragraph.\n\n" * 50_000
-    seen: list[tuple[int, int]] = []
-    tokenize(Document("", text), tokenizer, on_progress=lambda done, total: seen.append((done, total)))
+    seen = list(tokenize_stepwise(Document("", text), tokenizer))
     assert len(seen) > 2
     assert seen == sorted(seen)
-    assert seen[-1] == (len(text), len(text))
-
-
-def test_tokenizing_stops_when_told(tokenizer: PreTrainedTokenizerBase) -> None:
-    document = Document("", "A paragraph.\n\n" * 50_000)
-    seen: list[int] = []
-    result = tokenize(document, tokenizer, lambda done, _total: seen.append(done), lambda: len(seen) == 2)
-    assert result is None
-    assert len(seen) == 2
+    assert seen[-1] == len(text)
 
 
 def test_an_empty_text_has_no_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
