@@ -37,6 +37,8 @@ READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
 PROGRESS_INTERVAL_S: Final = 0.1
 NUM_PASSAGES: Final = 5
+HITS_BYTES: Final = 64 * 2**20
+"""Beyond these, the oldest turns' hits are forgotten; the newest turn's are kept whole."""
 RAM_SHARE: Final = 0.9
 """Of the free RAM, a document may take this share."""
 
@@ -57,6 +59,7 @@ class Turn:
             the turn.
         unfed: tokens that the turn still lacks in the cache, to be fed before the next question: the answer's last one,
             or the rest of a question that was broken off.
+        hits: what each generated token used, in order; empty once later turns needed the room.
     """
 
     start: int
@@ -367,6 +370,7 @@ class Context:
         self.turns.append(Turn(start, answer.start, self.num_tokens, question, text, tuple(self._unfed), hits))
         if answer.cut:
             self._leave_out_stop_string(answer, text)
+        self._forget_old_hits()
         self._take_snapshot()
         return AnswerFinished(
             text=text,
@@ -515,6 +519,13 @@ class Context:
             unfed=following[: max(0, turn.answer_start - end)],
             hits=tuple(hits for hits in turn.hits if hits.position < end),
         )
+
+    def _forget_old_hits(self) -> None:
+        room = HITS_BYTES - sum(hits.num_bytes for hits in self.turns[-1].hits)
+        for place in range(len(self.turns) - 2, -1, -1):
+            room -= sum(hits.num_bytes for hits in self.turns[place].hits)
+            if room < 0:
+                self.turns[place] = replace(self.turns[place], hits=())
 
     def _take_snapshot(self) -> None:
         if self.cache.forgetting_layers and self.num_tokens:

@@ -43,6 +43,11 @@ class LayerHits:
             local_total=self.local_total.cpu(),
         )
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the tensors."""
+        return sum(part.nbytes for part in vars(self).values() if isinstance(part, torch.Tensor))
+
     def token_mass(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions and mass averaged over all heads, (k,) each; a position may stand more than once."""
         heads = max(self.cold_mass.shape[0], 1)

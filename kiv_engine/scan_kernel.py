@@ -30,17 +30,21 @@ import ctypes
 import functools
 import os
 import threading
-from collections import deque
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 from llvmlite import binding, ir
 
 BLOCK_TOKENS: Final = 32
+
+JOB_WORDS: Final = 12
+BITMAP_WORD: Final = 5
+"""Of a job's words, see WorkWriter, how many there are and which is the bitmap's address."""
 
 GROUP_BYTES: Final = 8
 """Code bytes whose entries are added as bytes."""
@@ -122,17 +126,17 @@ def best_tiling(num_heads: int, shuffle: Shuffle) -> tuple[int, int]:
 
 
 class ScanWriter:
-    """Writes the scan of one shape as LLVM IR.
+    """Writes `scan`, for one shape, as LLVM IR.
 
     A unit is one vector of tokens: a block, or half a block. The units of a turn share each load of a table row, and
     the heads of a pass share each split of the codes into nibbles.
     """
 
-    def __init__(self, shape: ScanShape, shuffle: Shuffle) -> None:
+    def __init__(self, module: ir.Module, shape: ScanShape, shuffle: Shuffle) -> None:
         self.shape, self.shuffle = shape, shuffle
         self.heads_per_pass, self.num_units = best_tiling(shape.num_heads, shuffle)
         self.bytes, self.words = ir.VectorType(I8, shuffle.width), ir.VectorType(I16, shuffle.width // 2)
-        self.module = ir.Module("scan")
+        self.module = module
         signature = ir.FunctionType(ir.VoidType(), [POINTER] * 6 + [I64])
         self.function = ir.Function(self.module, signature, "scan")
         self.codes, self.factors, self.lut, self.bias, self.threshold, self.out, self.num_tokens = self.function.args
@@ -142,7 +146,7 @@ class ScanWriter:
         self.prefetch = ir.Function(self.module, prefetch, "llvm.prefetch.p0")
         self.b = ir.IRBuilder(self.function.append_basic_block())
 
-    def write(self) -> ir.Module:
+    def write(self) -> ir.Function:
         b, heads = self.b, range(self.shape.num_heads)
         self.thresholds = [self.kept(self.splat_word(self.load_word(self.threshold, head))) for head in heads]
         self.starts = [self.kept(self.start(head)) for head in heads]
@@ -154,7 +158,7 @@ class ScanWriter:
             write_loop(b, num_blocks, blocks_per_turn, self.write_turn)
             self.clear_past_the_end()
         b.ret_void()
-        return self.module
+        return self.function
 
     # Small words for builder calls.
 
@@ -359,21 +363,21 @@ class ScanWriter:
 class ListWriter:
     """Writes `list`: the ids of a bitmap's set bits, ascending; counts all, stores as many as there is room for."""
 
-    def __init__(self) -> None:
-        self.module = ir.Module("list")
-        function = ir.Function(self.module, ir.FunctionType(I64, [POINTER, I64, I64, POINTER, I64]), "list")
-        self.bitmap, self.num_blocks, self.base, self.ids, self.capacity = function.args
+    def __init__(self, module: ir.Module) -> None:
+        self.module = module
+        self.function = ir.Function(module, ir.FunctionType(I64, [POINTER, I64, I64, POINTER, I64]), "list")
+        self.bitmap, self.num_blocks, self.base, self.ids, self.capacity = self.function.args
         self.first_bit = ir.Function(self.module, ir.FunctionType(I32, [I32, I1]), "llvm.cttz.i32")
-        self.b = ir.IRBuilder(function.append_basic_block())
+        self.b = ir.IRBuilder(self.function.append_basic_block())
 
-    def write(self) -> ir.Module:
+    def write(self) -> ir.Function:
         b = self.b
         self.count, self.bits = b.alloca(I64), b.alloca(I32)
         b.store(I64(0), self.count)
         with b.if_then(b.icmp_unsigned("!=", self.num_blocks, I64(0))):
             write_loop(b, self.num_blocks, 1, self.list_block)
         b.ret(b.load(self.count, typ=I64))
-        return self.module
+        return self.function
 
     def list_block(self, block: ir.Value) -> None:
         b = self.b
@@ -395,16 +399,58 @@ class ListWriter:
         b.store(b.and_(bits, b.sub(bits, I32(1))), self.bits)
 
 
+class WorkWriter:
+    """Writes `work`: takes jobs from a batch until none is left, scans and lists them; returns how many it took.
+
+    A batch is an array of int64: the index of the job to take next, the number of jobs, then JOB_WORDS for each: the
+    arguments of `scan`, the other arguments of `list`, and a place for the count.
+    """
+
+    def __init__(self, module: ir.Module) -> None:
+        self.function = ir.Function(module, ir.FunctionType(I64, [POINTER]), "work")
+        self.b = ir.IRBuilder(self.function.append_basic_block())
+
+    def write(self, scan: ir.Function, list_bits: ir.Function) -> ir.Function:
+        b, batch = self.b, self.function.args[0]
+        taken = b.alloca(I64)
+        b.store(I64(0), taken)
+        jobs = b.load(self.word(batch, I64(1)), typ=I64)
+        next_job, inside, after = (b.append_basic_block() for _ in range(3))
+        b.branch(next_job)
+        b.position_at_end(next_job)
+        job = b.atomic_rmw("add", batch, I64(1), "monotonic")
+        b.cbranch(b.icmp_unsigned("<", job, jobs), inside, after)
+        b.position_at_end(inside)
+        self.write_job(self.word(batch, b.add(I64(2), b.mul(job, I64(JOB_WORDS)))), scan, list_bits)
+        b.store(b.add(b.load(taken, typ=I64), I64(1)), taken)
+        b.branch(next_job)
+        b.position_at_end(after)
+        b.ret(b.load(taken, typ=I64))
+        return self.function
+
+    def write_job(self, job: ir.Value, scan: ir.Function, list_bits: ir.Function) -> None:
+        b = self.b
+        kinds = [*scan.function_type.args, *list_bits.function_type.args[1:]]
+        words = [b.load(self.word(job, I64(i)), typ=kind) for i, kind in enumerate(kinds)]
+        scanned = len(scan.args)
+        b.call(scan, words[:scanned])
+        count = b.call(list_bits, [words[BITMAP_WORD], *words[scanned:]])
+        b.store(count, self.word(job, I64(len(kinds))))
+
+    def word(self, pointer: ir.Value, index: ir.Value) -> ir.Value:
+        return self.b.gep(pointer, [index], source_etype=I64)
+
+
 @dataclass(frozen=True)
 class MachineCode:
-    """Compiled functions; they live as long as the engine does."""
+    """A compiled function; it lives as long as the engine does."""
 
     engine: binding.ExecutionEngine
     address: int
 
     @classmethod
-    def of(cls, module: ir.Module) -> "MachineCode":
-        """Compile the function that has the module's name."""
+    def of(cls, module: ir.Module, function: ir.Function) -> "MachineCode":
+        """Compile the module for one of its functions."""
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
         target = binding.Target.from_triple(binding.get_process_triple())
@@ -413,65 +459,48 @@ class MachineCode:
         module.triple = binding.get_process_triple()
         engine = binding.create_mcjit_compiler(binding.parse_assembly(str(module)), machine)
         engine.finalize_object()
-        return cls(engine, engine.get_function_address(module.name))
-
-
-class Listing:
-    """Lists the set bits of a bitmap."""
-
-    def __init__(self) -> None:
-        self._code = MachineCode.of(ListWriter().write())
-        pointer, number = ctypes.c_void_p, ctypes.c_int64
-        self._list = ctypes.CFUNCTYPE(number, pointer, number, number, pointer, number)(self._code.address)
-
-    def __call__(self, bitmap: torch.Tensor, num_blocks: int, out_ids: torch.Tensor, base: int = 0) -> int:
-        """Write the token ids, from `base` on, of the first blocks' set bits to out_ids, int32; return their count.
-
-        A count above out_ids.numel() says that the ids beyond it were left out.
-        """
-        bits, ids = address_of(bitmap, torch.int32, num_blocks), address_of(out_ids, torch.int32, 0)
-        return int(self._list(bits, num_blocks, base, ids, out_ids.numel()))
+        return cls(engine, engine.get_function_address(function.name))
 
 
 class ScanKernel:
-    """The compiled scan of one shape, see the module's docstring; any number of threads may call it at once."""
+    """The compiled scan of one shape, see the module's docstring; any number of threads may use it at once.
+
+    Attributes:
+        work: takes the address of a batch, see WorkWriter; lets go of Python's lock. address: of its machine code.
+    """
 
     def __init__(self, shape: ScanShape, shuffle: Shuffle) -> None:
         self.shape = shape
-        self._code = MachineCode.of(ScanWriter(shape, shuffle).write())
-        self._scan = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, ctypes.c_int64)(self._code.address)
-        self._list = listing()
+        module = ir.Module("kernel")
+        scan, list_bits = ScanWriter(module, shape, shuffle).write(), ListWriter(module).write()
+        self._code = MachineCode.of(module, WorkWriter(module).write(scan, list_bits))
+        self.address = self._code.address
+        self.work = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self.address)
 
-    def __call__(
-        self,
-        codes: torch.Tensor,
-        factors: torch.Tensor,
-        lut: torch.Tensor,
-        bias: torch.Tensor,
-        threshold: torch.Tensor,
-        num_tokens: int,
-        out_ids: torch.Tensor,
-        bitmap: torch.Tensor,
-        base: int = 0,
-    ) -> int:
-        """Write the ids of passing tokens among the first `num_tokens` to out_ids, ascending; return their count.
+    def __call__(self, *arguments: Any) -> int:
+        """The count of one job, ScanJob(self, *arguments), done on this thread."""
+        batch = Batch([ScanJob(self, *arguments)])
+        self.work(batch.address)
+        return batch.counts[0]
 
-        out_ids: int32, of any size; a count above it says that the ids beyond it were left out.
-        bitmap: int32 scratch, at least one per block. base: the id of the first token.
-        """
-        assert num_tokens >= 0
-        shape, blocks = self.shape, -(-num_tokens // BLOCK_TOKENS)
-        bits = address_of(bitmap, torch.int32, blocks)
-        self._scan(
-            address_of(codes, torch.uint8, blocks * BLOCK_TOKENS * shape.code_bytes),
-            address_of(factors, torch.uint8, blocks * BLOCK_TOKENS),
-            address_of(lut, torch.uint8, shape.num_heads * shape.code_bytes * 32),
-            address_of(bias, torch.int16, shape.num_heads),
-            address_of(threshold, torch.int16, shape.num_heads),
-            bits,
-            num_tokens,
+    def words(self, job: "ScanJob") -> tuple[int, ...]:
+        """The job as `work` reads it. Raises ValueError where its memory does not fit."""
+        assert job.num_tokens >= 0
+        shape, blocks = self.shape, -(-job.num_tokens // BLOCK_TOKENS)
+        return (
+            address_of(job.codes, torch.uint8, blocks * BLOCK_TOKENS * shape.code_bytes),
+            address_of(job.factors, torch.uint8, blocks * BLOCK_TOKENS),
+            address_of(job.lut, torch.uint8, shape.num_heads * shape.code_bytes * 32),
+            address_of(job.bias, torch.int16, shape.num_heads),
+            address_of(job.threshold, torch.int16, shape.num_heads),
+            address_of(job.bitmap, torch.int32, blocks),
+            job.num_tokens,
+            blocks,
+            job.base,
+            address_of(job.out_ids, torch.int32, 0),
+            job.out_ids.numel(),
+            0,
         )
-        return self._list(bitmap, blocks, out_ids, base)
 
 
 def address_of(tensor: torch.Tensor, dtype: torch.dtype, at_least: int) -> int:
@@ -483,17 +512,6 @@ def address_of(tensor: torch.Tensor, dtype: torch.dtype, at_least: int) -> int:
 
 
 _COMPILING: Final = threading.RLock()
-
-
-@functools.cache
-def _listing() -> Listing:
-    return Listing()
-
-
-def listing() -> Listing:
-    """The one listing, compiled at its first use."""
-    with _COMPILING:
-        return _listing()
 
 
 @functools.cache
@@ -514,9 +532,15 @@ def scan_kernel(code_bytes: int, num_heads: int) -> ScanKernel | None:
 
 
 class ScanJob(NamedTuple):
-    """A kernel and the arguments of one call. Jobs that run at once need their own out_ids and bitmap."""
+    """A kernel and one run of blocks to scan: the passing ids among the first `num_tokens` go to out_ids, ascending.
 
-    kernel: Callable[..., int]
+    Attributes:
+        out_ids: int32, of any size; a count above it says that the ids beyond it were left out.
+        bitmap: int32 scratch, at least one per block. Jobs that run at once need their own out_ids and bitmap.
+        base: the id of the first token.
+    """
+
+    kernel: ScanKernel
     codes: torch.Tensor
     factors: torch.Tensor
     lut: torch.Tensor
@@ -529,32 +553,34 @@ class ScanJob(NamedTuple):
 
 
 class Batch:
-    """Jobs that several threads take from, until none is left."""
+    """Jobs of one kernel that several threads take from, until none is left. The threads need no Python for it."""
 
     def __init__(self, jobs: Sequence[ScanJob]) -> None:
-        self._waiting = deque(enumerate(jobs))
-        self._counts = [0] * len(jobs)
-        self._finished: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._jobs = jobs  # keeps their memory
+        self._words = array("q", [0, len(jobs)])
+        for job in jobs:
+            assert job.kernel is jobs[0].kernel
+            self._words.extend(job.kernel.words(job))
+        self._taken: SimpleQueue[int] = SimpleQueue()
+
+    @property
+    def address(self) -> int:
+        return self._words.buffer_info()[0]
+
+    @property
+    def counts(self) -> list[int]:
+        """Of each job, once it has ended."""
+        return self._words[1 + JOB_WORDS :: JOB_WORDS].tolist()
 
     def work(self) -> None:
         """Take and run jobs until none waits."""
-        while True:
-            try:
-                index, (kernel, *arguments) = self._waiting.popleft()
-            except IndexError:
-                return
-            try:
-                self._counts[index] = kernel(*arguments)
-                self._finished.put(None)
-            except BaseException as error:  # noqa: BLE001 (raised again by the thread that waits)
-                self._finished.put(error)
+        self._taken.put(self._jobs[0].kernel.work(self.address))
 
-    def wait(self) -> list[int]:
-        """The counts of all jobs, once all have ended; raises what one of them raised."""
-        for error in [self._finished.get() for _ in self._counts]:
-            if error is not None:
-                raise error
-        return self._counts
+    def wait(self) -> None:
+        """Return once all jobs have ended."""
+        ended = 0
+        while ended < len(self._jobs):
+            ended += self._taken.get()
 
 
 class Workers:
@@ -583,9 +609,6 @@ class Workers:
 _WORKERS: Final = Workers()
 
 
-TeamFunction = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
-
 @functools.cache
 def openmp_team() -> Callable[..., None] | None:
     """GOMP_parallel of the OpenMP library that torch itself runs on, or None where torch uses another.
@@ -600,7 +623,7 @@ def openmp_team() -> Callable[..., None] | None:
             parallel = library.GOMP_parallel
         except (OSError, AttributeError):
             continue
-        parallel.argtypes = [TeamFunction, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         parallel.restype = None
         return cast("Callable[..., None]", parallel)
     return None
@@ -611,13 +634,16 @@ def scan_heads(jobs: Sequence[ScanJob]) -> list[int]:
 
     A job that no other thread has begun is done here, so that a late thread is never waited for.
     """
-    threads = min(torch.get_num_threads(), _WORKERS.num_cores, len(jobs))
+    if not jobs:
+        return []
     batch = Batch(jobs)
+    threads = min(torch.get_num_threads(), _WORKERS.num_cores, len(jobs))
     team = openmp_team() if threads > 1 else None
     if team is not None:
-        team(TeamFunction(lambda _data: batch.work()), None, threads, 0)
-    else:
-        if threads > 1:
-            _WORKERS.help_with(batch, threads - 1)
-        batch.work()
-    return batch.wait()
+        team(jobs[0].kernel.address, batch.address, threads, 0)
+        return batch.counts
+    if threads > 1:
+        _WORKERS.help_with(batch, threads - 1)
+    batch.work()
+    batch.wait()
+    return batch.counts
