@@ -9,7 +9,7 @@ an answer the world says from which token of the document it is copied.
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
@@ -285,6 +285,8 @@ class Fact:
     question: str
     tokens: Ids
     values: tuple[int, int]
+    known: int
+    """The token of the sentence at which subject and attribute are both known."""
     follow: str = ""
     place: int = -1
     """Where the sentence begins in the document, once it is there."""
@@ -295,12 +297,13 @@ class Question:
     """A row of a batch: one or two questions with their answers.
 
     supervised: (place of the input token, the token to predict, its weight, what it is).
-    looks: (place of the input token, the document token it is copied from, or SINK, what it is).
+    looks: (place of the input token, the document token that its first look finds, the one it is copied from, what it
+    is). The two differ where the value stands in front of what it is the value of; SINK is for what is nowhere.
     """
 
     ids: Ids = field(default_factory=list)
     supervised: list[tuple[int, int, float, str]] = field(default_factory=list)
-    looks: list[tuple[int, int, str]] = field(default_factory=list)
+    looks: list[tuple[int, int, int, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -325,6 +328,12 @@ class World:
 
     chunks: Array
     questions: list[Question]
+
+
+def _tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """The tokens that stand for at least one of the characters [start, end)."""
+    inside = [place for place, (begin, stop) in enumerate(offsets) if begin < end and stop > start]
+    return inside[0], inside[-1] + 1
 
 
 class WorldMaker:
@@ -415,16 +424,16 @@ class WorldMaker:
         if start < 1:
             return None
         encoded = self._tokenizer.encode(" " + sentence, add_special_tokens=False)
-        inside = [
-            place
-            for place, (begin, end) in enumerate(encoded.offsets)
-            if begin < start + 1 + len(value) and end > start + 1
-        ]
-        first, last = inside[0], inside[-1] + 1
+        first, last = _tokens_of(encoded.offsets, start + 1, start + 1 + len(value))
         if encoded.ids[first:last] != self._encode(" " + value) or last >= len(encoded.ids):
             return None
+        known = [
+            _tokens_of(encoded.offsets, found + 1, found + 1 + len(name))[1] - 1
+            for name in (subject, attribute)
+            if (found := sentence.lower().find(name.lower())) >= 0
+        ]
         follow = self._rng.choice(_FOLLOW).replace("{T}", attribute)
-        return Fact(subject, attribute, value, question, encoded.ids, (first, last), follow)
+        return Fact(subject, attribute, value, question, encoded.ids, (first, last), max(known, default=0), follow)
 
     def _made_fact(self, pattern: str, slots: tuple[str, ...], attribute: str, sort: str) -> Fact | None:
         subject, value = pattern.format(*slots), self._names.value(sort)
@@ -479,7 +488,7 @@ class WorldMaker:
             key = fact.subject, fact.attribute
             if key not in used:
                 used.add(key)
-                facts.append(Fact(*key, fact.value, fact.question, fact.tokens, fact.values, fact.follow))
+                facts.append(replace(fact))
 
     def _absent_questions(
         self, known: list[tuple[str, tuple[str, ...], str, str]], used: set[tuple[str, str]], recipe: Recipe
@@ -578,7 +587,7 @@ class WorldMaker:
     def _answer_plainly(self, row: Question, question: str, answer: str, kind: str) -> None:
         row.ids += self._encode(question) + self._to_answer
         if kind == "absent":
-            row.looks.append((len(row.ids) - 1, SINK, kind))
+            row.looks.append((len(row.ids) - 1, SINK, SINK, kind))
         first = True
         for token in [*self._encode(answer), self._im_end]:
             row.supervised.append((len(row.ids) - 1, token, 1.0 if first else 0.1, kind if first else "rest"))
@@ -588,26 +597,33 @@ class WorldMaker:
     def _answer_fact(self, row: Question, fact: Fact, question: str) -> None:
         first, last = fact.values
         row.ids += self._encode(question) + self._to_answer
-        self._copy(row, self._says, fact.tokens[first:last], fact.place + first, "fact", self._stop)
+        known = None if fact.known < first else fact.place + fact.known
+        self._copy(row, self._says, fact.tokens[first:last], fact.place + first, "fact", self._stop, known)
 
-    def _copy(self, row: Question, lead: Ids, copied: Ids, place: int, kind: str, end: Ids) -> None:
-        """An answer: a lead, what is copied from the document's `place` on, and an end."""
-        row.looks.append((len(row.ids) - 1, place, kind))
+    def _copy(
+        self, row: Question, lead: Ids, copied: Ids, place: int, kind: str, end: Ids, known: int | None = None
+    ) -> None:
+        """An answer: a lead, what is copied from the document's `place` on, and an end.
+
+        `known`: the place behind the copied tokens that tells what they are.
+        """
+
+        def look(target: int, kind: str) -> None:
+            row.looks.append((len(row.ids) - 1, target if known is None else known, target, kind))
+
+        def say(token: int, weight: float, kind: str) -> None:
+            row.supervised.append((len(row.ids) - 1, token, weight, kind))
+            row.ids.append(token)
+
+        look(place, kind)
         for number, token in enumerate(lead):
-            row.supervised.append(
-                (len(row.ids) - 1, token, 0.5 if number == 0 else 0.1, "found" if number == 0 else "rest")
-            )
-            row.ids.append(token)
+            say(token, 0.5 if number == 0 else 0.1, "found" if number == 0 else "rest")
         for number, token in enumerate(copied):
-            row.looks.append((len(row.ids) - 1, place + number, kind if number == 0 else "next"))
-            row.supervised.append((len(row.ids) - 1, token, 1.0, kind if number == 0 else "next"))
-            row.ids.append(token)
-        row.looks.append((len(row.ids) - 1, place + len(copied), "next"))
+            look(place + number, kind if number == 0 else "next")
+            say(token, 1.0, kind if number == 0 else "next")
+        look(place + len(copied), "next")
         for number, token in enumerate([*end, self._im_end]):
-            row.supervised.append(
-                (len(row.ids) - 1, token, 0.5 if number == 0 else 0.1, "end" if number == 0 else "rest")
-            )
-            row.ids.append(token)
+            say(token, 0.5 if number == 0 else 0.1, "end" if number == 0 else "rest")
 
     def _answer_quote(self, row: Question, document: Array, recipe: Recipe) -> None:
         """Ask for what stands behind some words of the document."""

@@ -97,7 +97,8 @@ class Batch:
 
     chunks (chunks, chunk_tokens), rows (rows, row_tokens) padded with 0; filled: the flat places of `rows` that are no
     padding; asking: those of them whose last hidden state is used; seen: the flat places of document tokens that
-    questions see. supervised_places and look_places count in `asking`, look_targets in `seen`.
+    questions see. supervised_places and look_places count in `asking`; look_targets
+    (full layers, looks) in `seen`.
     """
 
     chunks: Tensor
@@ -139,8 +140,8 @@ def to_batch(world: World, prefix: list[int]) -> Batch:
         torch.tensor([entry[2] for entry in supervised]),
         [entry[3] for entry in supervised],
         torch.tensor([place_of[entry[0]] for entry in looks]),
-        column[torch.tensor([entry[1] for entry in looks])],
-        [entry[2] for entry in looks],
+        column[torch.tensor([entry[1:3] for entry in looks]).T],
+        [entry[3] for entry in looks],
     )
 
 
@@ -288,13 +289,15 @@ class Reader:
 # ---------------------------------------------------------------------------------------------------------------- loss
 
 
-def look_loss(scores: Tensor, batch: Batch, head: int, kinds: tuple[str, ...], longest: int) -> tuple[Tensor, float]:
+def look_loss(
+    scores: Tensor, targets: Tensor, batch: Batch, head: int, kinds: tuple[str, ...], longest: int
+) -> tuple[Tensor, float]:
     """How far a head is from looking at the right keys, as among `longest` of them; and how often it is right."""
     chosen = torch.tensor([index for index, kind in enumerate(batch.look_kinds) if kind in kinds])
     if not len(chosen):
         return scores.new_zeros(()), 1.0
     picked = scores[head][batch.look_places[chosen]]
-    targets = batch.look_targets[chosen]
+    targets = targets[chosen]
     right = (picked.argmax(-1) == targets).float().mean().item()
     document = len(batch.seen)
     harder = torch.zeros(picked.shape[-1])
@@ -334,9 +337,9 @@ def losses(reader: Reader, batch: Batch, group: int, longest: int, counts: Count
     ):
         counts.add(kind, right)
     looks = each.new_zeros(())
-    for number, scores in enumerate(passed.scores):
+    for number, (scores, targets) in enumerate(zip(passed.scores, batch.look_targets, strict=True)):
         for name, head, kinds in (("f", FACT_HEAD, FACT_KINDS), ("q", QUOTE_HEAD, QUOTE_KINDS)):
-            loss, right = look_loss(scores, batch, head, kinds, longest)
+            loss, right = look_loss(scores, targets, batch, head, kinds, longest)
             looks = looks + loss
             counts.add(f"look{number}{name}", right)
     return answers, looks

@@ -29,12 +29,13 @@ def test_answers_stand_in_the_document_where_the_world_says(maker: WorldMaker, s
     copied = 0
     for row in world.questions:
         predicted = {place: token for place, token, _, _ in row.supervised}
-        for place, source, kind in row.looks:
+        for place, first, source, kind in row.looks:
             if kind == "absent":
                 assert source == SINK
             elif kind == "next" and source + 1 < len(document) and place + 1 in predicted:
                 assert row.ids[place] == document[source - 1]
                 copied += 1
+                assert first == source or source < first < source + 64
         for place, token, _, _ in row.supervised:
             assert row.ids[place + 1] == token
     assert copied > 50
