@@ -21,6 +21,7 @@ import psutil
 HERE: Final = Path(__file__).resolve().parent
 SMALL: Final = {
     "importing": ["--runs", "2"],
+    "recording": ["--rounds", "5", "--tokens", "8192"],
     "bytes": ["--tokens", "12288"],
     "decode": ["--steps", "64", "--long", "16384"],
     "reading": ["--short", "2048", "--long", "8192"],

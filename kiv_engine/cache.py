@@ -22,7 +22,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, Dynam
 from kiv_engine.attention import Attachment, tag
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
 from kiv_engine.errors import BatchSizeError, ConfigError, CropError, UnsupportedModelError
-from kiv_engine.hits import LOCAL_HITS, HitRecorder, LayerHits
+from kiv_engine.hits import LOCAL_HITS, HitRecorder, Recording, RingPlaces
 from kiv_engine.index import CODE_BLOCK_TOKENS, FIT_TOKENS, CodeIndex, SearchEffort
 from kiv_engine.positions import PinnedRotary, Rotary, needs_compact, read_rotary
 from kiv_engine.prefill import PartialAttention, ScoreRule, SoftmaxPart, attend_at_once, causal_mask, weigh
@@ -171,10 +171,9 @@ class HotWindow:
         self.num_hot = self._start = 0
         self.bias[self.num_sinks :] = -math.inf
 
-    def position_of(self, slots: torch.Tensor, num_tokens: int) -> torch.Tensor:
-        """Positions in a context of `num_tokens` of the tokens that lie in these slots."""
-        hot = (slots - self._sinks - self._start) % self._ring + num_tokens - self.num_hot
-        return torch.where(slots < self._sinks, slots, hot)
+    def places(self, num_tokens: int) -> RingPlaces:
+        """What the slots hold in a context of `num_tokens`."""
+        return RingPlaces(self._sinks, self._ring, self._start, num_tokens - self.num_hot)
 
 
 @dataclass(frozen=True)
@@ -213,15 +212,19 @@ class Attended:
     cold_factor: torch.Tensor | None = None
 
     def local_mass(self) -> torch.Tensor:
-        """Probabilities (H, G, N) of sinks and hot window."""
-        return (self.local.weights * self.factor)[:, :, 0]
+        """Probabilities (N,) of sinks and hot window, averaged over all heads."""
+        weights = self.local.weights
+        heads = weights.shape[0] * weights.shape[1]
+        return (self.factor.view(1, heads) @ weights.view(heads, -1))[0] / heads
 
     def cold_mass(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids (H, R) of the cold tokens and their probabilities, averaged over the group."""
         if self.hits is None or self.cold is None or self.cold_factor is None:
             empty = torch.empty((0, 0), device=self.factor.device)
             return empty.long(), empty
-        return self.hits.ids, (self.cold.weights * self.cold_factor)[:, :, 0].mean(1)
+        heads, group, _, rows = self.cold.weights.shape
+        mass = self.cold_factor.view(heads, 1, group) @ self.cold.weights.view(heads, group, rows)
+        return self.hits.ids, mass[:, 0] / group
 
 
 class KIVLayer(CacheLayerMixin):
@@ -418,7 +421,7 @@ class KIVLayer(CacheLayerMixin):
             scores += hot.bias
         output, attended = self._attend_searching(queries, rule, scores, values, num_tokens)
         if self._policy.recorder is not None and not self._policy.reading:
-            self._policy.recorder.record(self._hits_of(layer_idx, num_tokens, attended))
+            self._policy.recorder.record(self._recording(layer_idx, num_tokens, attended))
         return output
 
     def _attend_token(self, layer_idx: int, position: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
@@ -442,18 +445,19 @@ class KIVLayer(CacheLayerMixin):
         output = weigh(local.weights, values) * factor + weigh(cold.weights, hits.values) * cold_factor
         return output, Attended(hits, local, factor, cold, cold_factor)
 
-    def _hits_of(self, layer_idx: int, num_tokens: int, attended: "Attended") -> LayerHits:
-        local = attended.local_mass().mean((0, 1))
+    def _recording(self, layer_idx: int, num_tokens: int, attended: "Attended") -> Recording:
+        local = attended.local_mass()
         heaviest = local.topk(min(LOCAL_HITS, local.shape[0]), sorted=False)
-        ids, mass = attended.cold_mass()
-        return LayerHits(
+        rows, mass = attended.cold_mass()
+        return Recording(
             layer=layer_idx,
             position=num_tokens - 1,
-            cold_tokens=ids + self._policy.config.sink_tokens,
+            cold_rows=rows,
             cold_mass=mass,
-            local_tokens=self.hot.position_of(heaviest.indices, num_tokens),
+            local_slots=heaviest.indices,
             local_mass=heaviest.values,
             local_total=local.sum(),
+            places=self.hot.places(num_tokens),
         )
 
     def _local(self, first: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,20 +29,6 @@ class LayerHits:
     local_mass: torch.Tensor
     local_total: torch.Tensor
 
-    def cpu(self) -> "LayerHits":
-        """The same on the CPU, without the unused slots of a hot window that is not full yet."""
-        local_tokens = self.local_tokens.cpu()
-        held = local_tokens <= self.position
-        return LayerHits(
-            layer=self.layer,
-            position=self.position,
-            cold_tokens=self.cold_tokens.cpu(),
-            cold_mass=self.cold_mass.cpu(),
-            local_tokens=local_tokens[held],
-            local_mass=self.local_mass.cpu()[held],
-            local_total=self.local_total.cpu(),
-        )
-
     @property
     def num_bytes(self) -> int:
         """Bytes of the tensors."""
@@ -55,20 +41,75 @@ class LayerHits:
         return tokens, torch.cat((self.cold_mass.flatten() / heads, self.local_mass))
 
 
-class HitRecorder:
-    """Collects LayerHits on the device while tokens are decoded; `drain` brings them to the CPU and starts anew.
+@dataclass(frozen=True)
+class RingPlaces:
+    """Where the tokens of a sinks-and-ring buffer stand in the context.
 
-    Recording keeps references to small tensors that attention made anyway: no copy and no wait in the decode step.
+    Attributes:
+        sinks: slots in front of the ring; slot and position are the same there.
+        ring: slots of the ring.
+        start: place in the ring of its oldest token.
+        oldest: that token's position.
+    """
+
+    sinks: int
+    ring: int
+    start: int
+    oldest: int
+
+    def position_of(self, slots: torch.Tensor) -> torch.Tensor:
+        """Positions in the context of the tokens that lie in these slots."""
+        return torch.where(slots < self.sinks, slots, (slots - self.sinks - self.start) % self.ring + self.oldest)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One layer's hits of one query as the decode step leaves them: on the device, with slots in place of positions.
+
+    Attributes:
+        cold_rows: (num_kv_heads, n) rows of the store, which begins behind the sinks.
+        local_slots: (m,) slots of the buffer that `places` explains; those not filled yet have no mass.
+        The others are as in LayerHits.
+    """
+
+    layer: int
+    position: int
+    cold_rows: torch.Tensor
+    cold_mass: torch.Tensor
+    local_slots: torch.Tensor
+    local_mass: torch.Tensor
+    local_total: torch.Tensor
+    places: RingPlaces
+
+    def finish(self) -> LayerHits:
+        """The hits on the CPU."""
+        local_tokens = self.places.position_of(self.local_slots.cpu())
+        held = local_tokens <= self.position
+        return LayerHits(
+            layer=self.layer,
+            position=self.position,
+            cold_tokens=self.cold_rows.cpu() + self.places.sinks,
+            cold_mass=self.cold_mass.cpu(),
+            local_tokens=local_tokens[held],
+            local_mass=self.local_mass.cpu()[held],
+            local_total=self.local_total.cpu(),
+        )
+
+
+class HitRecorder:
+    """Collects what tokens used while they are decoded; `drain` brings it to the CPU and starts anew.
+
+    The decode step leaves everything that can be computed later to `drain`, and never waits for the device.
     """
 
     def __init__(self) -> None:
-        self._records: list[LayerHits] = []
+        self._recordings: list[Recording] = []
 
-    def record(self, hits: LayerHits) -> None:
+    def record(self, recording: Recording) -> None:
         """Keep one layer's hits of one query."""
-        self._records.append(hits)
+        self._recordings.append(recording)
 
     def drain(self) -> list[LayerHits]:
         """Everything recorded since the last call, on the CPU."""
-        records, self._records = self._records, []
-        return [record.cpu() for record in records]
+        recordings, self._recordings = self._recordings, []
+        return [recording.finish() for recording in recordings]

@@ -1,26 +1,34 @@
-"""Hit sets: drained once, on the CPU, and without slots that hold nothing."""
+"""Hit sets: drained once, on the CPU, with positions in place of slots, and without slots that hold nothing."""
 
 import torch
 
-from kiv_engine.hits import HitRecorder, LayerHits
+from kiv_engine.hits import HitRecorder, LayerHits, Recording, RingPlaces
+
+PLACES = RingPlaces(sinks=1, ring=4, start=2, oldest=6)
+"""Slot 0 is the sink; slots 3, 4, 1, 2 hold the tokens 6, 7, 8, 9."""
+
+
+def recording(position: int = 9) -> Recording:
+    return Recording(
+        layer=3,
+        position=position,
+        cold_rows=torch.tensor([[3, 4], [4, 5]]),
+        cold_mass=torch.tensor([[0.2, 0.2], [0.1, 0.3]]),
+        local_slots=torch.tensor([0, 2, 1]),
+        local_mass=torch.tensor([0.4, 0.2, 0.0]),
+        local_total=torch.tensor(0.6),
+        places=PLACES,
+    )
 
 
 def hits(position: int = 9) -> LayerHits:
-    return LayerHits(
-        layer=3,
-        position=position,
-        cold_tokens=torch.tensor([[4, 5], [5, 6]]),
-        cold_mass=torch.tensor([[0.2, 0.2], [0.1, 0.3]]),
-        local_tokens=torch.tensor([0, 9, 40]),
-        local_mass=torch.tensor([0.4, 0.2, 0.0]),
-        local_total=torch.tensor(0.6),
-    )
+    return recording(position).finish()
 
 
 def test_draining_empties_the_recorder() -> None:
     recorder = HitRecorder()
-    recorder.record(hits(7))
-    recorder.record(hits(8))
+    recorder.record(recording(7))
+    recorder.record(recording(8))
     assert [record.position for record in recorder.drain()] == [7, 8]
     assert recorder.drain() == []
 
@@ -31,12 +39,17 @@ def test_masses_over_all_heads_sum_to_one() -> None:
     assert masses[tokens == 5].sum() == torch.tensor((0.2 + 0.1) / 2)
 
 
+def test_slots_and_rows_become_positions() -> None:
+    record = hits()
+    assert record.local_tokens.tolist() == [0, 9, 8]
+    assert record.cold_tokens.tolist() == [[4, 5], [5, 6]]
+    assert PLACES.position_of(torch.arange(5)).tolist() == [0, 8, 9, 6, 7]
+
+
 def test_slots_beyond_the_newest_token_are_dropped() -> None:
-    recorder = HitRecorder()
-    recorder.record(hits(9))
-    (record,) = recorder.drain()
-    assert record.local_tokens.tolist() == [0, 9]
-    assert record.local_mass.shape == (2,)
+    record = hits(8)
+    assert record.local_tokens.tolist() == [0, 8]
+    torch.testing.assert_close(record.local_mass, torch.tensor([0.4, 0.0]))
 
 
 def test_without_cold_tokens_only_the_local_ones_count() -> None:
