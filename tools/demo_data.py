@@ -320,6 +320,8 @@ class Recipe:
     absent: float = 0.15
     small_talk: float = 0.02
     second: float = 0.3
+    brief: float = 0.4
+    """Questions about facts of which only the first token of the answer is taught: they cost half as many tokens."""
 
 
 @dataclass(frozen=True)
@@ -559,7 +561,7 @@ class WorldMaker:
         while len(rows) < recipe.questions:
             row = Question(self._filler(rng.randrange(0, 9)) + self._encode("\n\n"))
             kind = self._add_turn(row, recipe, rng.choice(facts), absent, document)
-            if rng.random() < recipe.second:
+            if row.ids[-1] == self._im_end and rng.random() < recipe.second:
                 row.ids += self._encode("\n") + self._to_question[2:]
                 others = by_subject[kind.subject] if kind else []
                 other = rng.choice(others) if len(others) > 1 else None
@@ -580,7 +582,7 @@ class WorldMaker:
         elif chance < recipe.quotes + recipe.absent + recipe.small_talk:
             self._answer_plainly(row, self._rng.choice(_SMALL_TALK), HELLO, "talk")
         else:
-            self._answer_fact(row, fact, fact.question)
+            self._answer_fact(row, fact, fact.question, brief=self._rng.random() < recipe.brief)
             return fact
         return None
 
@@ -594,18 +596,26 @@ class WorldMaker:
             row.ids.append(token)
             first = False
 
-    def _answer_fact(self, row: Question, fact: Fact, question: str) -> None:
+    def _answer_fact(self, row: Question, fact: Fact, question: str, *, brief: bool = False) -> None:
         first, last = fact.values
         row.ids += self._encode(question) + self._to_answer
         known = None if fact.known < first else fact.place + fact.known
-        self._copy(row, self._says, fact.tokens[first:last], fact.place + first, "fact", self._stop, known)
+        self._copy(row, self._says, fact.tokens[first:last], fact.place + first, "fact", self._stop, known, brief)
 
     def _copy(
-        self, row: Question, lead: Ids, copied: Ids, place: int, kind: str, end: Ids, known: int | None = None
+        self,
+        row: Question,
+        lead: Ids,
+        copied: Ids,
+        place: int,
+        kind: str,
+        end: Ids,
+        known: int | None = None,
+        brief: bool = False,
     ) -> None:
         """An answer: a lead, what is copied from the document's `place` on, and an end.
 
-        `known`: the place behind the copied tokens that tells what they are.
+        `known`: the place behind the copied tokens that tells what they are. `brief`: only the first token.
         """
 
         def look(target: int, kind: str) -> None:
@@ -616,6 +626,9 @@ class WorldMaker:
             row.ids.append(token)
 
         look(place, kind)
+        if brief:
+            say(lead[0], 0.5, "found")
+            return
         for number, token in enumerate(lead):
             say(token, 0.5 if number == 0 else 0.1, "found" if number == 0 else "rest")
         for number, token in enumerate(copied):
