@@ -24,7 +24,8 @@ from typing import Any, Final
 import torch
 
 from kiv_engine import KIVConfig
-from kiv_engine.cache import KIVLayer, Policy
+from kiv_engine.layer import KIVLayer
+from kiv_engine.policy import Policy
 from kiv_engine.prefill import ScoreRule
 from kiv_engine.store import RowTable
 from kiv_engine.topology import GrowingLayer

@@ -29,11 +29,12 @@ import demo
 import torch
 
 from kiv_engine import Engine, KIVConfig
-from kiv_engine.cache import KIVCache, KIVLayer
+from kiv_engine.cache import KIVCache
 from kiv_engine.chat import ChatFormat
 from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.hits import HitRecorder
+from kiv_engine.layer import KIVLayer
 from kiv_engine.prefill import ScoreRule
 
 QUESTIONS: Final = 10

@@ -10,7 +10,7 @@ from typing import Final
 import psutil
 import torch
 
-from kiv_engine.cache import AUTO_EXACT_TOKENS, CacheSnapshot, KIVCache
+from kiv_engine.cache import CacheSnapshot, KIVCache
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, TokenizedDocument, tokenize_stepwise
@@ -31,6 +31,7 @@ from kiv_engine.events import (
 from kiv_engine.hits import LayerHits
 from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
+from kiv_engine.policy import AUTO_EXACT_TOKENS
 from kiv_engine.sampling import Sampler
 
 READ_CHUNK_TOKENS: Final = 2_048

@@ -42,7 +42,7 @@ def model() -> PreTrainedModel:
 def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes from 64 cold tokens on, so that short texts are searched through them."""
     monkeypatch.setattr("kiv_engine.index.FIT_TOKENS", 64)
-    monkeypatch.setattr("kiv_engine.cache.FIT_TOKENS", 64)
+    monkeypatch.setattr("kiv_engine.layer.FIT_TOKENS", 64)
 
 
 def feed(model: PreTrainedModel, cache: KIVCache, ids: torch.Tensor, sizes: list[int]) -> torch.Tensor:

@@ -13,13 +13,14 @@ import torch
 
 from kiv_engine import context as context_module
 from kiv_engine.attention import Attachment
-from kiv_engine.cache import AUTO_EXACT_TOKENS, KIVCache
+from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.context import Context, Turn
 from kiv_engine.document import Document
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 from kiv_engine.passages import rank_passages
+from kiv_engine.policy import AUTO_EXACT_TOKENS
 from tests.engine.families import model_of
 from tests.engine.tiny_chat import END, loaded
 

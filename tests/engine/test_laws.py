@@ -10,10 +10,11 @@ import pytest
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from kiv_engine.cache import KIVCache, KIVLayer
+from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import CropError
 from kiv_engine.hits import LayerHits
+from kiv_engine.layer import KIVLayer
 from kiv_engine.prefill import ScoreRule
 from tests.engine.families import FAMILIES, LENGTH_DEPENDENT, full_logits, model_of, reference, text
 
@@ -43,7 +44,7 @@ def _no_grad() -> Iterator[None]:
 def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes from 64 cold tokens on, so that short texts are searched through them."""
     monkeypatch.setattr("kiv_engine.index.FIT_TOKENS", 64)
-    monkeypatch.setattr("kiv_engine.cache.FIT_TOKENS", 64)
+    monkeypatch.setattr("kiv_engine.layer.FIT_TOKENS", 64)
 
 
 def feed(model: PreTrainedModel, cache: Any, ids: torch.Tensor, sizes: list[int]) -> torch.Tensor:
