@@ -88,7 +88,7 @@ class Names:
 
     def syllable_name(self) -> str:
         pick = self.rng.choice
-        count = pick((1, 1, 2, 2, 3))
+        count = pick((1, 1, 1, 2, 2))
         core = "".join(pick(_ONSETS) + pick(_VOWELS) + pick(_CODAS) for _ in range(count))
         name = core + pick(_ENDINGS) if count == 1 or self.rng.random() < 0.4 else core
         return name.capitalize()

@@ -437,9 +437,9 @@ class Training:
         return answers.item(), looks.item()
 
     def set_rates(self) -> None:
-        """A short warm-up, then flat, then down to a tenth over the last 40 % of the time."""
+        """A short warm-up, then flat, then down over the last half of the time."""
         done = self.progress.seconds / self.limit
-        scale = min(1.0, (self.progress.step + 1) / 50) * min(1.0, 0.03 + (1 - done) / 0.4)
+        scale = min(1.0, (self.progress.step + 1) / 50) * min(1.0, 0.03 + (1 - done) / 0.5)
         for optimizer, rate in zip(self.optimizers, (MATRIX_RATE, OTHER_RATE), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * scale
