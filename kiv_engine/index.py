@@ -8,18 +8,16 @@ quantised itself; the best tokens become candidates, which are then ranked exact
 Letters: H KV heads, G query heads per KV head, D head_dim, N cold tokens, C candidates.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-import numpy as np
 import torch
 
-from kiv_engine.memory import allocate
-from kiv_engine.scan_kernel import ScanJob, ScanKernel, scan_heads, scan_kernel
-
-Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+from kiv_engine.memory import TAKES_MEMORY_LAZILY, allocate
+from kiv_engine.scan_kernel import ScanJob, ScanKernel, lookup_tables, scan_heads, scan_kernel
 
 CODE_BLOCK_TOKENS: Final = 32
 """Tokens per code block; cold tokens come in whole blocks."""
@@ -33,16 +31,16 @@ SCAN_CHUNK_TOKENS: Final = 65_536
 LEAST_JOB_TOKENS: Final = 65_536
 """A head's tokens are not split among threads into pieces smaller than this."""
 
+FIRST_CAPACITY_TOKENS: Final = 65_536
+"""Room for so many tokens is made first."""
+
+LAZY_GROWTH: Final = 8
+"""By this factor the room grows where RAM is only taken as it is written."""
+
 MAX_PASSES: Final = 4
 """Scans of one search at most; more than one only where scores are far from normal."""
 
 NORMAL: Final = NormalDist()
-NIBBLES_PER_GROUP: Final = 16
-SIGN_PATTERNS: Final = ((np.arange(16) >> np.arange(4)[:, None]) & 1).astype(np.float32) * 2 - 1
-"""(4, 16): the signs that each value of a nibble stands for, bit i for dimension i."""
-
-GROUP_RANGE: Final = 247
-"""Of the 255 that a group of 16 table rows may reach, what is left after rounding each."""
 
 # Lloyd-Max levels of a 2-bit quantiser for a normal variable, and the border between them.
 INNER_LEVEL: Final = 0.4528
@@ -69,14 +67,15 @@ class CodeSpace:
         key_map: (H, D, D): coordinates = (key - centre) @ key_map.
         query_map: (H, D, D): so that (query @ query_map) . coordinates = query . (key - centre).
         factor_step: (H, 1) length factor that one unit of the stored byte stands for.
-        spread: (H, D, D) covariance of the decoded first keys.
+        deviation_map: (H, D, D): query @ deviation_map is as long as the standard deviation of the query's code scores
+            over the first keys.
     """
 
     centre: torch.Tensor
     key_map: torch.Tensor
     query_map: torch.Tensor
     factor_step: torch.Tensor
-    spread: torch.Tensor
+    deviation_map: torch.Tensor
 
     @classmethod
     def fit(cls, keys: torch.Tensor) -> "CodeSpace":
@@ -95,12 +94,11 @@ class CodeSpace:
         factors = length_factor(coordinates)
         decoded = (coordinates.sign() * factors[..., None]).contiguous()
         decoded -= decoded.mean(1, keepdim=True)
-        spread = decoded.mT @ decoded / keys.shape[1]
-        return cls(centre, key_map, query_map, factors.mean(1, keepdim=True).clamp(min=1e-30) / 80.0, spread)
-
-    def deviation(self, rotated: torch.Tensor) -> torch.Tensor:
-        """Standard deviation (H, G) of the code scores of rotated queries (H, G, D)."""
-        return ((rotated @ self.spread) * rotated).sum(-1).clamp_(min=0).sqrt_()
+        spread = (decoded.mT @ decoded).double() / keys.shape[1]
+        values, vectors = torch.linalg.eigh(spread)
+        root = (vectors * values.clamp(min=0).sqrt()[:, None]).float()
+        factor_step = factors.mean(1, keepdim=True).clamp(min=1e-30) / 80.0
+        return cls(centre, key_map, query_map, factor_step, query_map @ root)
 
 
 def length_factor(coordinates: torch.Tensor) -> torch.Tensor:
@@ -124,24 +122,27 @@ def unpack_bits(codes: torch.Tensor) -> torch.Tensor:
     return bits.reshape(heads, blocks * size, octets * 8).bool()
 
 
-@dataclass
-class CodeSegment:
-    """Preallocated codes of a run of tokens: (H, blocks, D / 8, 32) each plane, factors (H, blocks, 32)."""
+@dataclass(frozen=True)
+class CodePlanes:
+    """Memory for codes: (H, blocks, D / 8, 32) each plane, factors (H, blocks, 32)."""
 
-    start: int
     signs: torch.Tensor
     outer: torch.Tensor | None
     factors: torch.Tensor
 
     @property
-    def end(self) -> int:
-        return self.start + self.signs.shape[1] * CODE_BLOCK_TOKENS
+    def all(self) -> tuple[torch.Tensor, ...]:
+        return (self.signs, self.factors) if self.outer is None else (self.signs, self.factors, self.outer)
+
+    @property
+    def capacity(self) -> int:
+        """In tokens."""
+        return self.signs.shape[1] * CODE_BLOCK_TOKENS
 
     @property
     def block_bytes(self) -> int:
         """Bytes of one block of 32 tokens over all heads."""
-        planes = (self.signs, self.factors) if self.outer is None else (self.signs, self.outer, self.factors)
-        return sum(plane[:, 0].numel() for plane in planes)
+        return sum(plane[:, 0].numel() for plane in self.all)
 
 
 class CodeIndex:
@@ -159,14 +160,14 @@ class CodeIndex:
         self._head_dim = head_dim
         self._device = device
         self._space: CodeSpace | None = None
-        self._segments: list[CodeSegment] = []
+        self._planes: CodePlanes | None = None
         self._first_keys: list[torch.Tensor] = []
 
     @property
     def nbytes(self) -> int:
         """Bytes of the codes in use and the maps."""
         blocks = self.num_tokens // CODE_BLOCK_TOKENS
-        codes = blocks * self._segments[0].block_bytes if self._segments else 0
+        codes = 0 if self._planes is None else blocks * self._planes.block_bytes
         maps = 0 if self._space is None else 4 * (self._space.key_map.numel() * 2 + self._space.centre.numel())
         first = sum(keys.numel() * keys.element_size() for keys in self._first_keys)
         return codes + maps + first
@@ -182,16 +183,30 @@ class CodeIndex:
         return self._space is not None
 
     def reserve(self, num_tokens: int) -> None:
-        """Make room for `num_tokens` tokens in all."""
-        capacity = self._segments[-1].end if self._segments else 0
+        """Make room for `num_tokens` tokens in all. The codes stay in one piece, so that a scan is one job per head."""
+        old = self._planes
+        capacity = 0 if old is None else old.capacity
         if num_tokens <= capacity:
             return
-        size = max(num_tokens - capacity, min(max(capacity, 1 << 16), 1 << 20))
-        blocks = -(-size // CODE_BLOCK_TOKENS)
+        grown = max(num_tokens, capacity + min(capacity, 1 << 20), FIRST_CAPACITY_TOKENS)
+        if TAKES_MEMORY_LAZILY and self._device.type == "cpu":
+            try:
+                self._planes = self._new_planes(max(grown, capacity * LAZY_GROWTH))
+            except (RuntimeError, OSError):  # a system that counts what is only reserved
+                self._planes = self._new_planes(grown)
+        else:
+            self._planes = self._new_planes(grown)
+        if old is not None:
+            used = slice(0, self.num_tokens // CODE_BLOCK_TOKENS)
+            for plane, before in zip(self._planes.all, old.all, strict=True):
+                plane[:, used] = before[:, used]
+
+    def _new_planes(self, num_tokens: int) -> CodePlanes:
+        blocks = -(-num_tokens // CODE_BLOCK_TOKENS)
         signs = self._allocate((self._num_heads, blocks, self._head_dim // 8, CODE_BLOCK_TOKENS))
         outer = (self._num_heads, blocks, self._outer_dims // 8, CODE_BLOCK_TOKENS)
         factors = self._allocate((self._num_heads, blocks, CODE_BLOCK_TOKENS))
-        self._segments.append(CodeSegment(capacity, signs, self._allocate(outer) if self.bits == 2 else None, factors))
+        return CodePlanes(signs, self._allocate(outer) if self.bits == 2 else None, factors)
 
     def _allocate(self, shape: tuple[int, ...]) -> torch.Tensor:
         if self._device.type == "cpu":
@@ -226,16 +241,12 @@ class CodeIndex:
         outer = self._outer_bits(coordinates)
         factors = (self._factor(coordinates, signs, outer) / space.factor_step).round_().clamp_(1, 255).to(torch.uint8)
         self.reserve(start + keys.shape[1])
-        for segment in self._segments:
-            first, last = max(start, segment.start), min(start + keys.shape[1], segment.end)
-            if first >= last:
-                continue
-            source = slice(first - start, last - start)
-            target = slice((first - segment.start) // CODE_BLOCK_TOKENS, (last - segment.start) // CODE_BLOCK_TOKENS)
-            segment.signs[:, target] = pack_bits(signs[:, source])
-            if segment.outer is not None and outer is not None:
-                segment.outer[:, target] = pack_bits(outer[:, source])
-            segment.factors[:, target] = factors[:, source].view(self._num_heads, -1, CODE_BLOCK_TOKENS)
+        assert self._planes is not None
+        blocks = slice(start // CODE_BLOCK_TOKENS, (start + keys.shape[1]) // CODE_BLOCK_TOKENS)
+        self._planes.signs[:, blocks] = pack_bits(signs)
+        if self._planes.outer is not None and outer is not None:
+            self._planes.outer[:, blocks] = pack_bits(outer)
+        self._planes.factors[:, blocks] = factors.view(self._num_heads, -1, CODE_BLOCK_TOKENS)
         self.num_tokens += keys.shape[1]
 
     def _outer_bits(self, coordinates: torch.Tensor) -> torch.Tensor | None:
@@ -265,17 +276,12 @@ class CodeIndex:
     def decode(self, start: int, end: int) -> torch.Tensor:
         """Approximate coordinates (H, n, D) of tokens start..end, both multiples of 32."""
         assert self._space is not None
-        parts = []
-        for segment in self._segments:
-            first, last = max(start, segment.start), min(end, segment.end)
-            if first >= last:
-                continue
-            blocks = slice((first - segment.start) // CODE_BLOCK_TOKENS, (last - segment.start) // CODE_BLOCK_TOKENS)
-            outer = None if segment.outer is None else unpack_bits(segment.outer[:, blocks])
-            levels = self._levels(unpack_bits(segment.signs[:, blocks]), outer)
-            factors = segment.factors[:, blocks].reshape(self._num_heads, -1).float() * self._space.factor_step
-            parts.append(levels * factors[..., None])
-        return torch.cat(parts, 1)
+        assert self._planes is not None
+        blocks = slice(start // CODE_BLOCK_TOKENS, end // CODE_BLOCK_TOKENS)
+        outer = None if self._planes.outer is None else unpack_bits(self._planes.outer[:, blocks])
+        levels = self._levels(unpack_bits(self._planes.signs[:, blocks]), outer)
+        factors = self._planes.factors[:, blocks].reshape(self._num_heads, -1).float() * self._space.factor_step
+        return levels * factors[..., None]
 
     def truncate(self, num_tokens: int) -> None:
         """Forget the tokens from `num_tokens` (a multiple of 32) on."""
@@ -289,7 +295,7 @@ class CodeIndex:
     def search(self, query: torch.Tensor, limit: int, effort: "SearchEffort") -> torch.Tensor:
         """The tokens below `limit` that score best by the codes, for each KV head.
 
-        query: (H, G, D) -> ids (H, C) int64, ascending, padded with -1.
+        query: (H, G, D) -> ids (H, C) int64, ascending, with -1 in unused places.
         """
         assert self._space is not None
         # A copy is aligned in memory, and only aligned factors give a product that is the same to the last bit each
@@ -298,66 +304,75 @@ class CodeIndex:
         rotated = aligned @ self._space.query_map
         kernel = None if query.is_cuda or self.bits == 2 else scan_kernel(self._head_dim // 8, query.shape[1])
         if kernel is not None:
-            return self._scan(kernel, rotated, limit, effort)
+            return self._scan(kernel, rotated, aligned @ self._space.deviation_map, limit, effort)
         best = self.scores(rotated, limit).topk(min(effort.most, limit), -1, sorted=False).indices
         return mask_repeats(best.flatten(1))
 
-    def _scan(self, kernel: ScanKernel, rotated: torch.Tensor, limit: int, effort: "SearchEffort") -> torch.Tensor:
+    def _scan(
+        self, kernel: ScanKernel, rotated: torch.Tensor, spread: torch.Tensor, limit: int, effort: "SearchEffort"
+    ) -> torch.Tensor:
         """Candidates by one pass of the scan kernel over everything that exceeds a threshold.
 
         The threshold takes the scores for normally distributed. Where far too much or too little exceeds it, they are
         not, and it moves. It depends on nothing but the query and the tokens below `limit`.
+
+        rotated, spread: (H, G, D) queries times `query_map` and `deviation_map`.
         """
         assert self._space is not None
-        tables = LookupTables.of(rotated.numpy(), kernel.shape.value_shift)
-        factor_step = self._space.factor_step.numpy()
-        deviation = self._space.deviation(rotated).numpy()
+        lut, bias, scale = lookup_tables(rotated)
+        # Plain numbers from here on: of a few query heads they take less time than arrays.
+        units = (scale / (self._space.factor_step * (1 << kernel.shape.value_shift))).flatten().tolist()
+        deviation = torch.linalg.vector_norm(spread, dim=-1).flatten().tolist()
         counts = effort.counts(deviation, limit)
-        wanted = float(counts.sum(-1).max())
+        group = rotated.shape[1]
+        wanted = max(sum(counts[first : first + group]) for first in range(0, len(counts), group))
         most, fewest = int(4 * wanted) + 64, min(limit, max(effort.retrieved, int(wanted) // 2))
         for _ in range(MAX_PASSES):
-            limits = torch.from_numpy(tables.limits(normal_quantiles(deviation, counts / limit), factor_step))
-            found = self._scan_once(kernel, tables, limits, limit, most)
-            sizes = [ids.shape[0] for ids in found]
-            if max(sizes) > most:
-                counts = counts / 3
-            elif min(sizes) < fewest:
-                counts = np.minimum(counts * 2, limit)
+            scores = [normal_quantile(count / limit) * one for count, one in zip(counts, deviation, strict=True)]
+            limits = [in_words(score * unit) for score, unit in zip(scores, units, strict=True)]
+            query = lut, bias, torch.tensor(limits, dtype=torch.int16).view(bias.shape)
+            ids, found = self._scan_once(kernel, query, limit, most)
+            if max(found) > most:
+                counts = [count / 3 for count in counts]
+            elif min(found) < fewest:
+                counts = [min(count * 2, limit) for count in counts]
             else:
                 break
-        return pad_ids(found)
+        return ids
 
     def _scan_once(
-        self, kernel: ScanKernel, tables: "LookupTables", limits: torch.Tensor, limit: int, capacity: int
-    ) -> list[torch.Tensor]:
-        """For each head the ids that exceed its limits, ascending; a list longer than `capacity` is incomplete."""
-        jobs, heads = [], []
+        self, kernel: ScanKernel, query: tuple[torch.Tensor, ...], limit: int, capacity: int
+    ) -> tuple[torch.Tensor, list[int]]:
+        """Ids (H, C) int64 that exceed the limits, -1 in unused places, and how many each head has.
+
+        A head with more than `capacity` is incomplete. query: lut, bias and limits, (H, G, ...) each.
+        """
+        assert self._planes is not None
         even = -(-limit * self._num_heads // torch.get_num_threads())
         size = -(-max(LEAST_JOB_TOKENS, min(even, limit)) // CODE_BLOCK_TOKENS) * CODE_BLOCK_TOKENS
-        for segment in self._segments:
-            for first in range(segment.start, min(segment.end, limit), size):
-                count = min(first + size, segment.end, limit) - first
-                blocks = slice((first - segment.start) // CODE_BLOCK_TOKENS, None)
-                for head in range(self._num_heads):
-                    jobs.append(
-                        ScanJob(
-                            kernel,
-                            segment.signs[head, blocks],
-                            segment.factors[head, blocks],
-                            tables.entries[head],
-                            tables.bias[head],
-                            limits[head],
-                            count,
-                            torch.empty(min(count, capacity + 1), dtype=torch.int32),
-                            torch.empty(count // CODE_BLOCK_TOKENS + 1, dtype=torch.int32),
-                            first,
-                        )
-                    )
-                    heads.append(head)
-        parts: list[list[torch.Tensor]] = [[] for _ in range(self._num_heads)]
-        for head, job, count in zip(heads, jobs, scan_heads(jobs), strict=True):
-            parts[head].append(job.out_ids[:count])
-        return [torch.cat(part) for part in parts]
+        starts = range(0, limit, size)
+        num_jobs = self._num_heads * len(starts)
+        ids = torch.empty((num_jobs, min(size, capacity + 1)), dtype=torch.int32)
+        bitmaps = torch.empty((num_jobs, size // CODE_BLOCK_TOKENS), dtype=torch.int32)
+        # Unbound at once, for indexing tensors one by one takes longer.
+        buffers = zip(ids.unbind(), bitmaps.unbind(), strict=True)
+        per_head = (self._planes.signs, self._planes.factors, *query)
+        jobs = []
+        for signs, factors, lut, bias, limits in zip(*(tensor.unbind() for tensor in per_head), strict=True):
+            for first in starts:
+                blocks = slice(first // CODE_BLOCK_TOKENS, None)
+                places = (signs[blocks], factors[blocks]) if first else (signs, factors)
+                jobs.append(
+                    ScanJob(kernel, *places, lut, bias, limits, min(size, limit - first), *next(buffers), first)
+                )
+        counts = scan_heads(jobs)
+        longest = min(max(counts), ids.shape[1])
+        kept = ids[:, :longest].long()
+        for row, count in zip(kept.unbind(), counts, strict=True):
+            row[count:] = -1
+        return kept.view(self._num_heads, -1), [
+            sum(counts[first : first + len(starts)]) for first in range(0, num_jobs, len(starts))
+        ]
 
     def scores_of(self, query: torch.Tensor, limit: int) -> torch.Tensor:
         """Approximate query . key, (H, G, limit) float32, for queries (H, G, D)."""
@@ -383,53 +398,6 @@ def mask_repeats(ids: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class LookupTables:
-    """A query as the scan kernel wants it (see `scan_kernel.py`): partial sums of its coordinates, as bytes.
-
-    NumPy, like all that prepares a scan: on arrays this small torch's overhead per call would rival the scan itself.
-
-    Attributes:
-        entries: (H, G, D / 4, 16) uint8; bias: (H, G) int16, as torch tensors for the kernel.
-        scale: (H, G) entry units per unit of score.
-        value_shift: the kernel's v = (c * factor) >> value_shift.
-    """
-
-    entries: torch.Tensor
-    bias: torch.Tensor
-    scale: Array
-    value_shift: int
-
-    @classmethod
-    def of(cls, rotated: Array, value_shift: int) -> "LookupTables":
-        """From rotated queries (H, G, D)."""
-        heads, group, dim = rotated.shape
-        nibbles = rotated.reshape(heads, group, dim // 4, 4)
-        reach = np.abs(nibbles).sum(-1)  # the largest partial sum of each nibble
-        groups = np.add.reduceat(reach, np.arange(0, dim // 4, NIBBLES_PER_GROUP), axis=-1)
-        scale = GROUP_RANGE / 2 / np.maximum(groups.max(-1), 1e-30)
-        partial = (nibbles.reshape(-1, 4) @ SIGN_PATTERNS).reshape(heads, group, dim // 4, 16)
-        partial += reach[..., None]
-        partial *= scale[..., None, None]
-        entries = np.rint(partial).astype(np.uint8)
-        bias = np.rint(reach.sum(-1) * scale).astype(np.int16)
-        return cls(torch.from_numpy(entries), torch.from_numpy(bias), scale, value_shift)
-
-    def limits(self, thresholds: Array, factor_step: Array) -> Array:
-        """The kernel's thresholds (H, G) for code scores (H, G)."""
-        units = thresholds * self.scale / factor_step / (1 << self.value_shift)
-        return np.clip(np.floor(units), -32_768, 32_767).astype(np.int16)
-
-
-def pad_ids(found: list[torch.Tensor]) -> torch.Tensor:
-    """Lists of ids as one (H, C) int64 tensor, padded with -1."""
-    longest = max(ids.shape[0] for ids in found)
-    padded = torch.full((len(found), longest), -1, dtype=torch.int64)
-    for row, ids in zip(padded, found, strict=True):
-        row[: ids.shape[0]] = ids
-    return padded
-
-
-@dataclass(frozen=True)
 class SearchEffort:
     """How many candidates a query head gets.
 
@@ -447,19 +415,22 @@ class SearchEffort:
     fewest: int
     most: int
 
-    def counts(self, deviation: Array, limit: int) -> Array:
-        """Candidates (H, G) where the code scores have this standard deviation (H, G).
+    def counts(self, deviation: list[float], limit: int) -> list[float]:
+        """Candidates of query heads whose code scores have these standard deviations.
 
         If scores were normal with a deviation of s nats, the best share f of the tokens would hold the mass
         Phi(s - z(f)), z being the normal quantile.
         """
-        best = NORMAL.inv_cdf(1 - min(0.5, self.retrieved / limit))
-        mass = [[NORMAL.cdf(spread - best) for spread in head] for head in deviation * abs(self.scaling)]
-        counts: Array = np.minimum(self.fewest + np.array(mass) * (self.most - self.fewest), limit)
-        return counts
+        best = normal_quantile(self.retrieved / limit)
+        masses = [NORMAL.cdf(one * abs(self.scaling) - best) for one in deviation]
+        return [min(limit, self.fewest + mass * (self.most - self.fewest)) for mass in masses]
 
 
-def normal_quantiles(deviation: Array, shares: Array) -> Array:
-    """Deviation (H, G) times the normal quantiles with the shares (H, G) above them."""
-    z: Array = np.array([[NORMAL.inv_cdf(1 - min(0.5, share)) for share in head] for head in shares])
-    return deviation * z
+def normal_quantile(share: float) -> float:
+    """The normal quantile with this share above it, or half of all."""
+    return NORMAL.inv_cdf(1 - min(0.5, share))
+
+
+def in_words(score: float) -> int:
+    """The kernel's threshold for a score in its units."""
+    return math.floor(max(-32_768, min(32_767, score)))

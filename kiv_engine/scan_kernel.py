@@ -56,7 +56,12 @@ CACHE_LINE_BYTES: Final = 64
 PREFETCH_BYTES: Final = 4_096
 """How far ahead codes are asked for: the hardware's own prefetching stops at every page of memory."""
 
+TABLE_RANGE: Final = 246
+"""Of the 255 that the 16 rows of a group may reach, what is left after rounding each; even, for its half is the bias of
+a single group, and rounding that must not hang on the last bit."""
+
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+FLOAT = ir.FloatType()
 POINTER = ir.PointerType()
 
 
@@ -441,6 +446,80 @@ class WorkWriter:
         return self.b.gep(pointer, [index], source_etype=I64)
 
 
+class TablesWriter:
+    """Writes `tables`: what the scan looks up for queries (heads, 4 nibbles), float32.
+
+    On arrays this small the calls of NumPy or torch would take as long as a tenth of a million-token scan.
+    """
+
+    def __init__(self, module: ir.Module) -> None:
+        signature = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, POINTER, POINTER, POINTER])
+        self.function = ir.Function(module, signature, "tables")
+        self.queries, self.heads, self.nibbles, self.lut, self.bias, self.scale = self.function.args
+        self.fabs = ir.Function(module, ir.FunctionType(FLOAT, [FLOAT]), "llvm.fabs.f32")
+        self.row = ir.VectorType(FLOAT, 16)
+        self.b = ir.IRBuilder(self.function.append_basic_block())
+
+    def write(self) -> ir.Function:
+        b = self.b
+        self.group, self.greatest, self.total = (b.alloca(FLOAT) for _ in range(3))
+        write_loop(b, self.heads, 1, self.write_head)
+        b.ret_void()
+        return self.function
+
+    def write_head(self, head: ir.Value) -> None:
+        """The scale that fits the widest group of nibbles into TABLE_RANGE, all rows, and the bias."""
+        b = self.b
+        first = b.mul(head, self.nibbles)
+        for place in (self.greatest, self.total):
+            b.store(FLOAT(0), place)
+        write_loop(b, self.nibbles, 1, lambda nibble: self.add_reach(first, nibble))
+        greatest = self.larger(b.load(self.greatest, typ=FLOAT), FLOAT(1e-30))
+        scale = b.fdiv(FLOAT(TABLE_RANGE / 2), greatest)
+        write_loop(b, self.nibbles, 1, lambda nibble: self.write_row(b.add(first, nibble), scale))
+        bias = b.fadd(b.fmul(b.load(self.total, typ=FLOAT), scale), FLOAT(0.5))
+        b.store(b.fptosi(bias, I16), b.gep(self.bias, [head], source_etype=I16))
+        b.store(scale, b.gep(self.scale, [head], source_etype=FLOAT))
+
+    def add_reach(self, first: ir.Value, nibble: ir.Value) -> None:
+        b = self.b
+        reach = self.reach(self.coordinates(b.add(first, nibble)))
+        starts = b.icmp_unsigned("==", b.and_(nibble, I64(2 * GROUP_BYTES - 1)), I64(0))
+        group = b.fadd(b.select(starts, FLOAT(0), b.load(self.group, typ=FLOAT)), reach)
+        b.store(group, self.group)
+        b.store(self.larger(b.load(self.greatest, typ=FLOAT), group), self.greatest)
+        b.store(b.fadd(b.load(self.total, typ=FLOAT), reach), self.total)
+
+    def write_row(self, row: ir.Value, scale: ir.Value) -> None:
+        """The 16 sums of +-coordinates, from zero up: bit i of the place in the row is the sign of coordinate i."""
+        b = self.b
+        coordinates = [b.fmul(x, scale) for x in self.coordinates(row)]
+        sums = self.splat(b.fadd(self.reach(coordinates), FLOAT(0.5)))
+        for i, x in enumerate(coordinates):
+            signs = ir.Constant(self.row, [1.0 if place >> i & 1 else -1.0 for place in range(16)])
+            sums = b.fadd(sums, b.fmul(self.splat(x), signs))
+        wide = b.fptosi(sums, ir.VectorType(I32, 16))
+        entries = b.trunc(wide, ir.VectorType(I8, 16))
+        b.store(entries, b.gep(self.lut, [b.mul(row, I64(16))], source_etype=I8), align=1)
+
+    def coordinates(self, row: ir.Value) -> list[ir.Value]:
+        b, first = self.b, self.b.mul(row, I64(4))
+        places = [b.gep(self.queries, [b.add(first, I64(i))], source_etype=FLOAT) for i in range(4)]
+        return [b.load(place, typ=FLOAT, align=4) for place in places]
+
+    def reach(self, coordinates: list[ir.Value]) -> ir.Value:
+        """The largest sum of +-coordinates."""
+        return functools.reduce(self.b.fadd, [self.b.call(self.fabs, [x]) for x in coordinates])
+
+    def larger(self, one: ir.Value, other: ir.Value) -> ir.Value:
+        return self.b.select(self.b.fcmp_ordered(">", one, other), one, other)
+
+    def splat(self, value: ir.Value) -> ir.Value:
+        undefined = ir.Constant(self.row, ir.Undefined)
+        zeros = ir.Constant(ir.VectorType(I32, 16), [0] * 16)
+        return self.b.shuffle_vector(self.b.insert_element(undefined, value, I32(0)), undefined, zeros)
+
+
 @dataclass(frozen=True)
 class MachineCode:
     """A compiled function; it lives as long as the engine does."""
@@ -512,6 +591,41 @@ def address_of(tensor: torch.Tensor, dtype: torch.dtype, at_least: int) -> int:
 
 
 _COMPILING: Final = threading.RLock()
+
+
+class Tables:
+    """Computes lookup tables."""
+
+    def __init__(self) -> None:
+        module = ir.Module("tables")
+        self._code = MachineCode.of(module, TablesWriter(module).write())
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        signature = ctypes.CFUNCTYPE(None, pointer, number, number, pointer, pointer, pointer)
+        self._tables = signature(self._code.address)
+
+    def __call__(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of queries (..., heads, D): lut (..., heads, D / 4, 16), bias (..., heads), and (..., heads) float32 scales.
+
+        A scale is the entry units per unit of query . signs.
+        """
+        *heads, dim = queries.shape
+        lut = torch.empty((*heads, dim // 4, 16), dtype=torch.uint8)
+        bias, scale = torch.empty(heads, dtype=torch.int16), torch.empty(heads)
+        source = address_of(queries, torch.float32, 1)
+        self._tables(source, bias.numel(), dim // 4, lut.data_ptr(), bias.data_ptr(), scale.data_ptr())
+        return lut, bias, scale
+
+
+@functools.cache
+def _tables() -> Tables:
+    return Tables()
+
+
+def lookup_tables(queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """See Tables, which is compiled at its first use."""
+    with _COMPILING:
+        tables = _tables()
+    return tables(queries)
 
 
 @functools.cache

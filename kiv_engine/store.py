@@ -111,6 +111,7 @@ class RowTable:
         self.num_tokens = 0
         self.dtype = dtype
         self._shape = (num_heads, dim)
+        self._heads = torch.arange(num_heads)[:, None]
         self._int8 = int8
         self._pin = pin
         self._folder = folder
@@ -182,7 +183,7 @@ class RowTable:
     def gather(self, ids: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Rows of tokens `ids` (num_heads, n) on the CPU -> (num_heads, n, dim) in `dtype`, into `out` if given."""
         num_heads, count = ids.shape
-        flat = ids * num_heads + torch.arange(num_heads)[:, None]
+        flat = torch.add(self._heads, ids, alpha=num_heads)
         if out is None:
             out = torch.empty((num_heads, count, self._shape[1]), dtype=self.dtype)
         if len(self._slabs) == 1 and not self._int8 and out.is_contiguous():

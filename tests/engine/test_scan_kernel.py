@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from kiv_engine import scan_kernel as scans
-from kiv_engine.scan_kernel import BLOCK_TOKENS, ScanJob, ScanKernel, ScanShape, scan_heads, scan_kernel
+from kiv_engine.scan_kernel import (
+    BLOCK_TOKENS,
+    ScanJob,
+    ScanKernel,
+    ScanShape,
+    lookup_tables,
+    scan_heads,
+    scan_kernel,
+)
 
 SHAPES = [(8, 4), (64, 8), (16, 1), (16, 7), (4, 3), (8, 16), (10, 5), (23, 2), (32, 9)]
 WIDTHS = [shuffle for shuffle in (scans.AVX2, scans.SSSE3, scans.NEON) if shuffle == scans.host_shuffle()]
@@ -125,6 +133,20 @@ def test_the_greatest_and_the_least_sums_do_not_wrap() -> None:
         assert call(case.job()) == list(range(32))
         case.threshold.fill_(least - 1)
         assert call(case.job()) == list(range(64))
+
+
+@pytest.mark.parametrize("dim", [8, 64, 80, 512])
+def test_lookup_tables_hold_the_partial_sums_of_a_query(dim: int) -> None:
+    queries = torch.randn(2, 3, dim, generator=torch.Generator().manual_seed(dim))
+    lut, bias, scale = lookup_tables(queries)
+    nibbles = queries.view(2, 3, dim // 4, 1, 4) * scale[..., None, None, None]
+    signs = torch.tensor([[1 if place >> i & 1 else -1 for i in range(4)] for place in range(16)])
+    reach = nibbles.abs().sum(-1)
+    assert ((nibbles * signs).sum(-1) + reach - lut).abs().max() <= 0.501
+    assert (reach.sum((-1, -2)) - bias).abs().max() <= 0.501
+    widest = torch.stack([part.amax(-1).int().sum(-1) for part in lut.split(16, 2)]).amax(0)
+    assert widest.max() <= 255
+    assert widest.min() >= 240
 
 
 def test_ids_start_from_the_base() -> None:

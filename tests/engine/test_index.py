@@ -1,0 +1,55 @@
+"""The code index: its codes outlive growth, and a search does not depend on how its scan is split."""
+
+import pytest
+import torch
+
+from kiv_engine import index as indexes
+from kiv_engine.index import FIT_TOKENS, CodeIndex, SearchEffort
+
+EFFORT = SearchEffort(retrieved=64, scaling=0.25, fewest=128, most=1_024)
+
+
+def filled(num_tokens: int, bits: int = 1) -> CodeIndex:
+    keys = torch.randn(2, num_tokens, 16, generator=torch.Generator().manual_seed(0))
+    index = CodeIndex(2, 16, bits, torch.device("cpu"))
+    for first in range(0, num_tokens, FIT_TOKENS):
+        index.append(keys[:, first : first + FIT_TOKENS])
+    return index
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+@pytest.mark.parametrize("bits", [1, 2])
+def test_codes_outlive_growth(monkeypatch: pytest.MonkeyPatch, bits: int, lazy: bool) -> None:
+    monkeypatch.setattr(indexes, "TAKES_MEMORY_LAZILY", lazy)
+    monkeypatch.setattr(indexes, "FIRST_CAPACITY_TOKENS", 64)
+    monkeypatch.setattr(indexes, "LAZY_GROWTH", 2)
+    grown = filled(5 * FIT_TOKENS, bits)
+    monkeypatch.undo()
+    at_once = filled(5 * FIT_TOKENS, bits)
+    assert torch.equal(grown.decode(0, 5 * FIT_TOKENS), at_once.decode(0, 5 * FIT_TOKENS))
+    assert grown.nbytes == at_once.nbytes
+
+
+def test_a_search_finds_the_same_however_its_scan_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = filled(3 * FIT_TOKENS)
+    query = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(1))
+    limit = index.num_tokens - 32 * 5
+    monkeypatch.setattr(indexes, "LEAST_JOB_TOKENS", 1_000)
+    found = []
+    for threads in (1, 2, 7):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append([[token for token in row if token >= 0] for row in index.search(query, limit, EFFORT).tolist()])
+    assert found[0] == found[1] == found[2]
+    for row in found[0]:
+        assert row == sorted(set(row))
+        assert len(row) >= EFFORT.retrieved
+        assert row[-1] < limit
+
+
+def test_a_search_finds_what_scores_best() -> None:
+    index = filled(2 * FIT_TOKENS)
+    query = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(2))
+    best = index.scores_of(query, index.num_tokens).topk(50, -1).indices
+    for found, heads in zip(index.search(query, index.num_tokens, EFFORT).tolist(), best.tolist(), strict=True):
+        for ids in heads:
+            assert len(set(ids) - set(found)) <= 1  # at the limit, rounding may lose one
