@@ -168,7 +168,7 @@ class CodeIndex:
         """Bytes of the codes in use and the maps."""
         blocks = self.num_tokens // CODE_BLOCK_TOKENS
         codes = 0 if self._planes is None else blocks * self._planes.block_bytes
-        maps = 0 if self._space is None else 4 * (self._space.key_map.numel() * 2 + self._space.centre.numel())
+        maps = 0 if self._space is None else sum(part.nbytes for part in vars(self._space).values())
         first = sum(keys.numel() * keys.element_size() for keys in self._first_keys)
         return codes + maps + first
 
@@ -257,8 +257,8 @@ class CodeIndex:
 
     @property
     def _outer_dims(self) -> int:
-        """Dimensions with a second bit: all but 16, so that with the factor a 2-bit code stays below 1/8 of bf16."""
-        return max(8, self._head_dim - 16)
+        """Dimensions with a second bit: so many that 2-bit codes, factors and maps stay below 1/8 of the keys in bf16."""
+        return max(8, self._head_dim - max(16, self._head_dim // 8))
 
     @staticmethod
     def _levels(signs: torch.Tensor, outer: torch.Tensor | None) -> torch.Tensor:
@@ -338,7 +338,7 @@ class CodeIndex:
                 counts = [min(count * 2, limit) for count in counts]
             else:
                 break
-        return ids
+        return ids if min(found) else any_where_none(ids, found, min(effort.retrieved, limit))
 
     def _scan_once(
         self, kernel: ScanKernel, query: tuple[torch.Tensor, ...], limit: int, capacity: int
@@ -424,6 +424,15 @@ class SearchEffort:
         best = normal_quantile(self.retrieved / limit)
         masses = [NORMAL.cdf(one * abs(self.scaling) - best) for one in deviation]
         return [min(limit, self.fewest + mass * (self.most - self.fewest)) for mass in masses]
+
+
+def any_where_none(ids: torch.Tensor, found: list[int], count: int) -> torch.Tensor:
+    """Ids (H, C) with the first `count` tokens for heads without any: to a query of zeros all tokens are equal."""
+    wide = torch.nn.functional.pad(ids, (0, max(0, count - ids.shape[1])), value=-1)
+    for row, some in zip(wide.unbind(), found, strict=True):
+        if not some:
+            row[:count] = torch.arange(count)
+    return wide
 
 
 def normal_quantile(share: float) -> float:

@@ -53,3 +53,11 @@ def test_a_search_finds_what_scores_best() -> None:
     for found, heads in zip(index.search(query, index.num_tokens, EFFORT).tolist(), best.tolist(), strict=True):
         for ids in heads:
             assert len(set(ids) - set(found)) <= 1  # at the limit, rounding may lose one
+
+
+def test_a_query_of_zeros_still_finds_tokens() -> None:
+    index = filled(2 * FIT_TOKENS)
+    query = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(1))
+    query[1] = 0
+    ids = index.search(query, index.num_tokens, EFFORT)
+    assert (ids >= 0).sum(1).min() >= EFFORT.retrieved

@@ -1,0 +1,78 @@
+"""Qt without a screen, and an app around a scripted session that is closed after each test."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from app.application import Application
+from app.models.chat import ExchangeState, ReadingState
+from app.models.engine_status import EngineState
+from tests.app.scripted_session import SENTENCE, ScriptedSession
+
+WAIT_MS = 20_000
+
+
+class AppDriver:
+    """An app and what a test does with it."""
+
+    def __init__(self, qtbot: QtBot, application: Application, session: ScriptedSession) -> None:
+        self.qtbot, self.application, self.session = qtbot, application, session
+        self.window, self.status, self.controller = application.window, application.status, application.controller
+
+    @property
+    def chat(self):
+        return self.application.chats.current
+
+    @property
+    def transcript(self):
+        return self.window.conversation.transcript
+
+    def until(self, condition) -> None:
+        self.qtbot.waitUntil(condition, timeout=WAIT_MS)
+
+    def until_state(self, state: EngineState) -> None:
+        self.until(lambda: self.status.state is state)
+
+    def until_read(self, state: ReadingState = ReadingState.READ) -> None:
+        self.until(lambda: self.chat.reading.state is state)
+
+    def until_answered(self, number: int = 0) -> None:
+        over = (ExchangeState.DONE, ExchangeState.FAILED)
+        self.until(lambda: len(self.chat.exchanges) > number and self.chat.exchanges[number].state in over)
+
+    def until_reached(self, step: str) -> None:
+        self.until(lambda: step in self.session.reached)
+
+
+@pytest.fixture
+def session() -> ScriptedSession:
+    return ScriptedSession()
+
+
+@pytest.fixture
+def driver(qtbot: QtBot, qapp: QApplication, session: ScriptedSession) -> Iterator[AppDriver]:
+    """The app, started; what a test wants held, it holds before."""
+    application = Application(qapp, session)
+    application.start()
+    yield AppDriver(qtbot, application, session)
+    session.go()
+    application.window.close()
+    assert application.closed_in_time
+    application.window.deleteLater()
+    application.deleteLater()
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """Several kilobytes with a passage that is found, a long line, and letters that take two UTF-16 units."""
+    path = tmp_path / "book.txt"
+    goose = "The goose 🪿 was counted at noon. " * 80
+    path.write_text(f"Chapter one.\n\n{goose}\n\n{SENTENCE} So it was.\n\n{goose}\n{SENTENCE}\n", encoding="utf-8")
+    return path

@@ -1,0 +1,175 @@
+"""A session without torch that does what its test says, and waits where the test wants to look."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from app.document_text import DocumentText
+from app.reports import (
+    HEAT_BINS,
+    ChatClosed,
+    ContextMeasured,
+    DocumentOpened,
+    DocumentPlace,
+    DocumentsPlaced,
+    EvidenceFound,
+    ModelLoaded,
+)
+from app.requests import ArchiveSource, Ask, FileSource, LoadModel, Read, Request, TextSource
+from kiv_engine.errors import DocumentError
+from kiv_engine.events import (
+    AnswerFinished,
+    Failed,
+    MemoryUse,
+    Passage,
+    ReadFinished,
+    ReadProgress,
+    TextDelta,
+    TokenizeProgress,
+)
+
+WORDS = ("The captain ", "of the Second Bishop ", "is Anna Thornwick.")
+SENTENCE = "Captain Anna Thornwick took the Second Bishop out on the tide."
+GATE_TIMEOUT_S = 20
+
+
+class ScriptedSession:
+    """Reads one token per four characters, in ten steps, and answers in three.
+
+    Attributes:
+        fails_on: requests of these types raise the error given.
+        held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "read", "ask",
+            "write".
+        reached: steps that were come to, in order.
+    """
+
+    def __init__(self) -> None:
+        self.fails_on: dict[type, BaseException] = {}
+        self.held_at: set[str] = set()
+        self.reached: list[str] = []
+        self.num_closed = 0
+        self._gate = threading.Event()
+        self._texts: dict[int, list[DocumentText]] = {}
+        self._read: dict[int, int] = {}
+        self._length: dict[int, int] = {}
+
+    def go(self) -> None:
+        """Hold nothing any more."""
+        self.held_at.clear()
+        self._gate.set()
+
+    def _step(self, name: str, should_stop: Callable[[], bool]) -> None:
+        self.reached.append(name)
+        waited = itertools.count()
+        while name in self.held_at and not should_stop() and next(waited) < 100 * GATE_TIMEOUT_S:
+            self._gate.wait(0.01)
+
+    def handle(self, request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
+        if error := self.fails_on.get(type(request)):
+            raise error
+        match request:
+            case LoadModel():
+                self._step("load", should_stop)
+                yield ModelLoaded("demo", 3_400_000, 4_200_000)
+            case Read(chat, sources):
+                yield from self._open(chat, sources)
+                if self._texts.get(chat):
+                    yield from self._go_on(chat, should_stop)
+            case Ask(chat, question):
+                yield from self._ask(chat, question, should_stop)
+            case _:
+                self.num_closed += 1
+                yield ChatClosed()
+
+    def close(self) -> None:
+        self.num_closed += 1
+
+    def _open(self, chat: int, sources: tuple[object, ...]) -> Iterator[object]:
+        for source in sources:
+            match source:
+                case FileSource(path) if path.suffix == ".bin":
+                    error = DocumentError(f"{path.name} is not text: byte 0 is zero.")
+                    yield Failed(str(error), error)
+                    return
+                case FileSource(path):
+                    text = DocumentText.cut(path.name, Path(path).read_text(encoding="utf-8"))
+                case TextSource(name, words):
+                    text = DocumentText.cut(name, words)
+                case ArchiveSource(tokens):
+                    text = DocumentText.cut(source.name, archive(tokens))
+                case _:
+                    raise AssertionError(source)
+            self._texts.setdefault(chat, []).append(text)
+            yield DocumentOpened(text)
+
+    def _total(self, chat: int) -> int:
+        return sum(len(text.text) // 4 for text in self._texts.get(chat, []))
+
+    def _go_on(self, chat: int, should_stop: Callable[[], bool]) -> Iterator[object]:
+        total = self._total(chat)
+        yield TokenizeProgress(2 * total, 4 * total)
+        sizes = [len(text.text) // 4 for text in self._texts[chat]]
+        starts = itertools.accumulate(sizes, initial=0)
+        places = tuple(DocumentPlace(start, size) for start, size in zip(starts, sizes, strict=False))
+        yield DocumentsPlaced(places, 1_088 * total, 4_200_000)
+        read = self._read.get(chat, 0)
+        while read < total and not should_stop():
+            read = min(total, read + max(1, total // 10))
+            self._read[chat] = read
+            yield self._measured(chat, read, total - read)
+            yield ReadProgress(read, total, 2_125.0, (total - read) / 2_125)
+            if read >= total // 2:
+                self._step("read", should_stop)
+        yield ReadFinished(read, total, total / 2_125, read < total, "sparse", "as asked")
+
+    def _measured(self, chat: int, num_tokens: int, unread: int) -> ContextMeasured:
+        self._length[chat] = num_tokens
+        cold = num_tokens * 512
+        return ContextMeasured(chat, num_tokens, unread, MemoryUse(6_800_000, 2_100_000, cold // 8, cold, cold))
+
+    def _ask(self, chat: int, question: str, should_stop: Callable[[], bool]) -> Iterator[object]:
+        start = self._length.get(chat, 0)
+        self._step("ask", should_stop)
+        said = ""
+        for number, word in enumerate(WORDS, 1):
+            if should_stop():
+                break
+            said += word
+            yield TextDelta(word, 4 * number)
+            self._step("write", should_stop)
+        yield EvidenceFound(self._heat(chat))
+        yield self._measured(chat, start + 37, 0)
+        reason = "stop" if said == "".join(WORDS) else "cancelled"
+        yield AnswerFinished(said, reason, start + 25, start, 12, 0.051, 91.9, self._passages(chat))
+
+    def _passages(self, chat: int) -> tuple[Passage, ...]:
+        passages, weights, before = [], iter((0.41, 0.12, 0.05, 0.02, 0.004)), 0
+        for text in self._texts.get(chat, []):
+            start = text.text.find(SENTENCE)
+            while start >= 0 and (weight := next(weights, None)) is not None:
+                place = (before + start) // 4
+                end = start + len(SENTENCE)
+                passages.append(Passage(text.name, None, start, end, place, place + 15, weight, text.text[start:end]))
+                start = text.text.find(SENTENCE, end)
+            before += len(text.text) // 4 * 4
+        return tuple(passages)
+
+    def _heat(self, chat: int) -> tuple[float, ...]:
+        heat = [0.0] * HEAT_BINS
+        total = 4 * max(1, self._total(chat))
+        for passage in self._passages(chat):
+            heat[min(HEAT_BINS - 1, passage.start * HEAT_BINS // total)] += passage.weight / 0.41
+        return tuple(min(1.0, value) for value in heat)
+
+
+def archive(tokens: int) -> str:
+    """A text with the sentence in it several times, and characters that count twice in UTF-16."""
+    lines = [
+        f"Day {n}. The goose 🪿 of Salt Steps was counted at noon, and found to be the same goose.\n\n"
+        for n in range(9)
+    ]
+    chapter = "".join(lines)
+    sizes = max(1, 4 * tokens // (6 * len(chapter)))
+    part = chapter * sizes
+    return f"THE ARCHIVE\n\n{part}{SENTENCE} The tide was late.\n\n{part}" + f"And again: {SENTENCE}\n\n{part}" * 4

@@ -1,0 +1,276 @@
+"""The app around a scripted session: every state and what the controls do in it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QLineEdit, QPlainTextEdit, QTextEdit
+
+from app.models.chat import ExchangeState, ReadingState
+from app.models.engine_status import EngineState
+from app.reports import Report
+from app.requests import Ask, LoadModel, Read
+from kiv_engine.errors import CapacityError, ModelNotFoundError
+from kiv_engine.events import TextDelta
+from tests.app.conftest import AppDriver
+from tests.app.scripted_session import SENTENCE, WORDS, ScriptedSession
+
+ANSWER = "".join(WORDS)
+
+
+@pytest.fixture
+def held(session: ScriptedSession) -> ScriptedSession:
+    """Hold the model's loading from the start; must stand before `driver`."""
+    session.held_at = {"load"}
+    return session
+
+
+def drop(driver: AppDriver, *paths: Path) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    copy, none = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
+    left = Qt.MouseButton.LeftButton
+    driver.window.dragEnterEvent(QDragEnterEvent(QPoint(9, 9), copy, data, left, none))
+    driver.window.dropEvent(QDropEvent(QPointF(9, 9), copy, data, left, none))
+
+
+def type_and_send(driver: AppDriver, text: str) -> None:
+    QTest.keyClicks(driver.window.composer.edit, text)
+    QTest.keyClick(driver.window.composer.edit, Qt.Key.Key_Return)
+
+
+def read_book(driver: AppDriver, book: Path) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+
+
+def test_a_question_typed_before_the_model_is_there_is_sent_when_it_is(
+    held: ScriptedSession, driver: AppDriver
+) -> None:
+    driver.until_state(EngineState.LOADING)
+    type_and_send(driver, "Who?")
+    assert driver.chat.exchanges[0].state is ExchangeState.WAITING
+    assert driver.window.composer.edit.toPlainText() == ""
+    held.go()
+    driver.until_answered()
+    assert driver.chat.exchanges[0].answer == ANSWER
+
+
+def test_a_dropped_file_is_read_and_shown(driver: AppDriver, book: Path) -> None:
+    drop(driver, book)
+    driver.until_read()
+    tokens = len(book.read_text()) // 4
+    card = driver.transcript.card
+    assert card.isVisible()
+    assert f"{tokens:,} tokens read" in card.state.text()
+    assert "fits this PC" in card.facts.text()
+    assert driver.window.tokens.text() == f"{tokens:,} of {tokens:,} tokens in context"
+    driver.until(lambda: driver.window.document.text.is_complete)
+    assert SENTENCE in driver.window.document.text.toPlainText()
+
+
+def test_reading_can_be_stopped_asked_about_and_continued(driver: AppDriver, book: Path) -> None:
+    driver.session.held_at = {"read"}
+    driver.controller.open_files([book])
+    driver.until_reached("read")
+    driver.until(lambda: driver.transcript.card.stop.isVisible())
+    driver.transcript.card.stop.click()
+    driver.until_read(ReadingState.STOPPED)
+    assert "Ask now, or continue" in driver.transcript.card.state.text()
+    driver.session.go()
+    driver.transcript.card.resume.click()
+    driver.until_read()
+    assert not driver.transcript.card.resume.isVisible()
+
+
+def test_a_question_during_reading_waits_for_the_end(driver: AppDriver, book: Path) -> None:
+    driver.session.held_at = {"read"}
+    driver.controller.open_files([book])
+    driver.until_reached("read")
+    type_and_send(driver, "Who?")
+    assert driver.chat.exchanges[0].state is ExchangeState.WAITING
+    driver.session.go()
+    driver.until_answered()
+    assert driver.session.reached.index("ask") > driver.session.reached.index("read")
+
+
+def test_escape_stops_an_answer_and_keeps_what_was_said(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.session.held_at = {"write"}
+    type_and_send(driver, "Who?")
+    driver.until(lambda: driver.chat.exchanges[0].answer == WORDS[0])
+    assert driver.status.state is EngineState.GENERATING
+    QTest.keyClick(driver.window, Qt.Key.Key_Escape)
+    driver.until_answered()
+    exchange = driver.chat.exchanges[0]
+    assert exchange.finished is not None
+    assert (exchange.answer, exchange.finished.finish_reason) == (WORDS[0], "cancelled")
+    assert "stopped by you" in driver.transcript.exchanges[0].footer.text()
+    driver.until_state(EngineState.IDLE)
+
+
+def test_a_click_on_a_passage_marks_it_in_the_document(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    view = driver.transcript.exchanges[0]
+    assert "reused" in view.footer.text()
+    assert len(view.rows) == 2
+    for number, row in enumerate(view.rows):
+        QTest.mouseClick(row, Qt.MouseButton.LeftButton)
+        marks = driver.window.document.text.extraSelections()
+        assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE, SENTENCE]
+        assert [other.isChecked() for other in view.rows] == [number == 0, number == 1]
+        area = driver.window.document.text.viewport().rect()
+        assert area.intersects(driver.window.document.text.cursorRect(marks[number].cursor))
+
+
+def test_passages_of_a_second_document_are_found_there(driver: AppDriver, book: Path, tmp_path: Path) -> None:
+    other = tmp_path / "notes.md"
+    other.write_text("# Notes\n\nNothing here.\n" * 40)
+    driver.controller.open_files([other, book])
+    driver.until_read()
+    assert [document.name for document in driver.chat.documents] == ["notes.md", "book.txt"]
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.chat.select(0, 1)
+    marks = driver.window.document.text.extraSelections()
+    assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE, SENTENCE]
+
+
+def test_several_questions_make_one_conversation(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    for question in ("Who?", "And when?"):
+        type_and_send(driver, question)
+    driver.until_answered(1)
+    assert [exchange.answer for exchange in driver.chat.exchanges] == [ANSWER, ANSWER]
+    driver.transcript.exchanges[1].copy_answer()
+    assert QGuiApplication.clipboard().text() == ANSWER
+
+
+def test_a_bad_file_is_one_line_in_the_banner(driver: AppDriver, tmp_path: Path) -> None:
+    song = tmp_path / "song.bin"
+    song.write_bytes(b"a\0b")
+    drop(driver, song)
+    type_and_send(driver, "Who?")
+    driver.until(driver.window.banner.isVisible)
+    assert driver.window.banner.text.text() == "song.bin is not text: byte 0 is zero."
+    assert not driver.window.banner.restart.isVisible()
+    assert driver.chat.is_empty
+    assert driver.window.composer.edit.toPlainText() == "Who?", "the question comes back"
+
+
+def test_a_model_that_fails_to_load_can_be_loaded_again(session: ScriptedSession, driver: AppDriver) -> None:
+    driver.until_state(EngineState.IDLE)
+    session.fails_on[LoadModel] = ModelNotFoundError("There is no model.")
+    driver.controller.load_model()
+    driver.until_state(EngineState.ERROR)
+    assert "There is no model." in driver.window.banner.text.text()
+    session.fails_on.clear()
+    driver.window.banner.restart.click()
+    driver.until_state(EngineState.IDLE)
+    assert not driver.window.banner.isVisible()
+
+
+@pytest.mark.parametrize("error", [CapacityError("Too large."), MemoryError(), ValueError("odd")])
+def test_a_failure_leaves_the_app_usable(driver: AppDriver, book: Path, error: BaseException) -> None:
+    driver.session.fails_on[Read] = error
+    driver.controller.open_files([book])
+    driver.until(driver.window.banner.isVisible)
+    driver.session.fails_on = {Ask: error}
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    assert driver.chat.exchanges[0].state is ExchangeState.FAILED
+    driver.session.fails_on.clear()
+    type_and_send(driver, "Who?")
+    driver.until_answered(1)
+    assert driver.chat.exchanges[1].answer == ANSWER
+
+
+def test_events_of_a_request_that_is_over_are_dropped(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    for request_id in range(6):
+        driver.controller.on_report(Report(request_id, TextDelta("late", 1)))
+    assert driver.chat.exchanges[0].answer == ANSWER
+
+
+def test_a_document_after_a_question_opens_a_new_chat(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    first = driver.chat
+    read_book(driver, book)
+    assert driver.chat is not first
+    assert "new chat" in driver.window.banner.text.text()
+    assert driver.application.chats.rowCount() == 2
+
+
+def test_a_long_text_that_is_pasted_is_a_document(driver: AppDriver) -> None:
+    QGuiApplication.clipboard().setText("short")
+    driver.window.composer.edit.paste()
+    assert driver.window.composer.edit.toPlainText() == "short"
+    QGuiApplication.clipboard().setText(SENTENCE * 100)
+    driver.window.composer.edit.paste()
+    driver.until_read()
+    assert driver.chat.documents[0].name == "Pasted text"
+    assert driver.window.composer.edit.toPlainText() == "short"
+
+
+def test_deleting_a_chat_that_is_read_stops_it(driver: AppDriver, book: Path) -> None:
+    driver.session.held_at = {"read"}
+    driver.controller.open_files([book])
+    driver.until_reached("read")
+    driver.controller.delete_chat(driver.chat)
+    driver.until(lambda: driver.session.num_closed == 1)
+    assert driver.chat.is_empty
+    driver.until_state(EngineState.IDLE)
+
+
+def test_search_finds_and_goes_around(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    QTest.keyClick(driver.window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    bar, text = driver.window.document.find_bar, driver.window.document.text
+    assert bar.isVisible()
+    QTest.keyClicks(bar.edit, "thornwick")
+    first = text.textCursor().position()
+    assert text.textCursor().selectedText() == "Thornwick"
+    QTest.keyClick(bar.edit, Qt.Key.Key_Return)
+    assert text.textCursor().position() > first
+    QTest.keyClick(bar.edit, Qt.Key.Key_Return)
+    assert text.textCursor().position() == first
+    QTest.keyClicks(bar.edit, "xyz")
+    assert bar.found.text() == "Not found"
+
+
+def test_quitting_while_an_answer_is_written_is_clean(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.session.held_at = {"write"}
+    type_and_send(driver, "Who?")
+    driver.until_reached("write")
+    driver.window.close()
+    assert driver.application.closed_in_time
+
+
+def test_every_control_has_a_name_for_screen_readers(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    kinds = (QAbstractButton, QLineEdit, QPlainTextEdit, QTextEdit)
+    controls = [widget for kind in kinds for widget in driver.window.findChildren(kind)]
+    assert len(controls) > 15
+    nameless = [repr(widget) for widget in controls if not widget.accessibleName()]
+    assert nameless == []
+
+
+def test_qt_keeps_its_references_to_none(driver: AppDriver) -> None:
+    before = sys.getrefcount(None)
+    point = QPoint()
+    for number in range(5_000):
+        point.setX(number)
+    assert sys.getrefcount(None) > before - 1_000
