@@ -257,7 +257,7 @@ class CodeIndex:
 
     @property
     def _outer_dims(self) -> int:
-        """Dimensions with a second bit: so many that 2-bit codes, factors and maps stay below 1/8 of the keys in bf16."""
+        """Dimensions with a second bit: few enough that codes, factors and maps stay below 1/8 of the keys in bf16."""
         return max(8, self._head_dim - max(16, self._head_dim // 8))
 
     @staticmethod
