@@ -60,7 +60,7 @@ class Stage:
 STAGES: Final = (
     Stage(Recipe(16, 64, 16, 48, near=0.0, archive=0.0, quotes=0.1, absent=0.0, second=0.0, small_talk=0.0), 0.6, 1024),
     Stage(Recipe(16, 96, 32, 56, near=0.4, archive=0.25, quotes=0.12, absent=0.1, second=0.1), 0.75, 8192),
-    Stage(Recipe(16, 128, 40, 56, near=0.6, archive=0.3, quotes=0.15, absent=0.15, second=0.15), 0.85, 131_072),
+    Stage(Recipe(16, 128, 40, 56, near=0.6, archive=0.3, quotes=0.15, absent=0.15, second=0.15), 0.8, 131_072),
     Stage(Recipe(16, 192, 56, 48, near=0.7, archive=0.3, quotes=0.2, absent=0.2, second=0.25, brief=0.2), 2.0, MILLION),
 )
 
