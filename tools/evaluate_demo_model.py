@@ -352,6 +352,27 @@ def summarize(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
     return table
 
 
+def as_markdown(table: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """A row a skill, a column a length: rate, 95 % interval, and in brackets the rate with everything retrieved."""
+    lengths = list(table)
+    lines = [
+        "| skill | " + " | ".join(f"{int(length):,}" for length in lengths) + " |",
+        "|---" * (len(lengths) + 1) + "|",
+    ]
+    for skill in dict.fromkeys(skill for rows in table.values() for skill in rows):
+        cells = []
+        for length in lengths:
+            row = table[length].get(skill)
+            if row is None:
+                cells.append("-")
+                continue
+            low, high = row["interval"]
+            exact = f" ({row['everything']:.1%})" if "everything" in row else ""
+            cells.append(f"{row['rate']:.1%}{exact} [{low:.0%}, {high:.0%}], {row['cases']}")
+        lines.append(f"| {skill} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("book", type=Path)
@@ -386,6 +407,7 @@ def main() -> None:
                 file=sys.stderr,
                 flush=True,
             )
+    print(as_markdown(table))
     line = json.dumps({"evaluation": "demo model", "lengths": table})
     if options.json_out:
         options.json_out.write_text(line + "\n", encoding="utf-8")
