@@ -19,7 +19,11 @@ call :set_up 1>&2
 if errorlevel 1 exit /b 1
 
 :start
-"%python%" -P -m kiv_engine.cli %*
+set "module=kiv_engine.cli"
+if "%~1"=="" set "module=app"
+if "%~1"=="app" set "module=app"
+if "%~1"=="demo" set "module=app"
+"%python%" -P -m %module% %*
 exit /b %errorlevel%
 
 :add_hash
@@ -49,7 +53,7 @@ if errorlevel 1 (
 echo kiv: [2/3] Installing the libraries (the first time this takes some minutes)
 if exist "%log%" del "%log%"
 pushd "%root%"
-"%python%" -P -m pip --disable-pip-version-check --no-input --log "%log%" install --constraint constraints.txt --editable .
+"%python%" -P -m pip --disable-pip-version-check --no-input --log "%log%" install --constraint constraints.txt --editable .[app]
 set "failed=%errorlevel%"
 popd
 if not "%failed%"=="0" (

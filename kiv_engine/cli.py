@@ -47,7 +47,11 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     """All commands and options."""
-    parser = Parser(prog="kiv", description="Talk with a whole book in one context of a local model.")
+    parser = Parser(
+        prog="kiv",
+        description="Talk with a whole book in one context of a local model.",
+        epilog="From the project's folder, ./kiv opens the app, ./kiv app FILE... with files, and ./kiv demo shows it.",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     ask = commands.add_parser("ask", help="read documents and answer questions about them", prog="kiv ask")
     ask.add_argument(

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command as run; run(['--no-cache', '--no-logo'])"
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
-# The contract's name, the file that breaks it (made if missing), and the import that it breaks it with.
+# The contract's name, the file that breaks it (made if missing; of the engine where no folder is named), and the import
+# that it breaks it with.
 BAD_IMPORTS = [
     ("The engine is free of Qt", "config.py", "import PySide6.QtCore"),
     ("The engine needs no benchmark, test or tool", "store.py", "import benchmarks"),
@@ -23,6 +24,15 @@ BAD_IMPORTS = [
     ("Imports in the engine point one way", "context.py", "def late() -> None:\n    import kiv_engine.engine"),
     ("Imports in the engine point one way", "chat.py", "from kiv_engine import sampling"),
     ("Imports in the engine point one way", "a_file_without_a_place.py", ""),
+    ("The engine knows nothing of the app", "events.py", "import app.reports"),
+    ("Imports in the app point one way", "app/models/chat.py", "import app.views.theme"),
+    ("Imports in the app point one way", "app/reports.py", "import app.models.chat"),
+    ("Imports in the app point one way", "app/views/meters.py", "import app.controllers.session_controller"),
+    ("Imports in the app point one way", "app/a_file_without_a_place.py", ""),
+    ("Only the app's session uses the engine", "app/views/meters.py", "import torch"),
+    ("Only the app's session uses the engine", "app/models/chat.py", "from kiv_engine.context import Context"),
+    ("Only the app's session uses the engine", "app/engine_bridge.py", "import kiv_engine.engine"),
+    ("The app's values and its session are free of Qt", "app/engine_session.py", "import PySide6.QtCore"),
 ]
 
 
@@ -34,13 +44,15 @@ def run_python(code: str, folder: Path = ROOT) -> subprocess.CompletedProcess[st
 
 
 def tree_with(folder: Path, file: str, line: str) -> Path:
-    """Copy the engine and its contracts into `folder` and append `line` to one of its files."""
-    shutil.copytree(ROOT / "kiv_engine", folder / "kiv_engine", ignore=shutil.ignore_patterns("__pycache__"))
+    """Copy the packages and their contracts into `folder` and append `line` to one of the files."""
+    for package in ("app", "kiv_engine"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     # Whatever the line imports must be there to be found.
-    for name in [file, "engine.py", "cache.py", "config.py", "sampling.py"]:
+    for name in ["engine.py", "cache.py", "config.py", "sampling.py"]:
         (folder / "kiv_engine" / name).touch()
-    with (folder / "kiv_engine" / file).open("a") as planted:
+    path = folder / file if "/" in file else folder / "kiv_engine" / file
+    with path.open("a") as planted:
         planted.write(f"\n{line}\n")
     return folder
 

@@ -1,9 +1,10 @@
 """Train the built-in model from generated text.
 
-    python tools/train_demo_model.py FOLDER [--minutes N] [--device cpu|cuda] [--seed N] [--texts FOLDER]
+    python tools/train_demo_model.py FOLDER [--minutes N] [--seed N] [--start MODEL] [--texts FOLDER]
     python tools/train_demo_model.py FOLDER --export TARGET
 
-FOLDER keeps the checkpoint, written every minute; a run that was killed goes on from it. One batch is a world of
+FOLDER keeps the checkpoint, written every minute; a run that was killed goes on from it. --start begins a new run with
+the weights of an exported model, at the last stage of the curriculum. One batch is a world of
 `demo_data`: its chunks are encoded side by side and its questions attend to all of them, so full attention layers,
 which have no positions, meet thousands of keys at the price of short texts. Two things are taught: the tokens of the
 answers, and, as in dense passage retrieval with in-batch negatives (https://arxiv.org/abs/2004.04906), where two heads
@@ -26,6 +27,7 @@ from typing import Any, Final
 import torch
 from demo_data import Recipe, World, WorldMaker
 from muon import Muon
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
@@ -474,6 +476,13 @@ class Training:
         torch.save(state, fresh)
         fresh.replace(self.folder / "checkpoint.pt")
 
+    def start_from(self, exported: Path) -> None:
+        """Begin with the weights of a model folder."""
+        state = load_file(exported / "model.safetensors")
+        self.model.load_state_dict({name: weight.float() for name, weight in state.items()}, strict=False)
+        self.model.tie_weights()
+        self.progress.stage = len(STAGES) - 1
+
     def resume(self) -> None:
         path = self.folder / "checkpoint.pt"
         if path.exists():
@@ -500,6 +509,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=Path, metavar="MODEL")
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--export", type=Path)
     options = parser.parse_args()
@@ -509,6 +519,8 @@ def main() -> None:
         return
     texts = [path.read_text(encoding="utf-8") for path in sorted(options.texts.glob("*.txt"))] if options.texts else []
     training = Training(options.folder, options.minutes, options.seed, texts)
+    if options.start:
+        training.start_from(options.start)
     training.run()
     print(json.dumps({"folder": str(options.folder), **vars(training.progress)}))
 

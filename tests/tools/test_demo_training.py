@@ -106,3 +106,8 @@ def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: p
     assert model.dtype == torch.bfloat16
     assert (tmp_path / "model" / "chat_template.jinja").exists()
     assert sum(file.stat().st_size for file in (tmp_path / "model").iterdir()) < 16 * 2**20
+
+    started = Training(tmp_path / "other", minutes=1.0, seed=2, texts=[])
+    started.start_from(tmp_path / "model")
+    for name, tensor in started.model.state_dict().items():
+        torch.testing.assert_close(tensor, again.model.state_dict()[name].bfloat16().float(), atol=0, rtol=0)

@@ -1,0 +1,1 @@
+"""The desktop app. Qt lives here; the engine, which knows nothing of it, in kiv_engine."""

@@ -1,0 +1,130 @@
+"""`kiv`, `kiv app FILE...` and `kiv demo`. Exit codes: 0 done, 1 failed while running, 2 bad input or no display."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from app import display
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+    from app.application import Application
+
+DONE: Final = 0
+BAD_INPUT: Final = 2
+ARCHIVE_TOKENS: Final = (200, 10_000_000)
+
+
+class BadInputError(Exception):
+    """What is asked for cannot be done here; one line, exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a bad command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInputError(f"{message}. See '{self.prog} --help'.")
+
+
+def build_parser() -> Parser:
+    """Both commands and their options."""
+    parser = Parser(prog="kiv", description="The desktop app.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    window = commands.add_parser("app", help="open the app, with files if any are named", prog="kiv app")
+    window.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a UTF-8 text or Markdown file")
+    demo = commands.add_parser("demo", help="the sample archive read and one question asked", prog="kiv demo")
+    demo.add_argument("--tokens", type=archive_tokens, default=100_000, metavar="N", help="length of the archive")
+    demo.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture of the window, then leave")
+    demo.add_argument("--question", metavar="Q", help="what to ask")
+    for command in (window, demo):
+        command.add_argument("--theme", choices=("system", "light", "dark"), default="system", help="colours")
+    return parser
+
+
+def archive_tokens(text: str) -> int:
+    """A length that the archive can have."""
+    low, high = ARCHIVE_TOKENS
+    digits = text.replace("_", "").replace(",", "")
+    if not digits.isascii() or not digits.isdigit() or not low <= int(digits) <= high:
+        raise argparse.ArgumentTypeError(f"{text} is not between {low:,} and {high:,} tokens")
+    return int(digits)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the app or the demo; the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="kiv: %(name)s: %(message)s")
+    try:
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        options = build_parser().parse_args(given or ["app"])
+        check_display(is_demo=options.command == "demo")
+        return run(options)
+    except BadInputError as error:
+        print(f"kiv: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def check_display(*, is_demo: bool) -> None:
+    """Raise unless Qt can start; without a display the demo runs offscreen."""
+    if find_spec("PySide6") is None:
+        raise BadInputError("The app's libraries are missing; start it with ./kiv, which installs them.")
+    there = display.has_display()
+    if not there and not is_demo:
+        raise BadInputError(
+            "There is no display to show the window on. In a terminal, use 'kiv ask' or 'kiv demo --screenshot x.png'."
+        )
+    if packages := display.missing_packages(offscreen=not there):
+        raise BadInputError(f"Libraries are missing. On Debian and Ubuntu: sudo apt install {' '.join(packages)}")
+    if not there:
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Build the app, run it until it is closed, and take it apart."""
+    from PySide6.QtCore import qInstallMessageHandler
+    from PySide6.QtWidgets import QApplication
+
+    from app.application import Application
+    from app.engine_session import EngineSession
+    from app.views.theme import DARK, LIGHT
+
+    qInstallMessageHandler(log_qt_message)
+    qt = QApplication(["kiv"])
+    qt.setApplicationName("kiv")
+    qt.setApplicationDisplayName("KIV Desktop")
+    application = Application(qt, EngineSession())
+    application.theme.choose({"light": LIGHT, "dark": DARK}.get(options.theme))
+    if options.command == "demo":
+        start_demo(qt, application, options)
+    else:
+        application.start(options.files)
+    code = qt.exec()
+    application.close()
+    return code
+
+
+def log_qt_message(_kind: object, _context: object, text: str) -> None:
+    """Qt's messages go where all others do; what the offscreen platform cannot do is no news."""
+    if "This plugin does not support" not in text:
+        logging.getLogger("qt").warning("%s", text)
+
+
+def start_demo(qt: "QApplication", application: "Application", options: argparse.Namespace) -> None:
+    """Let the demo drive the app."""
+    from app.demo import QUESTION, Demo, DemoOptions
+
+    stays = options.screenshot is None and qt.platformName() != "offscreen"
+    question = options.question or QUESTION
+    Demo(qt, application, DemoOptions(options.tokens, question, options.screenshot, stays)).start()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking torch apart lasts a second, and the engine's thread may be stuck in an import

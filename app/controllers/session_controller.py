@@ -1,0 +1,425 @@
+"""What the user wants becomes requests, one at a time; what the engine reports becomes the state of the models."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final, Protocol
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from app.models.chat import UNDER_WAY, Chat, ChatDocument, ExchangeState, Reading, ReadingState
+from app.models.chat_list import ChatList
+from app.models.engine_status import EngineState, EngineStatus
+from app.reports import (
+    ChatClosed,
+    ContextMeasured,
+    DocumentOpened,
+    DocumentRejected,
+    DocumentsPlaced,
+    EvidenceFound,
+    ModelLoaded,
+    Report,
+    is_terminal,
+)
+from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Source, TextSource
+from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
+
+MAX_FILES: Final = 100
+"""More files at once are a slip of the hand."""
+RATE_WINDOW_S: Final = 2.0
+
+
+class Engine(Protocol):
+    """Where requests go."""
+
+    def submit(self, request: Request) -> int:
+        """Queue a request; the number that its reports carry."""
+
+    def stop(self, request_id: int) -> None:
+        """Ask a request to end early."""
+
+
+class NoticeKind(Enum):
+    """How serious a notice is."""
+
+    ERROR = "error"
+    INFO = "info"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One line for the banner. `can_restart` offers to load the model again."""
+
+    kind: NoticeKind
+    text: str
+    can_restart: bool = False
+
+
+class SessionController(QObject):
+    """Decides. Requests wait here, not in the engine, so that one can be taken back.
+
+    Signals:
+        noticed: a Notice to show.
+        question_returned: a question that could not be asked, for the composer.
+    """
+
+    noticed = Signal(object)
+    question_returned = Signal(str)
+
+    def __init__(self, engine: Engine, status: EngineStatus, chats: ChatList, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._engine = engine
+        self._status = status
+        self._chats = chats
+        self._waiting: deque[Request] = deque()
+        self._request: Request | None = None
+        self._request_id: int | None = None
+        self._rate = WritingRate()
+
+    # -- what the user wants -------------------------------------------------------------------------------------
+
+    @Slot()
+    def load_model(self) -> None:
+        """Load the model, or load it again after a failure."""
+        if not any(isinstance(request, LoadModel) for request in (self._request, *self._waiting)):
+            self._waiting.appendleft(LoadModel())
+            self._advance()
+
+    @Slot(object)
+    def open_files(self, paths: Sequence[Path]) -> None:
+        """Read files into the chat that is shown."""
+        if len(paths) > MAX_FILES:
+            self._notice(self.tr("These are {0:,} files; open at most {1} at once.").format(len(paths), MAX_FILES))
+        elif paths:
+            self.read([FileSource(path) for path in paths])
+
+    @Slot(str)
+    def read_pasted(self, text: str) -> None:
+        """Read a text from the clipboard."""
+        if text.strip():
+            self.read([TextSource(self.tr("Pasted text"), text)])
+        else:
+            self._notice(self.tr("The pasted text is empty."))
+
+    @Slot(int)
+    def read_archive(self, tokens: int) -> None:
+        """Read the sample archive."""
+        self.read([ArchiveSource(tokens)])
+
+    def read(self, sources: Sequence[Source]) -> None:
+        """Read documents into the chat that is shown, or into a new one if that has been asked something."""
+        chat = self._chats.current
+        if not chat.takes_documents:
+            chat = self._chats.add()
+            self._notice(self.tr("Opened in a new chat: documents come before the first question."), NoticeKind.INFO)
+        chat.set_title(sources[0].name)
+        chat.set_documents([*chat.documents, *(ChatDocument(source.name) for source in sources)])
+        if chat.reading.state not in UNDER_WAY:
+            self._set_reading(chat, Reading(ReadingState.WAITING))
+        self._waiting.append(Read(chat.number, tuple(sources)))
+        self._advance()
+
+    @Slot()
+    def continue_reading(self) -> None:
+        """Go on where reading was stopped."""
+        chat = self._chats.current
+        if chat.reading.state is ReadingState.STOPPED and not chat.exchanges:
+            chat.reading.state = ReadingState.WAITING
+            chat.reading_changed.emit()
+            self._waiting.append(Read(chat.number))
+            self._advance()
+
+    @Slot(str)
+    def ask(self, question: str) -> None:
+        """Ask in the chat that is shown; the question waits for the model and for what is read before it."""
+        if not question.strip():
+            return
+        chat = self._chats.current
+        chat.set_title(question)
+        chat.add_exchange(question.strip())
+        self._waiting.append(Ask(chat.number, question.strip()))
+        self._advance()
+
+    @Slot()
+    def stop(self) -> None:
+        """End what runs; a second time, give up what waits in the shown chat."""
+        if self._request_id is not None and self._status.is_busy:
+            self._engine.stop(self._request_id)
+            self._status.set_state(EngineState.STOPPING, self._status.busy_chat)
+
+    @Slot()
+    def new_chat(self) -> None:
+        """Show an empty chat: the newest one, if it is still empty."""
+        newest = self._chats.at(0)
+        if newest.is_empty:
+            self._chats.show(newest)
+        else:
+            self._chats.add()
+
+    @Slot(object)
+    def delete_chat(self, chat: Chat) -> None:
+        """Drop a chat, with what it waits for, and give its memory back."""
+        self._waiting = deque(request for request in self._waiting if getattr(request, "chat", None) != chat.number)
+        if self._status.busy_chat == chat.number:
+            self.stop()
+        self._waiting.append(CloseChat(chat.number))
+        self._chats.remove(chat)
+        self._advance()
+
+    # -- one request after another -------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Begin the next request if none runs and there is a model, or it is what makes one."""
+        if self._request is not None or not self._waiting:
+            return
+        if self._status.model is None and not isinstance(self._waiting[0], LoadModel):
+            return
+        self._request = self._waiting.popleft()
+        self._begin(self._request)
+        self._request_id = self._engine.submit(self._request)
+
+    def _begin(self, request: Request) -> None:
+        match request:
+            case LoadModel():
+                self._status.set_state(EngineState.LOADING)
+            case Read(number, sources):
+                self._status.set_state(EngineState.READING, number)
+                if chat := self._chats.numbered(number):
+                    chat.reading.state = ReadingState.OPENING if sources else ReadingState.READING
+                    chat.reading_changed.emit()
+            case Ask(number):
+                self._rate = WritingRate()
+                self._status.set_state(EngineState.GENERATING, number)
+                self._change_exchange(number, state=ExchangeState.THINKING)
+
+    @Slot(object)
+    def on_report(self, report: Report) -> None:
+        """Take a report of the engine; those of a request that is over are dropped."""
+        if report.request_id != self._request_id or self._request is None:
+            return
+        request = self._request
+        if is_terminal(report.event):
+            self._request = self._request_id = None
+        self._take(request, report.event)
+        if is_terminal(report.event):
+            self._status.set_state(EngineState.IDLE if self._status.model else EngineState.ERROR)
+            self._advance()
+
+    def _take(self, request: Request, event: object) -> None:
+        match event:
+            case ModelLoaded():
+                self._status.set_model(event)
+            case ContextMeasured():
+                self._status.set_measured(event)
+            case Failed():
+                self._fail(request, event)
+            case _:
+                self._take_for_chat(request, event)
+
+    def _take_for_chat(self, request: Request, event: object) -> None:
+        match request, event:
+            case Read(number), _:
+                if chat := self._chats.numbered(number):
+                    self._take_reading(chat, event)
+            case Ask(number), TextDelta(text, num_tokens):
+                self._status.set_rate(self._rate.after(num_tokens))
+                self._change_exchange(number, more=text, state=ExchangeState.WRITING)
+            case Ask(number), EvidenceFound(heat):
+                self._change_exchange(number, heat=heat)
+            case Ask(number), AnswerFinished():
+                self._finish_answer(number, event)
+            case CloseChat(number), ChatClosed():
+                self._status.forget(number)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _take_reading(self, chat: Chat, event: object) -> None:
+        reading = chat.reading
+        match event:
+            case DocumentOpened():
+                self._opened(chat, event)
+                reading.state = ReadingState.COUNTING
+            case DocumentRejected(name, message):
+                self._reject(chat, name)
+                self._notice(message)
+            case TokenizeProgress(done, total):
+                reading.state, reading.share = ReadingState.COUNTING, done / max(total, 1)
+            case DocumentsPlaced():
+                self._place(chat, event)
+            case ReadProgress():
+                self._progress(reading, event)
+            case ReadFinished():
+                self._finish_reading(chat, event)
+        chat.reading_changed.emit()
+
+    @staticmethod
+    def _opened(chat: Chat, event: DocumentOpened) -> None:
+        """Give the first document of this name that has no text its text."""
+        for document in chat.documents:
+            if document.text is None and document.name == event.text.name:
+                document.text = event.text
+                break
+        chat.documents_changed.emit()
+
+    @staticmethod
+    def _reject(chat: Chat, name: str) -> None:
+        """Drop the first document of this name that has no text."""
+        named = (place for place, document in enumerate(chat.documents) if document.name == name and not document.text)
+        if (place := next(named, None)) is not None:
+            chat.set_documents([*chat.documents[:place], *chat.documents[place + 1 :]])
+
+    @staticmethod
+    def _place(chat: Chat, event: DocumentsPlaced) -> None:
+        """Tell the opened documents where they lie; others may still wait behind them."""
+        opened = [document for document in chat.documents if document.text is not None]
+        for document, place in zip(opened, event.places, strict=False):
+            document.place = place
+        chat.reading.ram_bytes, chat.reading.fit_tokens = event.ram_bytes, event.fit_tokens
+        chat.documents_changed.emit()
+
+    def _progress(self, reading: Reading, event: ReadProgress) -> None:
+        reading.state = ReadingState.READING
+        reading.tokens_read, reading.tokens_total = event.tokens_read, event.tokens_total
+        reading.tokens_per_s, reading.eta_s = event.tokens_per_s, event.eta_s
+        self._status.set_rate(event.tokens_per_s)
+
+    def _finish_reading(self, chat: Chat, event: ReadFinished) -> None:
+        reading = chat.reading
+        reading.tokens_read, reading.tokens_total = event.tokens_read, event.tokens_total
+        reading.seconds += event.seconds
+        self._drop_unread(chat)
+        whole = not event.stopped or event.tokens_read >= event.tokens_total
+        reading.state = ReadingState.READ if whole else ReadingState.STOPPED
+        if not chat.documents:
+            reading.state = ReadingState.NONE
+        elif self._reads_more(chat):
+            reading.state = ReadingState.WAITING
+
+    def _drop_unread(self, chat: Chat) -> None:
+        """Forget the documents that the engine did not take and that no waiting request will bring."""
+        waiting = [
+            source.name
+            for request in self._waiting
+            if isinstance(request, Read) and request.chat == chat.number
+            for source in request.sources
+        ]
+        kept = [document for document in chat.documents if document.place is not None]
+        chat.set_documents([*kept, *map(ChatDocument, waiting)])
+
+    def _reads_more(self, chat: Chat) -> bool:
+        return any(isinstance(request, Read) and request.chat == chat.number for request in self._waiting)
+
+    # -- answering -----------------------------------------------------------------------------------------------
+
+    def _change_exchange(
+        self,
+        number: int,
+        *,
+        more: str = "",
+        state: ExchangeState | None = None,
+        heat: tuple[float, ...] | None = None,
+    ) -> None:
+        """Change the exchange that runs in a chat."""
+        chat = self._chats.numbered(number)
+        if chat is None:
+            return
+        place = running_exchange(chat)
+        exchange = chat.exchanges[place]
+        exchange.answer += more
+        exchange.state = state or exchange.state
+        exchange.heat = exchange.heat if heat is None else heat
+        chat.exchange_changed.emit(place)
+
+    def _finish_answer(self, number: int, event: AnswerFinished) -> None:
+        chat = self._chats.numbered(number)
+        if chat is None:
+            return
+        place = running_exchange(chat)
+        exchange = chat.exchanges[place]
+        exchange.answer, exchange.finished, exchange.state = event.text, event, ExchangeState.DONE
+        chat.exchange_changed.emit(place)
+        chat.select(place)
+
+    # -- failing -------------------------------------------------------------------------------------------------
+
+    def _fail(self, request: Request, event: Failed) -> None:
+        match request:
+            case LoadModel():
+                self._status.set_model(None)
+                self._notice(self.tr("The model could not be loaded. {0}").format(event.message), can_restart=True)
+                return
+            case Read(number):
+                self._fail_reading(number, event)
+            case Ask(number):
+                self._fail_answer(number, event)
+        self._notice(event.message)
+
+    def _fail_reading(self, number: int, event: Failed) -> None:
+        chat = self._chats.numbered(number)
+        if chat is None:
+            return
+        self._drop_unread(chat)
+        chat.reading.state = ReadingState.FAILED if chat.documents else ReadingState.NONE
+        chat.reading.message = event.message
+        if self._reads_more(chat):
+            chat.reading.state = ReadingState.WAITING
+        elif not chat.documents:
+            chat.clear_title()
+        self._return_questions(chat)
+        chat.reading_changed.emit()
+
+    def _return_questions(self, chat: Chat) -> None:
+        """Questions about a document that could not be read go back to the composer, unless more documents wait."""
+        if self._reads_more(chat):
+            return
+        self._waiting = deque(
+            request for request in self._waiting if not (isinstance(request, Ask) and request.chat == chat.number)
+        )
+        while chat.exchanges and chat.exchanges[-1].state is ExchangeState.WAITING:
+            question = chat.exchanges[-1].question
+            chat.remove_exchange(len(chat.exchanges) - 1)
+            self.question_returned.emit(question)
+
+    def _fail_answer(self, number: int, event: Failed) -> None:
+        chat = self._chats.numbered(number)
+        if chat is None:
+            return
+        place = running_exchange(chat)
+        chat.exchanges[place].state = ExchangeState.FAILED
+        chat.exchanges[place].message = event.message
+        chat.exchange_changed.emit(place)
+
+    # -- telling -------------------------------------------------------------------------------------------------
+
+    def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR, *, can_restart: bool = False) -> None:
+        self.noticed.emit(Notice(kind, text, can_restart))
+
+    @staticmethod
+    def _set_reading(chat: Chat, reading: Reading) -> None:
+        chat.reading = reading
+        chat.reading_changed.emit()
+
+
+def running_exchange(chat: Chat) -> int:
+    """The number of the first exchange that is not over: questions are answered in order."""
+    over = (ExchangeState.DONE, ExchangeState.FAILED)
+    return next(number for number, exchange in enumerate(chat.exchanges) if exchange.state not in over)
+
+
+class WritingRate:
+    """Tokens per second of an answer, over the last two seconds."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, int]] = deque()
+
+    def after(self, num_tokens: int) -> float | None:
+        """The rate after this many tokens; None until it can be told."""
+        now = time.monotonic()
+        self._points.append((now, num_tokens))
+        while now - self._points[0][0] > RATE_WINDOW_S and len(self._points) > 2:
+            self._points.popleft()
+        seconds = now - self._points[0][0]
+        return (num_tokens - self._points[0][1]) / seconds if seconds > 0 else None

@@ -1,0 +1,256 @@
+"""The engine as the app uses it: one model, a context per chat; requests in, events out. Runs on the engine's thread.
+
+The only file of the app that imports the engine, and with it torch: inside functions, so that a window can be shown
+first. Knows nothing of Qt or of threads.
+"""
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from app.document_text import DocumentText
+from app.machine import find_gpu
+from app.reports import (
+    HEAT_BINS,
+    ChatClosed,
+    ContextMeasured,
+    DocumentOpened,
+    DocumentPlace,
+    DocumentRejected,
+    DocumentsPlaced,
+    EvidenceFound,
+    ModelLoaded,
+)
+from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Source, TextSource
+from kiv_engine.errors import DocumentError
+from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
+
+if TYPE_CHECKING:
+    from kiv_engine.context import Context
+    from kiv_engine.document import Document
+    from kiv_engine.engine import Engine
+
+MEASURE_INTERVAL_S: Final = 0.25
+TEXT_INTERVAL_S: Final = 1 / 30
+HEAVY_MODULES: Final = ("numpy", "torch", "transformers", "kiv_engine.engine")
+
+ShouldStop = Callable[[], bool]
+
+
+class StoppedError(Exception):
+    """The request was stopped where there is nothing to keep."""
+
+
+class EngineSession:
+    """One loaded model and the contexts of the chats."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._contexts: dict[int, Context] = {}
+        self._measured_at = 0.0
+
+    def handle(self, request: Request, should_stop: ShouldStop) -> Iterator[object]:
+        """Do what is asked; yields events, the terminal one last."""
+        match request:
+            case LoadModel(model):
+                yield self._load(model, should_stop)
+            case Read(chat, sources):
+                yield from self._read(chat, sources, should_stop)
+            case Ask(chat, question):
+                yield from self._ask(chat, question, should_stop)
+            case CloseChat(chat):
+                yield self._close_chat(chat)
+
+    def close(self) -> None:
+        """Give the memory of all contexts back."""
+        for chat in list(self._contexts):
+            self._close_chat(chat)
+
+    # -- the model -----------------------------------------------------------------------------------------------
+
+    def _load(self, model: str, should_stop: ShouldStop) -> ModelLoaded:
+        for module in HEAVY_MODULES:  # one by one: quitting does not wait for all of them
+            importlib.import_module(module)
+            if should_stop():
+                raise StoppedError
+        from kiv_engine.engine import Engine
+
+        leave_a_core()
+        self.close()
+        self._engine = Engine.load(model)
+        context = self._engine.new_context()
+        parameters = self._engine.loaded.model.num_parameters()
+        return ModelLoaded(model, parameters, context.tokens_that_fit(), find_gpu())
+
+    def _loaded(self) -> "Engine":
+        if self._engine is None:
+            raise RuntimeError("The model is not loaded.")
+        return self._engine
+
+    def _context(self, chat: int) -> "Context":
+        if chat not in self._contexts:
+            self._contexts[chat] = self._loaded().new_context()
+        return self._contexts[chat]
+
+    def _close_chat(self, chat: int) -> ChatClosed:
+        context = self._contexts.pop(chat, None)
+        if context is not None:
+            context.close()
+        return ChatClosed()
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _read(self, chat: int, sources: Sequence[Source], should_stop: ShouldStop) -> Iterator[object]:
+        documents: list[Document] = []
+        try:
+            yield from self._open(sources, should_stop, documents)
+        except StoppedError:
+            yield ReadFinished(0, 0, 0.0, stopped=True, prefill_mode="", prefill_reason="")
+            return
+        if sources and not documents:
+            return  # the last event was the terminal one
+        context = self._context(chat)
+        placed = not documents
+        for event in context.read(*documents, should_stop=should_stop):
+            if not placed and isinstance(event, ReadProgress | ReadFinished):
+                placed = True
+                yield documents_placed(context)
+            if isinstance(event, ReadProgress):
+                yield from self._measure_sometimes(chat, context)
+            elif not isinstance(event, TokenizeProgress):
+                yield self._measure(chat, context)
+            yield event
+
+    def _open(
+        self, sources: Sequence[Source], should_stop: ShouldStop, documents: "list[Document]"
+    ) -> Iterator[object]:
+        """Append what can be opened to `documents`; ends with a terminal event if that is nothing."""
+        errors: list[tuple[str, DocumentError]] = []
+        for source in sources:
+            try:
+                document = self._document(source, should_stop)
+            except DocumentError as error:
+                errors.append((source.name, error))
+                continue
+            documents.append(document)
+            yield DocumentOpened(DocumentText.cut(document.name, document.text))
+        if documents:
+            for name, rejected in errors:
+                yield DocumentRejected(name, str(rejected))
+        elif errors:
+            more = f" And {len(errors) - 1} more could not be read." if len(errors) > 1 else ""
+            yield Failed(f"{errors[0][1]}{more}", errors[0][1])
+
+    def _document(self, source: Source, should_stop: ShouldStop) -> "Document":
+        from kiv_engine.document import Document
+
+        match source:
+            case FileSource(path):
+                return Document.from_file(path)
+            case TextSource(name, text):
+                return Document(name, text.replace("\r\n", "\n"))
+            case ArchiveSource(tokens):
+                return Document(source.name, self._archive_text(tokens, should_stop))
+
+    def _archive_text(self, tokens: int, should_stop: ShouldStop) -> str:
+        from kiv_engine.archive import write_archive
+
+        engine = self._loaded()
+
+        def count_unless_stopped(pieces: list[str]) -> list[int]:
+            if should_stop():
+                raise StoppedError
+            return engine.count_tokens(pieces)
+
+        return write_archive(tokens, count_unless_stopped).text
+
+    # -- answering -----------------------------------------------------------------------------------------------
+
+    def _ask(self, chat: int, question: str, should_stop: ShouldStop) -> Iterator[object]:
+        context = self._context(chat)
+        batch = TextBatch()
+        for event in context.ask(question, should_stop=should_stop):
+            if isinstance(event, TextDelta):
+                yield from batch.add(event)
+                yield from self._measure_sometimes(chat, context)
+                continue
+            yield from batch.rest()
+            if isinstance(event, AnswerFinished):
+                yield EvidenceFound(heat_of_last_answer(context))
+                yield self._measure(chat, context)
+            yield event
+
+    # -- measuring -----------------------------------------------------------------------------------------------
+
+    def _measure_sometimes(self, chat: int, context: "Context") -> Iterator[ContextMeasured]:
+        if time.monotonic() - self._measured_at >= MEASURE_INTERVAL_S:
+            yield self._measure(chat, context)
+
+    def _measure(self, chat: int, context: "Context") -> ContextMeasured:
+        self._measured_at = time.monotonic()
+        return ContextMeasured(chat, context.num_tokens, context.unread_tokens, context.memory())
+
+
+class TextBatch:
+    """Joins the pieces of an answer, so that the window gets 30 a second and not one per token."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._num_tokens = 0
+        self._sent_at = 0.0
+
+    def add(self, delta: TextDelta) -> Iterator[TextDelta]:
+        """Take a piece; all that waited, if it is time."""
+        self._pieces.append(delta.text)
+        self._num_tokens = delta.num_tokens
+        if time.monotonic() - self._sent_at >= TEXT_INTERVAL_S:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[TextDelta]:
+        """What still waits."""
+        if self._pieces:
+            self._sent_at = time.monotonic()
+            yield TextDelta("".join(self._pieces), self._num_tokens)
+            self._pieces = []
+
+
+def leave_a_core() -> None:
+    """Torch takes all cores but one, which is the window's."""
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+
+
+def documents_placed(context: "Context") -> DocumentsPlaced:
+    """Where the documents lie, and what they need. A token's bytes follow from what the engine says that fits."""
+    import psutil
+
+    from kiv_engine.context import RAM_SHARE
+
+    fit = context.tokens_that_fit()
+    token_bytes = psutil.virtual_memory().available * RAM_SHARE / max(fit, 1)
+    places = tuple(DocumentPlace(document.start, len(document.tokens)) for document in context.documents)
+    return DocumentsPlaced(places, round(context.document_tokens * token_bytes), fit)
+
+
+def heat_of_last_answer(context: "Context") -> tuple[float, ...]:
+    """The last turn's softmax mass over the characters of all documents, in HEAT_BINS bins; the largest is 1.
+
+    Sinks take mass by design, so the first tokens are left out.
+    """
+    import torch
+
+    from kiv_engine.passages import token_mass
+
+    mass = token_mass(context.turns[-1].hits, context.num_tokens)
+    mass[: context.cache.policy.config.sink_tokens] = 0
+    heat = torch.zeros(HEAT_BINS)
+    total = max(1, sum(len(document.tokens.document.text) for document in context.documents))
+    before = 0
+    for document in context.documents:
+        inside = mass[document.start : document.end]
+        offsets = document.tokens.starts[: len(inside)].long() + before
+        heat.index_add_(0, (offsets * HEAT_BINS // total).clamp_(max=HEAT_BINS - 1), inside)
+        before += len(document.tokens.document.text)
+    return tuple((heat / heat.max().clamp_min(1e-12)).tolist())

@@ -1,0 +1,176 @@
+"""A chat: its documents, how far they are read, and what was asked and answered."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from PySide6.QtCore import QObject, Signal
+
+from app.document_text import DocumentText
+from app.reports import DocumentPlace
+from kiv_engine.events import AnswerFinished, Passage
+
+TITLE_CHARACTERS = 60
+
+
+class ReadingState(Enum):
+    """How far the documents of a chat are."""
+
+    NONE = "none"
+    WAITING = "waiting"
+    OPENING = "opening"
+    COUNTING = "counting"
+    READING = "reading"
+    STOPPED = "stopped"
+    READ = "read"
+    FAILED = "failed"
+
+
+UNDER_WAY = frozenset({ReadingState.WAITING, ReadingState.OPENING, ReadingState.COUNTING, ReadingState.READING})
+
+
+@dataclass
+class Reading:
+    """How far the documents are read.
+
+    Attributes:
+        share: of the characters turned into tokens, while counting.
+        ram_bytes, fit_tokens: what all documents need, and how many more tokens fit; None until they are counted.
+        message: why reading failed.
+    """
+
+    state: ReadingState = ReadingState.NONE
+    share: float = 0.0
+    tokens_read: int = 0
+    tokens_total: int = 0
+    tokens_per_s: float = 0.0
+    eta_s: float | None = None
+    seconds: float = 0.0
+    ram_bytes: int | None = None
+    fit_tokens: int | None = None
+    message: str = ""
+
+
+@dataclass
+class ChatDocument:
+    """A document of a chat; text and place come when it has been opened and counted."""
+
+    name: str
+    text: DocumentText | None = None
+    place: DocumentPlace | None = None
+
+
+class ExchangeState(Enum):
+    """How far a question is on its way to an answer."""
+
+    WAITING = "waiting"
+    THINKING = "thinking"
+    WRITING = "writing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass
+class Exchange:
+    """A question and its answer.
+
+    Attributes:
+        finished: the engine's last word, with the figures and passages; None until then.
+        heat: where in the documents the answer looked, in equal parts; empty until it is finished.
+        message: why it failed.
+    """
+
+    question: str
+    answer: str = ""
+    state: ExchangeState = ExchangeState.WAITING
+    finished: AnswerFinished | None = None
+    heat: tuple[float, ...] = field(default=(), repr=False)
+    message: str = ""
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        return self.finished.passages if self.finished else ()
+
+
+class Chat(QObject):
+    """One conversation over one context.
+
+    Signals:
+        titled: the title changed.
+        documents_changed: the list of documents, or the text of one.
+        reading_changed: how far they are read.
+        exchange_added, exchange_changed, exchange_removed: number of the exchange.
+        selection_changed: another answer's evidence is looked at, or another passage of it.
+    """
+
+    titled = Signal()
+    documents_changed = Signal()
+    reading_changed = Signal()
+    exchange_added = Signal(int)
+    exchange_changed = Signal(int)
+    exchange_removed = Signal(int)
+    selection_changed = Signal()
+
+    def __init__(self, number: int, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.number = number
+        self.title = ""
+        self.documents: list[ChatDocument] = []
+        self.reading = Reading()
+        self.exchanges: list[Exchange] = []
+        self.selected_exchange: int | None = None
+        self.selected_passage: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.documents and not self.exchanges
+
+    @property
+    def takes_documents(self) -> bool:
+        """Documents come before the first question."""
+        return not self.exchanges
+
+    @property
+    def opened_documents(self) -> list[DocumentText]:
+        return [document.text for document in self.documents if document.text is not None]
+
+    def set_title(self, text: str) -> None:
+        """Name the chat after a text, shortened; only the first one counts."""
+        if not self.title:
+            line = " ".join(text.split())
+            self.title = line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
+            self.titled.emit()
+
+    def clear_title(self) -> None:
+        """Forget the name: what it was named after is gone."""
+        self.title = ""
+        self.titled.emit()
+
+    def set_documents(self, documents: list[ChatDocument]) -> None:
+        """Replace the list of documents."""
+        self.documents = documents
+        self.documents_changed.emit()
+
+    def add_exchange(self, question: str) -> int:
+        """Add a question; its number."""
+        self.exchanges.append(Exchange(question))
+        self.exchange_added.emit(len(self.exchanges) - 1)
+        return len(self.exchanges) - 1
+
+    def remove_exchange(self, number: int) -> None:
+        """Take back the last question."""
+        assert number == len(self.exchanges) - 1
+        self.exchanges.pop()
+        self.exchange_removed.emit(number)
+
+    def select(self, exchange: int | None, passage: int | None = None) -> None:
+        """Look at the evidence of an answer, or at one passage of it."""
+        self.selected_exchange, self.selected_passage = exchange, passage
+        self.selection_changed.emit()
+
+    def document_of(self, passage: Passage) -> int:
+        """The number of the document that a passage is from; two documents may have one name."""
+        for number, document in enumerate(self.documents):
+            place = document.place
+            if place is not None and place.start <= passage.token_start < place.start + place.tokens:
+                return number
+        return 0

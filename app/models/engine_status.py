@@ -1,0 +1,80 @@
+"""What the engine is doing, for every control that depends on it."""
+
+from enum import Enum
+
+from PySide6.QtCore import QObject, Signal
+
+from app.reports import ContextMeasured, ModelLoaded
+
+
+class EngineState(Enum):
+    """What the engine is doing. ERROR: there is no model, and loading one failed."""
+
+    ABSENT = "absent"
+    LOADING = "loading"
+    IDLE = "idle"
+    READING = "reading"
+    GENERATING = "generating"
+    STOPPING = "stopping"
+    ERROR = "error"
+
+
+BUSY = frozenset({EngineState.READING, EngineState.GENERATING, EngineState.STOPPING})
+
+
+class EngineStatus(QObject):
+    """State and figures of the engine.
+
+    Attributes:
+        model: what is loaded, or None.
+        busy_chat: the chat whose request runs, or None.
+        tokens_per_s: of reading or writing, while it goes on; None otherwise.
+        measured: the newest figures per chat.
+
+    Signals:
+        changed: state, model or busy_chat changed.
+        figures_changed: tokens_per_s or measured changed.
+    """
+
+    changed = Signal()
+    figures_changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.state = EngineState.ABSENT
+        self.model: ModelLoaded | None = None
+        self.busy_chat: int | None = None
+        self.tokens_per_s: float | None = None
+        self.measured: dict[int, ContextMeasured] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        return self.state in BUSY
+
+    def set_state(self, state: EngineState, busy_chat: int | None = None) -> None:
+        """Enter a state; `busy_chat` is the chat it is about."""
+        self.state = state
+        self.busy_chat = busy_chat
+        if state not in BUSY:
+            self.set_rate(None)
+        self.changed.emit()
+
+    def set_model(self, model: ModelLoaded | None) -> None:
+        """Tell what is loaded."""
+        self.model = model
+        self.changed.emit()
+
+    def set_rate(self, tokens_per_s: float | None) -> None:
+        """Tell how fast reading or writing goes."""
+        self.tokens_per_s = tokens_per_s
+        self.figures_changed.emit()
+
+    def set_measured(self, measured: ContextMeasured) -> None:
+        """Take new figures of a context."""
+        self.measured[measured.chat] = measured
+        self.figures_changed.emit()
+
+    def forget(self, chat: int) -> None:
+        """Drop the figures of a chat that is gone."""
+        self.measured.pop(chat, None)
+        self.figures_changed.emit()

@@ -1,0 +1,89 @@
+"""What the engine's thread reports: its own events, and what the app wants to know besides. Frozen values.
+
+Every request is answered by any number of reports and then exactly one whose event is terminal.
+"""
+
+from dataclasses import dataclass
+
+from app.document_text import DocumentText
+from app.machine import Gpu
+from kiv_engine.events import AnswerFinished, Failed, MemoryUse, ReadFinished
+
+HEAT_BINS = 2_048
+
+
+@dataclass(frozen=True)
+class Report:
+    """An event, and the request that it belongs to."""
+
+    request_id: int
+    event: object
+
+
+@dataclass(frozen=True)
+class ModelLoaded:
+    """Terminal. `fit_tokens` is how long a context this PC can hold with this model."""
+
+    name: str
+    parameters: int
+    fit_tokens: int
+    gpu: Gpu | None = None
+
+
+@dataclass(frozen=True)
+class ChatClosed:
+    """Terminal."""
+
+
+@dataclass(frozen=True, eq=False)
+class DocumentOpened:
+    """A document's text is there; its tokens are not counted yet."""
+
+    text: DocumentText
+
+
+@dataclass(frozen=True)
+class DocumentRejected:
+    """One of several documents cannot be read; the others go on. `message` is one sentence for a person."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
+class DocumentPlace:
+    """Where a document lies in the context, in tokens."""
+
+    start: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class DocumentsPlaced:
+    """All tokens are counted. `ram_bytes` is what the unread ones need; `fit_tokens` more fit into this PC."""
+
+    places: tuple[DocumentPlace, ...]
+    ram_bytes: int
+    fit_tokens: int
+
+
+@dataclass(frozen=True)
+class ContextMeasured:
+    """The context's length and memory, a few times a second."""
+
+    chat: int
+    num_tokens: int
+    unread_tokens: int
+    memory: MemoryUse
+
+
+@dataclass(frozen=True)
+class EvidenceFound:
+    """Softmax mass over the documents while one answer was written, in HEAT_BINS equal parts of the text."""
+
+    heat: tuple[float, ...]
+
+
+def is_terminal(event: object) -> bool:
+    """Whether a request ends with this event."""
+    return isinstance(event, ModelLoaded | ReadFinished | AnswerFinished | ChatClosed | Failed)

@@ -1,0 +1,71 @@
+"""What can be asked of the engine: frozen values, made on the GUI thread and used on the engine's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A text or Markdown file."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name or str(self.path)
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """A text that was pasted."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ArchiveSource:
+    """The sample archive, written on the spot."""
+
+    tokens: int
+
+    @property
+    def name(self) -> str:
+        return "The Archive of Pellingwater"
+
+
+Source: TypeAlias = FileSource | TextSource | ArchiveSource
+
+
+@dataclass(frozen=True)
+class LoadModel:
+    """Import the engine and load a model. Ends with ModelLoaded."""
+
+    model: str = "demo"
+
+
+@dataclass(frozen=True)
+class Read:
+    """Read documents into a chat's context; without sources, go on where reading stopped. Ends with ReadFinished."""
+
+    chat: int
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Answer a question in a chat's context. Ends with AnswerFinished."""
+
+    chat: int
+    question: str
+
+
+@dataclass(frozen=True)
+class CloseChat:
+    """Give the memory of a chat's context back. Ends with ChatClosed."""
+
+    chat: int
+
+
+Request: TypeAlias = LoadModel | Read | Ask | CloseChat

@@ -1,0 +1,61 @@
+"""One line above the conversation: what went wrong, or what was done instead."""
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+
+from app.views.icons import IconButton, IconLabel
+from app.views.theme import GAP, Theme
+
+
+class Banner(QWidget):
+    """Hidden until there is something to tell.
+
+    Signals:
+        restart_wanted: load the model again.
+    """
+
+    restart_wanted = Signal()
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._frame = QFrame(self)
+        self._frame.setObjectName("banner")
+        self._icon = IconLabel(theme, "warning")
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self.restart = QPushButton(self.tr("Try again"))
+        self.restart.setObjectName("small")
+        self.restart.setAccessibleName(self.tr("Load the model again"))
+        self.restart.clicked.connect(self._on_restart)
+        self.dismiss = IconButton(theme, "close", self.tr("Dismiss"))
+        self.dismiss.clicked.connect(self.hide)
+        outer = QHBoxLayout(self)
+        outer.setContentsMargins(0, 2 * GAP, 0, 0)
+        outer.addWidget(self._frame)
+        layout = QHBoxLayout(self._frame)
+        layout.setContentsMargins(2 * GAP, GAP, GAP, GAP)
+        layout.setSpacing(GAP)
+        layout.addWidget(self._icon)
+        layout.addWidget(self.text, 1)
+        layout.addWidget(self.restart)
+        layout.addWidget(self.dismiss)
+        self.hide()
+
+    def show_line(self, text: str, *, is_error: bool, can_restart: bool) -> None:
+        """Show a line until it is dismissed or followed by another."""
+        self.text.setText(text)
+        self.setAccessibleName(text)
+        self._frame.setProperty("kind", "error" if is_error else "info")
+        self._icon.set_icon("warning" if is_error else "info", "danger" if is_error else "accent")
+        self.restart.setVisible(can_restart)
+        self._frame.style().unpolish(self._frame)
+        self._frame.style().polish(self._frame)
+        self.show()
+
+    @Slot()
+    def _on_restart(self) -> None:
+        self.hide()
+        self.restart_wanted.emit()

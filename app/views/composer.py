@@ -1,0 +1,190 @@
+"""Where questions are typed, and long texts pasted."""
+
+from typing import Final
+
+from PySide6.QtCore import QMimeData, Qt, Signal, Slot
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
+
+from app.models.engine_status import EngineState, EngineStatus
+from app.views.icons import IconButton
+from app.views.theme import GAP, Theme
+
+PASTE_CHARACTERS: Final = 2_000
+"""A longer text that is pasted is a document."""
+MAX_LINES: Final = 8
+
+
+class QuestionEdit(QPlainTextEdit):
+    """Grows with its text. Enter sends, Shift+Enter begins a line.
+
+    Signals:
+        entered: the user wants to send.
+        long_text_pasted: a text too long for a question.
+        focus_changed: whether it has the keyboard.
+    """
+
+    entered = Signal()
+    long_text_pasted = Signal(str)
+    focus_changed = Signal(bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAcceptDrops(False)  # the window takes what is dropped
+        self.setTabChangesFocus(True)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.document().setDocumentMargin(0)
+        self.textChanged.connect(self._fit)
+        self._fit()
+
+    @Slot()
+    def _fit(self) -> None:
+        lines = round(self.document().size().height())  # QPlainTextEdit's layout counts lines
+        policy = Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policy.ScrollBarAsNeeded if lines > MAX_LINES else policy.ScrollBarAlwaysOff)
+        self.setFixedHeight(max(1, min(lines, MAX_LINES)) * self.fontMetrics().lineSpacing() + 4)
+
+    # -- Qt ------------------------------------------------------------------------------------------------------
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        is_enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if is_enter and not event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self.entered.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def insertFromMimeData(self, source: QMimeData) -> None:
+        if len(source.text()) > PASTE_CHARACTERS:
+            self.long_text_pasted.emit(source.text())
+        else:
+            super().insertFromMimeData(source)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        self.focus_changed.emit(True)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self.focus_changed.emit(False)
+
+
+class Composer(QWidget):
+    """The question, the button that sends it or stops what runs, and one line about the engine's state.
+
+    Signals:
+        asked: a question.
+        stop_wanted: end what runs.
+        open_wanted: choose a document.
+        text_pasted: a long text, to be read as a document.
+    """
+
+    asked = Signal(str)
+    stop_wanted = Signal()
+    open_wanted = Signal()
+    text_pasted = Signal(str)
+
+    def __init__(self, theme: Theme, status: EngineStatus, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._status = status
+        self._theme = theme
+        self.edit = QuestionEdit()
+        self.edit.setPlaceholderText(self.tr("Ask about the document"))
+        self.edit.setAccessibleName(self.tr("Question"))
+        self.open = IconButton(theme, "open", self.tr("Open a document (Ctrl+O)"))
+        self.send = IconButton(theme, "send", self.tr("Send (Enter)"), role="on_accent")
+        self.send.setObjectName("send")
+        self.hint = QLabel()
+        self.hint.setObjectName("caption")
+        self._arrange()
+        self._connect()
+        self._on_status_changed()
+
+    def _arrange(self) -> None:
+        self._frame = QFrame()
+        self._frame.setObjectName("composer")
+        row = QHBoxLayout(self._frame)
+        row.setContentsMargins(GAP, GAP, GAP, GAP)
+        row.setSpacing(GAP)
+        row.addWidget(self.open, 0, Qt.AlignmentFlag.AlignBottom)
+        row.addWidget(self.edit, 1, Qt.AlignmentFlag.AlignVCenter)
+        row.addWidget(self.send, 0, Qt.AlignmentFlag.AlignBottom)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, GAP, 0, 0)
+        column.setSpacing(GAP // 2)
+        column.addWidget(self._frame)
+        column.addWidget(self.hint, 0, Qt.AlignmentFlag.AlignHCenter)
+
+    def _connect(self) -> None:
+        self.edit.entered.connect(self._on_entered)
+        self.edit.long_text_pasted.connect(self.text_pasted)
+        self.edit.focus_changed.connect(self._on_focus_changed)
+        self.edit.textChanged.connect(self._on_status_changed)
+        self.open.clicked.connect(self.open_wanted)
+        self.send.clicked.connect(self._on_clicked)
+        self._status.changed.connect(self._on_status_changed)
+
+    @Slot(str)
+    def give_back(self, question: str) -> None:
+        """Put a question back that could not be asked, unless the user has begun another."""
+        if not self.edit.toPlainText().strip():
+            self.edit.setPlainText(question)
+
+    @property
+    def _stops(self) -> bool:
+        """With nothing typed, the button stops what runs."""
+        return self._status.is_busy and not self.edit.toPlainText().strip()
+
+    @Slot()
+    def _on_entered(self) -> None:
+        if text := self.edit.toPlainText().strip():
+            self.edit.clear()
+            self.asked.emit(text)
+
+    @Slot()
+    def _on_clicked(self) -> None:
+        if self._stops:
+            self.stop_wanted.emit()
+        else:
+            self._on_entered()
+
+    @Slot(bool)
+    def _on_focus_changed(self, active: bool) -> None:
+        self._frame.setProperty("active", active)
+        self._frame.style().unpolish(self._frame)
+        self._frame.style().polish(self._frame)
+
+    @Slot()
+    def _on_status_changed(self) -> None:
+        if self._stops:
+            self.send.set_icon("stop", self.tr("Stop (Esc)"))
+        else:
+            self.send.set_icon("send", self.tr("Send (Enter)"))
+        stopping = self._status.state is EngineState.STOPPING
+        self.send.setEnabled(bool(self.edit.toPlainText().strip()) or (self._stops and not stopping))
+        self.hint.setText(self._hint())
+
+    def _hint(self) -> str:
+        match self._status.state:
+            case EngineState.ABSENT | EngineState.LOADING:
+                return self.tr("The model is loading; you can type already, your question is sent when it is ready")
+            case EngineState.READING:
+                return self.tr("Reading; a question is answered once everything is read. Esc stops")
+            case EngineState.GENERATING:
+                return self.tr("Writing the answer. Esc stops")
+            case EngineState.STOPPING:
+                return self.tr("Stopping …")
+            case EngineState.ERROR:
+                return self.tr("There is no model; see the message above")
+            case EngineState.IDLE:
+                return self._model_line()
+
+    def _model_line(self) -> str:
+        model = self._status.model
+        if model is None or model.name != "demo":
+            return model.name if model else ""
+        millions = model.parameters / 1e6
+        return self.tr("Built-in demo model, {0:.1f}M parameters: it quotes, and is often wrong").format(millions)

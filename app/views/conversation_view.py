@@ -1,0 +1,239 @@
+"""The centre: header, banner, what was asked and answered, and the composer."""
+
+from typing import Final
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.figures import as_round_tokens
+from app.models.chat import Chat
+from app.models.chat_list import ChatList
+from app.models.engine_status import EngineStatus
+from app.views.document_card import DocumentCard
+from app.views.exchange_view import ExchangeView
+from app.views.icons import IconLabel
+from app.views.theme import GAP, Theme
+
+TEXT_WIDTH: Final = 720
+"""Lines longer than this are hard to read."""
+SAMPLE_TOKENS: Final = 100_000
+
+
+class Welcome(QWidget):
+    """What an empty chat shows.
+
+    Signals:
+        open_wanted: choose a document.
+        sample_wanted: read the sample archive of so many tokens.
+    """
+
+    open_wanted = Signal()
+    sample_wanted = Signal(int)
+
+    def __init__(self, theme: Theme, status: EngineStatus, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._status = status
+        self.open = QPushButton(self.tr("Open a document …"))
+        self.open.setObjectName("primary")
+        self.open.setAccessibleName(self.tr("Open a document"))
+        self.open.clicked.connect(self.open_wanted)
+        self.sample = QPushButton(self.tr("Try the sample archive"))
+        self.sample.setAccessibleName(self.tr("Try the sample archive"))
+        self.sample.setToolTip(self.tr("A made-up town's papers, {0:,} tokens").format(SAMPLE_TOKENS))
+        self.sample.clicked.connect(self._on_sample)
+        self.room = QLabel()
+        self.room.setObjectName("caption")
+        self._arrange(theme)
+        status.changed.connect(self._on_status_changed)
+        self._on_status_changed()
+
+    def _arrange(self, theme: Theme) -> None:
+        headline = QLabel(self.tr("Drop a whole book here"))
+        headline.setObjectName("headline")
+        line = QLabel(self.tr("A text or Markdown file, or paste a long text below.\nIt is read into one context."))
+        line.setObjectName("muted")
+        line.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(GAP)
+        buttons.addStretch(1)
+        buttons.addWidget(self.open)
+        buttons.addWidget(self.sample)
+        buttons.addStretch(1)
+        area = QFrame()
+        area.setObjectName("droparea")
+        area.setMaximumWidth(TEXT_WIDTH)
+        column = QVBoxLayout(area)
+        column.setContentsMargins(4 * GAP, 6 * GAP, 4 * GAP, 6 * GAP)
+        column.setSpacing(2 * GAP)
+        centre = Qt.AlignmentFlag.AlignHCenter
+        column.addWidget(IconLabel(theme, "document", size=48), 0, centre)
+        column.addWidget(headline, 0, centre)
+        column.addWidget(line, 0, centre)
+        column.addLayout(buttons)
+        column.addWidget(self.room, 0, centre)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 3 * GAP)
+        outer.addStretch(1)
+        outer.addWidget(area)
+        outer.addStretch(1)
+
+    @Slot()
+    def _on_sample(self) -> None:
+        self.sample_wanted.emit(SAMPLE_TOKENS)
+
+    @Slot()
+    def _on_status_changed(self) -> None:
+        model = self._status.model
+        room = self.tr("This model: up to about {0} tokens on this PC")
+        self.room.setText(room.format(as_round_tokens(model.fit_tokens)) if model else self.tr("The model is loading"))
+
+
+class Transcript(QScrollArea):
+    """The documents' card and the exchanges of one chat. Stays at the end while the end grows.
+
+    Signals:
+        passage_chosen: number of the exchange, number of the passage.
+        stop_wanted, continue_wanted: the card's buttons.
+    """
+
+    passage_chosen = Signal(int, int)
+    stop_wanted = Signal()
+    continue_wanted = Signal()
+
+    def __init__(self, theme: Theme, status: EngineStatus, chat: Chat, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._chat = chat
+        self._at_end = True
+        self.exchanges: list[ExchangeView] = []
+        self.card = DocumentCard(theme, status, chat, self)
+        self.card.stop_wanted.connect(self.stop_wanted)
+        self.card.continue_wanted.connect(self.continue_wanted)
+        self._arrange()
+        for number in range(len(chat.exchanges)):
+            self._on_added(number)
+        chat.exchange_added.connect(self._on_added)
+        chat.exchange_removed.connect(self._on_removed)
+        self.verticalScrollBar().valueChanged.connect(self._on_scrolled)
+        self.verticalScrollBar().rangeChanged.connect(self._on_range_changed)
+
+    def _arrange(self) -> None:
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAccessibleName(self.tr("Conversation"))
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        content = QWidget()
+        content.setObjectName("transcript")
+        self._column = QVBoxLayout()
+        self._column.setSpacing(4 * GAP)
+        self._column.addWidget(self.card)
+        self._column.addStretch(1)
+        middle = QWidget()
+        middle.setMaximumWidth(TEXT_WIDTH)
+        middle.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        middle.setLayout(self._column)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._row = QHBoxLayout(content)
+        self._row.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 2 * GAP)
+        self._row.addWidget(middle)
+        self.setWidget(content)
+
+    @Slot(int)
+    def _on_added(self, number: int) -> None:
+        view = ExchangeView(self._theme, self._chat, number, self)
+        view.passage_chosen.connect(self.passage_chosen)
+        self.exchanges.append(view)
+        self._column.insertWidget(self._column.count() - 1, view)
+        self._at_end = True
+
+    @Slot(int)
+    def _on_removed(self, number: int) -> None:
+        view = self.exchanges.pop(number)
+        self._column.removeWidget(view)
+        view.hide()
+        view.deleteLater()
+
+    @Slot(int)
+    def _on_scrolled(self, value: int) -> None:
+        self._at_end = value >= self.verticalScrollBar().maximum() - GAP
+
+    @Slot(int, int)
+    def _on_range_changed(self, _low: int, high: int) -> None:
+        bar = self.verticalScrollBar().sizeHint().width() if high else 0  # it takes its room from the margin
+        self._row.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP - bar, 2 * GAP)
+        if self._at_end:
+            self.verticalScrollBar().setValue(high)
+
+
+class ConversationView(QWidget):
+    """Header and the transcript of the chat that is shown; the window puts banner and composer in.
+
+    Signals:
+        as those of Welcome and Transcript.
+    """
+
+    open_wanted = Signal()
+    sample_wanted = Signal(int)
+    passage_chosen = Signal(int, int)
+    stop_wanted = Signal()
+    continue_wanted = Signal()
+
+    def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme, self._status, self._chats = theme, status, chats
+        self.welcome = Welcome(theme, status, self)
+        self.welcome.open_wanted.connect(self.open_wanted)
+        self.welcome.sample_wanted.connect(self.sample_wanted)
+        self._transcripts: dict[int, Transcript] = {}
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(0)
+        self._layout.addWidget(self.welcome, 1)
+        chats.current_changed.connect(self._on_current_changed)
+        chats.rowsRemoved.connect(self._on_current_changed)
+        self._on_current_changed()
+
+    @property
+    def transcript(self) -> Transcript:
+        """That of the chat that is shown."""
+        return self._transcripts[self._chats.current.number]
+
+    @Slot()
+    def _on_current_changed(self) -> None:
+        chat = self._chats.current
+        for number in [number for number in self._transcripts if self._chats.numbered(number) is None]:
+            gone = self._transcripts.pop(number)
+            gone.hide()
+            gone.deleteLater()
+        if chat.number not in self._transcripts:
+            self._transcripts[chat.number] = self._make_transcript(chat)
+        self._show_current()
+
+    def _make_transcript(self, chat: Chat) -> Transcript:
+        transcript = Transcript(self._theme, self._status, chat, self)
+        transcript.passage_chosen.connect(self.passage_chosen)
+        transcript.stop_wanted.connect(self.stop_wanted)
+        transcript.continue_wanted.connect(self.continue_wanted)
+        chat.documents_changed.connect(self._show_current)
+        chat.exchange_added.connect(self._show_current)
+        chat.exchange_removed.connect(self._show_current)
+        self._layout.addWidget(transcript, 1)
+        return transcript
+
+    @Slot()
+    def _show_current(self) -> None:
+        """The welcome while the chat is empty, else its transcript."""
+        chat = self._chats.current
+        self.welcome.setVisible(chat.is_empty)
+        for number, transcript in self._transcripts.items():
+            transcript.setVisible(number == chat.number and not chat.is_empty)

@@ -1,0 +1,167 @@
+"""The card of a chat's documents: what they are, whether they fit, and how far they are read."""
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.figures import as_bytes, as_duration, as_round_tokens
+from app.models.chat import UNDER_WAY, Chat, ReadingState
+from app.models.engine_status import EngineState, EngineStatus
+from app.views.icons import IconLabel
+from app.views.theme import GAP, Theme
+
+
+class DocumentCard(QFrame):
+    """Names, exact tokens and RAM, progress with Stop and Continue.
+
+    Signals:
+        stop_wanted, continue_wanted: the buttons.
+    """
+
+    stop_wanted = Signal()
+    continue_wanted = Signal()
+
+    def __init__(self, theme: Theme, status: EngineStatus, chat: Chat, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("card")
+        self._chat = chat
+        self._status = status
+        self._theme = theme
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.setRange(0, 1_000)
+        self.progress.setAccessibleName(self.tr("Reading progress"))
+        self.state = QLabel()
+        self.state.setObjectName("muted")
+        self.facts = QLabel()
+        self.facts.setObjectName("muted")
+        for label in (self.state, self.facts):
+            label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.stop = self._button(self.tr("Stop"), self.tr("Stop reading"))
+        self.stop.clicked.connect(self.stop_wanted)
+        self.resume = self._button(self.tr("Continue"), self.tr("Continue reading"))
+        self.resume.clicked.connect(self.continue_wanted)
+        self._names = QGridLayout()
+        self._arrange()
+        chat.documents_changed.connect(self._on_documents_changed)
+        chat.reading_changed.connect(self._on_reading_changed)
+        status.changed.connect(self._on_reading_changed)
+        chat.exchange_added.connect(self._on_reading_changed)
+        self._on_documents_changed()
+
+    @staticmethod
+    def _button(text: str, name: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setObjectName("small")
+        button.setAccessibleName(name)
+        return button
+
+    def _arrange(self) -> None:
+        self._names.setHorizontalSpacing(GAP)
+        self._names.setVerticalSpacing(GAP // 2)
+        self._names.setColumnStretch(1, 1)
+        row = QHBoxLayout()
+        row.setSpacing(GAP)
+        row.addWidget(self.state, 1)
+        row.addWidget(self.stop)
+        row.addWidget(self.resume)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * GAP, 2 * GAP, 2 * GAP, 2 * GAP)
+        column.setSpacing(GAP)
+        column.addLayout(self._names)
+        column.addWidget(self.facts)
+        column.addWidget(self.progress)
+        column.addLayout(row)
+
+    @Slot()
+    def _on_documents_changed(self) -> None:
+        while item := self._names.takeAt(0):
+            if widget := item.widget():
+                widget.deleteLater()
+        for row, document in enumerate(self._chat.documents):
+            name = QLabel(document.name)
+            name.setObjectName("title")
+            name.setTextFormat(Qt.TextFormat.PlainText)
+            name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            name.setToolTip(document.name)
+            tokens = QLabel(self.tr("{0:,} tokens").format(document.place.tokens) if document.place else "")
+            tokens.setObjectName("muted")
+            self._names.addWidget(IconLabel(self._theme, "document"), row, 0)
+            self._names.addWidget(name, row, 1)
+            self._names.addWidget(tokens, row, 2, Qt.AlignmentFlag.AlignRight)
+        self.setVisible(bool(self._chat.documents))
+        self._on_reading_changed()
+
+    @Slot()
+    def _on_reading_changed(self) -> None:
+        reading = self._chat.reading
+        mine = self._status.busy_chat == self._chat.number
+        self.state.setText(self._state_line())
+        self.state.setObjectName("error" if reading.state is ReadingState.FAILED else "muted")
+        self.state.style().polish(self.state)
+        self.facts.setText(self._facts_line())
+        self.facts.setVisible(bool(self.facts.text()))
+        is_reading = mine and self._status.state is EngineState.READING
+        self.stop.setVisible(is_reading)
+        self.resume.setVisible(reading.state is ReadingState.STOPPED and self._chat.takes_documents)
+        self.progress.setVisible(reading.state in UNDER_WAY or reading.state is ReadingState.STOPPED)
+        if reading.state in (ReadingState.WAITING, ReadingState.OPENING):
+            self.progress.setValue(0)
+        elif reading.state is ReadingState.COUNTING:
+            self.progress.setValue(round(1_000 * reading.share))
+        else:
+            self.progress.setValue(1_000 * reading.tokens_read // max(reading.tokens_total, 1))
+
+    def _facts_line(self) -> str:
+        reading = self._chat.reading
+        if reading.ram_bytes is None or reading.fit_tokens is None:
+            return ""
+        needs = self.tr("Needs {0} of RAM").format(as_bytes(reading.ram_bytes))
+        fits = self.tr("fits this PC (room for about {0} tokens more)")
+        return f"{needs} · {fits.format(as_round_tokens(reading.fit_tokens))}"
+
+    def _state_line(self) -> str:
+        reading = self._chat.reading
+        match reading.state:
+            case ReadingState.WAITING:
+                waits_for_model = self._status.model is None
+                return self.tr("Waiting for the model") if waits_for_model else self.tr("Waiting for its turn")
+            case ReadingState.OPENING:
+                return self.tr("Opening")
+            case ReadingState.COUNTING:
+                return self.tr("Counting tokens: {0:.0f} %").format(100 * reading.share)
+            case ReadingState.READING:
+                return self._progress_line()
+            case ReadingState.STOPPED if self._chat.takes_documents:
+                stopped = self.tr("Stopped: {0:,} of {1:,} tokens read. Ask now, or continue")
+                return stopped.format(reading.tokens_read, reading.tokens_total)
+            case ReadingState.STOPPED:
+                stopped = self.tr("{0:,} of {1:,} tokens read; answers come from these")
+                return stopped.format(reading.tokens_read, reading.tokens_total)
+            case ReadingState.READ:
+                done = self.tr("All {0:,} tokens read in {1}")
+                return done.format(reading.tokens_total, as_duration(reading.seconds))
+            case ReadingState.FAILED:
+                return reading.message
+            case ReadingState.NONE:
+                return ""
+
+    def _progress_line(self) -> str:
+        reading = self._chat.reading
+        if not reading.tokens_total:
+            return self.tr("Reading")
+        done = self.tr("{0:,} of {1:,} tokens").format(reading.tokens_read, reading.tokens_total)
+        rate = self.tr("{0:,.0f} tokens/s").format(reading.tokens_per_s)
+        if reading.eta_s is None:
+            return f"{done} · {rate}"
+        return f"{done} · {rate} · " + self.tr("{0} left").format(as_duration(max(1.0, reading.eta_s)))

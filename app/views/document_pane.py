@@ -1,0 +1,323 @@
+"""The right pane: the full text of the documents, with search, marks for passages, and the heat strip as its map."""
+
+from typing import Final
+
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Slot
+from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor, QTextDocument
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPlainTextEdit, QTextEdit, QVBoxLayout, QWidget
+
+from app.document_text import DocumentText
+from app.models.chat import Chat
+from app.models.chat_list import ChatList
+from app.views.heat_strip import HeatStrip
+from app.views.icons import IconButton
+from app.views.theme import GAP, Theme
+
+POUR_BLOCKS: Final = 1_000
+"""Blocks added to the text at once, between two of which the window stays alive."""
+
+
+class DocumentView(QPlainTextEdit):
+    """Read-only text of all documents, one below the other; knows where their characters are."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("documenttext")
+        self.setReadOnly(True)
+        self.setAcceptDrops(False)
+        self.setUndoRedoEnabled(False)
+        self.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self.setWordWrapMode(self.wordWrapMode().WrapAtWordBoundaryOrAnywhere)
+        self.document().setDocumentMargin(2 * GAP)
+        self._texts: list[DocumentText] = []
+        self._pouring: list[tuple[DocumentText, int]] = []
+        self._pour = QTimer(self, interval=0)
+        self._pour.timeout.connect(self._on_pour)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the text is in the widget."""
+        return not self._pouring
+
+    def set_texts(self, texts: list[DocumentText]) -> None:
+        """Show documents; what is there already stays."""
+        if texts[: len(self._texts)] != self._texts:
+            self.clear()
+            self._texts = []
+            self._pouring = []
+        self._pouring += [(text, 0) for text in texts[len(self._texts) :]]
+        self._texts = list(texts)
+        if self._pouring:
+            self._on_pour()
+            self._pour.start()
+
+    def finish_pouring(self) -> None:
+        """Add all that is left: somebody wants to go there."""
+        while self._pouring:
+            self._on_pour()
+
+    @Slot()
+    def _on_pour(self) -> None:
+        if not self._pouring:
+            self._pour.stop()
+            return
+        text, first = self._pouring[0]
+        last = min(first + POUR_BLOCKS, text.num_blocks)
+        cursor = QTextCursor(self.document())
+        cursor.movePosition(QTextCursor.MoveOperation.End)
+        if text is not self._texts[0] or first:
+            cursor.insertBlock()
+        cursor.insertText(text.shown(first, last))
+        self._pouring[0] = (text, last)
+        if last == text.num_blocks:
+            del self._pouring[0]
+
+    # -- where things are ----------------------------------------------------------------------------------------
+
+    def cursor_at(self, document: int, start: int, end: int) -> QTextCursor:
+        """A cursor that spans characters of a document."""
+        self.finish_pouring()
+        cursor = QTextCursor(self.document())
+        cursor.setPosition(self._position(document, start))
+        cursor.setPosition(self._position(document, end), QTextCursor.MoveMode.KeepAnchor)
+        return cursor
+
+    def _position(self, document: int, offset: int) -> int:
+        text = self._texts[document]
+        block = self.document().findBlockByNumber(self._first_block(document) + text.block_at(offset))
+        return block.position() + min(text.units_before(offset), max(0, block.length() - 1))
+
+    def _first_block(self, document: int) -> int:
+        return sum(text.num_blocks for text in self._texts[:document])
+
+    def share_of_block(self, number: int) -> float:
+        """How far into all the text a block begins, 0 to 1, in characters."""
+        before = 0
+        for text in self._texts:
+            if number < text.num_blocks:
+                before += text.starts[number]
+                break
+            number -= text.num_blocks
+            before += len(text.text)
+        return before / max(1, sum(len(text.text) for text in self._texts))
+
+    def show_share(self, share: float) -> None:
+        """Scroll to a place, given as a share of the characters."""
+        offset = int(share * sum(len(text.text) for text in self._texts))
+        for number, text in enumerate(self._texts):
+            if offset <= len(text.text):
+                self.reveal(self.cursor_at(number, offset, offset))
+                return
+            offset -= len(text.text)
+
+    def reveal(self, cursor: QTextCursor) -> None:
+        """Scroll so that a place stands in the upper part of the view."""
+        block = self.document().findBlock(cursor.selectionStart())
+        self.verticalScrollBar().setValue(max(0, block.firstLineNumber() - 4))
+        self.setTextCursor(QTextCursor(block))
+        mark = QTextCursor(self.document())
+        mark.setPosition(cursor.selectionStart())
+        self.setTextCursor(mark)
+        self.ensureCursorVisible()
+
+    def visible_share(self) -> tuple[float, float]:
+        """Which part of the text is on screen."""
+        first = self.firstVisibleBlock().blockNumber()
+        last = self.cursorForPosition(self.viewport().rect().bottomRight()).blockNumber()
+        return self.share_of_block(first), self.share_of_block(last + 1)
+
+
+class FindBar(QWidget):
+    """Search in the text: Enter goes on, Shift+Enter back, Esc closes."""
+
+    def __init__(self, theme: Theme, view: DocumentView, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._view = view
+        self.edit = QLineEdit()
+        self.edit.setPlaceholderText(self.tr("Find in the document"))
+        self.edit.setAccessibleName(self.tr("Find in the document"))
+        self.found = QLabel()
+        self.found.setObjectName("caption")
+        self.before = IconButton(theme, "up", self.tr("Find previous (Shift+Enter)"))
+        self.after = IconButton(theme, "down", self.tr("Find next (Enter)"))
+        self.shut = IconButton(theme, "close", self.tr("Close search (Esc)"))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(2 * GAP, GAP, GAP, GAP)
+        row.setSpacing(GAP // 2)
+        row.addWidget(self.edit, 1)
+        for widget in (self.found, self.before, self.after, self.shut):
+            row.addWidget(widget)
+        self.before.clicked.connect(self.find_previous)
+        self.after.clicked.connect(self.find_next)
+        self.shut.clicked.connect(self.hide)
+        self.edit.textEdited.connect(self._on_edited)
+        self.edit.installEventFilter(self)
+        self.hide()
+
+    @Slot()
+    def open(self) -> None:
+        """Show the bar and take the keyboard."""
+        self.show()
+        self.edit.setFocus()
+        self.edit.selectAll()
+
+    @Slot()
+    def find_next(self) -> None:
+        """Go to the next place, from the end to the beginning."""
+        self._find(QTextDocument.FindFlag(0))
+
+    @Slot()
+    def find_previous(self) -> None:
+        """Go to the place before."""
+        self._find(QTextDocument.FindFlag.FindBackward)
+
+    @Slot()
+    def _on_edited(self) -> None:
+        cursor = self._view.textCursor()
+        cursor.setPosition(cursor.selectionStart())
+        self._view.setTextCursor(cursor)
+        self.find_next()
+
+    def _find(self, flags: QTextDocument.FindFlag) -> None:
+        text = self.edit.text()
+        self._view.finish_pouring()
+        found = not text or self._view.find(text, flags) or self._find_around(text, flags)
+        self.found.setText("" if found else self.tr("Not found"))
+
+    def _find_around(self, text: str, flags: QTextDocument.FindFlag) -> bool:
+        back = flags == QTextDocument.FindFlag.FindBackward
+        before = self._view.textCursor()
+        self._view.moveCursor(QTextCursor.MoveOperation.End if back else QTextCursor.MoveOperation.Start)
+        if self._view.find(text, flags):
+            return True
+        self._view.setTextCursor(before)
+        return False
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        if event.type() != QEvent.Type.KeyPress:
+            return False
+        key, shift = event.key(), event.modifiers() & Qt.KeyboardModifier.ShiftModifier  # type: ignore[attr-defined]
+        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            (self.find_previous if shift else self.find_next)()
+            return True
+        if key == Qt.Key.Key_Escape:
+            self.hide()
+            self._view.setFocus()
+            return True
+        return False
+
+
+class DocumentPane(QWidget):
+    """Shows the documents of the chat that is shown, and the evidence of its selected answer."""
+
+    def __init__(self, theme: Theme, chats: ChatList, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("documentpane")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._theme, self._chats = theme, chats
+        self._chat: Chat | None = None
+        self.name = QLabel()
+        self.name.setObjectName("title")
+        self.name.setTextFormat(Qt.TextFormat.PlainText)
+        self.place = QLabel()
+        self.place.setObjectName("caption")
+        self.search = IconButton(theme, "search", self.tr("Find in the document (Ctrl+F)"))
+        self.text = DocumentView()
+        self.text.setAccessibleName(self.tr("Document text"))
+        self.strip = HeatStrip(theme)
+        self.find_bar = FindBar(theme, self.text)
+        self.empty = QLabel(self.tr("The text of the document\nappears here"))
+        self.empty.setObjectName("muted")
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._arrange()
+        self._connect()
+        self._on_current_changed()
+
+    def _arrange(self) -> None:
+        header = QWidget()
+        header.setObjectName("paneheader")
+        header.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        header.setFixedHeight(6 * GAP)
+        head = QHBoxLayout(header)
+        head.setContentsMargins(2 * GAP, 0, GAP, 0)
+        head.addWidget(self.name, 1)
+        head.addWidget(self.place)
+        head.addWidget(self.search)
+        body = QHBoxLayout()
+        body.setSpacing(0)
+        body.addWidget(self.text, 1)
+        body.addWidget(self.strip)
+        body.addWidget(self.empty, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(header)
+        column.addWidget(self.find_bar)
+        column.addLayout(body, 1)
+
+    def _connect(self) -> None:
+        self._chats.current_changed.connect(self._on_current_changed)
+        self.search.clicked.connect(self.find_bar.open)
+        self.strip.place_chosen.connect(self.text.show_share)
+        self.text.verticalScrollBar().valueChanged.connect(self._on_scrolled)
+        self.text.verticalScrollBar().rangeChanged.connect(self._on_scrolled)
+        self._theme.changed.connect(self._on_selection_changed)
+
+    @Slot()
+    def _on_current_changed(self) -> None:
+        if self._chat is not None:
+            self._chat.documents_changed.disconnect(self._on_documents_changed)
+            self._chat.selection_changed.disconnect(self._on_selection_changed)
+        self._chat = self._chats.current
+        self._chat.documents_changed.connect(self._on_documents_changed)
+        self._chat.selection_changed.connect(self._on_selection_changed)
+        self._on_documents_changed()
+        self._on_selection_changed()
+
+    @Slot()
+    def _on_documents_changed(self) -> None:
+        chat = self._chats.current
+        texts = chat.opened_documents
+        self.text.set_texts(texts)
+        names = [text.name for text in texts]
+        more = self.tr(" and {0} more").format(len(names) - 1) if len(names) > 1 else ""
+        self.name.setText(names[0] + more if names else self.tr("Document"))
+        for widget in (self.text, self.strip, self.search, self.place):
+            widget.setVisible(bool(texts))
+        self.empty.setVisible(not texts)
+        if not texts:
+            self.find_bar.hide()
+        self._on_scrolled()
+
+    @Slot()
+    def _on_selection_changed(self) -> None:
+        """Mark the passages of the selected answer, and go to the selected one."""
+        chat = self._chats.current
+        number = chat.selected_exchange
+        exchange = chat.exchanges[number] if number is not None else None
+        self.strip.set_heat(exchange.heat if exchange else ())
+        marks = []
+        for place, passage in enumerate(exchange.passages if exchange and chat.opened_documents else ()):
+            cursor = self.text.cursor_at(chat.document_of(passage), passage.start, passage.end)
+            chosen = place == chat.selected_passage
+            marks.append(self._mark(cursor, chosen=chosen))
+            if chosen:
+                self.text.reveal(cursor)
+        self.text.setExtraSelections(marks)
+
+    def _mark(self, cursor: QTextCursor, *, chosen: bool) -> QTextEdit.ExtraSelection:
+        look = QTextCharFormat()
+        colors = self._theme.colors
+        look.setBackground(QColor(colors.mark_strong if chosen else colors.mark))
+        selection = QTextEdit.ExtraSelection()
+        selection.cursor = cursor
+        selection.format = look
+        return selection
+
+    @Slot()
+    def _on_scrolled(self) -> None:
+        first, last = self.text.visible_share()
+        self.strip.set_view(first, last)
+        self.place.setText(self.tr("at {0:.0f} %").format(100 * first))

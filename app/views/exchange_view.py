@@ -1,0 +1,242 @@
+"""One question with its answer, the answer's figures, and the passages retrieved while it was written."""
+
+from typing import Any, Final
+
+from PySide6.QtCore import QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
+from PySide6.QtGui import QGuiApplication, QResizeEvent, QTextDocument
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
+
+from app.figures import as_duration, as_rate
+from app.models.chat import Chat, Exchange, ExchangeState
+from app.views.icons import IconButton
+from app.views.passage_row import PassageRow
+from app.views.theme import GAP, Theme
+from kiv_engine.events import AnswerFinished, FinishReason
+
+REFRESH_MS: Final = 50
+MARKDOWN_CHARACTERS: Final = 4_000
+"""While it grows, a longer answer is shown as plain text: parsing it again for every word would be felt."""
+COPIED_MS: Final = 1_500
+BUBBLE_SHARE: Final = 0.85
+BUBBLE_PADDING: Final = 34
+INERT: Final = QTextDocument.MarkdownFeature.MarkdownDialectGitHub | QTextDocument.MarkdownFeature.MarkdownNoHTML
+
+
+class AnswerText(QTextBrowser):
+    """Markdown as high as its text. Links and pictures do nothing: a document may have put them there."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("answer")
+        self.setOpenLinks(False)
+        self.setAcceptDrops(False)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.document().setDocumentMargin(0)
+        self.document().documentLayout().documentSizeChanged.connect(self._fit)
+
+    @Slot()
+    def _fit(self) -> None:
+        self.setFixedHeight(max(round(self.document().size().height()), self.fontMetrics().lineSpacing()) + 2)
+
+    def loadResource(self, _kind: int, _name: QUrl | str) -> Any:
+        return None
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def sizeHint(self) -> QSize:
+        return QSize(200, self.height())
+
+
+class QuestionBubble(QLabel):
+    """As wide as its text, up to most of the column."""
+
+    def __init__(self, question: str, parent: QWidget | None = None) -> None:
+        super().__init__(question, parent)
+        self.setObjectName("question")
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def fit(self, column_width: int) -> None:
+        """Follow the width of the column."""
+        flags = Qt.TextFlag.TextExpandTabs
+        natural = self.fontMetrics().boundingRect(QRect(0, 0, 100_000, 100_000), flags, self.text()).width()
+        width = min(natural + BUBBLE_PADDING, round(BUBBLE_SHARE * column_width))
+        self.setFixedWidth(width)
+        self.setFixedHeight(self.heightForWidth(width))
+
+
+class ExchangeView(QWidget):
+    """Shows an exchange of a chat and follows its changes.
+
+    Signals:
+        passage_chosen: number of the exchange, number of the passage.
+    """
+
+    passage_chosen = Signal(int, int)
+
+    def __init__(self, theme: Theme, chat: Chat, number: int, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._chat = chat
+        self._number = number
+        self.question = QuestionBubble(chat.exchanges[number].question)
+        self.answer = AnswerText()
+        self.answer.setAccessibleName(self.tr("Answer"))
+        self.waiting = QLabel()
+        self.waiting.setObjectName("muted")
+        self.footer = QLabel()
+        self.footer.setObjectName("caption")
+        self.footer.setWordWrap(True)
+        self.copy = IconButton(theme, "copy", self.tr("Copy the answer"))
+        self.copy.setIconSize(QSize(16, 16))
+        self.copy.clicked.connect(self.copy_answer)
+        self.rows: list[PassageRow] = []
+        self._passages = QVBoxLayout()
+        self._refresh = QTimer(self, singleShot=True, interval=REFRESH_MS)
+        self._refresh.timeout.connect(self._show)
+        self._copied = QTimer(self, singleShot=True, interval=COPIED_MS)
+        self._copied.timeout.connect(self._on_copied_shown)
+        self._arrange()
+        chat.exchange_changed.connect(self._on_changed)
+        chat.selection_changed.connect(self._on_selection_changed)
+        self._show()
+
+    def _arrange(self) -> None:
+        asked = QHBoxLayout()
+        asked.addStretch(1)
+        asked.addWidget(self.question)
+        figures = QHBoxLayout()
+        figures.setSpacing(GAP)
+        figures.addWidget(self.footer, 1)
+        figures.addWidget(self.copy, 0, Qt.AlignmentFlag.AlignTop)
+        self._passages.setSpacing(0)
+        self._passages.setContentsMargins(0, 0, 0, 0)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GAP)
+        column.addLayout(asked)
+        column.addSpacing(GAP)
+        column.addWidget(self.waiting)
+        column.addWidget(self.answer)
+        column.addLayout(figures)
+        column.addLayout(self._passages)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.question.fit(event.size().width())
+
+    @property
+    def _exchange(self) -> Exchange:
+        return self._chat.exchanges[self._number]
+
+    @Slot(int)
+    def _on_changed(self, number: int) -> None:
+        if number != self._number:
+            return
+        if self._exchange.state is ExchangeState.WRITING:
+            if not self._refresh.isActive():
+                self._refresh.start()
+        else:
+            self._refresh.stop()
+            self._show()
+
+    @Slot()
+    def _show(self) -> None:
+        exchange = self._exchange
+        over = exchange.state in (ExchangeState.DONE, ExchangeState.FAILED)
+        self.waiting.setText(self._waiting_line())
+        self.waiting.setObjectName("error" if exchange.state is ExchangeState.FAILED else "muted")
+        self.waiting.style().polish(self.waiting)
+        self.waiting.setVisible(bool(self.waiting.text()))
+        self.answer.setVisible(bool(exchange.answer))
+        if over or len(exchange.answer) <= MARKDOWN_CHARACTERS:
+            self.answer.document().setMarkdown(exchange.answer, INERT)
+        else:
+            self.answer.setPlainText(exchange.answer)
+        self.footer.setText(footer_line(exchange.finished) if exchange.finished else "")
+        self.footer.setVisible(exchange.finished is not None)
+        self.copy.setVisible(over and bool(exchange.answer))
+        if exchange.finished is not None and not self._passages.count():
+            self._add_passages(exchange)
+
+    def _waiting_line(self) -> str:
+        exchange = self._exchange
+        match exchange.state:
+            case ExchangeState.WAITING:
+                return self.tr("Waiting: sent when the model is ready and everything is read")
+            case ExchangeState.THINKING:
+                return self.tr("Reading the question …")
+            case ExchangeState.FAILED:
+                return self.tr("Failed: {0}").format(exchange.message)
+            case ExchangeState.DONE if not exchange.answer:
+                return self.tr("The answer is empty.")
+            case _:
+                return ""
+
+    def _add_passages(self, exchange: Exchange) -> None:
+        passages = exchange.passages
+        empty = self.tr("No passage of a document was retrieved while writing this answer")
+        caption = QLabel(self.tr("Passages retrieved while writing this answer") if passages else empty)
+        caption.setObjectName("caption")
+        self._passages.addSpacing(GAP)
+        self._passages.addWidget(caption)
+        self._passages.addSpacing(GAP // 2)
+        heaviest = max((passage.weight for passage in passages), default=1.0)
+        characters = [max(1, len(text.text)) for text in self._chat.opened_documents] or [1]
+        for place, passage in enumerate(passages):
+            share = passage.start / characters[min(self._chat.document_of(passage), len(characters) - 1)]
+            position = self.tr("at {0:.1f} %").format(100 * share)
+            row = PassageRow(self._theme, passage.weight, passage.weight / heaviest, position, passage.text, self)
+            row.clicked.connect(self._on_passage)
+            row.setProperty("place", place)
+            self.rows.append(row)
+            self._passages.addWidget(row)
+        self._on_selection_changed()
+
+    @Slot()
+    def _on_passage(self) -> None:
+        self.passage_chosen.emit(self._number, self.sender().property("place"))
+
+    @Slot()
+    def _on_selection_changed(self) -> None:
+        mine = self._chat.selected_exchange == self._number
+        for place, row in enumerate(self.rows):
+            row.setChecked(mine and self._chat.selected_passage == place)
+
+    @Slot()
+    def copy_answer(self) -> None:
+        """Put the answer on the clipboard."""
+        QGuiApplication.clipboard().setText(self._exchange.answer)
+        self.copy.set_icon("check", self.tr("Copied"))
+        self._copied.start()
+
+    @Slot()
+    def _on_copied_shown(self) -> None:
+        self.copy.set_icon("copy", self.tr("Copy the answer"))
+
+
+REASONS: Final[dict[FinishReason, str]] = {
+    "stop": "ended by itself",
+    "length": "reached its length limit",
+    "stop_string": "ended at a stop text",
+    "cancelled": "stopped by you",
+}
+
+
+def footer_line(answer: AnswerFinished) -> str:
+    """Like: 92 tok/s · first token 0.05 s · 36 tokens · ended by itself · reused 8,004, read 25."""
+    read = answer.prompt_tokens - answer.reused_tokens
+    tokens = "1 token" if answer.answer_tokens == 1 else f"{answer.answer_tokens:,} tokens"
+    parts = (
+        as_rate(answer.decode_tokens_per_s),
+        f"first token {as_duration(answer.first_token_s)}",
+        tokens,
+        REASONS[answer.finish_reason],
+        f"reused {answer.reused_tokens:,}, read {read:,}",
+    )
+    return " · ".join(parts)

@@ -1,0 +1,100 @@
+"""The whole document as a narrow strip: where an answer looked, and which part is on screen."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QWidget
+
+from app.views.theme import Theme
+
+WIDTH: Final = 24
+
+
+class HeatStrip(QWidget):
+    """A scroll map. Top and bottom are the beginning and the end of the text.
+
+    Signals:
+        place_chosen: a share of the text, 0 to 1, that was clicked or dragged to.
+    """
+
+    place_chosen = Signal(float)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._heat: Sequence[float] = ()
+        self._view = (0.0, 1.0)
+        self._picture: QImage | None = None
+        self.setFixedWidth(WIDTH)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setAccessibleName(self.tr("Map of the document"))
+        self.setToolTip(self.tr("Where the answer looked; click to go there"))
+        theme.changed.connect(self._on_theme_changed)
+
+    def set_heat(self, heat: Sequence[float]) -> None:
+        """Show another answer's heat: equal parts of the text, the largest is 1."""
+        self._heat = heat
+        self._on_theme_changed()
+
+    def set_view(self, first: float, last: float) -> None:
+        """Show which part of the text is on screen."""
+        if (first, last) != self._view:
+            self._view = (first, last)
+            self.update()
+
+    def _on_theme_changed(self) -> None:
+        self._picture = None
+        self.update()
+
+    # -- Qt ------------------------------------------------------------------------------------------------------
+
+    def sizeHint(self) -> QSize:
+        return QSize(WIDTH, 200)
+
+    def resizeEvent(self, _event: object) -> None:
+        self._picture = None
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        colors = self._theme.colors
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), QColor(colors.window))
+        if self._picture is None:
+            self._picture = self._paint_heat()
+        painter.drawImage(self.rect().adjusted(1, 0, 0, 0), self._picture)
+        painter.fillRect(0, 0, 1, self.height(), QColor(colors.border))
+        top, bottom = (share * self.height() for share in self._view)
+        frame = QRectF(0.5, top + 0.5, self.width() - 1, max(bottom - top, 6) - 1)
+        tint = QColor(colors.accent)
+        tint.setAlphaF(0.14)
+        painter.setBrush(tint)
+        painter.setPen(QColor(colors.accent))
+        painter.drawRect(frame)
+        painter.end()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self.place_chosen.emit(min(1.0, max(0.0, event.position().y() / max(1, self.height()))))
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        self.mousePressEvent(event)
+
+    # -- painting ------------------------------------------------------------------------------------------------
+
+    def _paint_heat(self) -> QImage:
+        """One row per pixel, as hot as the hottest of its bins, so that a single hit is never lost; three rows each."""
+        height = max(1, self.height())
+        picture = QImage(1, height, QImage.Format.Format_ARGB32)
+        picture.fill(Qt.GlobalColor.transparent)
+        bins = len(self._heat)
+        color = QColor(self._theme.colors.heat)
+        rows = [0.0] * (height + 3)
+        for number, heat in enumerate(self._heat):
+            row = number * height // bins
+            for place in (row, row + 1, row + 2):
+                rows[place] = max(rows[place], heat)
+        for row in range(height):
+            if rows[row] > 0.02:
+                color.setAlphaF(float(rows[row] ** 0.5))
+                picture.setPixelColor(0, row, color)
+        return picture

@@ -1,0 +1,269 @@
+"""The window: three panes and the meters. Arrangement, and what is dropped on it."""
+
+from pathlib import Path
+
+from PySide6.QtCore import QMimeData, QSize, Qt, Signal, Slot
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
+    QIcon,
+    QKeySequence,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QSplitter,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.models.chat_list import ChatList
+from app.models.engine_status import EngineStatus
+from app.resources import FOLDER
+from app.views.banner import Banner
+from app.views.composer import Composer
+from app.views.conversation_view import TEXT_WIDTH, ConversationView
+from app.views.document_pane import DocumentPane
+from app.views.icons import IconButton
+from app.views.meters import Meters
+from app.views.sidebar import Sidebar
+from app.views.theme import DARK, GAP, LIGHT, Theme
+
+SIZE = QSize(1280, 800)
+WIDTHS = [216, 604, 460]
+
+
+class MainWindow(QMainWindow):
+    """Everything on screen.
+
+    Signals:
+        files_chosen: a list of Paths, dropped or chosen.
+        text_dropped: a text was dropped.
+        closed: the user closed the window.
+    """
+
+    files_chosen = Signal(object)
+    text_dropped = Signal(str)
+    closed = Signal()
+
+    def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList) -> None:
+        super().__init__()
+        self._theme, self._status, self._chats = theme, status, chats
+        self.setWindowTitle("KIV Desktop")
+        self.setWindowIcon(QIcon(str(FOLDER / "icons" / "kiv.svg")))
+        self.setAcceptDrops(True)
+        self.resize(SIZE)
+        self.sidebar = Sidebar(theme, chats)
+        self.banner = Banner(theme)
+        self.conversation = ConversationView(theme, status, chats)
+        self.composer = Composer(theme, status)
+        self.document = DocumentPane(theme, chats)
+        self.meters = Meters(theme, status, chats)
+        self.title = QLabel()
+        self.title.setObjectName("title")
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        self.tokens = QLabel()
+        self.tokens.setObjectName("muted")
+        self._arrange()
+        self._add_actions()
+        self._overlay = self._make_overlay()
+        for signal in (chats.current_changed, chats.dataChanged, status.figures_changed, status.changed):
+            signal.connect(self._on_facts_changed)
+        self.conversation.open_wanted.connect(self.choose_files)
+        self.composer.open_wanted.connect(self.choose_files)
+        self._on_facts_changed()
+        self.composer.edit.setFocus()
+
+    # -- arrangement ---------------------------------------------------------------------------------------------
+
+    def _arrange(self) -> None:
+        self.panes = QSplitter()
+        self.panes.setHandleWidth(1)
+        self.panes.addWidget(self.sidebar)
+        self.panes.addWidget(self._centre())
+        self.panes.addWidget(self.document)
+        for place, stretch in enumerate((0, 3, 2)):
+            self.panes.setStretchFactor(place, stretch)
+            self.panes.setCollapsible(place, False)
+        self.sidebar.setMinimumWidth(160)
+        self.document.setMinimumWidth(240)
+        self.panes.setSizes(WIDTHS)
+        whole = QWidget()
+        column = QVBoxLayout(whole)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.panes, 1)
+        column.addWidget(self.meters)
+        self.setCentralWidget(whole)
+
+    def _centre(self) -> QWidget:
+        centre = QWidget()
+        centre.setMinimumWidth(400)
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, GAP)
+        column.setSpacing(0)
+        column.addWidget(self._header())
+        for widget in (self.banner, self.composer):
+            row = QHBoxLayout()
+            row.setContentsMargins(3 * GAP, 0, 3 * GAP, 0)
+            row.addWidget(widget)
+            widget.setMaximumWidth(TEXT_WIDTH)
+            column.addLayout(row)
+        column.insertWidget(2, self.conversation, 1)
+        return centre
+
+    def _header(self) -> QWidget:
+        header = QWidget()
+        header.setObjectName("header")
+        header.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        header.setFixedHeight(6 * GAP)
+        self.menu_button = IconButton(self._theme, "menu", self.tr("Menu"))
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.sidebar_button = IconButton(self._theme, "sidebar", self.tr("Show or hide the chats (Ctrl+B)"))
+        self.document_button = IconButton(self._theme, "panel", self.tr("Show or hide the document (Ctrl+E)"))
+        row = QHBoxLayout(header)
+        row.setContentsMargins(GAP, 0, GAP, 0)
+        row.setSpacing(GAP // 2)
+        row.addWidget(self.sidebar_button)
+        row.addWidget(self.menu_button)
+        row.addSpacing(GAP // 2)
+        row.addWidget(self.title, 1)
+        row.addWidget(self.tokens)
+        row.addWidget(self.document_button)
+        return header
+
+    def _make_overlay(self) -> QFrame:
+        overlay = QFrame(self)
+        overlay.setObjectName("dropoverlay")
+        label = QLabel(self.tr("Drop to read"), overlay)
+        label.setObjectName("headline")
+        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        QVBoxLayout(overlay).addWidget(label)
+        overlay.hide()
+        return overlay
+
+    # -- actions -------------------------------------------------------------------------------------------------
+
+    def _add_actions(self) -> None:
+        menu = QMenu(self)
+        self.new_action = self._action(menu, self.tr("New chat"), QKeySequence.StandardKey.New)
+        self.open_action = self._action(menu, self.tr("Open documents …"), QKeySequence.StandardKey.Open)
+        self.find_action = self._action(menu, self.tr("Find in the document"), QKeySequence.StandardKey.Find)
+        self.stop_action = self._action(menu, self.tr("Stop"), Qt.Key.Key_Escape)
+        menu.addSeparator()
+        sidebar = self._action(menu, self.tr("Show or hide the chats"), "Ctrl+B")
+        document = self._action(menu, self.tr("Show or hide the document"), "Ctrl+E")
+        menu.addMenu(self._theme_menu())
+        menu.addSeparator()
+        leave = self._action(menu, self.tr("Quit"), "Ctrl+Q")
+        self.menu_button.setMenu(menu)
+        self.new_action.triggered.connect(self.composer.edit.setFocus)
+        self.open_action.triggered.connect(self.choose_files)
+        self.find_action.triggered.connect(self._on_find)
+        self.sidebar_button.clicked.connect(sidebar.trigger)
+        self.document_button.clicked.connect(document.trigger)
+        sidebar.triggered.connect(self._on_toggle_sidebar)
+        document.triggered.connect(self._on_toggle_document)
+        leave.triggered.connect(self.close)
+        self.sidebar.new_chat_wanted.connect(self.new_action.trigger)
+
+    def _action(self, menu: QMenu, text: str, keys: QKeySequence.StandardKey | Qt.Key | str) -> QAction:
+        action = QAction(text, self)
+        action.setShortcut(QKeySequence(keys))
+        self.addAction(action)
+        menu.addAction(action)
+        return action
+
+    def _theme_menu(self) -> QMenu:
+        menu = QMenu(self.tr("Colours"), self)
+        group = QActionGroup(menu)
+        for text, colors in ((self.tr("As the system"), None), (self.tr("Light"), LIGHT), (self.tr("Dark"), DARK)):
+            action = menu.addAction(text)
+            action.setCheckable(True)
+            action.setChecked(colors is None)
+            action.setData(colors)
+            group.addAction(action)
+        group.triggered.connect(self._on_theme_chosen)
+        return menu
+
+    @Slot(QAction)
+    def _on_theme_chosen(self, action: QAction) -> None:
+        self._theme.choose(action.data())
+
+    @Slot()
+    def _on_toggle_sidebar(self) -> None:
+        self.sidebar.setVisible(not self.sidebar.isVisible())
+
+    @Slot()
+    def _on_toggle_document(self) -> None:
+        self.document.setVisible(not self.document.isVisible())
+
+    @Slot()
+    def _on_find(self) -> None:
+        if self._chats.current.opened_documents:
+            self.document.show()
+            self.document.find_bar.open()
+
+    @Slot()
+    def choose_files(self) -> None:
+        """Ask for files."""
+        kinds = self.tr("Text and Markdown (*.txt *.md *.markdown);;All files (*)")
+        names, _kind = QFileDialog.getOpenFileNames(self, self.tr("Open documents"), "", kinds)
+        if names:
+            self.files_chosen.emit([Path(name) for name in names])
+
+    # -- facts in the header -------------------------------------------------------------------------------------
+
+    @Slot()
+    def _on_facts_changed(self) -> None:
+        chat = self._chats.current
+        self.title.setText(chat.title or self.tr("New chat"))
+        measured = self._status.measured.get(chat.number)
+        if measured is None:
+            self.tokens.setText("")
+            return
+        whole = measured.num_tokens + measured.unread_tokens
+        self.tokens.setText(self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole))
+
+    # -- Qt ------------------------------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if local_files(event.mimeData()) or event.mimeData().hasText():
+            event.acceptProposedAction()
+            self._overlay.show()
+            self._overlay.raise_()
+
+    def dragLeaveEvent(self, _event: QDragLeaveEvent) -> None:
+        self._overlay.hide()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self._overlay.hide()
+        event.acceptProposedAction()
+        if paths := local_files(event.mimeData()):
+            self.files_chosen.emit(paths)
+        elif text := event.mimeData().text():
+            self.text_dropped.emit(text)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._overlay.setGeometry(self.rect().adjusted(GAP, GAP, -GAP, -GAP))
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.hide()  # at once; the engine's thread may need a moment
+        self.closed.emit()
+        super().closeEvent(event)
+
+
+def local_files(data: QMimeData) -> list[Path]:
+    """The files of this PC among what is dragged."""
+    return [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]

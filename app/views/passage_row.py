@@ -1,0 +1,104 @@
+"""One passage below an answer: its weight, where it stands, and its text. A click goes there."""
+
+from typing import Final
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QTextLayout, QTextOption
+from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
+
+from app.views.theme import GAP, Theme
+
+WEIGHT_WIDTH: Final = 56
+PLACE_WIDTH: Final = 72
+TEXT_LINES: Final = 2
+
+
+class PassageRow(QAbstractButton):
+    """A button with a bar as long as the passage's weight."""
+
+    def __init__(
+        self, theme: Theme, weight: float, bar: float, place: str, text: str, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._weight = f"{100 * weight:.0f} %" if weight >= 0.01 else "< 1 %"
+        self._bar = bar
+        self._place = place
+        self._text = " ".join(text.split())
+        self.setAccessibleName(self.tr("Passage, weight {0}, at {1}: {2}").format(self._weight, place, self._text))
+        self.setToolTip(self.tr("Show in the document"))
+        self.setCheckable(True)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAttribute(Qt.WidgetAttribute.WA_Hover)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        theme.changed.connect(self.update)
+
+    # -- Qt ------------------------------------------------------------------------------------------------------
+
+    def sizeHint(self) -> QSize:
+        lines = max(1, min(TEXT_LINES, len(self._lines(max(self.width(), 320)))))
+        return QSize(320, lines * self.fontMetrics().lineSpacing() + 2 * GAP)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(200, self.sizeHint().height())
+
+    def resizeEvent(self, _event: object) -> None:
+        self.updateGeometry()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        colors, area = self._theme.colors, QRectF(self.rect()).adjusted(1, 1, -1, -1)
+        painter.setPen(QColor(colors.accent) if self.hasFocus() else Qt.PenStyle.NoPen)
+        fill = colors.mark if self.isChecked() else colors.hover if self.underMouse() else None
+        painter.setBrush(QColor(fill) if fill else Qt.BrushStyle.NoBrush)
+        painter.drawRoundedRect(area, GAP, GAP)
+        self._paint_weight(painter)
+        painter.setPen(QColor(colors.muted))
+        line = QRectF(0, GAP, 0, self.fontMetrics().lineSpacing())
+        painter.drawText(line.translated(GAP + WEIGHT_WIDTH, 0).adjusted(0, 0, PLACE_WIDTH, 0), 0, self._place)
+        painter.setPen(QColor(colors.text))
+        self._paint_text(painter)
+        painter.end()
+
+    # -- painting ------------------------------------------------------------------------------------------------
+
+    def _paint_weight(self, painter: QPainter) -> None:
+        height = self.fontMetrics().lineSpacing()
+        painter.setPen(QColor(self._theme.colors.text))
+        painter.drawText(QRectF(GAP, GAP, WEIGHT_WIDTH - GAP, height), 0, self._weight)
+        track = QRectF(GAP, GAP + height + 3, WEIGHT_WIDTH - 2 * GAP, 4)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(self._theme.colors.hover))
+        painter.drawRoundedRect(track, 2, 2)
+        painter.setBrush(QColor(self._theme.colors.heat))
+        painter.drawRoundedRect(QRectF(track.x(), track.y(), max(4.0, track.width() * self._bar), 4), 2, 2)
+
+    def _text_left(self) -> int:
+        return GAP + WEIGHT_WIDTH + PLACE_WIDTH
+
+    def _paint_text(self, painter: QPainter) -> None:
+        width = self.width() - self._text_left() - GAP
+        lines = self._lines(self.width())
+        spacing, top = self.fontMetrics().lineSpacing(), GAP
+        for number, (start, length) in enumerate(lines[:TEXT_LINES]):
+            more = number == TEXT_LINES - 1 and len(lines) > TEXT_LINES
+            text = self._text[start:] if more else self._text[start : start + length]
+            if more:
+                text = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, width)
+            painter.drawText(QPointF(self._text_left(), top + number * spacing + self.fontMetrics().ascent()), text)
+
+    def _lines(self, width: int) -> list[tuple[int, int]]:
+        """Start and length of the text's first lines at a width of the whole row."""
+        layout = QTextLayout(self._text, self.font())
+        option = QTextOption()
+        option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        layout.setTextOption(option)
+        layout.beginLayout()
+        lines: list[tuple[int, int]] = []
+        while len(lines) <= TEXT_LINES and (line := layout.createLine()).isValid():
+            line.setLineWidth(max(40, width - self._text_left() - GAP))
+            lines.append((line.textStart(), line.textLength()))
+        layout.endLayout()
+        return lines

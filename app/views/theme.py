@@ -1,0 +1,128 @@
+"""Colours, spacing and fonts. Light and dark are two sets of the same names; the system's choice picks one."""
+
+from dataclasses import asdict, dataclass
+from string import Template
+from typing import Final
+
+from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
+from PySide6.QtWidgets import QApplication, QStyleFactory
+
+from app.resources import resource_text
+
+GAP: Final = 8
+"""Every distance is a multiple of it."""
+
+FONT_FAMILIES: Final = ("Segoe UI", "SF Pro Text", "Inter", "Cantarell", "Ubuntu", "Noto Sans")
+
+
+@dataclass(frozen=True)
+class Colors:
+    """One theme. `heat` and the marks are for evidence only; part colours are those of the memory meter."""
+
+    window: str
+    surface: str
+    sidebar: str
+    border: str
+    hover: str
+    text: str
+    muted: str
+    accent: str
+    on_accent: str
+    soft: str
+    danger: str
+    danger_soft: str
+    heat: str
+    mark: str
+    mark_strong: str
+    weights: str
+    hot: str
+    index: str
+    cold_keys: str
+    cold_values: str
+    other: str
+
+
+LIGHT: Final = Colors(
+    window="#f7f8fa", surface="#ffffff", sidebar="#eef0f4", border="#dbdfe6", hover="#e4e8ee", text="#1a1f26",
+    muted="#59636f", accent="#2457c5", on_accent="#ffffff", soft="#e5edfc", danger="#b42318", danger_soft="#fdeceb",
+    heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8", hot="#139a8e", index="#8a5bd0",
+    cold_keys="#c2497f", cold_values="#d98324", other="#b4bcc8",
+)  # fmt: skip
+DARK: Final = Colors(
+    window="#15181d", surface="#1c2027", sidebar="#101318", border="#2e343d", hover="#282e37", text="#e7eaee",
+    muted="#9aa4b1", accent="#7ea6ff", on_accent="#0c1424", soft="#24304a", danger="#ff8f85", danger_soft="#3b2121",
+    heat="#ffa53d", mark="#43371d", mark_strong="#80601a", weights="#6b96f5", hot="#35c2b4", index="#ad87ec",
+    cold_keys="#e377a6", cold_values="#eda34f", other="#4d5663",
+)  # fmt: skip
+
+
+class Theme(QObject):
+    """The colours in force.
+
+    Signals:
+        changed: other colours are in force; what is painted by hand or has an icon follows.
+    """
+
+    changed = Signal()
+
+    def __init__(self, application: QApplication) -> None:
+        super().__init__(application)
+        self._application = application
+        self._choice: Colors | None = None
+        application.setStyle(QStyleFactory.create("Fusion"))
+        application.setFont(interface_font())
+        application.styleHints().colorSchemeChanged.connect(self._on_system_changed)
+        self.colors = self._system_colors()
+        self._apply()
+
+    def choose(self, colors: Colors | None) -> None:
+        """Fix a set of colours; None follows the system."""
+        self._choice = colors
+        self._on_system_changed()
+
+    @Slot()
+    def _on_system_changed(self) -> None:
+        colors = self._choice or self._system_colors()
+        if colors != self.colors:
+            self.colors = colors
+            self._apply()
+            self.changed.emit()
+
+    def _system_colors(self) -> Colors:
+        dark = self._application.styleHints().colorScheme() is Qt.ColorScheme.Dark
+        return DARK if dark else LIGHT
+
+    def _apply(self) -> None:
+        self._application.setPalette(palette(self.colors))
+        sheet = Template(resource_text("styles/kiv.qss"))
+        self._application.setStyleSheet(sheet.substitute(asdict(self.colors)))
+
+
+def interface_font() -> QFont:
+    """The system's font; where that is a mere placeholder (bare X11), the first good one that is there."""
+    font = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)
+    if font.family().lower() in ("sans serif", "sans", ""):
+        there = set(QFontDatabase.families())
+        found = [family for family in FONT_FAMILIES if family in there]
+        font.setFamilies([*found, font.family()])
+    font.setPointSizeF(max(font.pointSizeF(), 10.0))
+    return font
+
+
+def palette(colors: Colors) -> QPalette:
+    """Fusion's palette in our colours."""
+    role = QPalette.ColorRole
+    result = QPalette()
+    for name, color in {
+        role.Window: colors.window, role.WindowText: colors.text, role.Base: colors.surface, role.Text: colors.text,
+        role.AlternateBase: colors.window, role.Button: colors.surface, role.ButtonText: colors.text,
+        role.BrightText: colors.danger, role.ToolTipBase: colors.surface, role.ToolTipText: colors.text,
+        role.PlaceholderText: colors.muted, role.Highlight: colors.accent, role.HighlightedText: colors.on_accent,
+        role.Link: colors.accent, role.LinkVisited: colors.accent, role.Mid: colors.border, role.Dark: colors.border,
+        role.Midlight: colors.hover, role.Light: colors.surface,
+    }.items():  # fmt: skip
+        result.setColor(name, QColor(color))
+    for name in (role.WindowText, role.Text, role.ButtonText):
+        result.setColor(QPalette.ColorGroup.Disabled, name, QColor(colors.muted))
+    return result

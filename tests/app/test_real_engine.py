@@ -1,0 +1,61 @@
+"""The app with the real engine and the built-in model: drop, read, ask, passages, click."""
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from app.application import Application
+from app.engine_session import EngineSession
+from app.models.chat import ExchangeState, ReadingState
+from app.models.engine_status import EngineState
+
+WAIT_MS = 300_000
+LINES = [f"Entry {n}: goose {n * 31 % 97} of Salt Steps 🪿 was counted at noon. " for n in range(60)]
+
+
+@pytest.fixture
+def application(qapp: QApplication) -> Application:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    application = Application(qapp, EngineSession())
+    yield application
+    application.window.close()
+    assert application.closed_in_time
+    torch.set_num_threads(threads)
+    application.window.deleteLater()
+    application.deleteLater()
+
+
+def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
+    bad, good = tmp_path / "bad.txt", tmp_path / "good.txt"
+    bad.write_bytes(b"caf\xe9")
+    good.write_text("\n\n".join(LINES), encoding="utf-8")
+    application.start([bad, good])
+    application.controller.ask("Who counted the goose?")
+    chat, window = application.chats.current, application.window
+
+    def is_answered() -> bool:
+        return chat.exchanges[0].state is ExchangeState.DONE
+
+    qtbot.waitUntil(is_answered, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: application.status.state is EngineState.IDLE, timeout=WAIT_MS)
+    assert "bad.txt is not in UTF-8" in window.banner.text.text()
+    assert [document.name for document in chat.documents] == ["good.txt"]
+    assert chat.reading.state is ReadingState.READ
+    assert chat.reading.tokens_read == chat.reading.tokens_total > 800
+    assert f"{chat.reading.tokens_total:,} of" not in window.tokens.text(), "the question and the answer count, too"
+    exchange, rows = chat.exchanges[0], window.conversation.transcript.exchanges[0].rows
+    assert exchange.finished is not None
+    assert exchange.finished.reused_tokens == chat.reading.tokens_total
+    assert len(exchange.passages) == len(rows) > 0
+    assert max(exchange.heat) == 1
+    text = good.read_text(encoding="utf-8")
+    for number, (row, passage) in enumerate(zip(rows, exchange.passages, strict=True)):
+        QTest.mouseClick(row, Qt.MouseButton.LeftButton)
+        marks = window.document.text.extraSelections()
+        marked = marks[number].cursor.selectedText().replace("\u2029", "\n")
+        assert marked == passage.text == text[passage.start : passage.end]

@@ -1,0 +1,71 @@
+"""How the app starts: as a process of its own, with bad input and without a display."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app import display
+from app.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_DISPLAY = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in WITHOUT_DISPLAY}
+    return kept | {"PYTHONPATH": str(ROOT)} | more
+
+
+@pytest.mark.parametrize("more", [{}, {"DISPLAY": ":987"}, {"WAYLAND_DISPLAY": "none"}], ids=str)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there always is a display")
+def test_without_a_display_there_is_one_line_and_exit_code_2(more: dict[str, str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "app"], env=environment(**more), capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert "no display" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["demo", "--tokens", "5"], "between 200 and"),
+        (["demo", "--tokens", "many"], "between 200 and"),
+        (["nonsense"], "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert shown.count("\n") == 1
+
+
+def test_missing_libraries_are_named_by_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.setattr(display, "SYSTEM_LIBRARIES", {"libnothing.so.1": "libnothing1"})
+    assert main([]) == 2
+    assert capsys.readouterr().err.endswith("sudo apt install libnothing1\n")
+
+
+def test_the_window_is_shown_before_torch_is_imported() -> None:
+    code = (
+        "import sys; from PySide6.QtWidgets import QApplication; from app.application import Application; "
+        "from app.engine_session import EngineSession; qt = QApplication([]); app = Application(qt, EngineSession()); "
+        "app.window.show(); qt.processEvents(); print('torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(QT_QPA_PLATFORM="offscreen"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout == "False\n", result.stderr
