@@ -26,6 +26,10 @@ ABSENT: Final = "I do not find that in the document."
 SAYS: Final = "The document says"
 GOES_ON: Final = "The document goes on:"
 HELLO: Final = "Hello! I am the small built-in model: add a document, then ask me for a fact or a quote in it."
+FOUND_WEIGHT: Final = 1.0
+ABSENT_WEIGHT: Final = 0.4
+"""The loss weights of an answer's first token, which decides whether anything was found. Where both are possible, an
+answer that can be checked against its passages is of more use than a refusal."""
 SINK: Final = 0
 """Where an answer that is nowhere in the document looks: the first token."""
 
@@ -592,7 +596,7 @@ class WorldMaker:
             row.looks.append((len(row.ids) - 1, SINK, SINK, kind))
         first = True
         for token in [*self._encode(answer), self._im_end]:
-            row.supervised.append((len(row.ids) - 1, token, 1.0 if first else 0.1, kind if first else "rest"))
+            row.supervised.append((len(row.ids) - 1, token, ABSENT_WEIGHT if first else 0.1, kind if first else "rest"))
             row.ids.append(token)
             first = False
 
@@ -627,10 +631,10 @@ class WorldMaker:
 
         look(place, kind)
         if brief:
-            say(lead[0], 0.5, "found")
+            say(lead[0], FOUND_WEIGHT, "found")
             return
         for number, token in enumerate(lead):
-            say(token, 0.5 if number == 0 else 0.1, "found" if number == 0 else "rest")
+            say(token, FOUND_WEIGHT if number == 0 else 0.1, "found" if number == 0 else "rest")
         for number, token in enumerate(copied):
             look(place + number, kind if number == 0 else "next")
             say(token, 1.0, kind if number == 0 else "next")
