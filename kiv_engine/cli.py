@@ -172,14 +172,16 @@ class ProgressBar:
         self._stream = stream
         self._live = stream.isatty()
         self._last = 0.0
+        self._tokenizing = False
 
     def show(self, event: TokenizeProgress | ReadProgress) -> None:
         """Draw a progress event."""
+        tokenizing = isinstance(event, TokenizeProgress)
         done = isinstance(event, ReadProgress) and event.tokens_read >= event.tokens_total
         now = time.monotonic()
-        if not self._live and not done and now - self._last < 10:
+        if not self._live and not done and tokenizing == self._tokenizing and now - self._last < 10:
             return
-        self._last = now
+        self._last, self._tokenizing = now, tokenizing
         self._stream.write(f"\r\x1b[K{self._line(event)}" if self._live else f"{self._line(event)}\n")
         self._stream.flush()
 

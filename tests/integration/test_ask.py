@@ -57,7 +57,10 @@ def test_a_terminal_with_nothing_piped_is_not_waited_for() -> None:
 def test_ctrl_c_while_reading(options: list[str]) -> None:
     process = start("ask", "archive:150000", "-q", "Who?", "--prefill", "window", *options)
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("Reading ")
+    line = process.stderr.readline()
+    while line.startswith("Tokenizing: "):
+        line = process.stderr.readline()
+    assert line.startswith("Reading ")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
