@@ -13,7 +13,7 @@ from app.controllers.session_controller import Notice, NoticeKind
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.views.exchange_view import footer_line
 
-QUESTION: Final = "Who is the captain of the Second Bishop?"
+QUESTION: Final = "Who runs the Golden Crumb barbershop?"
 SETTLE_MS: Final = 300
 """Between the last word and the picture, for what is drawn with a delay."""
 
