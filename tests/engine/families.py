@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 import transformers as hf
 from transformers import PreTrainedModel
+from transformers.cache_utils import Cache
 
 VOCABULARY: Final = 97
 REFERENCE_TOKENS: Final = 800
@@ -305,3 +306,9 @@ def full_logits(name: str, ids: torch.Tensor) -> torch.Tensor:
 def reference(name: str) -> torch.Tensor:
     """`full_logits` of the whole text."""
     return full_logits(name, text())
+
+
+def feed(model: PreTrainedModel, cache: Cache, ids: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    """Logits (n, vocabulary) of ids (1, n), read in forwards of these sizes."""
+    assert sum(sizes) == ids.shape[1]
+    return torch.cat([model(part, past_key_values=cache).logits[0] for part in ids.split(sizes, 1)])

@@ -18,7 +18,9 @@ from kiv_engine.errors import BatchSizeError, ConfigError, UnsupportedModelError
 from kiv_engine.index import CodeIndex
 from kiv_engine.positions import Rotary
 from kiv_engine.prefill import ScoreRule
-from tests.engine.families import COMMON, FAMILIES, model_of, reference, text
+from tests.engine.families import COMMON, FAMILIES, feed, model_of, reference, text
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 EXACT = KIVConfig(hot_tokens=48, sink_tokens=4, retrieved_tokens=100_000, prefill="exact", positions="true")
 SPARSE = KIVConfig(hot_tokens=32, sink_tokens=4, retrieved_tokens=8, prefill="sparse", positions="true")
@@ -26,29 +28,13 @@ SPARSE = KIVConfig(hot_tokens=32, sink_tokens=4, retrieved_tokens=8, prefill="sp
 
 @pytest.fixture(autouse=True)
 def _no_grad() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with torch.no_grad():
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
 def model() -> PreTrainedModel:
     return model_of("llama")
-
-
-@pytest.fixture
-def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Codes from 64 cold tokens on, so that short texts are searched through them."""
-    monkeypatch.setattr("kiv_engine.index.FIT_TOKENS", 64)
-    monkeypatch.setattr("kiv_engine.layer.FIT_TOKENS", 64)
-
-
-def feed(model: PreTrainedModel, cache: KIVCache, ids: torch.Tensor, sizes: list[int]) -> torch.Tensor:
-    """Logits (n, vocabulary) of ids (1, n), read in forwards of these sizes."""
-    assert sum(sizes) == ids.shape[1]
-    return torch.cat([model(part, past_key_values=cache).logits[0] for part in ids.split(sizes, 1)])
 
 
 def assert_same(got: torch.Tensor, expected: torch.Tensor) -> None:

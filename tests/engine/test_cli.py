@@ -23,6 +23,8 @@ from kiv_engine.engine import Engine
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta
 from kiv_engine.loader import DEMO_FOLDER
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEXT = "".join(f"Entry {n}: goose {n * 31 % 97} of Salt Steps was counted at noon. " for n in range(40))
 TOP_KEYS = {
     "document_tokens", "prompt_tokens", "prefill_mode", "prefill_s", "prefill_tokens_per_s", "memory", "answers",
@@ -41,14 +43,6 @@ class Result:
 
 
 Kiv = Callable[..., Result]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ from kiv_engine.policy import AUTO_EXACT_TOKENS
 from tests.engine.families import model_of
 from tests.engine.tiny_chat import END, loaded
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GROWS = ["llama"]
 FORGETS = ["gemma3", "qwen3_next", "lfm2"]
 TOLERANCE = {"qwen3_next": 3e-3}  # its own recurrent and chunked forms differ by as much
@@ -33,14 +35,6 @@ DOCUMENT = Document("log", TEXT)
 SMALL = KIVConfig(hot_tokens=48, sink_tokens=4, retrieved_tokens=16, prefill="exact", positions="true")
 SHORT = SamplingConfig(max_new_tokens=10)
 CHUNK, SNAPSHOT = 128, 256
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the models are tiny; two threads only wait for each other
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
@@ -288,7 +282,7 @@ def test_what_fits_is_what_the_cache_then_takes_per_token(dtype: Any) -> None:
     taken = context.cache.bytes_by_part()
     cold = context.cache.growing_layers[0].store.num_tokens
     rows = (taken["cold_keys"] + taken["cold_values"]) / cold
-    assert rows <= context._token_bytes() <= 1.2 * rows
+    assert rows <= context.token_bytes <= 1.2 * rows
     context.close()
 
 

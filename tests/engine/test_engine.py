@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 import kiv_engine
 from kiv_engine import Engine, KIVConfig, SamplingConfig
@@ -14,15 +13,9 @@ from kiv_engine.document import Document
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import AnswerFinished, ReadFinished
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = KIVConfig(hot_tokens=512, retrieved_tokens=64)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the model is small; two threads only wait for each other
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

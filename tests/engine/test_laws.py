@@ -16,7 +16,9 @@ from kiv_engine.errors import CropError
 from kiv_engine.hits import LayerHits
 from kiv_engine.layer import KIVLayer
 from kiv_engine.prefill import ScoreRule
-from tests.engine.families import FAMILIES, LENGTH_DEPENDENT, full_logits, model_of, reference, text
+from tests.engine.families import FAMILIES, LENGTH_DEPENDENT, feed, full_logits, model_of, reference, text
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ALL = sorted(FAMILIES)
 FORGETTING = sorted(
@@ -33,24 +35,8 @@ SELECTIVE = KIVConfig(hot_tokens=32, sink_tokens=4, retrieved_tokens=8, position
 
 @pytest.fixture(autouse=True)
 def _no_grad() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the models are tiny; two threads only wait for each other
     with torch.no_grad():
         yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Codes from 64 cold tokens on, so that short texts are searched through them."""
-    monkeypatch.setattr("kiv_engine.index.FIT_TOKENS", 64)
-    monkeypatch.setattr("kiv_engine.layer.FIT_TOKENS", 64)
-
-
-def feed(model: PreTrainedModel, cache: Any, ids: torch.Tensor, sizes: list[int]) -> torch.Tensor:
-    """Logits (n, vocabulary) of ids (1, n), read in forwards of these sizes."""
-    assert sum(sizes) == ids.shape[1]
-    return torch.cat([model(part, past_key_values=cache).logits[0] for part in ids.split(sizes, 1)])
 
 
 def assert_same(name: str, got: torch.Tensor, expected: torch.Tensor) -> None:

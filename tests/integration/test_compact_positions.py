@@ -3,7 +3,6 @@
 The model is a tiny Llama trained to recall facts within 512 tokens (tests/fixtures/rope-recall).
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,11 @@ from kiv_engine import KIVCache, KIVConfig
 from kiv_engine.config import PositionMode
 from tests.engine.recall_text import recall_document
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "rope-recall"
 CHUNK_TOKENS = 256
 NUM_FACTS = 20
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Thousands of steps this small: a second thread only waits for its turn."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
