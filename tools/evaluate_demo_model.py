@@ -23,6 +23,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from demo_data import split_words
+
 from kiv_engine import Engine, KIVConfig, SamplingConfig
 from kiv_engine.archive import absent_questions, write_archive
 from kiv_engine.context import Context
@@ -36,12 +38,6 @@ SHORT: Final = 8192
 TOKENS_PER_FACT: Final = 32
 QUOTE_WORDS: Final = 8
 REFUSAL: Final = "do not find"
-
-
-def split_words(text: str) -> tuple[str, ...]:
-    """The parts of a text between its bars."""
-    return tuple(text.split("|"))
-
 
 FIRST_NAMES: Final = split_words(
     "Amaury|Birgitta|Cosmo|Delphine|Evander|Fenella|Gideon|Halcyon|Isolde|Jasper|Kestrel|Leopold|Marisol|Nerys|"

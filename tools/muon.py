@@ -1,4 +1,4 @@
-"""The optimizer of the training tools."""
+"""The optimizers of the training tools."""
 
 import math
 
@@ -31,6 +31,14 @@ class Muon(torch.optim.Optimizer):
         state.setdefault("momentum", torch.zeros_like(matrix)).lerp_(gradient, 1 - momentum)
         direction: Tensor = gradient.lerp(state["momentum"], momentum)
         return direction
+
+
+def muon_and_adamw(model: nn.Module, matrix_rate: float, other_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the weight matrices, AdamW for embeddings and norms."""
+    named = list(model.named_parameters())
+    matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in named if p.ndim != 2 or "embed" in name]
+    return [Muon(matrices, matrix_rate), torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:

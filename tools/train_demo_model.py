@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import torch
 from demo_data import Recipe, World, WorldMaker
-from muon import Muon
+from muon import muon_and_adamw
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -375,12 +375,7 @@ class Training:
         self.reader = Reader(self.model)
         self.tokenizer = Tokenizer.from_file(str(TOKENIZER / "tokenizer.json"))
         self.seed, self.texts = seed, texts
-        matrices = [p for name, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in name]
-        others = [p for name, p in self.model.named_parameters() if p.ndim != 2 or "embed" in name]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            Muon(matrices),
-            torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.95), weight_decay=0.0),
-        ]
+        self.optimizers = muon_and_adamw(self.model, MATRIX_RATE, OTHER_RATE)
         self.progress = Progress()
         self.folder = folder
         self.limit = minutes * 60

@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,14 +22,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from muon import Muon
+from muon import muon_and_adamw
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FIXTURE = REPOSITORY / "tests" / "fixtures" / "rope-recall"
-SCRATCH = Path("/tmp/rope-recall")
+SCRATCH = Path(tempfile.gettempdir()) / "rope-recall"
 
 TRAINED_LENGTH = 512
 BOS, FACT, SEP, QUERY = range(4)
@@ -250,13 +251,8 @@ class Training:
     def __init__(self, folder: Path, minutes: float, seed: int) -> None:
         torch.manual_seed(seed)
         self.model = new_model()
-        matrices = [p for name, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in name]
-        others = [p for name, p in self.model.named_parameters() if p.ndim != 2 or "embed" in name]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            Muon(matrices),
-            torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
-        ]
         self.rates = [0.02, 3e-3]
+        self.optimizers = muon_and_adamw(self.model, *self.rates)
         self.progress = Progress()
         self.checkpoint = folder / "checkpoint.pt"
         self.seconds_limit = minutes * 60
