@@ -223,15 +223,9 @@ def leave_a_core() -> None:
 
 
 def documents_placed(context: "Context") -> DocumentsPlaced:
-    """Where the documents lie, and what they need. A token's bytes follow from what the engine says that fits."""
-    import psutil
-
-    from kiv_engine.context import RAM_SHARE
-
-    fit = context.tokens_that_fit()
-    token_bytes = psutil.virtual_memory().available * RAM_SHARE / max(fit, 1)
+    """Where the documents lie, and what they need."""
     places = tuple(DocumentPlace(document.start, len(document.tokens)) for document in context.documents)
-    return DocumentsPlaced(places, round(context.document_tokens * token_bytes), fit)
+    return DocumentsPlaced(places, context.document_tokens * context.token_bytes, context.tokens_that_fit())
 
 
 def heat_of_last_answer(context: "Context") -> tuple[float, ...]:

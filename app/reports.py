@@ -4,12 +4,13 @@ Every request is answered by any number of reports and then exactly one whose ev
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from app.document_text import DocumentText
 from app.machine import Gpu
 from kiv_engine.events import AnswerFinished, Failed, MemoryUse, ReadFinished
 
-HEAT_BINS = 2_048
+HEAT_BINS: Final = 2_048
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class DocumentPlace:
 
 @dataclass(frozen=True)
 class DocumentsPlaced:
-    """All tokens are counted. `ram_bytes` is what the unread ones need; `fit_tokens` more fit into this PC."""
+    """All tokens are counted. `ram_bytes` is what they need, read or not; `fit_tokens` more fit into this PC."""
 
     places: tuple[DocumentPlace, ...]
     ram_bytes: int

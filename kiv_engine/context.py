@@ -169,9 +169,10 @@ class Context:
         else:
             existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
             free = shutil.disk_usage(existing).free
-        return max(0, free // self._token_bytes())
+        return max(0, free // self.token_bytes)
 
-    def _token_bytes(self) -> int:
+    @property
+    def token_bytes(self) -> int:
         """Bytes of RAM or disk per token: the store's rows, int8 ones with their scales, and the index's codes."""
         growing = self.cache.topology.growing
         codes = self.cache.topology.row_bytes(torch.finfo(self._loaded.model.dtype).bits // 8) // 16
@@ -235,20 +236,18 @@ class Context:
         """Place documents and make room for them. Stopped (False) or failed, everything is left as it was."""
         num_documents, num_unread = len(self.documents), len(self._unread)
         planned = self.cache.policy.planned_tokens
-        complete = False
+        queued = False
         try:
-            complete = yield from self._place_all(documents, should_stop)
-            if complete and self._tokens_without_room() > self.tokens_that_fit():
-                raise CapacityError(self._too_large())
-            self.cache.plan(self.num_tokens + self.unread_tokens + 4 * SEARCH_BLOCK_TOKENS)
-        except BaseException:
-            complete = False
-            raise
+            if (yield from self._place_all(documents, should_stop)):
+                if self._tokens_without_room() > self.tokens_that_fit():
+                    raise CapacityError(self._too_large())
+                self.cache.plan(self.num_tokens + self.unread_tokens + 4 * SEARCH_BLOCK_TOKENS)
+                queued = True
         finally:
-            if not complete:
+            if not queued:
                 del self.documents[num_documents:], self._unread[num_unread:]
                 self.cache.plan(planned)
-        return complete
+        return queued
 
     def _place_all(
         self, documents: Sequence[Document], should_stop: ShouldStop
@@ -288,7 +287,7 @@ class Context:
         return max(0, self.unread_tokens - min(store.keys.capacity - store.num_tokens for store in stores))
 
     def _too_large(self) -> str:
-        need = self.unread_tokens * self._token_bytes()
+        need = self.unread_tokens * self.token_bytes
         where = "RAM" if self._config.store_folder is None else "disk"
         return (
             f"The document has {self.unread_tokens:,} tokens, which need {need / 1e9:.1f} GB of {where}; about "

@@ -145,7 +145,7 @@ class SessionController(QObject):
 
     @Slot()
     def stop(self) -> None:
-        """End what runs; a second time, give up what waits in the shown chat."""
+        """End what runs; what waits behind it goes on."""
         if self._request_id is not None and self._status.is_busy:
             self._engine.stop(self._request_id)
             self._status.set_state(EngineState.STOPPING, self._status.busy_chat)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from PySide6.QtCore import QObject, Signal
 
@@ -9,7 +10,7 @@ from app.document_text import DocumentText
 from app.reports import DocumentPlace
 from kiv_engine.events import AnswerFinished, Passage
 
-TITLE_CHARACTERS = 60
+TITLE_CHARACTERS: Final = 60
 
 
 class ReadingState(Enum):

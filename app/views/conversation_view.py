@@ -1,4 +1,4 @@
-"""The centre: header, banner, what was asked and answered, and the composer."""
+"""The centre: what was asked and answered, or how to begin."""
 
 from typing import Final
 
@@ -176,7 +176,7 @@ class Transcript(QScrollArea):
 
 
 class ConversationView(QWidget):
-    """Header and the transcript of the chat that is shown; the window puts banner and composer in.
+    """The transcript of the chat that is shown, or the welcome while it is empty.
 
     Signals:
         as those of Welcome and Transcript.

@@ -116,7 +116,6 @@ class DocumentView(QPlainTextEdit):
         """Scroll so that a place stands in the upper part of the view."""
         block = self.document().findBlock(cursor.selectionStart())
         self.verticalScrollBar().setValue(max(0, block.firstLineNumber() - 4))
-        self.setTextCursor(QTextCursor(block))
         mark = QTextCursor(self.document())
         mark.setPosition(cursor.selectionStart())
         self.setTextCursor(mark)
