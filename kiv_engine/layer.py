@@ -16,7 +16,7 @@ from transformers.cache_utils import CacheLayerMixin
 from kiv_engine.attention import tag
 from kiv_engine.config import SEARCH_BLOCK_TOKENS
 from kiv_engine.errors import BatchSizeError
-from kiv_engine.hits import LOCAL_HITS, Recording
+from kiv_engine.hits import Recording
 from kiv_engine.index import CODE_BLOCK_TOKENS, FIT_TOKENS, CodeIndex, SearchEffort
 from kiv_engine.policy import Policy
 from kiv_engine.prefill import PartialAttention, ScoreRule, SoftmaxPart, attend_at_once, causal_mask, weigh
@@ -66,20 +66,14 @@ class Attended:
     cold: SoftmaxPart | None = None
     cold_factor: torch.Tensor | None = None
 
-    def local_mass(self) -> torch.Tensor:
-        """Probabilities (N,) of sinks and hot window, averaged over all heads."""
-        weights = self.local.weights
-        heads = weights.shape[0] * weights.shape[1]
-        return (self.factor.view(1, heads) @ weights.view(heads, -1))[0] / heads
-
-    def cold_mass(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids (H, R) of the cold tokens and their probabilities, averaged over the group."""
+    def cold_parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Ids (H, R) of the cold tokens, their weights (H, G, R), and the factors (H, G); empty if there are none."""
         if self.hits is None or self.cold is None or self.cold_factor is None:
             empty = torch.empty((0, 0), device=self.factor.device)
-            return empty.long(), empty
+            return empty.long(), empty.view(0, 0, 0), empty
         heads, group, _, rows = self.cold.weights.shape
-        mass = self.cold_factor.view(heads, 1, group) @ self.cold.weights.view(heads, group, rows)
-        return self.hits.ids, mass[:, 0] / group
+        weights = self.cold.weights.view(heads, group, rows)
+        return self.hits.ids, weights, self.cold_factor.view(heads, group)
 
 
 class KIVLayer(CacheLayerMixin):
@@ -301,17 +295,16 @@ class KIVLayer(CacheLayerMixin):
         return output, Attended(hits, local, factor, cold, cold_factor)
 
     def _recording(self, layer_idx: int, num_tokens: int, attended: "Attended") -> Recording:
-        local = attended.local_mass()
-        heaviest = local.topk(min(LOCAL_HITS, local.shape[0]), sorted=False)
-        rows, mass = attended.cold_mass()
+        heads, group, _, local_slots = attended.local.weights.shape
+        rows, weights, factor = attended.cold_parts()
         return Recording(
             layer=layer_idx,
             position=num_tokens - 1,
             cold_rows=rows,
-            cold_mass=mass,
-            local_slots=heaviest.indices,
-            local_mass=heaviest.values,
-            local_total=local.sum(),
+            cold_weights=weights,
+            cold_factor=factor,
+            local_weights=attended.local.weights.view(heads * group, local_slots),
+            local_factor=attended.factor.view(heads * group),
             places=self.hot.places(num_tokens),
         )
 

@@ -1,28 +1,32 @@
 """Hit sets: drained once, on the CPU, with positions in place of slots, and without slots that hold nothing."""
 
+import pytest
 import torch
 
-from kiv_engine.hits import HitRecorder, LayerHits, Recording, RingPlaces
+from kiv_engine.hits import STEPS_AT_ONCE, HitRecorder, LayerHits, Recording, RingPlaces
 
 PLACES = RingPlaces(sinks=1, ring=4, start=2, oldest=6)
 """Slot 0 is the sink; slots 3, 4, 1, 2 hold the tokens 6, 7, 8, 9."""
 
 
-def recording(position: int = 9) -> Recording:
+def recording(position: int = 9, layer: int = 3) -> Recording:
+    """Two KV heads, each of one query head."""
     return Recording(
-        layer=3,
+        layer=layer,
         position=position,
         cold_rows=torch.tensor([[3, 4], [4, 5]]),
-        cold_mass=torch.tensor([[0.2, 0.2], [0.1, 0.3]]),
-        local_slots=torch.tensor([0, 2, 1]),
-        local_mass=torch.tensor([0.4, 0.2, 0.0]),
-        local_total=torch.tensor(0.6),
+        cold_weights=torch.tensor([[[0.4, 0.4]], [[0.1, 0.3]]]),
+        cold_factor=torch.tensor([[0.5], [1.0]]),
+        local_weights=torch.tensor([[0.8, 0.0, 0.4, 0.0, 0.0], [0.4, 0.0, 0.2, 0.0, 0.0]]),
+        local_factor=torch.tensor([0.5, 1.0]),
         places=PLACES,
     )
 
 
 def hits(position: int = 9) -> LayerHits:
-    return recording(position).finish()
+    recorder = HitRecorder()
+    recorder.record(recording(position))
+    return recorder.drain()[0]
 
 
 def test_draining_empties_the_recorder() -> None:
@@ -41,15 +45,37 @@ def test_masses_over_all_heads_sum_to_one() -> None:
 
 def test_slots_and_rows_become_positions() -> None:
     record = hits()
-    assert record.local_tokens.tolist() == [0, 9, 8]
+    assert sorted(record.local_tokens.tolist()) == [0, 6, 7, 8, 9]
     assert record.cold_tokens.tolist() == [[4, 5], [5, 6]]
     assert PLACES.position_of(torch.arange(5)).tolist() == [0, 8, 9, 6, 7]
 
 
 def test_slots_beyond_the_newest_token_are_dropped() -> None:
     record = hits(8)
-    assert record.local_tokens.tolist() == [0, 8]
-    torch.testing.assert_close(record.local_mass, torch.tensor([0.4, 0.0]))
+    assert sorted(record.local_tokens.tolist()) == [0, 6, 7, 8]
+
+
+def test_weights_are_averaged_over_heads() -> None:
+    record = hits()
+    masses = dict(zip(record.local_tokens.tolist(), record.local_mass.tolist(), strict=True))
+    assert masses == pytest.approx({0: 0.4, 9: 0.2, 6: 0.0, 7: 0.0, 8: 0.0})
+    torch.testing.assert_close(record.local_total, torch.tensor(0.6))
+    torch.testing.assert_close(record.cold_mass, torch.tensor([[0.2, 0.2], [0.1, 0.3]]))
+
+
+def test_steps_averaged_together_are_as_those_one_by_one() -> None:
+    recorder = HitRecorder()
+    expected = []
+    for position in range(10, 10 + STEPS_AT_ONCE + 3):
+        for layer in (3, 5):
+            recorder.record(recording(position, layer))
+            alone = HitRecorder()
+            alone.record(recording(position, layer))
+            expected += alone.drain()
+    drained = recorder.drain()
+    assert [(record.position, record.layer) for record in drained] == [(each.position, each.layer) for each in expected]
+    for record, each in zip(drained, expected, strict=True):
+        torch.testing.assert_close(record.token_mass(), each.token_mass())
 
 
 def test_without_cold_tokens_only_the_local_ones_count() -> None:
