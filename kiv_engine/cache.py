@@ -144,6 +144,11 @@ class KIVCache(Cache):
                 f"{self.topology.model_type} does not hand cached keys to transformers' attention interface unchanged."
             )
 
+    def check_saved(self) -> None:
+        """Check what was used of saved files since the last time. Raises DamagedContextError."""
+        for layer in self.growing_layers:
+            layer.check_saved()
+
     def bytes_by_part(self) -> dict[str, int]:
         """Bytes of hot (with the layers that forget), index, cold_keys and cold_values over all layers."""
         total = {"hot": 0, "index": 0, "cold_keys": 0, "cold_values": 0}
@@ -195,6 +200,10 @@ class KIVCache(Cache):
             )
         for layer in self.growing_layers:
             layer.crop_to(snapshot.num_tokens)
+        self.set_forgetting(snapshot)
+
+    def set_forgetting(self, snapshot: CacheSnapshot) -> None:
+        """Give the layers that forget the state of a snapshot."""
         for index, state in snapshot.layers.items():
             vars(self.layers[index]).update(_copy_state(state))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kiv_engine.context import Context
     from kiv_engine.document import Document
     from kiv_engine.engine import Engine
+    from kiv_engine.saving import SavedContext
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -78,11 +79,33 @@ def build_parser() -> Parser:
     )  # fmt: skip
     ask.add_argument("--store", default="ram", metavar="ram|FOLDER", help="where old K/V are kept")
     ask.add_argument("--store-dtype", default="auto", choices=get_args(StoreDtype))
+    ask.add_argument(
+        "--save", metavar="FOLDER", help="keep what is read in a folder; found there again, it is not read"
+    )
+    ask.add_argument("--context", metavar="FOLDER", help="ask a saved context; no DOCUMENT is needed")
     ask.add_argument("--max-new-tokens", type=whole_number, default=256, metavar="N")
     ask.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 takes the likeliest token")
     ask.add_argument("--seed", type=whole_number, default=None, metavar="N", help="of the sampling")
     ask.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_contexts_parser(commands)
     return parser
+
+
+def add_contexts_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """`kiv contexts`."""
+    contexts = commands.add_parser("contexts", help="saved contexts: list, show, remove, verify", prog="kiv contexts")
+    actions = contexts.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the saved contexts in a folder")
+    listing.add_argument("folder", metavar="FOLDER")
+    for name, what in (
+        ("show", "what a saved context holds"),
+        ("remove", "delete a saved context"),
+        ("verify", "compare every byte with its checksum; exit code 1 where something is damaged"),
+    ):
+        action = actions.add_parser(name, help=what)
+        action.add_argument("folder", nargs="+", metavar="FOLDER")
+    for action in actions.choices.values():
+        action.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def whole_number(text: str) -> int | str:
@@ -110,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command is None:
             parser.print_help()
             return DONE
-        code = AskCommand(options).run()
+        code = (ContextsCommand if options.command == "contexts" else AskCommand)(options).run()
         sys.stdout.flush()  # here, where a closed pipe is caught
         return code
     except BadInputError as error:
@@ -228,17 +251,62 @@ class AskCommand:
         for question in self._questions:
             check_question(question)
         self._check_documents()
+        self._check_folders(config)
         from kiv_engine.engine import Engine  # torch: only once the command line is known to be sound
 
         files = self._files()
         engine = Engine.load(self._options.model, quantize=self._options.quantize, device=self._options.device)
         documents = [files.get(name) or sample_archive(name, engine) for name in self._options.documents]
-        context = engine.new_context(config)
+        context, documents = self._make_context(engine, config, documents)
         try:
             with StopFlag() as stop:
                 return self._converse(context, documents, sampling, stop)
         finally:
             context.close()
+
+    def _make_context(
+        self, engine: "Engine", config: KIVConfig, documents: "list[Document]"
+    ) -> "tuple[Context, list[Document]]":
+        """A new context or a saved one, and the documents that it lacks."""
+        from kiv_engine.saving import SavedContext
+
+        folder = self._options.context or self._options.save
+        if self._options.context or (folder and SavedContext.exists(folder)):
+            saved = SavedContext.open(folder)
+            if documents and not saved.holds(documents):
+                raise BadInputError(
+                    f"{folder} holds {', '.join(saved.document_names)}, or another version of it; "
+                    "choose another folder, or remove it with 'kiv contexts remove'."
+                )
+            context = engine.open_context(folder, retrieved_tokens=config.retrieved_tokens)
+            print(f"Opened {context.num_tokens:,} of {saved.total_tokens:,} tokens from {folder}.", file=sys.stderr)
+            return context, []
+        context = engine.new_context(config)
+        try:
+            if folder:
+                context.save(folder)
+        except BaseException:
+            context.close()
+            raise
+        return context, documents
+
+    def _check_folders(self, config: KIVConfig) -> None:
+        """What contradicts --save and --context."""
+        options = self._options
+        if options.context and options.save:
+            raise BadInputError("--context and --save exclude each other; give one of them.")
+        if options.context and options.documents:
+            raise BadInputError("--context asks what was saved, so it takes no DOCUMENT; leave one of the two out.")
+        if options.save and not options.documents:
+            raise BadInputError("--save keeps what is read; name a DOCUMENT.")
+        if (options.save or options.context) and config.store_folder is not None:
+            raise BadInputError("--store names a folder for one run only; with --save or --context leave it out.")
+        if options.context:
+            defaults = KIVConfig()
+            for name in ("hot_tokens", "prefill", "positions", "store_dtype"):
+                if getattr(config, name) != getattr(defaults, name):
+                    option = "--" + name.replace("_", "-")
+                    raise BadInputError(f"{option} was settled when {options.context} was saved; leave it out.")
 
     def _configs(self) -> tuple[KIVConfig, SamplingConfig]:
         options = self._options
@@ -276,7 +344,7 @@ class AskCommand:
     def _converse(
         self, context: "Context", documents: "list[Document]", sampling: SamplingConfig, stop: StopFlag
     ) -> int:
-        read = self._read(context, documents, stop) if documents else None
+        read = self._read(context, documents, stop) if documents or context.unread_tokens else None
         if isinstance(read, int):
             return read
         for question in self._questions:
@@ -347,6 +415,82 @@ class AskCommand:
         if self._answers:
             report |= {key: value for key, value in self._answers[0].items() if key not in report}
         return report
+
+
+class ContextsCommand:
+    """`kiv contexts`: list, show, remove and verify saved contexts, without a model."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    def run(self) -> int:
+        """The whole command; returns the exit code."""
+        from kiv_engine.saving import SavedContext
+
+        if self._options.action == "list":
+            return self._list(SavedContext.all_in(self._options.folder))
+        action = {"show": self._show, "remove": self._remove, "verify": self._verify}[self._options.action]
+        return max(action(folder) for folder in self._options.folder)
+
+    def _print(self, report: dict[str, Any], line: str) -> None:
+        print(json.dumps(report) if self._options.json else line)
+
+    def _list(self, found: "list[SavedContext]") -> int:
+        for saved in found:
+            self._print(context_report(saved), context_line(saved))
+        if not found and not self._options.json:
+            print(f"There is no saved context in {self._options.folder}.")
+        return DONE
+
+    def _show(self, folder: str) -> int:
+        from kiv_engine.saving import SavedContext
+
+        saved = SavedContext.open(folder)
+        lines = [context_line(saved), *(f"  {name}" for name in saved.document_names)]
+        lines += [f"  {part}: {value}" for part, value in sorted(vars(saved.config).items())]
+        self._print(context_report(saved), "\n".join(lines))
+        return DONE
+
+    def _remove(self, folder: str) -> int:
+        from kiv_engine.saving import SavedContext
+
+        freed = SavedContext.remove(folder)
+        self._print({"folder": folder, "removed_bytes": freed}, f"Removed {folder} ({freed / 1e6:,.1f} MB).")
+        return DONE
+
+    def _verify(self, folder: str) -> int:
+        from kiv_engine.errors import DamagedContextError
+        from kiv_engine.saving import SavedContext
+
+        try:
+            SavedContext.open(folder).verify()
+        except DamagedContextError as error:
+            self._print({"folder": folder, "sound": False, "reason": str(error)}, str(error))
+            return FAILED
+        self._print({"folder": folder, "sound": True}, f"{folder} is sound.")
+        return DONE
+
+
+def context_report(saved: "SavedContext") -> dict[str, Any]:
+    """The JSON of one saved context."""
+    return {
+        "folder": str(saved.folder),
+        "documents": saved.document_names,
+        "tokens_read": saved.num_tokens,
+        "tokens_total": saved.total_tokens,
+        "complete": saved.complete,
+        "bytes": saved.nbytes,
+        "saved": saved.manifest["saved"],
+    }
+
+
+def context_line(saved: "SavedContext") -> str:
+    """One saved context in one line."""
+    state = "" if saved.complete else " (not read to its end)"
+    return (
+        f"{saved.folder}: {', '.join(saved.document_names)}; {saved.num_tokens:,} of {saved.total_tokens:,} tokens"
+        f"{state}, {saved.nbytes / 1e6:,.1f} MB, {saved.manifest['saved'][:10]}"
+    )
 
 
 def sample_archive(name: str, engine: "Engine") -> "Document":

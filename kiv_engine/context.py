@@ -5,6 +5,7 @@ import time
 from array import array
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -33,9 +34,11 @@ from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.policy import AUTO_EXACT_TOKENS
 from kiv_engine.sampling import Sampler
+from kiv_engine.saving import ContextWriter, Progress, SavedContext
 
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
+CHECKPOINT_S: Final = 20.0
 PROGRESS_INTERVAL_S: Final = 0.1
 NUM_PASSAGES: Final = 5
 HITS_BYTES: Final = 64 * 2**20
@@ -139,6 +142,33 @@ class Context:
         self._unfed: list[int] = []
         self._snapshots: list[CacheSnapshot] = []
         self._torn = False  # a forward was broken off: some layers have its tokens, others not
+        self._system = system
+        self._writer: ContextWriter | None = None
+
+    @classmethod
+    def opened(cls, loaded: LoadedModel, saved: SavedContext, retrieved_tokens: int | None = None) -> "Context":
+        """A context that goes on from a saved one. Raises SavedContextError, DamagedContextError."""
+        saved.require_same_model(loaded)
+        config = saved.config
+        if retrieved_tokens is not None:
+            config = replace(config, retrieved_tokens=retrieved_tokens)
+        context = cls(loaded, config, saved.system)
+        try:
+            context._open(saved)
+        except BaseException:
+            context.close()
+            raise
+        return context
+
+    def _open(self, saved: SavedContext) -> None:
+        tokens = array("i", saved.tokens().tolist())
+        self.documents = saved.documents()
+        self._ids, self._unread = tokens[: saved.num_tokens], tokens[saved.num_tokens :]
+        self.cache.policy.planned_tokens = 0 if saved.complete else saved.planned_tokens
+        self._snapshots = saved.restore(self.cache, self._loaded.device)
+        self.cache.policy.planned_tokens = saved.planned_tokens
+        if not saved.complete:
+            self._writer = ContextWriter(saved.folder, self._loaded, self._config, self._system, saved)
 
     # -- facts ---------------------------------------------------------------------------------------------------
 
@@ -185,6 +215,41 @@ class Context:
         """Where the documents end in the context, as far as they are read."""
         return self.documents[-1].end - len(self._unread) if self.documents else 0
 
+    # -- saving --------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> None:
+        """Keep the documents in a folder: what is read now, and what `read` adds, with a checkpoint every 20 s.
+
+        The folder is complete once everything is read; `Engine.open_context` then opens it. Raises SavedContextError or
+        CapacityError where it cannot be written, ConfigError behind the first question.
+        """
+        if self.turns:
+            raise ConfigError("Only documents are saved; save before the first question.")
+        if self._writer is not None:
+            raise ConfigError(f"This context is already being saved to {self._writer.folder}.")
+        self._writer = ContextWriter(Path(folder), self._loaded, self._config, self._system, None)
+        if self.documents:
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
+        """Bring the folder up to date; close it once everything is read."""
+        assert self._writer is not None
+        tokens = self._ids + self._unread
+        snapshots = list(self._snapshots)
+        if self.cache.forgetting_layers and self.num_tokens:
+            snapshots = [*(each for each in snapshots if each.num_tokens < self.num_tokens), self.cache.snapshot()]
+        progress = Progress(
+            torch.tensor(tokens, dtype=torch.int32),
+            self.num_tokens,
+            self.cache.policy.planned_tokens,
+            self.documents,
+            snapshots,
+        )
+        self._writer.checkpoint(self.cache, progress)
+        if progress.complete:
+            self._writer.close()
+            self._writer = None
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self, *documents: Document, should_stop: ShouldStop = never) -> Iterator[ReadEvent]:
@@ -217,11 +282,16 @@ class Context:
         last_report = 0.0
         while queued and self._unread and not should_stop():
             self._feed_document(total)
+            if self._writer is not None and self._writer.seconds_since > CHECKPOINT_S:
+                self._write_checkpoint()
             now = time.perf_counter()
             if now - last_report >= PROGRESS_INTERVAL_S or not self._unread:
                 last_report = now
                 yield self._progress(self.num_tokens - first, total, now - begin)
         self._take_snapshot()
+        self.cache.check_saved()
+        if self._writer is not None and self.documents and queued:
+            self._write_checkpoint()
         mode, reason = self._mode_and_reason(total)
         return ReadFinished(
             self.num_tokens,
@@ -365,6 +435,7 @@ class Context:
         with self.cache.recording() as recorder:
             yield from self._decode(sampling, should_stop, answer)
             hits = tuple(recorder.drain())
+        self.cache.check_saved()
         passages = self._passages(hits)
         text = "".join(answer.text)
         self.turns.append(Turn(start, answer.start, self.num_tokens, question, text, tuple(self._unfed), hits))
@@ -547,6 +618,9 @@ class Context:
 
     def close(self) -> None:
         """Give the memory back."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         with torch.inference_mode():
             self.cache.close()
 

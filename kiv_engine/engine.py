@@ -1,10 +1,12 @@
 """The engine: owns a model and its tokenizer, and makes contexts over it. Knows nothing of who calls it."""
 
+from pathlib import Path
 from typing import Literal
 
 from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context
 from kiv_engine.loader import LoadedModel, LoadOptions, load
+from kiv_engine.saving import SavedContext
 
 
 class Engine:
@@ -27,6 +29,13 @@ class Engine:
     def new_context(self, config: KIVConfig | None = None, *, system: str | None = None) -> Context:
         """An empty context; `system` is the system prompt. Any number of contexts can live on one model."""
         return Context(self.loaded, config or KIVConfig(), system)
+
+    def open_context(self, folder: str | Path, *, retrieved_tokens: int | None = None) -> Context:
+        """A saved context, ready for questions; if its documents were not read to their end, `read()` goes on.
+
+        Raises SavedContextError where the folder holds none, or one of another model, and DamagedContextError.
+        """
+        return Context.opened(self.loaded, SavedContext.open(folder), retrieved_tokens)
 
     def count_tokens(self, pieces: list[str]) -> list[int]:
         """Token counts of separate pieces of text."""

@@ -43,3 +43,11 @@ class CropError(EngineError):
 
 class DeviceError(EngineError):
     """The device that was asked for is not there."""
+
+
+class SavedContextError(EngineError):
+    """A folder holds no saved context, or one of another model or configuration."""
+
+
+class DamagedContextError(SavedContextError):
+    """A saved context's files are not what was written."""

@@ -131,8 +131,13 @@ class CodePlanes:
     factors: torch.Tensor
 
     @property
+    def named(self) -> dict[str, torch.Tensor]:
+        planes = {"signs": self.signs, "factors": self.factors, "outer": self.outer}
+        return {name: plane for name, plane in planes.items() if plane is not None}
+
+    @property
     def all(self) -> tuple[torch.Tensor, ...]:
-        return (self.signs, self.factors) if self.outer is None else (self.signs, self.factors, self.outer)
+        return tuple(self.named.values())
 
     @property
     def capacity(self) -> int:
@@ -282,6 +287,30 @@ class CodeIndex:
         levels = self._levels(unpack_bits(self._planes.signs[:, blocks]), outer)
         factors = self._planes.factors[:, blocks].reshape(self._num_heads, -1).float() * self._space.factor_step
         return levels * factors[..., None]
+
+    # -- saving ------------------------------------------------------------------------------------------------------
+
+    def maps(self) -> dict[str, torch.Tensor]:
+        """What the codes are made with; or, before there are codes, the keys that wait."""
+        if self._space is not None:
+            return dict(vars(self._space))
+        return {"first_keys": self.first_keys} if self._first_keys else {}
+
+    def codes(self, start: int, end: int) -> dict[str, torch.Tensor]:
+        """Codes of tokens start..end, both multiples of 32, by plane and head: "signs.0" and so on."""
+        blocks = slice(start // CODE_BLOCK_TOKENS, end // CODE_BLOCK_TOKENS)
+        named = {} if self._planes is None else self._planes.named
+        return {f"{name}.{head}": plane[head, blocks] for name, plane in named.items() for head in range(len(plane))}
+
+    def load(self, num_tokens: int, maps: dict[str, torch.Tensor]) -> None:
+        """Begin with what `maps` gave of an index of `num_tokens`; the codes are then written into `codes`."""
+        assert self.num_tokens == 0
+        if "first_keys" in maps:
+            self._first_keys = [maps["first_keys"].to(self._device)]
+        elif maps:
+            self._space = CodeSpace(**{name: part.to(self._device) for name, part in maps.items()})
+            self.reserve(num_tokens)
+        self.num_tokens = num_tokens
 
     def truncate(self, num_tokens: int) -> None:
         """Forget the tokens from `num_tokens` (a multiple of 32) on."""

@@ -484,6 +484,27 @@ class KIVLayer(CacheLayerMixin):
         scores = rule.scores(queries[:, :, None], keys)[:, :, 0]
         return scores.masked_fill_((ids < 0)[:, None].to(scores.device), -math.inf)
 
+    # -- saving --------------------------------------------------------------------------------------------------
+
+    def load(
+        self, hot_keys: torch.Tensor, hot_values: torch.Tensor, cold_tokens: int, maps: dict[str, torch.Tensor]
+    ) -> None:
+        """Begin with saved tokens: sinks and hot window (H, n, D) on the device, and the index's maps.
+
+        The rows of `cold_tokens` and their codes are brought to `store` and `index` by the caller.
+        """
+        with torch.inference_mode(False):
+            self.lazy_initialization(hot_keys[None, :, :0], hot_values[None, :, :0])
+            taken = self.hot.fill_sinks(hot_keys, hot_values)
+            self.hot.append(hot_keys[:, taken:], hot_values[:, taken:])
+            self.index.load(cold_tokens, maps)
+
+    def check_saved(self) -> None:
+        """Check what was used of the files that rows are mapped from. Raises DamagedContextError."""
+        if self._store is not None:
+            for file in (*self._store.keys.saved_files, *self._store.values.saved_files):
+                file.check()
+
     # -- going back ----------------------------------------------------------------------------------------------
 
     def crop_to(self, num_tokens: int) -> None:

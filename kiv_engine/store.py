@@ -9,13 +9,14 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
 
+from kiv_engine.blocks import MappedRows
 from kiv_engine.errors import CapacityError, ConfigError
 from kiv_engine.memory import TAKES_MEMORY_LAZILY, allocate
 
@@ -79,6 +80,8 @@ class Slab:
     start: int
     rows: torch.Tensor
     scales: torch.Tensor | None
+    files: tuple[MappedRows, ...] = ()
+    """The saved files that rows and scales are mapped from, if they are."""
 
     @property
     def capacity(self) -> int:
@@ -183,6 +186,7 @@ class RowTable:
     def gather(self, ids: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Rows of tokens `ids` (num_heads, n) on the CPU -> (num_heads, n, dim) in `dtype`, into `out` if given."""
         num_heads, count = ids.shape
+        self._note_use(ids)
         flat = torch.add(self._heads, ids, alpha=num_heads)
         if out is None:
             out = torch.empty((num_heads, count, self._shape[1]), dtype=self.dtype)
@@ -204,6 +208,8 @@ class RowTable:
 
     def read(self, start: int, end: int) -> torch.Tensor:
         """Rows start..end as (num_heads, n, dim) in `dtype`; a view where they lie in one slab as they are."""
+        for file in self.saved_files:
+            file.use_span(start, min(end, file.num_rows))
         parts = [self._read_slab(slab, start, end) for slab in self._slabs if slab.start < end and start < slab.end]
         if not parts:
             return torch.empty((self._shape[0], 0, self._shape[1]), dtype=self.dtype)
@@ -215,6 +221,48 @@ class RowTable:
         if slab.scales is not None:
             rows = (rows.float() * slab.scales[where][..., None]).to(self.dtype)
         return rows.transpose(0, 1)
+
+    def stored(self, start: int, end: int) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+        """Rows start..end as they are stored, (n, num_heads, dim), and their scales, slab by slab."""
+        for slab in self._slabs:
+            where = slice(max(start, slab.start) - slab.start, min(end, slab.end) - slab.start)
+            if where.start < where.stop:
+                yield slab.rows[where], None if slab.scales is None else slab.scales[where]
+
+    @property
+    def stored_types(self) -> tuple[torch.dtype, torch.dtype | None]:
+        """Dtypes of rows and scales as they are stored."""
+        return (torch.int8, torch.float32) if self._int8 else (self.dtype, None)
+
+    @property
+    def row_shape(self) -> tuple[int, int]:
+        """(num_heads, dim)."""
+        return self._shape
+
+    def adopt(self, files: Sequence[MappedRows], *, copy: bool) -> None:
+        """Begin with the rows, and scales, of saved files: as they lie there, or copied to where others can follow."""
+        rows, *scales = files
+        if copy:
+            self.reserve(rows.num_rows)
+            slab = self._slabs[0]
+            for file, target in zip(files, (slab.rows, slab.scales), strict=False):
+                assert target is not None
+                file.use_span(0, file.num_rows)
+                file.check()
+                target[: file.num_rows].copy_(file.rows[: file.num_rows])
+        else:
+            assert not self._slabs
+            self._slabs.append(Slab(0, rows.rows, scales[0].rows if scales else None, tuple(files)))
+        self.num_tokens = rows.num_rows
+
+    @property
+    def saved_files(self) -> tuple[MappedRows, ...]:
+        """The files that rows are mapped from."""
+        return self._slabs[0].files if self._slabs else ()
+
+    def _note_use(self, ids: torch.Tensor) -> None:
+        for file in self.saved_files:
+            file.use(ids)
 
     def truncate(self, num_tokens: int) -> None:
         """Forget the rows from `num_tokens` on; their memory stays for the next ones."""

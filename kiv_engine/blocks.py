@@ -1,0 +1,181 @@
+"""Files that only grow, with a checksum for every block of their bytes."""
+
+import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from kiv_engine.errors import DamagedContextError
+
+BLOCK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class BlockFile:
+    """What a file must hold: `length` bytes, and a CRC-32 of each block of BLOCK_BYTES (the last may be shorter)."""
+
+    length: int
+    checksums: tuple[int, ...]
+
+    @classmethod
+    def from_json(cls, entry: Any) -> "BlockFile":
+        """From the manifest. Raises KeyError, TypeError or ValueError where it is none."""
+        length, checksums = int(entry["length"]), tuple(int(value) for value in entry["checksums"])
+        if length < 0 or len(checksums) != -(-length // BLOCK_BYTES):
+            raise ValueError(f"{len(checksums)} checksums for {length} bytes")
+        return cls(length, checksums)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"length": self.length, "checksums": list(self.checksums)}
+
+    def check(self, path: Path, blocks: Iterable[int] | None = None) -> None:
+        """Compare some blocks, or all, with the file. Raises DamagedContextError."""
+        try:
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < self.length:
+                    raise DamagedContextError(f"{path} is cut off: it has lost its end. Read the document again.")
+                for block in range(len(self.checksums)) if blocks is None else blocks:
+                    file.seek(block * BLOCK_BYTES)
+                    data = file.read(min(BLOCK_BYTES, self.length - block * BLOCK_BYTES))
+                    if zlib.crc32(data) != self.checksums[block]:
+                        raise DamagedContextError(
+                            f"{path} is damaged at byte {block * BLOCK_BYTES:,} or behind. Read the document again."
+                        )
+        except OSError as error:
+            raise DamagedContextError(f"{path} cannot be read ({error.strerror}). Read the document again.") from error
+
+
+class BlockWriter:
+    """Appends to a file; what lies behind the known length, left by a writer that was killed, is overwritten."""
+
+    def __init__(self, path: Path, known: BlockFile | None = None) -> None:
+        self.path = path
+        self._length = known.length if known else 0
+        self._checksums = list(known.checksums) if known else []
+        self._file = path.open("r+b" if known else "w+b")
+        self._file.truncate(self._length)
+        self._file.seek(self._length)
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    @property
+    def written(self) -> BlockFile:
+        """What the file holds now."""
+        return BlockFile(self._length, tuple(self._checksums))
+
+    def append(self, rows: torch.Tensor) -> None:
+        """Write the bytes of a contiguous CPU tensor."""
+        if not rows.numel():
+            return
+        data = rows.flatten().view(torch.uint8).numpy().data
+        self._file.write(data)
+        while len(data):
+            part = data[: BLOCK_BYTES - self._length % BLOCK_BYTES]
+            if self._length % BLOCK_BYTES:
+                self._checksums[-1] = zlib.crc32(part, self._checksums[-1])
+            else:
+                self._checksums.append(zlib.crc32(part))
+            self._length += len(part)
+            data = data[len(part) :]
+
+    def cut(self, length: int) -> None:
+        """Forget what lies behind `length` bytes."""
+        if length >= self._length:
+            return
+        self._file.truncate(length)
+        self._length = length
+        self._checksums = self._checksums[: -(-length // BLOCK_BYTES)]
+        if length % BLOCK_BYTES:
+            self._file.seek(length - length % BLOCK_BYTES)
+            self._checksums[-1] = zlib.crc32(self._file.read(length % BLOCK_BYTES))
+        self._file.seek(length)
+
+    def sync(self) -> None:
+        """Return once everything is on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def make_room(self, num_bytes: int) -> None:
+        """Let the file be longer than what it holds, by a hole that takes no room on the disk."""
+        self._file.flush()
+        self._file.truncate(self._length + num_bytes)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "BlockWriter":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+class MappedRows:
+    """A file's rows as a tensor whose changes stay private, and the duty to check what was used of them.
+
+    Attributes:
+        rows: (capacity, ...) with room behind what the file holds, which later tokens are written to.
+    """
+
+    def __init__(self, path: Path, file: BlockFile, row_shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        self._path, self._file = path, file
+        row_elements = int(torch.Size(row_shape).numel())
+        self._row_bytes = row_elements * dtype.itemsize
+        self.num_rows = file.length // self._row_bytes
+        try:
+            capacity = path.stat().st_size // self._row_bytes
+        except OSError as error:
+            raise DamagedContextError(f"{path} cannot be read ({error.strerror}). Read the document again.") from error
+        if capacity < self.num_rows:
+            raise DamagedContextError(f"{path} is cut off: it has lost its end. Read the document again.")
+        with torch.inference_mode(False):
+            flat = torch.from_file(str(path), shared=False, size=capacity * row_elements, dtype=dtype)
+            self._used = torch.zeros(len(file.checksums), dtype=torch.bool)
+        self.rows = flat.view(capacity, *row_shape)
+        self._checked = torch.zeros_like(self._used)
+
+    def use(self, rows: torch.Tensor) -> None:
+        """Note that rows, int64 of any shape, are used."""
+        if self._checked.all():
+            return
+        blocks = rows.flatten() * self._row_bytes // BLOCK_BYTES
+        ends = ((rows.flatten() + 1) * self._row_bytes - 1) // BLOCK_BYTES
+        for places in (blocks, ends):
+            self._used[places[places < len(self._used)]] = True
+
+    def use_span(self, start: int, end: int) -> None:
+        """Note that rows start..end are used."""
+        if start < end:
+            self._used[start * self._row_bytes // BLOCK_BYTES : -(-end * self._row_bytes // BLOCK_BYTES)] = True
+
+    def check(self) -> None:
+        """Check what was used since the last time. Raises DamagedContextError."""
+        todo = self._used & ~self._checked
+        blocks = todo.nonzero()[:, 0].tolist()
+        if blocks:
+            self._file.check(self._path, blocks)
+            self._checked |= todo
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file so that a reader sees the old one or the new one, never a part."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    if os.name == "posix":
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,73 @@
+"""`kiv ask --save`, `kiv ask --context` and `kiv contexts`: what is kept, what is reused, and every refusal."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.engine.test_cli import SMALL, Kiv, _ctrl_c_interrupts, assert_refused, book, demo, kiv
+
+__all__ = ["_ctrl_c_interrupts", "book", "demo", "kiv"]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+QUESTION = ["-q", "How many geese?", "--json", "--max-new-tokens", "12"]
+
+
+def test_a_saved_context_is_opened_instead_of_read(kiv: Kiv, book: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    first = kiv("ask", book, "--save", folder, *SMALL, *QUESTION)
+    again = kiv("ask", book, "--save", folder, *SMALL, *QUESTION)
+    later = kiv("ask", "--context", folder, "--retrieved-tokens", 32, *QUESTION)
+    assert (first.code, again.code, later.code) == (0, 0, 0)
+    assert "Opened" in again.err
+    assert "Opened" in later.err
+    reports = [json.loads(result.out) for result in (first, again, later)]
+    assert reports[0]["prefill_s"] > 0
+    assert reports[1]["prefill_s"] == reports[2]["prefill_s"] == 0
+    assert len({report["answer"] for report in reports}) == 1
+    assert reports[0]["passages"] == reports[1]["passages"] == reports[2]["passages"]
+    assert reports[0]["document_tokens"] == reports[2]["document_tokens"]
+
+
+def test_contexts_are_listed_shown_verified_and_removed(kiv: Kiv, book: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "all" / "kept"
+    assert kiv("ask", book, "--save", folder, *SMALL, *QUESTION).code == 0
+    listed = kiv("contexts", "list", folder.parent)
+    assert listed.out.startswith(f"{folder}: book.txt; ")
+    report = json.loads(kiv("contexts", "list", folder.parent, "--json").out)
+    assert report["complete"]
+    assert report["documents"] == ["book.txt"]
+    assert report["bytes"] > 1000
+    assert "hot_tokens: 128" in kiv("contexts", "show", folder).out
+    assert kiv("contexts", "verify", folder).out == f"{folder} is sound.\n"
+    data = bytearray((folder / "tokens").read_bytes())
+    data[17] ^= 1
+    (folder / "tokens").write_bytes(data)
+    damaged = kiv("contexts", "verify", folder)
+    assert (damaged.code, "tokens is damaged" in damaged.out) == (1, True)
+    (folder / "note.txt").write_text("not ours")
+    assert kiv("contexts", "remove", folder).code == 0
+    assert [path.name for path in folder.iterdir()] == ["note.txt"]
+    assert "There is no saved context" in kiv("contexts", "list", folder.parent).out
+
+
+def test_what_cannot_be_saved_or_opened_is_refused(kiv: Kiv, book: Path, tmp_path: Path) -> None:
+    folder, other = tmp_path / "kept", tmp_path / "other.txt"
+    other.write_text("Something else entirely.")
+    assert kiv("ask", book, "--save", folder, *SMALL, *QUESTION).code == 0
+    assert_refused(kiv("ask", other, "--save", folder, *QUESTION), folder, "holds book.txt")
+    assert_refused(kiv("ask", book, "--context", folder, *QUESTION), "takes no DOCUMENT")
+    assert_refused(kiv("ask", "--context", folder, "--save", folder, *QUESTION), "exclude each other")
+    assert_refused(kiv("ask", "--save", folder, *QUESTION), "name a DOCUMENT")
+    assert_refused(kiv("ask", "--context", folder, "--hot-tokens", 256, *QUESTION), "--hot-tokens was settled")
+    assert_refused(kiv("ask", book, "--save", folder, "--store", tmp_path, *QUESTION), "--store")
+    assert_refused(kiv("ask", "--context", tmp_path / "nowhere", *QUESTION), "does not exist")
+    assert_refused(kiv("ask", book, "--save", tmp_path, *QUESTION), "not empty")
+    assert_refused(kiv("ask", book, "--save", other, *QUESTION), other)
+    assert_refused(kiv("contexts", "list", tmp_path / "nowhere"), "is no folder")
+    assert_refused(kiv("contexts", "show", tmp_path), "holds no saved context")
+    assert_refused(kiv("contexts", "remove", tmp_path), "nothing was removed")
+    assert_refused(kiv("contexts"), "required")
+    (folder / "manifest.json").write_text("{")
+    assert_refused(kiv("ask", "--context", folder, *QUESTION), "damaged")

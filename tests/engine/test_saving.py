@@ -1,0 +1,347 @@
+"""Saved contexts: what is opened goes on as if it had never been closed, whatever was killed; damage is never used."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kiv_engine import context as context_module
+from kiv_engine.blocks import BLOCK_BYTES, BlockFile, BlockWriter
+from kiv_engine.config import KIVConfig, SamplingConfig
+from kiv_engine.context import Context
+from kiv_engine.document import Document
+from kiv_engine.errors import ConfigError, DamagedContextError, SavedContextError
+from kiv_engine.events import AnswerFinished, Failed, ReadFinished
+from kiv_engine.saving import MANIFEST, SavedContext
+from tests.engine.families import FAMILIES
+from tests.engine.tiny_chat import loaded
+
+pytestmark = pytest.mark.usefixtures("one_thread", "small_index")
+
+TEXT = "".join(f"Chapter {n}: the {n * 7919 % 104729}th ship brought {n * 31 % 97} bells to town. " for n in range(18))
+DOCUMENT = Document("log", TEXT)
+SMALL = KIVConfig(hot_tokens=48, sink_tokens=4, retrieved_tokens=16, positions="true", index_bits=1)
+SHORT = SamplingConfig(max_new_tokens=10)
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context_module, "READ_CHUNK_TOKENS", 128)
+    monkeypatch.setattr(context_module, "SNAPSHOT_TOKENS", 256)
+    monkeypatch.setattr(context_module, "CHECKPOINT_S", 0.0)
+
+
+@pytest.fixture
+def contexts() -> Iterator[list[Context]]:
+    """Contexts to be closed in the end."""
+    made: list[Context] = []
+    yield made
+    for context in made:
+        context.close()
+
+
+def read(context: Context, *documents: Document, **options: Any) -> ReadFinished | Failed:
+    return list(context.read(*documents, **options))[-1]  # type: ignore[return-value]
+
+
+def ask(context: Context, question: str = "How many?") -> AnswerFinished | Failed:
+    return list(context.ask(question, SHORT))[-1]  # type: ignore[return-value]
+
+
+def answers(context: Context) -> list[tuple[str, Any]]:
+    """Two questions that follow each other, with their passages."""
+    given = []
+    for question in ("How many?", "And then?"):
+        answer = ask(context, question)
+        assert isinstance(answer, AnswerFinished), answer
+        given.append((answer.text, answer.passages))
+    return given
+
+
+def saved(folder: Path, family: str = "llama", config: KIVConfig = SMALL) -> Context:
+    """A context that read the document and saved it."""
+    context = Context(loaded(family), config)
+    context.save(folder)
+    finished = read(context, DOCUMENT)
+    assert isinstance(finished, ReadFinished), finished
+    return context
+
+
+def opened(folder: Path, family: str = "llama", **options: Any) -> Context:
+    return Context.opened(loaded(family), SavedContext.open(folder), **options)
+
+
+# -- L5 ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_opened_context_answers_as_the_one_that_was_saved(
+    family: str, tmp_path: Path, contexts: list[Context]
+) -> None:
+    contexts.append(saved(tmp_path / "kept", family))
+    contexts.append(opened(tmp_path / "kept", family))
+    before, after = contexts
+    assert after.num_tokens == before.num_tokens
+    assert after.document_tokens == before.document_tokens
+    assert answers(after) == answers(before)
+
+
+@pytest.mark.parametrize("changes", [{"store_dtype": "int8"}, {"index_bits": 2}, {"hot_tokens": 1024}])
+def test_other_configurations_are_opened_too(changes: dict[str, Any], tmp_path: Path, contexts: list[Context]) -> None:
+    config = KIVConfig(**{**vars(SMALL), **changes})
+    contexts.append(saved(tmp_path / "kept", config=config))
+    contexts.append(opened(tmp_path / "kept"))
+    assert contexts[1].cache.policy.config == config
+    assert answers(contexts[1]) == answers(contexts[0])
+
+
+def test_a_new_process_gives_the_same_tokens(tmp_path: Path, contexts: list[Context]) -> None:
+    contexts.append(saved(tmp_path / "kept"))
+    program = (
+        "import tests.engine.test_saving as t; from pathlib import Path; import sys, json; import torch\n"
+        "torch.set_num_threads(1)\n"
+        "t.context_module.READ_CHUNK_TOKENS = 128\n"
+        "import kiv_engine.index, kiv_engine.layer\n"
+        "kiv_engine.index.FIT_TOKENS = kiv_engine.layer.FIT_TOKENS = 64\n"
+        "print(json.dumps([text for text, _ in t.answers(t.opened(Path(sys.argv[1])))]))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "kept")], capture_output=True, text=True, check=True
+    ).stdout
+    assert json.loads(printed) == [text for text, _ in answers(contexts[0])]
+
+
+# -- never changed -------------------------------------------------------------------------------------------------
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_chats_leave_a_saved_context_as_it_is(tmp_path: Path, contexts: list[Context]) -> None:
+    saved(tmp_path / "kept").close()
+    before = contents(tmp_path / "kept")
+    contexts += [opened(tmp_path / "kept"), opened(tmp_path / "kept")]
+    first, second = contexts
+    expected = answers(first)
+    for _ in range(4):
+        answers(first)
+    first.rewind(200)  # into the document, whose rows are then read again
+    assert isinstance(read(first), ReadFinished)
+    assert answers(second) == expected
+    assert contents(tmp_path / "kept") == before
+
+
+def test_a_rewound_context_reads_the_rest_again(tmp_path: Path, contexts: list[Context]) -> None:
+    contexts.append(saved(tmp_path / "kept"))
+    contexts.append(opened(tmp_path / "kept"))
+    length = contexts[0].num_tokens
+    expected = answers(contexts[0])
+    contexts[1].rewind(150)
+    assert read(contexts[1]).tokens_read == length  # type: ignore[union-attr]
+    assert [text for text, _ in answers(contexts[1])] == [text for text, _ in expected]
+
+
+# -- while reading -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "lfm2"])
+def test_reading_goes_on_from_a_checkpoint(family: str, tmp_path: Path, contexts: list[Context]) -> None:
+    contexts.append(saved(tmp_path / "whole", family))
+    stopped = Context(loaded(family), SMALL)
+    stopped.save(tmp_path / "part")
+    stops = iter([False] * 4)
+    assert read(stopped, DOCUMENT, should_stop=lambda: next(stops, True)).stopped  # type: ignore[union-attr]
+    length = stopped.num_tokens
+    stopped.close()
+    found = SavedContext.open(tmp_path / "part")
+    assert not found.complete
+    assert found.num_tokens == length
+    contexts.append(opened(tmp_path / "part", family))
+    assert contexts[1].unread_tokens > 0
+    assert isinstance(read(contexts[1]), ReadFinished)
+    assert SavedContext.open(tmp_path / "part").complete
+    contexts.append(opened(tmp_path / "part", family))
+    expected = [text for text, _ in answers(contexts[0])]
+    assert [text for text, _ in answers(contexts[1])] == expected
+    assert [text for text, _ in answers(contexts[2])] == expected
+
+
+KILLED = """
+import os, signal, sys, random
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import tests.engine.test_saving as t
+from kiv_engine import context as c
+c.READ_CHUNK_TOKENS, c.SNAPSHOT_TOKENS, c.CHECKPOINT_S = 128, 256, 0.0
+folder, place = Path(sys.argv[1]), int(sys.argv[2])
+real, calls = os.fsync, iter(range(10**6))
+def fsync(descriptor):
+    if next(calls) == place:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(descriptor)
+os.fsync = fsync
+context = t.opened(folder) if (folder / t.MANIFEST).exists() else None
+if context is None:
+    context = t.Context(t.loaded("llama"), t.SMALL)
+    context.save(folder)
+    t.read(context, t.DOCUMENT)
+else:
+    t.read(context)
+context.close()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL elsewhere")
+@pytest.mark.parametrize("places", [(9, 17, 30), pytest.param(tuple(range(0, 100, 2)), marks=pytest.mark.long)])
+def test_killed_between_any_two_writes_nothing_is_corrupt(
+    places: tuple[int, ...], tmp_path: Path, contexts: list[Context]
+) -> None:
+    contexts.append(saved(tmp_path / "whole"))
+    expected = [text for text, _ in answers(contexts[0])]
+    kills = 0
+    for place in places:
+        folder = tmp_path / f"part{place}"
+        run = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(place)], capture_output=True, text=True)
+        kills += run.returncode == -signal.SIGKILL
+        assert run.returncode in (0, -signal.SIGKILL), run.stderr
+        if not (folder / MANIFEST).exists():
+            shutil.rmtree(folder)
+        run = subprocess.run([sys.executable, "-c", KILLED, str(folder), "100000"], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        found = SavedContext.open(folder)
+        found.verify()
+        assert found.complete
+        contexts.append(opened(folder))
+        assert [text for text, _ in answers(contexts[-1])] == expected
+    assert kills > len(places) // 2
+
+
+# -- damage --------------------------------------------------------------------------------------------------------
+
+
+def outcome(folder: Path) -> Any:
+    """The answers, or the error's type."""
+    context = None
+    try:
+        context = opened(folder)
+        answer = ask(context)
+        if isinstance(answer, Failed):
+            raise answer.error
+        return answer.text
+    except SavedContextError as error:
+        return type(error) if str(folder) in str(error) else str(error)
+    finally:
+        if context is not None:
+            context.close()
+
+
+def test_flipped_and_cut_files_are_refused_or_give_the_same_answer(tmp_path: Path) -> None:
+    saved(tmp_path / "kept").close()
+    expected = outcome(tmp_path / "kept")
+    assert isinstance(expected, str)
+    rng = random.Random(5)
+    refused = 0
+    for path in sorted((tmp_path / "kept").iterdir()):
+        if path.name == "lock":
+            continue
+        for cut in (False, True):
+            shutil.copytree(tmp_path / "kept", tmp_path / "broken")
+            broken = tmp_path / "broken" / path.name
+            data = bytearray(path.read_bytes())
+            place = rng.randrange(len(data))
+            data[place] ^= 1 << rng.randrange(8)
+            broken.write_bytes(data[:place] if cut else data)
+            got = outcome(tmp_path / "broken")
+            refused += got is not expected and got == DamagedContextError
+            assert got in (expected, DamagedContextError), (path.name, cut, place, got)
+            shutil.rmtree(tmp_path / "broken")
+    assert refused > 20
+
+
+def test_every_damaged_block_of_a_file_is_found(tmp_path: Path) -> None:
+    rows = torch.arange(3 * BLOCK_BYTES // 4 + 10, dtype=torch.int32)
+    with BlockWriter(tmp_path / "rows") as writer:
+        for first in range(0, len(rows), 70_000):
+            writer.append(rows[first : first + 70_000])
+        written = writer.written
+    with BlockWriter(tmp_path / "at once") as writer:
+        writer.append(rows)
+        assert writer.written == written
+        writer.cut(BLOCK_BYTES + 40)
+        writer.append(rows[BLOCK_BYTES // 4 + 10 :])
+        assert writer.written == written
+    written.check(tmp_path / "rows")
+    good = (tmp_path / "rows").read_bytes()
+    for place in (0, BLOCK_BYTES, 2 * BLOCK_BYTES + 5, len(good) - 1):
+        (tmp_path / "rows").write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+        with pytest.raises(DamagedContextError, match="damaged at byte"):
+            written.check(tmp_path / "rows")
+    assert BlockFile.from_json(written.to_json()) == written
+
+
+# -- what is refused -----------------------------------------------------------------------------------------------
+
+
+def test_another_model_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "kept").close()
+    with pytest.raises(SavedContextError, match="another model"):
+        opened(tmp_path / "kept", "qwen2")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[1]", b'{"checksum": 3, "context": {}}', b"\xff\xfe", b"[" * 100_000]
+)
+def test_a_foreign_folder_is_refused(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(SavedContextError, match="holds no saved context"):
+        SavedContext.open(tmp_path)
+    with pytest.raises(SavedContextError, match="does not exist"):
+        SavedContext.open(tmp_path / "nowhere")
+    (tmp_path / MANIFEST).write_bytes(content)
+    with pytest.raises(DamagedContextError, match="damaged"):
+        SavedContext.open(tmp_path)
+
+
+def test_a_folder_with_something_in_it_is_not_written(tmp_path: Path, contexts: list[Context]) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    contexts.append(Context(loaded("llama"), SMALL))
+    with pytest.raises(SavedContextError, match="not empty"):
+        contexts[0].save(tmp_path)
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_two_writers_do_not_share_a_folder(tmp_path: Path, contexts: list[Context]) -> None:
+    contexts += [Context(loaded("llama"), SMALL), Context(loaded("llama"), SMALL)]
+    contexts[0].save(tmp_path / "kept")
+    with pytest.raises(SavedContextError, match="another program"):
+        contexts[1].save(tmp_path / "kept")
+
+
+def test_saving_comes_before_the_first_question(tmp_path: Path, contexts: list[Context]) -> None:
+    context = Context(loaded("llama"), SMALL)
+    contexts.append(context)
+    read(context, DOCUMENT)
+    ask(context)
+    with pytest.raises(ConfigError, match="before the first question"):
+        context.save(tmp_path / "kept")
+
+
+def test_what_was_read_before_is_saved_at_once(tmp_path: Path, contexts: list[Context]) -> None:
+    context = Context(loaded("llama"), SMALL)
+    contexts.append(context)
+    read(context, DOCUMENT)
+    context.save(tmp_path / "kept")
+    contexts.append(opened(tmp_path / "kept"))
+    assert answers(contexts[1]) == answers(context)
+    assert SavedContext.open(tmp_path / "kept").holds([DOCUMENT])
+    assert not SavedContext.open(tmp_path / "kept").holds([Document("log", TEXT + "x")])
