@@ -27,9 +27,13 @@ SAYS: Final = "The document says"
 GOES_ON: Final = "The document goes on:"
 HELLO: Final = "Hello! I am the small built-in model: add a document, then ask me for a fact or a quote in it."
 FOUND_WEIGHT: Final = 1.0
-ABSENT_WEIGHT: Final = 0.4
+ABSENT_WEIGHT: Final = 0.7
 """The loss weights of an answer's first token, which decides whether anything was found. Where both are possible, an
 answer that can be checked against its passages is of more use than a refusal."""
+STRANGE: Final = 0.25
+"""The share of words that are put together from tokens by chance."""
+CLUSTER_ENDS: Final = 0.1
+"""How often near-duplicates turn to something else: there are about ten of each."""
 SINK: Final = 0
 """Where an answer that is nowhere in the document looks: the first token."""
 
@@ -86,9 +90,10 @@ _ATTRIBUTES: Final[dict[str, str]] = {
 class Names:
     """Makes names, words and values by chance."""
 
-    def __init__(self, rng: random.Random, words: Sequence[str]) -> None:
+    def __init__(self, rng: random.Random, words: Sequence[str], starts: Sequence[str], pieces: Sequence[str]) -> None:
+        """`words` are whole; `starts` and `pieces` are what longer ones are put together from."""
         self.rng = rng
-        self._words = words
+        self._words, self._starts, self._pieces = words, starts, pieces
 
     def syllable_name(self) -> str:
         pick = self.rng.choice
@@ -98,7 +103,12 @@ class Names:
         return name.capitalize()
 
     def word(self) -> str:
-        return self.rng.choice(self._words)
+        return self.strange_word() if self.rng.random() < STRANGE else self.rng.choice(self._words)
+
+    def strange_word(self) -> str:
+        """A word that nobody knows, of tokens drawn evenly: what is rare in texts must be copied just as well."""
+        pick = self.rng.choice
+        return pick(self._starts) + "".join(pick(self._pieces) for _ in range(pick((0, 0, 1, 1, 2))))
 
     def noun(self) -> str:
         return self.rng.choice(_NOUNS) if self.rng.random() < 0.7 else self.word()
@@ -228,6 +238,115 @@ What {n} did not know was that {S}'s {T} is {V}.
 {V} is the {T} of {S}.
 They chose {V} as the {T} of {S}.""".splitlines()
 
+_LEADS = """\
+{n} noted that
+It is written that
+In {n} people say that
+On page {d} one reads that
+Nobody here forgot that
+The {w} had heard that
+A letter from {n} says that
+After the {w} it was found that
+{n} and {n} both knew that
+On that {w} morning
+Once more it was said that
+The clerk put down that
+As far as {n} could tell,
+By then
+Later
+We are told that
+It was no secret that
+To the surprise of {n},
+I will only say that
+One line of the {w} shows that
+Every {w} knew that
+Strange as it is,
+All {w} aside,""".splitlines()
+
+_CLAUSES = """\
+{S}'s {T} is {V}
+{S}'s {T} was {V}
+{S}'s {T} had been {V}
+{S}'s {w} {T} is {V}
+the {T} of {S} is {V}
+the {T} of {S} was {V}
+the {T} of {S} became {V}
+the {T} given for {S} is {V}
+the {T} that {S} has is {V}
+the {T} which belongs with {S} is {V}
+the {T} for {S} must be {V}
+{S} has {V} for {T}
+{S} has the {T} {V}
+{S} had {V} as {T}
+{S} was known with {V} as the {T}
+{S} kept {V} as the {T}
+{S} says that the {T} is {V}
+{S} told {n} that the {T} here is {V}
+{S} comes with this {T}: {V}
+{S} stands there with the {T} {V}
+{V} is {S}'s {T}
+{V} was the {T} of {S}
+{V} serves as {S}'s {T}
+{V} is given as the {T} of {S}
+the book gives {V} as the {T} of {S}
+the {w} names {V} as {S}'s {T}
+for {S}, {V} is the {T}""".splitlines()
+
+_TAILS = """\
+, and that was {w}
+, which {w} {n}
+, as {n} said
+, as it was before
+ and no other
+ and not {w}
+ since the {w}
+ to this day
+, if {n} is right
+, though few {w} it
+; {n} {w} about it
+, so {n} went home
+, which pleased {n}
+ in the end
+, said {n}
+ for {w} and {w}
+, to be exact
+, and {n} agreed
+ as well""".splitlines()
+
+_REQUESTS = (
+    ("{A}", "?"),
+    ("What is {A}", "?"),
+    ("What was {A}", "?"),
+    ("What is {A}", "?"),
+    ("What could be {A}", "?"),
+    ("And what is {A}", "?"),
+    ("Can you tell me {A}", "?"),
+    ("Can you find {A}", "?"),
+    ("Could you look up {A}", "?"),
+    ("Could you tell {A}", "?"),
+    ("Would you give me {A}", "?"),
+    ("Do you see {A}", "?"),
+    ("Look for {A}", "."),
+    ("Look up {A}", "."),
+    ("Give me {A}", "."),
+    ("Give {A}", "."),
+    ("Say {A}", "."),
+    ("Name {A}", "."),
+    ("Search {A}", "."),
+    ("I am looking for {A}", "."),
+    ("I want to know {A}", "."),
+    ("I wonder what {A} is", "."),
+    ("I would like {A}", "."),
+    ("I must know {A}", "."),
+    ("Does the text give {A}", "?"),
+    ("Where it speaks of it, what is {A}", "?"),
+)
+_ASKED = split_words(
+    "{S}'s {T}|{S}'s {T}|{S}'s {T}|the {T} of {S}|the {T} of {S}|the {T} of {S}|the {T} for {S}|the {T} that {S} has|"
+    "the {T} given for {S}|the {T} which belongs with {S}|the {T} {S} has|{S}'s own {T}"
+)
+_ADDED = split_words(" for us| please|, please| in this text| here| in the document| now| at all| if you can| exactly")
+
 _QUESTIONS = """\
 What is {S}'s {T}?
 What is the {T} of {S}?
@@ -351,7 +470,9 @@ class WorldMaker:
         self._tokenizer = tokenizer
         self._rng = random.Random(seed)
         vocabulary = sorted(token[1:] for token in tokenizer.get_vocab() if re.fullmatch("Ġ[a-z]{3,}", token))
-        self._names = Names(self._rng, vocabulary)
+        starts = sorted(token[1:] for token in tokenizer.get_vocab() if re.fullmatch("Ġ[A-Za-z]+", token))
+        pieces = sorted(token for token in tokenizer.get_vocab() if re.fullmatch("[a-z]+", token))
+        self._names = Names(self._rng, vocabulary, starts, pieces)
         vocabulary_ids = tokenizer.get_vocab()
         self._im_start, self._im_end = vocabulary_ids["<|im_start|>"], vocabulary_ids["<|im_end|>"]
         self.prefix = [self._im_start, *self._encode("user\n")]
@@ -390,8 +511,11 @@ class WorldMaker:
         parts: list[str] = []
         rng, names = self._rng, self._names
         for _ in range(tokens // 14):
+            strange = rng.random() < STRANGE
             words = [
-                names.name()
+                names.strange_word()
+                if strange and rng.random() < 0.7
+                else names.name()
                 if rng.random() < 0.1
                 else rng.choice(_FUNCTION_WORDS)
                 if rng.random() < 0.5
@@ -443,17 +567,33 @@ class WorldMaker:
 
     def _made_fact(self, pattern: str, slots: tuple[str, ...], attribute: str, sort: str) -> Fact | None:
         subject, value = pattern.format(*slots), self._names.value(sort)
-        sentence = self._fill(self._rng.choice(_SENTENCES), subject, attribute, value)
+        sentence = self._fill(self._sentence(), subject, attribute, value)
         return self._fact(subject, attribute, value, sentence, self._ask(subject, attribute, sort))
 
+    def _sentence(self) -> str:
+        pick, chance = self._rng.choice, self._rng.random
+        if chance() < 0.4:
+            return pick(_SENTENCES)
+        lead = pick(_LEADS) + " " if chance() < 0.6 else ""
+        return lead + pick(_CLAUSES) + (pick(_TAILS) if chance() < 0.6 else "") + "."
+
     def _ask(self, subject: str, attribute: str, sort: str) -> str:
-        templates = _WHO if sort == "person" and self._rng.random() < 0.7 else _QUESTIONS
-        return self._fill(self._rng.choice(templates), subject, attribute, "")
+        return self._fill(self._question(sort), subject, attribute, "")
+
+    def _question(self, sort: str) -> str:
+        pick, chance = self._rng.choice, self._rng.random
+        if sort == "person" and chance() < 0.6:
+            return pick(_WHO)
+        if chance() < 0.4:
+            return pick(_QUESTIONS)
+        asked, mark = pick(_REQUESTS)
+        return asked.replace("{A}", pick(_ASKED)) + (pick(_ADDED) if chance() < 0.3 else "") + mark
 
     def _fill(self, template: str, subject: str, attribute: str, value: str) -> str:
         names = self._names
         filled = re.sub(r"\{n\}", lambda _: names.name(), template)
         filled = re.sub(r"\{w\}", lambda _: names.word(), filled)
+        filled = filled.replace("{d}", str(names.rng.randrange(1, 1000)))
         filled = filled.replace("{S}", subject).replace("{T}", attribute).replace("{V}", value)
         return filled[0].upper() + filled[1:]
 
@@ -463,13 +603,15 @@ class WorldMaker:
         used: set[tuple[str, str]] = set()
         known: list[tuple[str, tuple[str, ...], str, str]] = []
         facts: list[Fact] = []
+        middle = 0
         while len(facts) < recipe.facts:
             if self._archive_facts and rng.random() < recipe.archive:
                 self._add_archive_facts(facts, used, rng.randrange(1, 9))
                 continue
             if known and rng.random() < recipe.near:
-                pattern, slots, attribute, sort = rng.choice(known)
-                if rng.random() < 0.5:
+                middle = rng.randrange(len(known)) if rng.random() < CLUSTER_ENDS else middle
+                pattern, slots, attribute, sort = known[middle]
+                if rng.random() < 0.4:
                     attribute, sort = names.attribute()
                 else:
                     pattern, slots = names.similar(pattern, slots)

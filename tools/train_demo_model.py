@@ -43,6 +43,8 @@ FACT_HEAD: Final = 0
 QUOTE_HEAD: Final = 2
 LOOK_WEIGHT: Final = 0.3
 LONGEST_ROW: Final = 128
+COPY_WEIGHT: Final = 0.3
+COPIED_KINDS: Final = ("fact", "next", "quote")
 ARCHIVES_PER_MAKER: Final = 12
 WORLDS_PER_MAKER: Final = 400
 MATRIX_RATE: Final = 0.02
@@ -63,7 +65,7 @@ STAGES: Final = (
     Stage(Recipe(16, 64, 16, 48, near=0.0, archive=0.0, quotes=0.1, absent=0.0, second=0.0, small_talk=0.0), 0.6, 1024),
     Stage(Recipe(16, 96, 32, 56, near=0.4, archive=0.25, quotes=0.12, absent=0.1, second=0.1), 0.75, 8192),
     Stage(Recipe(16, 128, 40, 56, near=0.6, archive=0.3, quotes=0.15, absent=0.15, second=0.15), 0.8, 131_072),
-    Stage(Recipe(16, 192, 56, 48, near=0.7, archive=0.3, quotes=0.2, absent=0.2, second=0.25, brief=0.2), 2.0, MILLION),
+    Stage(Recipe(16, 136, 46, 40, near=0.7, archive=0.2, quotes=0.2, absent=0.2, second=0.2, brief=0.2), 2.0, MILLION),
 )
 
 
@@ -115,6 +117,9 @@ class Batch:
     look_places: Tensor
     look_targets: Tensor
     look_kinds: list[str]
+    copies: list[int]
+    """Which of the supervised tokens are copied from the document."""
+    seen_tokens: Tensor
 
 
 def to_batch(world: World, prefix: list[int]) -> Batch:
@@ -144,6 +149,8 @@ def to_batch(world: World, prefix: list[int]) -> Batch:
         torch.tensor([place_of[entry[0]] for entry in looks]),
         column[torch.tensor([entry[1:3] for entry in looks]).T],
         [entry[3] for entry in looks],
+        [index for index, entry in enumerate(supervised) if entry[3] in COPIED_KINDS],
+        chunks.flatten()[seen],
     )
 
 
@@ -170,11 +177,15 @@ class Forward:
     """One pass over a batch: what comes out at its `asking` places.
 
     hidden (asking, hidden_size); scores, of each full layer: (heads, asking, seen + row_tokens), the row's own keys
-    last.
+    last. Of the last layer: before (asking, hidden_size), what its attention is added to; mixed (asking, heads *
+    head_dim), what its attention gives; values (kv_heads, seen, head_dim).
     """
 
     hidden: Tensor
     scores: list[Tensor]
+    before: Tensor
+    mixed: Tensor
+    values: Tensor
 
 
 class Reader:
@@ -189,8 +200,11 @@ class Reader:
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = config.hidden_size // self.heads
 
-    def forward(self, batch: Batch, group: int) -> Forward:
-        """`group`: how many chunks follow each other for full attention inside the document."""
+    def forward(self, batch: Batch, group: int, copies: float) -> Forward:
+        """`group`: how many chunks follow each other for full attention inside the document.
+
+        `copies`: as how many of its kind each document key counts, but for those that are looked for.
+        """
         core = self.model.model
         read = core.embed_tokens(batch.chunks.flatten())
         asked = core.embed_tokens(batch.rows.flatten()[batch.filled])
@@ -217,18 +231,30 @@ class Reader:
                 q_rows = self._heads(self._padded(q_asked, batch, queries))
                 mixed_asked = self._sliding(q_rows, row_k, row_v, *rotary)[queries]
             else:
-                mixed_asked, scores = self._asking(batch, q_asked, queries, (chunk_k, chunk_v), (row_k, row_v))
+                rows = torch.arange(len(in_filled)) if last else in_filled
+                crowd = crowding(batch, len(queries), rows, copies)
+                far_k, far_v = (self._seen(part, batch) for part in (chunk_k, chunk_v))
+                mixed_asked, scores = self._asking(batch, q_asked, queries, (far_k, far_v), (row_k, row_v), crowd)
                 all_scores.append(scores if last else scores[:, in_filled])
                 if not last:
                     mixed_read = self._grouped(q_read, chunk_k, chunk_v, group)
             if last:
-                asked = asked[in_filled] + attention.o_proj(mixed_asked)
-                asked = asked + layer.mlp(layer.post_attention_layernorm(asked))
+                before = asked[in_filled]
             else:
                 x = torch.cat((read, asked)) + attention.o_proj(torch.cat((mixed_read, mixed_asked)))
                 x = x + layer.mlp(layer.post_attention_layernorm(x))
                 read, asked = x.split([len(read), len(asked)])
-        return Forward(core.norm(asked), all_scores)
+        return Forward(self.end(before, mixed_asked), all_scores, before, mixed_asked, far_v)
+
+    def end(self, before: Tensor, mixed: Tensor) -> Tensor:
+        """What comes out of the last layer, normed, where its attention gives `mixed`."""
+        layer = self.model.model.layers[-1]
+        x = before + layer.self_attn.o_proj(mixed)
+        return self.model.model.norm(x + layer.mlp(layer.post_attention_layernorm(x)))
+
+    def _seen(self, x: Tensor, batch: Batch) -> Tensor:
+        """Keys or values (chunks, kv_heads, chunk_tokens, head_dim) that questions see: (kv_heads, seen, head_dim)."""
+        return x.transpose(1, 2).reshape(-1, self.kv_heads, self.head_dim)[batch.seen].transpose(0, 1)
 
     def _padded(self, x: Tensor, batch: Batch, places: Tensor) -> Tensor:
         """Values at some flat places of the rows, zeros elsewhere: (rows, row_tokens, features)."""
@@ -266,14 +292,16 @@ class Reader:
         batch: Batch,
         q: Tensor,
         queries: Tensor,
-        chunk_kv: tuple[Tensor, Tensor],
+        far_kv: tuple[Tensor, Tensor],
         row_kv: tuple[Tensor, Tensor],
+        crowd: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Attention of the rows' queries to the whole document and to their own rows, and its scores."""
+        """Attention of the rows' queries to the whole document and to their own rows, and its scores.
+
+        crowd (queries, seen) is added to the scores of the document's keys for the attention, not in what is returned.
+        """
         count, dim, length = len(queries), self.head_dim, batch.rows.shape[1]
-        far_k, far_v = (
-            part.transpose(1, 2).reshape(-1, self.kv_heads, dim)[batch.seen].transpose(0, 1) for part in chunk_kv
-        )
+        far_k, far_v = far_kv
         grouped = q.view(count, self.heads, dim).transpose(0, 1).reshape(self.kv_heads, -1, dim) / math.sqrt(dim)
         far = (grouped @ far_k.mT).view(self.heads, count, -1)
         own_k, own_v = (self._all_heads(part) for part in row_kv)
@@ -281,11 +309,26 @@ class Reader:
         own = own.masked_fill(torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1), -1e9)
         own = own.transpose(0, 1).reshape(self.heads, -1, length)[:, queries]
         scores = torch.cat((far, own), dim=-1)
-        far_weights, own_weights = scores.softmax(-1).split([far.shape[-1], length], dim=-1)
+        crowded = scores if crowd is None else torch.cat((far + crowd, own), dim=-1)
+        far_weights, own_weights = crowded.softmax(-1).split([far.shape[-1], length], dim=-1)
         mixed = (far_weights.reshape(self.kv_heads, -1, far.shape[-1]) @ far_v).view(self.heads, count, dim)
         padded = self._padded(own_weights.transpose(0, 1).flatten(1), batch, queries)
         own_mixed = padded.unflatten(-1, (self.heads, length)).transpose(1, 2) @ own_v
         return mixed.transpose(0, 1).flatten(1) + self._flat(own_mixed)[queries], scores
+
+
+def crowding(batch: Batch, queries: int, rows: Tensor, copies: float) -> Tensor | None:
+    """What makes every key count as `copies`: (queries, seen). Spared are the sink and what each query looks for.
+
+    rows (asking,): which of the queries are asking.
+    """
+    if copies <= 1:
+        return None
+    crowd = torch.full((queries, len(batch.seen)), math.log(copies))
+    crowd[:, 0] = 0.0
+    for targets in batch.look_targets:
+        crowd[rows[batch.look_places], targets] = 0.0
+    return crowd
 
 
 # ---------------------------------------------------------------------------------------------------------------- loss
@@ -328,12 +371,37 @@ class Counts:
         return {kind: self.right[kind] / total for kind, total in sorted(self.total.items())}
 
 
-def losses(reader: Reader, batch: Batch, group: int, longest: int, counts: Counts) -> tuple[Tensor, Tensor]:
-    """The loss of the answers' tokens and that of the looks."""
-    passed = reader.forward(batch, group)
+def copy_loss(reader: Reader, batch: Batch, passed: Forward, counts: Counts) -> Tensor:
+    """Whether the tokens that heads look at are what is said, wherever they look.
+
+    Where an answer copies, the look is moved to a place of the document drawn by chance, rare tokens as often as
+    frequent ones; what stands there must come out.
+    """
+    places = batch.supervised_places[batch.copies]
+    often = torch.bincount(batch.seen_tokens, minlength=reader.model.config.vocab_size)[batch.seen_tokens]
+    drawn = torch.multinomial(1.0 / often, len(places), replacement=True)
+    share = 0.6 + 0.4 * torch.rand(len(places), 1)
+    mixed = passed.mixed[places].unflatten(-1, (reader.heads, reader.head_dim)).unbind(1)
+    looked = list(mixed)
+    kinds = [batch.supervised_kinds[index] for index in batch.copies]
+    for head, head_kinds in ((FACT_HEAD, FACT_KINDS), (QUOTE_HEAD, QUOTE_KINDS)):
+        value = passed.values[head // (reader.heads // reader.kv_heads), drawn]
+        moves = torch.tensor([kind in head_kinds for kind in kinds])[:, None]
+        looked[head] = torch.where(moves, share * value + (1 - share) * mixed[head], mixed[head])
+    logits = reader.model.lm_head(reader.end(passed.before[places], torch.cat(looked, dim=-1)))
+    counts.add("copy", (logits.argmax(-1) == batch.seen_tokens[drawn]).float().sum().item(), len(places))
+    return cross_entropy(logits, batch.seen_tokens[drawn])
+
+
+def losses(
+    reader: Reader, batch: Batch, group: int, longest: int, copies: float, counts: Counts
+) -> tuple[Tensor, Tensor]:
+    """The loss of the answers' tokens, moved looks among them, and that of the looks."""
+    passed = reader.forward(batch, group, copies)
     logits = reader.model.lm_head(passed.hidden[batch.supervised_places])
     each = cross_entropy(logits, batch.supervised_tokens, reduction="none")
     answers = (each * batch.supervised_weights).sum() / batch.supervised_weights.sum()
+    answers = answers + COPY_WEIGHT * copy_loss(reader, batch, passed, counts)
     for kind, right in zip(
         batch.supervised_kinds, (logits.argmax(-1) == batch.supervised_tokens).tolist(), strict=True
     ):
@@ -419,7 +487,8 @@ class Training:
         group = rng.choice([size for size in (1, 1, 4, 8) if len(batch.chunks) % size == 0])
         longest = int(math.exp(rng.uniform(math.log(1024), math.log(stage.longest))))
         before = counts.right["fact"], counts.total["fact"]
-        answers, looks = losses(self.reader, batch, group, longest, counts)
+        copies = longest / len(batch.seen) if progress.step % 2 else 1.0
+        answers, looks = losses(self.reader, batch, group, longest, copies, counts)
         (answers + LOOK_WEIGHT * looks).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -434,9 +503,9 @@ class Training:
         return answers.item(), looks.item()
 
     def set_rates(self) -> None:
-        """A short warm-up, then flat, then down over the last half of the time."""
+        """A short warm-up, then flat, then down over most of the time."""
         done = self.progress.seconds / self.limit
-        scale = min(1.0, (self.progress.step + 1) / 50) * min(1.0, 0.03 + (1 - done) / 0.5)
+        scale = min(1.0, (self.progress.step + 1) / 50) * min(1.0, 0.03 + (1 - done) / 0.85)
         for optimizer, rate in zip(self.optimizers, (MATRIX_RATE, OTHER_RATE), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * scale
@@ -446,12 +515,12 @@ class Training:
         counts = Counts()
         for _ in range(2):
             batch = to_batch(self.held_out.world(STAGES[self.progress.stage].recipe), self.held_out.prefix)
-            losses(self.reader, batch, 1, MILLION, counts)
+            losses(self.reader, batch, 1, MILLION, 1.0, counts)
         return counts.rates()
 
     def report(self, counts: Counts, answers: float, looks: float) -> None:
         progress = self.progress
-        shown = ["fact", "next", "end", "quote", "found", "absent", "look0f", "look0q", "look1f", "look1q"]
+        shown = ["fact", "next", "end", "quote", "found", "absent", "copy", "look0f", "look0q", "look1f", "look1q"]
         train, held = counts.rates(), self.held_out_rates()
         rates = " ".join(f"{kind} {train.get(kind, 0):.2f}/{held.get(kind, 0):.2f}" for kind in shown)
         speed = progress.tokens / progress.seconds
