@@ -481,9 +481,9 @@ def passage_lines(passages: Iterable[Passage]) -> Iterator[str]:
     """Like `  62 %  archive:4096 at 1,204: By the way, ...`."""
     for passage in passages:
         text = " ".join(passage.text.split())
-        separator = " " if passage.place.startswith("at ") else ", "
+        place = f", {passage.place}" if passage.place else f" at {passage.start:,}"
         short = text if len(text) <= PASSAGE_WIDTH else text[: PASSAGE_WIDTH - 1] + "…"
-        yield f"{passage.weight * 100:4.0f} %  {passage.document}{separator}{passage.place}: {short}\n"
+        yield f"{passage.weight * 100:4.0f} %  {passage.document}{place}: {short}\n"
 
 
 if __name__ == "__main__":

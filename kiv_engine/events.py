@@ -38,10 +38,10 @@ class Passage:
 
     @property
     def place(self) -> str:
-        """Like "page 12, The Whale", or "at 1,204" where only the character is known."""
+        """Like "page 12, The Whale"; empty where only the character is known."""
         numbers = {"page": self.page, "row": self.row, "line": self.line}
         parts = [f"{unit} {number:,}" for unit, number in numbers.items() if number is not None]
-        return ", ".join([*parts, *filter(None, [self.section])]) or f"at {self.start:,}"
+        return ", ".join([*parts, *filter(None, [self.section])])
 
 
 @dataclass(frozen=True)
