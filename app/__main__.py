@@ -37,7 +37,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="kiv", description="The desktop app.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     window = commands.add_parser("app", help="open the app, with files if any are named", prog="kiv app")
-    window.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a UTF-8 text or Markdown file")
+    window.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a document of any kind, or a folder")
     demo = commands.add_parser("demo", help="the sample archive read and one question asked", prog="kiv demo")
     demo.add_argument("--tokens", type=archive_tokens, default=100_000, metavar="N", help="length of the archive")
     demo.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture of the window, then leave")

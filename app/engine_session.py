@@ -6,7 +6,8 @@ first. Knows nothing of Qt or of threads.
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from app.document_text import DocumentText
@@ -24,11 +25,20 @@ from app.reports import (
 )
 from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Source, TextSource
 from kiv_engine.errors import DocumentError
-from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
+from kiv_engine.events import (
+    AnswerFinished,
+    Failed,
+    ParseProgress,
+    ReadFinished,
+    ReadProgress,
+    TextDelta,
+    TokenizeProgress,
+)
 
 if TYPE_CHECKING:
     from kiv_engine.context import Context
     from kiv_engine.document import Document
+    from kiv_engine.documents.text_builder import ParsedText
     from kiv_engine.engine import Engine
 
 MEASURE_INTERVAL_S: Final = 0.25
@@ -129,12 +139,12 @@ class EngineSession:
         errors: list[tuple[str, DocumentError]] = []
         for source in sources:
             try:
-                document = self._document(source, should_stop)
+                document, notes = yield from self._document(source, should_stop)
             except DocumentError as error:
                 errors.append((source.name, error))
                 continue
             documents.append(document)
-            yield DocumentOpened(DocumentText.cut(document.name, document.text))
+            yield DocumentOpened(DocumentText.cut(document.name, document.text), notes)
         if documents:
             for name, rejected in errors:
                 yield DocumentRejected(name, str(rejected))
@@ -142,16 +152,20 @@ class EngineSession:
             more = f" And {len(errors) - 1} more could not be read." if len(errors) > 1 else ""
             yield Failed(f"{errors[0][1]}{more}", errors[0][1])
 
-    def _document(self, source: Source, should_stop: ShouldStop) -> "Document":
+    def _document(
+        self, source: Source, should_stop: ShouldStop
+    ) -> "Generator[ParseProgress, None, tuple[Document, tuple[str, ...]]]":
+        """Yield how far a file is parsed, and return the document and what is to be known of it."""
         from kiv_engine.document import Document
 
         match source:
             case FileSource(path):
-                return Document.from_file(path)
+                parsed = yield from parse_file(path, should_stop)
+                return Document.from_parsed(source.name, parsed), parsed.notes
             case TextSource(name, text):
-                return Document(name, text.replace("\r\n", "\n"))
+                return Document(name, text.replace("\r\n", "\n")), ()
             case ArchiveSource(tokens):
-                return Document(source.name, self._archive_text(tokens, should_stop))
+                return Document(source.name, self._archive_text(tokens, should_stop)), ()
 
     def _archive_text(self, tokens: int, should_stop: ShouldStop) -> str:
         from kiv_engine.archive import write_archive
@@ -190,6 +204,23 @@ class EngineSession:
     def _measure(self, chat: int, context: "Context") -> ContextMeasured:
         self._measured_at = time.monotonic()
         return ContextMeasured(chat, context.num_tokens, context.unread_tokens, context.memory())
+
+
+def parse_file(path: Path, should_stop: ShouldStop) -> "Generator[ParseProgress, None, ParsedText]":
+    """A file or a folder as text. Raises DocumentError, or StoppedError at once; the parsing process is gone then."""
+    from kiv_engine.documents.opening import open_document
+
+    steps = open_document(path)
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as stop:
+            parsed: ParsedText = stop.value
+            return parsed
+        if should_stop():
+            steps.close()
+            raise StoppedError
+        yield progress
 
 
 class TextBatch:

@@ -38,9 +38,10 @@ class ChatClosed:
 
 @dataclass(frozen=True, eq=False)
 class DocumentOpened:
-    """A document's text is there; its tokens are not counted yet."""
+    """A document's text is there; its tokens are not counted yet. `notes` are sentences about it for a person."""
 
     text: DocumentText
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class FileSource:
-    """A text or Markdown file."""
+    """A file of any kind, or a folder."""
 
     path: Path
 

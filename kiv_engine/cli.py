@@ -7,20 +7,33 @@ import argparse
 import io
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, get_args
 
 from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
-from kiv_engine.events import AnswerFinished, Failed, Passage, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
+from kiv_engine.events import (
+    AnswerFinished,
+    Failed,
+    ParseProgress,
+    Passage,
+    ReadFinished,
+    ReadProgress,
+    TextDelta,
+    TokenizeProgress,
+)
 
 if TYPE_CHECKING:
     from kiv_engine.context import Context
     from kiv_engine.document import Document
+    from kiv_engine.documents.text_builder import ParsedText
     from kiv_engine.engine import Engine
     from kiv_engine.saving import SavedContext
 
@@ -29,6 +42,7 @@ FAILED: Final = 1
 BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130
 
+STANDARD_INPUT: Final = "standard input"
 ARCHIVE_PREFIX: Final = "archive:"
 ARCHIVE_TOKENS: Final = (200, 10_000_000)
 BAR_WIDTH: Final = 24
@@ -57,7 +71,8 @@ def build_parser() -> Parser:
     ask = commands.add_parser("ask", help="read documents and answer questions about them", prog="kiv ask")
     ask.add_argument(
         "documents", nargs="*", metavar="DOCUMENT",
-        help="a UTF-8 text or Markdown file, '-' for standard input, or archive:N, the sample archive at N tokens",
+        help="a file (text, PDF, DOCX, EPUB, HTML, XLSX ...), a folder or a zip file, '-' for standard input, or "
+        "archive:N, the sample archive at N tokens",
     )  # fmt: skip
     ask.add_argument(
         "-q", "--question", action="append", default=[], metavar="QUESTION", help="may be given repeatedly"
@@ -195,16 +210,17 @@ class ProgressBar:
         self._stream = stream
         self._live = stream.isatty()
         self._last = 0.0
-        self._tokenizing = False
+        self._stage: type[object] = ParseProgress
 
-    def show(self, event: TokenizeProgress | ReadProgress) -> None:
+    def show(self, event: ParseProgress | TokenizeProgress | ReadProgress) -> None:
         """Draw a progress event."""
-        tokenizing = isinstance(event, TokenizeProgress)
         done = isinstance(event, ReadProgress) and event.tokens_read >= event.tokens_total
         now = time.monotonic()
-        if not self._live and not done and tokenizing == self._tokenizing and now - self._last < 10:
+        if not self._last and isinstance(event, ParseProgress):
+            self._last = now  # most files are open before anybody wonders
+        if not self._live and not done and type(event) is self._stage and now - self._last < 10:
             return
-        self._last, self._tokenizing = now, tokenizing
+        self._last, self._stage = now, type(event)
         self._stream.write(f"\r\x1b[K{self._line(event)}" if self._live else f"{self._line(event)}\n")
         self._stream.flush()
 
@@ -215,7 +231,10 @@ class ProgressBar:
             self._stream.flush()
 
     @staticmethod
-    def _line(event: TokenizeProgress | ReadProgress) -> str:
+    def _line(event: ParseProgress | TokenizeProgress | ReadProgress) -> str:
+        if isinstance(event, ParseProgress):
+            done = f": {event.done:,} of {event.total:,} {event.unit}" if event.total else ""
+            return f"Opening {event.document}{done}"
         if isinstance(event, TokenizeProgress):
             return f"Tokenizing: {event.characters_done:,} of {event.characters_total:,} characters"
         share = event.tokens_read / max(event.tokens_total, 1)
@@ -239,6 +258,7 @@ class AskCommand:
         self._options = options
         self._answers: list[dict[str, Any]] = []
         self._questions = [str(question) for question in options.question]
+        self._parsed: dict[str, ParsedText] = {}
 
     def run(self) -> int:
         """The whole command; returns the exit code."""
@@ -252,11 +272,11 @@ class AskCommand:
             check_question(question)
         self._check_documents()
         self._check_folders(config)
-        from kiv_engine.engine import Engine  # torch: only once the command line is known to be sound
+        self._open_files()
+        from kiv_engine.engine import Engine  # torch: only once all that is asked for is known to be sound
 
-        files = self._files()
         engine = Engine.load(self._options.model, quantize=self._options.quantize, device=self._options.device)
-        documents = [files.get(name) or sample_archive(name, engine) for name in self._options.documents]
+        documents = [self._document(name, engine) for name in self._options.documents]
         context, documents = self._make_context(engine, config, documents)
         try:
             with StopFlag() as stop:
@@ -334,12 +354,21 @@ class AskCommand:
             if name.startswith(ARCHIVE_PREFIX):
                 archive_tokens(name)
 
-    def _files(self) -> "dict[str, Document]":
-        """The documents that need no model, by what they were called on the command line."""
+    def _open_files(self) -> None:
+        """Parse the documents that need no model, and tell what is to be known of them."""
+        for name in self._options.documents:
+            if name not in self._parsed and not name.startswith(ARCHIVE_PREFIX):
+                self._parsed[name] = read_standard_input() if name == "-" else open_file(Path(name))
+                for note in self._parsed[name].notes:
+                    print(f"{name}: {note}", file=sys.stderr)
+
+    def _document(self, name: str, engine: "Engine") -> "Document":
         from kiv_engine.document import Document
 
-        names = [name for name in self._options.documents if not name.startswith(ARCHIVE_PREFIX)]
-        return {name: Document.from_stdin() if name == "-" else Document.from_file(name) for name in names}
+        if name.startswith(ARCHIVE_PREFIX):
+            return sample_archive(name, engine)
+        title = STANDARD_INPUT if name == "-" else Path(name).resolve().name
+        return Document.from_parsed(title, self._parsed[name])
 
     def _converse(
         self, context: "Context", documents: "list[Document]", sampling: SamplingConfig, stop: StopFlag
@@ -493,6 +522,32 @@ def context_line(saved: "SavedContext") -> str:
     )
 
 
+def open_file(path: Path, name: str | None = None) -> "ParsedText":
+    """A file as text, with a progress bar. Raises DocumentError."""
+    from kiv_engine.documents.opening import open_document
+
+    bar = ProgressBar(sys.stderr)
+    steps = open_document(path, name=name)
+    try:
+        while True:
+            bar.show(next(steps))
+    except StopIteration as stop:
+        parsed: ParsedText = stop.value
+        return parsed
+    finally:
+        steps.close()
+        bar.close()
+
+
+def read_standard_input() -> "ParsedText":
+    """What is piped in, whatever kind of file it is; parsers read files, so it becomes one for a moment."""
+    with tempfile.TemporaryDirectory(prefix="kiv-") as folder:
+        path = Path(folder, STANDARD_INPUT)
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        return open_file(path, STANDARD_INPUT)
+
+
 def sample_archive(name: str, engine: "Engine") -> "Document":
     """The document that archive:N stands for."""
     from kiv_engine.archive import write_archive
@@ -547,7 +602,7 @@ def answer_report(question: str, event: AnswerFinished) -> dict[str, Any]:
 
 def passage_report(passage: Passage) -> dict[str, Any]:
     """The JSON of one passage."""
-    names = ("document", "page", "start", "end", "weight", "text")
+    names = ("document", "page", "section", "row", "line", "start", "end", "weight", "text")
     report = {name: getattr(passage, name) for name in names}
     return report | {"weight": round(passage.weight, 4)}
 
@@ -570,8 +625,9 @@ def passage_lines(passages: Iterable[Passage]) -> Iterator[str]:
     """Like `  62 %  archive:4096 at 1,204: By the way, ...`."""
     for passage in passages:
         text = " ".join(passage.text.split())
+        place = f", {passage.place}" if passage.place else f" at {passage.start:,}"
         short = text if len(text) <= PASSAGE_WIDTH else text[: PASSAGE_WIDTH - 1] + "…"
-        yield f"{passage.weight * 100:4.0f} %  {passage.document} at {passage.start:,}: {short}\n"
+        yield f"{passage.weight * 100:4.0f} %  {passage.document}{place}: {short}\n"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """A document's text, and which characters each of its tokens stands for."""
 
-import codecs
-import sys
 import unicodedata
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -14,8 +12,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from kiv_engine.documents.opening import open_document
+from kiv_engine.documents.places import Places
+from kiv_engine.documents.text_builder import ParsedText
 from kiv_engine.encoding import EncodedText, TextEncoder
-from kiv_engine.errors import DocumentError
 
 PIECE_CHARACTERS: Final = 16 * 1024
 """Length of the longest piece that a text is tokenized in."""
@@ -28,49 +28,35 @@ _Columns: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.int32]]"
 
 @dataclass(frozen=True)
 class Document:
-    """A text with a name. Line ends are "\\n", and there is no byte order mark."""
+    """A text with a name. Line ends are "\\n", and there is no byte order mark.
+
+    Attributes:
+        places: where its characters stood in the file.
+    """
 
     name: str
     text: str
+    places: Places = field(default_factory=Places, repr=False)
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Document":
-        """Read a text or Markdown file in UTF-8.
+        """Read a file of any kind, a folder or a zip file; `open_document` in one go.
 
         Raises:
-            DocumentError: there is no such file, it cannot be read, or it is empty, binary or not UTF-8.
+            DocumentError: it is missing, empty, damaged, protected, too large, or no document.
         """
         path = Path(path)
-        if path.is_dir():
-            raise DocumentError(f"{path} is a folder; give a file.")
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise DocumentError(f"There is no file {path}.") from None
-        except OSError as error:
-            raise DocumentError(f"{path} cannot be read: {error.strerror}.") from error
-        return cls(path.name, _decode(data, str(path)))
+        steps = open_document(path)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                return cls.from_parsed(path.resolve().name, stop.value)
 
     @classmethod
-    def from_stdin(cls) -> "Document":
-        """Read UTF-8 text from the standard input until it ends. Raises DocumentError like `from_file`."""
-        name = "standard input"
-        return cls(name, _decode(sys.stdin.buffer.read(), name))
-
-
-def _decode(data: bytes, source: str) -> str:
-    """The text of UTF-8 bytes; `source` is named in the error."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DocumentError(f"{source} is in UTF-16; save it as UTF-8.")
-    if (offset := data.find(0)) >= 0:
-        raise DocumentError(f"{source} is not text: byte {offset} is zero.")
-    try:
-        text = data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise DocumentError(f"{source} is not in UTF-8: byte {error.start} does not fit. Save it as UTF-8.") from None
-    if not text or text.isspace():
-        raise DocumentError(f"{source} is empty." if not text else f"{source} holds nothing but blanks.")
-    return text
+    def from_parsed(cls, name: str, parsed: ParsedText) -> "Document":
+        """A text as it came from its file."""
+        return cls(name, parsed.text, parsed.places)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,8 @@ class Passage:
 
     Attributes:
         document: name of the document.
-        page: page number where the document has pages, else None.
+        page, row, line: their numbers where the document has such things, else None.
+        section: title of the chapter, sheet or file that it is in; empty where there is none.
         start, end: character range in the document's text.
         token_start, token_end: token range in the context.
         weight: share of the answer's retrieved softmax mass, 0 to 1.
@@ -31,6 +32,26 @@ class Passage:
     token_end: int
     weight: float
     text: str
+    section: str = ""
+    row: int | None = None
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Like "page 12, The Whale"; empty where only the character is known."""
+        numbers = {"page": self.page, "row": self.row, "line": self.line}
+        parts = [f"{unit} {number:,}" for unit, number in numbers.items() if number is not None]
+        return ", ".join([*parts, *filter(None, [self.section])])
+
+
+@dataclass(frozen=True)
+class ParseProgress:
+    """How far a file is turned into text; `total` is 0 while that is unknown. `unit` is like "pages"."""
+
+    document: str
+    done: int
+    total: int
+    unit: str
 
 
 @dataclass(frozen=True)

@@ -89,15 +89,19 @@ def _passage(document: PlacedDocument, tokens: tuple[int, int], weight: float) -
     text = document.tokens.document.text
     start, end = document.tokens.char_range(tokens[0] - document.start, tokens[1] - document.start)
     start, end = _grow(text, start, end)
+    place = document.tokens.document.places.at(start)
     return Passage(
         document=document.tokens.document.name,
-        page=None,
+        page=place.page,
         start=start,
         end=end,
         token_start=tokens[0],
         token_end=tokens[1],
         weight=weight,
         text=text[start:end],
+        section=place.section,
+        row=place.row,
+        line=place.line,
     )
 
 

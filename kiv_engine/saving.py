@@ -1,7 +1,8 @@
 """Saved contexts: a folder that holds what was read, so that it never has to be read again.
 
     manifest.json           what the rest must be, with checksums; written last, and replaced as a whole
-    document0.text ...      the documents in UTF-8, and their tokens' ranges (document0.starts, document0.ends)
+    document0.text ...      the documents in UTF-8, where that stood in their files (document0.places), and the ranges
+                            of their tokens (document0.starts, document0.ends)
     tokens                  the token ids of everything, read or not yet
     layer3.keys ...         rows of the cold store as they lie in memory, mapped when the folder is opened
     layer3.signs.0 ...      codes of the index, a file for each plane and KV head, read when the folder is opened
@@ -34,6 +35,7 @@ from kiv_engine.blocks import BlockFile, BlockWriter, MappedRows, write_whole
 from kiv_engine.cache import CacheSnapshot, KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.document import Document, TokenizedDocument
+from kiv_engine.documents.places import Places
 from kiv_engine.errors import CapacityError, ConfigError, DamagedContextError, SavedContextError
 from kiv_engine.layer import KIVLayer
 from kiv_engine.loader import LoadedModel
@@ -51,7 +53,7 @@ SAMPLED_WEIGHTS: Final = 1_024
 
 
 _OWN_FILE: Final = re.compile(
-    r"manifest\.json(\.new)?|lock|tokens|document\d+\.(text|starts|ends)|state-\d+\.safetensors|"
+    r"manifest\.json(\.new)?|lock|tokens|document\d+\.(text|places|starts|ends)|state-\d+\.safetensors|"
     r"layer\d+\.((keys|values)(\.scales)?|(signs|factors|outer)\.\d+)"
 )
 
@@ -198,8 +200,10 @@ class ContextWriter:
         for number, placed in enumerate(progress.documents):
             name = f"document{number}"
             text = placed.tokens.document.text.encode("utf-8", "surrogatepass")
-            if f"{name}.text" not in self._writers and f"{name}.text" not in self._known:
-                self._writer(f"{name}.text").append(torch.frombuffer(bytearray(text), dtype=torch.uint8))
+            places = placed.tokens.document.places.to_bytes()
+            for kind, data in (("text", text), ("places", places)):
+                if f"{name}.{kind}" not in self._writers and f"{name}.{kind}" not in self._known:
+                    self._writer(f"{name}.{kind}").append(torch.frombuffer(bytearray(data), dtype=torch.uint8))
             self._write_new(f"{name}.starts", placed.tokens.starts)
             self._write_new(f"{name}.ends", placed.tokens.ends)
 
@@ -497,7 +501,8 @@ class SavedContext:
                 first, last = entry["start"], entry["start"] + len(starts)
                 if len(ends) != len(starts) or last > len(ids):
                     raise ValueError("lengths")
-                document = Document(entry["name"], self._text(number))
+                places = Places.from_bytes(self._bytes(f"document{number}.places"))
+                document = Document(entry["name"], self._text(number), places)
                 placed.append(PlacedDocument(TokenizedDocument(document, ids[first:last], starts, ends), first))
         return placed
 

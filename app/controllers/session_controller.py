@@ -25,7 +25,15 @@ from app.reports import (
     is_terminal,
 )
 from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Source, TextSource
-from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
+from kiv_engine.events import (
+    AnswerFinished,
+    Failed,
+    ParseProgress,
+    ReadFinished,
+    ReadProgress,
+    TextDelta,
+    TokenizeProgress,
+)
 
 MAX_FILES: Final = 100
 """More files at once are a slip of the hand."""
@@ -239,9 +247,11 @@ class SessionController(QObject):
     def _take_reading(self, chat: Chat, event: object) -> None:
         reading = chat.reading
         match event:
+            case ParseProgress():
+                reading.state, reading.parsing = ReadingState.OPENING, event
             case DocumentOpened():
                 self._opened(chat, event)
-                reading.state = ReadingState.COUNTING
+                reading.state, reading.parsing = ReadingState.COUNTING, None
             case DocumentRejected(name, message):
                 self._reject(chat, name)
                 self._notice(message)
@@ -260,7 +270,7 @@ class SessionController(QObject):
         """Give the first document of this name that has no text its text."""
         for document in chat.documents:
             if document.text is None and document.name == event.text.name:
-                document.text = event.text
+                document.text, document.notes = event.text, event.notes
                 break
         chat.documents_changed.emit()
 

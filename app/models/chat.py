@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from app.document_text import DocumentText
 from app.reports import DocumentPlace
-from kiv_engine.events import AnswerFinished, Passage
+from kiv_engine.events import AnswerFinished, ParseProgress, Passage
 
 TITLE_CHARACTERS: Final = 60
 
@@ -34,12 +34,14 @@ class Reading:
     """How far the documents are read.
 
     Attributes:
+        parsing: how far a file is turned into text; None unless one is.
         share: of the characters turned into tokens, while counting.
         ram_bytes, fit_tokens: what all documents need, and how many more tokens fit; None until they are counted.
         message: why reading failed.
     """
 
     state: ReadingState = ReadingState.NONE
+    parsing: ParseProgress | None = None
     share: float = 0.0
     tokens_read: int = 0
     tokens_total: int = 0
@@ -53,11 +55,12 @@ class Reading:
 
 @dataclass
 class ChatDocument:
-    """A document of a chat; text and place come when it has been opened and counted."""
+    """A document of a chat; text, notes and place come when it has been opened and counted."""
 
     name: str
     text: DocumentText | None = None
     place: DocumentPlace | None = None
+    notes: tuple[str, ...] = ()
 
 
 class ExchangeState(Enum):

@@ -59,7 +59,9 @@ class Welcome(QWidget):
     def _arrange(self, theme: Theme) -> None:
         headline = QLabel(self.tr("Drop a whole book here"))
         headline.setObjectName("headline")
-        line = QLabel(self.tr("A text or Markdown file, or paste a long text below.\nIt is read into one context."))
+        line = QLabel(
+            self.tr("PDF, EPUB, DOCX, text, code, a folder, or paste a text below.\nIt is read into one context.")
+        )
         line.setObjectName("muted")
         line.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         buttons = QHBoxLayout()

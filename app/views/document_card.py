@@ -93,7 +93,7 @@ class DocumentCard(QFrame):
             name.setObjectName("title")
             name.setTextFormat(Qt.TextFormat.PlainText)
             name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            name.setToolTip(document.name)
+            name.setToolTip("\n".join([document.name, *document.notes]))
             tokens = QLabel(self.tr("{0:,} tokens").format(document.place.tokens) if document.place else "")
             tokens.setObjectName("muted")
             self._names.addWidget(IconLabel(self._theme, "document"), row, 0)
@@ -116,19 +116,22 @@ class DocumentCard(QFrame):
         self.resume.setVisible(reading.state is ReadingState.STOPPED and self._chat.takes_documents)
         self.progress.setVisible(reading.state in UNDER_WAY or reading.state is ReadingState.STOPPED)
         if reading.state in (ReadingState.WAITING, ReadingState.OPENING):
-            self.progress.setValue(0)
+            parsing = reading.parsing
+            self.progress.setValue(1_000 * parsing.done // parsing.total if parsing and parsing.total else 0)
         elif reading.state is ReadingState.COUNTING:
             self.progress.setValue(round(1_000 * reading.share))
         else:
             self.progress.setValue(1_000 * reading.tokens_read // max(reading.tokens_total, 1))
 
     def _facts_line(self) -> str:
+        """What the documents need, and what is to be known of each, a line each."""
+        notes = [f"{document.name}: {note}" for document in self._chat.documents for note in document.notes]
         reading = self._chat.reading
         if reading.ram_bytes is None or reading.fit_tokens is None:
-            return ""
+            return "\n".join(notes)
         needs = self.tr("Needs {0} of RAM").format(as_bytes(reading.ram_bytes))
         fits = self.tr("fits this PC (room for about {0} tokens more)")
-        return f"{needs} · {fits.format(as_round_tokens(reading.fit_tokens))}"
+        return "\n".join([f"{needs} · {fits.format(as_round_tokens(reading.fit_tokens))}", *notes])
 
     def _state_line(self) -> str:
         reading = self._chat.reading
@@ -137,7 +140,7 @@ class DocumentCard(QFrame):
                 waits_for_model = self._status.model is None
                 return self.tr("Waiting for the model") if waits_for_model else self.tr("Waiting for its turn")
             case ReadingState.OPENING:
-                return self.tr("Opening")
+                return self._opening_line()
             case ReadingState.COUNTING:
                 return self.tr("Counting tokens: {0:.0f} %").format(100 * reading.share)
             case ReadingState.READING:
@@ -155,6 +158,15 @@ class DocumentCard(QFrame):
                 return reading.message
             case ReadingState.NONE:
                 return ""
+
+    def _opening_line(self) -> str:
+        parsing = self._chat.reading.parsing
+        if parsing is None:
+            return self.tr("Opening")
+        if not parsing.total:
+            return self.tr("Opening {0}").format(parsing.document)
+        opening = self.tr("Opening {0}: {1:,} of {2:,} {3}")
+        return opening.format(parsing.document, parsing.done, parsing.total, parsing.unit)
 
     def _progress_line(self) -> str:
         reading = self._chat.reading

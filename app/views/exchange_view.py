@@ -190,7 +190,7 @@ class ExchangeView(QWidget):
         characters = [max(1, len(text.text)) for text in self._chat.opened_documents] or [1]
         for place, passage in enumerate(passages):
             share = passage.start / characters[min(self._chat.document_of(passage), len(characters) - 1)]
-            position = self.tr("at {0:.1f} %").format(100 * share)
+            position = passage.place or self.tr("at {0:.1f} %").format(100 * share)
             row = PassageRow(self._theme, passage.weight, passage.weight / heaviest, position, passage.text, self)
             row.clicked.connect(self._on_passage)
             row.setProperty("place", place)

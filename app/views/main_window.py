@@ -38,6 +38,7 @@ from app.views.icons import IconButton
 from app.views.meters import Meters
 from app.views.sidebar import Sidebar
 from app.views.theme import DARK, GAP, LIGHT, Theme
+from kiv_engine.documents.kinds import KINDS
 
 SIZE = QSize(1280, 800)
 WIDTHS = [216, 604, 460]
@@ -158,6 +159,7 @@ class MainWindow(QMainWindow):
         menu = QMenu(self)
         self.new_action = self._action(menu, self.tr("New chat"), QKeySequence.StandardKey.New)
         self.open_action = self._action(menu, self.tr("Open documents …"), QKeySequence.StandardKey.Open)
+        folder = self._action(menu, self.tr("Open a folder …"), "Ctrl+Shift+O")
         self.find_action = self._action(menu, self.tr("Find in the document"), QKeySequence.StandardKey.Find)
         self.stop_action = self._action(menu, self.tr("Stop"), Qt.Key.Key_Escape)
         menu.addSeparator()
@@ -169,6 +171,7 @@ class MainWindow(QMainWindow):
         self.menu_button.setMenu(menu)
         self.new_action.triggered.connect(self.composer.edit.setFocus)
         self.open_action.triggered.connect(self.choose_files)
+        folder.triggered.connect(self.choose_folder)
         self.find_action.triggered.connect(self._on_find)
         self.sidebar_button.clicked.connect(sidebar.trigger)
         self.document_button.clicked.connect(document.trigger)
@@ -217,10 +220,18 @@ class MainWindow(QMainWindow):
     @Slot()
     def choose_files(self) -> None:
         """Ask for files."""
-        kinds = self.tr("Text and Markdown (*.txt *.md *.markdown);;All files (*)")
-        names, _kind = QFileDialog.getOpenFileNames(self, self.tr("Open documents"), "", kinds)
+        patterns = " ".join(f"*.{extension}" for kind in KINDS for extension in kind.extensions)
+        kinds = self.tr("Documents ({0});;All files (*)").format(patterns)
+        hide_patterns = QFileDialog.Option.HideNameFilterDetails
+        names, _kind = QFileDialog.getOpenFileNames(self, self.tr("Open documents"), "", kinds, options=hide_patterns)
         if names:
             self.files_chosen.emit([Path(name) for name in names])
+
+    @Slot()
+    def choose_folder(self) -> None:
+        """Ask for a folder, whose files become one document."""
+        if name := QFileDialog.getExistingDirectory(self, self.tr("Open a folder")):
+            self.files_chosen.emit([Path(name)])
 
     # -- facts in the header -------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ class PassageRow(QAbstractButton):
         self._place = place
         self._text = " ".join(text.split())
         self.setAccessibleName(self.tr("Passage, weight {0}, at {1}: {2}").format(self._weight, place, self._text))
-        self.setToolTip(self.tr("Show in the document"))
+        self.setToolTip(self.tr("Show in the document: {0}").format(place))
         self.setCheckable(True)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -57,7 +57,8 @@ class PassageRow(QAbstractButton):
         self._paint_weight(painter)
         painter.setPen(QColor(colors.muted))
         line = QRectF(0, GAP, 0, self.fontMetrics().lineSpacing())
-        painter.drawText(line.translated(GAP + WEIGHT_WIDTH, 0).adjusted(0, 0, PLACE_WIDTH, 0), 0, self._place)
+        place = self.fontMetrics().elidedText(self._place, Qt.TextElideMode.ElideRight, PLACE_WIDTH - GAP // 2)
+        painter.drawText(line.translated(GAP + WEIGHT_WIDTH, 0).adjusted(0, 0, PLACE_WIDTH, 0), 0, place)
         painter.setPen(QColor(colors.text))
         self._paint_text(painter)
         painter.end()

@@ -1,5 +1,6 @@
 """The app with the real engine and the built-in model: drop, read, ask, passages, click."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from app.application import Application
 from app.engine_session import EngineSession
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
+from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
 WAIT_MS = 300_000
 LINES = [f"Entry {n}: goose {n * 31 % 97} of Salt Steps 🪿 was counted at noon. " for n in range(60)]
@@ -32,7 +34,7 @@ def application(qapp: QApplication) -> Application:
 
 def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
     bad, good = tmp_path / "bad.txt", tmp_path / "good.txt"
-    bad.write_bytes(b"caf\xe9")
+    bad.write_bytes(b"caf\x00")
     good.write_text("\n\n".join(LINES), encoding="utf-8")
     application.start([bad, good])
     application.controller.ask("Who counted the goose?")
@@ -43,7 +45,7 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
 
     qtbot.waitUntil(is_answered, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: application.status.state is EngineState.IDLE, timeout=WAIT_MS)
-    assert "bad.txt is not in UTF-8" in window.banner.text.text()
+    assert "bad.txt is not text" in window.banner.text.text()
     assert [document.name for document in chat.documents] == ["good.txt"]
     assert chat.reading.state is ReadingState.READ
     assert chat.reading.tokens_read == chat.reading.tokens_total > 800
@@ -59,3 +61,48 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
         marks = window.document.text.extraSelections()
         marked = marks[number].cursor.selectedText().replace("\u2029", "\n")
         assert marked == passage.text == text[passage.start : passage.end]
+
+
+def test_pages_and_sections_of_files_dropped_together(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
+    pages = [f"Page {number}. {FILLER}\n{NEEDLE if number == 3 else FILLER}" for number in range(1, 5)]
+    paths = [
+        write_pdf(tmp_path / "report.pdf", pages),
+        write_docx(tmp_path / "notes.docx"),
+        write_two_chapter_epub(tmp_path / "book.epub"),
+    ]
+    application.start(paths)
+    application.controller.ask("Who runs the Golden Crumb barbershop?")
+    chat, window = application.chats.current, application.window
+    qtbot.waitUntil(lambda: chat.exchanges[0].state is ExchangeState.DONE, timeout=WAIT_MS)
+    assert [document.name for document in chat.documents] == ["report.pdf", "notes.docx", "book.epub"]
+    passages = chat.exchanges[0].passages
+    assert passages
+    for passage, row in zip(passages, window.conversation.transcript.exchanges[0].rows, strict=True):
+        text = chat.documents[chat.document_of(passage)].text.text
+        assert text[passage.start : passage.end] == passage.text
+        if passage.document == "report.pdf":
+            assert passage.page == int(re.findall(r"Page (\d)", text[: passage.start + 7])[-1])
+            assert f"page {passage.page}" in row.accessibleName()
+        else:
+            assert passage.section in ("Minutes", "First meeting", "Second meeting", "Geese", "Shops")
+            assert passage.section in row.accessibleName()
+    found = {passage.document for passage in passages if NEEDLE in passage.text}
+    assert found & {"report.pdf", "notes.docx", "book.epub"}
+
+
+def test_stopping_while_a_file_is_parsed(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
+    path = write_pdf(tmp_path / "long.pdf", [FILLER] * 400)
+    seen: list[str] = []
+    chat, controller = application.chats.current, application.controller
+
+    def stop_when_parsing() -> None:
+        if chat.reading.parsing is not None:
+            seen.append(application.window.conversation.transcript.card.state.text())
+            controller.stop()
+
+    chat.reading_changed.connect(stop_when_parsing)
+    application.start([path])
+    qtbot.waitUntil(lambda: chat.reading.state is ReadingState.NONE, timeout=WAIT_MS)
+    assert seen[0].startswith("Opening long.pdf")
+    assert chat.documents == []
+    qtbot.waitUntil(lambda: application.status.state is EngineState.IDLE, timeout=WAIT_MS)

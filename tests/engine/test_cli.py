@@ -31,7 +31,7 @@ TOP_KEYS = {
     "question", "answer", "finish_reason", "first_token_s", "decode_tokens_per_s", "passages",
 }  # fmt: skip
 ANSWER_KEYS = {"question", "answer", "finish_reason", "first_token_s", "decode_tokens_per_s", "passages"}
-PASSAGE_KEYS = {"document", "page", "start", "end", "weight", "text"}
+PASSAGE_KEYS = {"document", "page", "section", "row", "line", "start", "end", "weight", "text"}
 SMALL = ["--hot-tokens", "128", "--retrieved-tokens", "32", "--max-new-tokens", "12"]
 
 
@@ -336,10 +336,8 @@ def test_reading_without_an_end_is_our_mistake() -> None:
         (b"", ["is empty"]),
         (b" \n\t ", ["nothing but blanks"]),
         (b"\x7fELF\x00\x01", ["not text"]),
-        ("für".encode("latin-1"), ["not in UTF-8", "Save it as UTF-8"]),
-        ("für".encode("utf-16"), ["UTF-16", "save it as UTF-8"]),
     ],
-    ids=["missing", "empty", "blank", "binary", "latin-1", "utf-16"],
+    ids=["missing", "empty", "blank", "binary"],
 )
 def test_files_that_are_no_text(kiv: Kiv, tmp_path: Path, data: bytes | None, parts: list[str]) -> None:
     path = tmp_path / "odd.txt"
@@ -348,8 +346,16 @@ def test_files_that_are_no_text(kiv: Kiv, tmp_path: Path, data: bytes | None, pa
     assert_refused(kiv("ask", path, "-q", "Who?"), path, *parts)
 
 
-def test_a_folder_is_no_document(kiv: Kiv, tmp_path: Path) -> None:
-    assert_refused(kiv("ask", tmp_path, "-q", "Who?"), tmp_path, "is a folder; give a file")
+def test_an_encoding_that_was_guessed_is_told(kiv: Kiv, tmp_path: Path) -> None:
+    path = tmp_path / "odd.txt"
+    path.write_bytes(TEXT.replace("goose", "Gänse").encode("utf-16"))
+    result = kiv("ask", path, "-q", "Who?", *SMALL)
+    assert result.code == 0
+    assert result.err.startswith(f"{path}: Its encoding was taken for UTF-16.\n")
+
+
+def test_an_empty_folder(kiv: Kiv, tmp_path: Path) -> None:
+    assert_refused(kiv("ask", tmp_path, "-q", "Who?"), tmp_path, "holds no files")
 
 
 def test_an_unreadable_file(kiv: Kiv, book: Path) -> None:
@@ -360,10 +366,10 @@ def test_an_unreadable_file(kiv: Kiv, book: Path) -> None:
 
 
 def test_a_file_that_the_disk_cannot_read(kiv: Kiv, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_path: Path) -> bytes:
+    def fail(_path: Path, _mode: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(Path, "open", fail)
     assert_refused(kiv("ask", book, "-q", "Who?"), book, "Input/output error")
 
 

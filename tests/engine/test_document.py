@@ -1,7 +1,5 @@
 """Documents: what can be read as text and what not, and which characters a token stands for."""
 
-import io
-import os
 import random
 import unicodedata
 from pathlib import Path
@@ -12,7 +10,6 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from kiv_engine.archive import write_archive
 from kiv_engine.document import PIECE_CHARACTERS, Document, TokenizedDocument, tokenize, tokenize_stepwise
-from kiv_engine.errors import DocumentError
 
 DEMO_MODEL = Path(__file__).parents[2] / "resources" / "models" / "kiv-demo"
 ODD_TEXTS = {
@@ -56,52 +53,6 @@ def test_text_file_is_read(tmp_path: Path) -> None:
     path.write_bytes("\ufeffEs war\r\neinmal\n".encode())
     assert Document.from_file(path) == Document("märchen.md", "Es war\neinmal\n")
     assert Document.from_file(str(path)) == Document.from_file(path)
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "is empty"),
-        (b"\xef\xbb\xbf", "is empty"),
-        (b" \n\t\r\n ", "nothing but blanks"),
-        (b"text\x00more", "byte 4 is zero"),
-        ("text".encode("utf-16"), "UTF-16"),
-        (b"caf\xe9 noir", "byte 3 does not fit"),
-        (b"\xef\xbb\xbfcaf\xe9", "byte 6 does not fit"),
-    ],
-)
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
-    path = tmp_path / "file.txt"
-    path.write_bytes(data)
-    with pytest.raises(DocumentError, match=message):
-        Document.from_file(path)
-
-
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DocumentError, match="There is no file"):
-        Document.from_file(tmp_path / "none.txt")
-    with pytest.raises(DocumentError, match="is a folder"):
-        Document.from_file(tmp_path)
-
-
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "secret.txt"
-    path.write_text("text")
-
-    def refuse(_path: Path) -> bytes:
-        raise PermissionError(13, os.strerror(13))  # root may read every file, so modes do not do here
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(DocumentError, match="cannot be read: Permission denied"):
-        Document.from_file(path)
-
-
-def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\r\ntwo")))
-    assert Document.from_stdin() == Document("standard input", "one\ntwo")
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    with pytest.raises(DocumentError, match="standard input is empty"):
-        Document.from_stdin()
 
 
 @pytest.mark.parametrize("name", ODD_TEXTS)

@@ -1,0 +1,215 @@
+"""DOCX: paragraphs, lists, tables and notes in order, with headings as sections, and pages where Word left them."""
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+import docx
+from docx.opc.exceptions import PackageNotFoundError
+
+from kiv_engine.documents.package import Package
+from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
+from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
+
+TOLD_EVERY: Final = 100
+
+# Deleted text, the second form of what old programs cannot show, and fields' instructions.
+UNSEEN: Final = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText", "pPr", "rPr"})
+NOTES: Final = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+
+
+def parse(data: bytes, out: TextBuilder) -> None:
+    """The document's body."""
+    Package(data, out.limits).check()  # python-docx unpacks whatever there is
+    try:
+        document = docx.Document(io.BytesIO(data))
+    except (PackageNotFoundError, KeyError, ValueError) as error:
+        raise UnreadableError("is damaged, or no Word document; open it in Word and save it anew.") from error
+    Body(document, out).write()
+
+
+class Body:
+    """Walks through a document."""
+
+    def __init__(self, document: Any, out: TextBuilder) -> None:
+        self._document, self._out = document, out
+        self._headings = heading_styles(document)
+        self._notes = {kind: read_notes(document, kind) for kind in NOTES.values()}
+        self._numbers: Counter[tuple[str, int]] = Counter()
+        self._formats = list_formats(document)
+        self._page = 1
+        self._has_pages = any(True for _mark in document.element.body.iter("{*}lastRenderedPageBreak"))
+
+    def write(self) -> None:
+        """Everything in order."""
+        body = self._document.element.body
+        if self._has_pages:
+            self._out.begin_page(1)
+        for number, element in enumerate(body):
+            if number % TOLD_EVERY == 0:
+                self._out.progress(number, len(body), "paragraphs")
+            self._write_block(element)
+
+    def _write_block(self, element: Element) -> None:
+        name = local_name(element)
+        if name == "p":
+            self._write_paragraph(element)
+        elif name == "tbl":
+            self._write_table(element)
+        elif name in ("sdt", "sdtContent", "customXml", "ins", "moveTo"):
+            for child in element:
+                self._write_block(child)
+
+    def _write_paragraph(self, paragraph: Element) -> None:
+        level = self._headings.get(style_of(paragraph), 0)
+        self._out.end_block()
+        if level:
+            self._out.begin_section(plain_text(paragraph))
+        self._out.add(self._bullet(paragraph))
+        notes = []
+        for piece in pieces(paragraph):
+            if isinstance(piece, str):
+                self._out.add(piece)
+            elif piece[0] == "page":
+                self._turn_page()
+            else:
+                kind, number = piece
+                self._out.add(f"[{number}]")
+                notes.append((number, self._notes[kind].get(number, "")))
+        for number, text in notes:
+            if text:
+                self._out.end_block(0)
+                self._out.add(f"[{number}] {text}")
+
+    def _turn_page(self) -> None:
+        self._page += 1
+        self._out.begin_page(self._page)
+
+    def _write_table(self, table: Element) -> None:
+        self._out.end_block()
+        for row in table.iter("{*}tr"):
+            if row.getparent() is not table and local_name(row.getparent()) != "sdtContent":
+                continue  # of a table in a cell, which that cell shows
+            self._out.end_block(0)
+            cells = [cell_text(cell) for cell in row if local_name(cell) == "tc"]
+            self._out.add(" | ".join(cells))
+            for _mark in row.iter("{*}lastRenderedPageBreak"):
+                self._turn_page()
+
+    def _bullet(self, paragraph: Element) -> str:
+        """The mark of a list's item, counted as Word does; empty for other paragraphs."""
+        found = numbering_of(paragraph, self._document)
+        if found is None:
+            return ""
+        list_id, level = found
+        for key in [key for key in self._numbers if key[0] == list_id and key[1] > level]:
+            del self._numbers[key]
+        self._numbers[list_id, level] += 1
+        indent = "  " * level
+        if self._formats.get((list_id, level), "bullet") in ("bullet", "none"):
+            return f"{indent}- "
+        return f"{indent}{self._numbers[list_id, level]}. "
+
+
+def pieces(paragraph: Element) -> Iterator[str | tuple[str, str]]:
+    """Texts of a paragraph in order, and between them ("page", ""), and notes as (kind, id)."""
+    waiting = [iter(paragraph)]
+    while waiting:
+        element = next(waiting[-1], None)
+        if element is None:
+            waiting.pop()
+            continue
+        name = local_name(element)
+        if name == "t":
+            yield element.text or ""
+        elif name in ("tab", "ptab"):
+            yield "\t"
+        elif name in ("br", "cr"):
+            yield "\n"
+        elif name == "noBreakHyphen":
+            yield "-"
+        elif name == "lastRenderedPageBreak":
+            yield ("page", "")
+        elif name in NOTES:
+            yield (NOTES[name], attribute(element, "id"))
+        elif name not in UNSEEN:
+            waiting.append(iter(element))
+
+
+def cell_text(cell: Element) -> str:
+    """All of a cell in one line."""
+    return " ".join(" ".join(map(plain_text, cell.iter("{*}p"))).split())
+
+
+def plain_text(paragraph: Element) -> str:
+    """A paragraph without the marks of notes and pages."""
+    return "".join(piece for piece in pieces(paragraph) if isinstance(piece, str))
+
+
+def style_of(paragraph: Element) -> str:
+    """The id of a paragraph's style."""
+    return next((attribute(style, "val") for style in paragraph.iterfind("{*}pPr/{*}pStyle")), "")
+
+
+def heading_styles(document: Any) -> dict[str, int]:
+    """Level by id of all styles that are headings, whatever language they are named in."""
+    levels: dict[str, int] = {}
+    for style in document.styles.element.iterfind("{*}style"):
+        name = next((attribute(element, "val") for element in style.iterfind("{*}name")), "").lower()
+        outline = next((attribute(element, "val") for element in style.iterfind("{*}pPr/{*}outlineLvl")), "")
+        if name == "title":
+            levels[attribute(style, "styleId")] = 1
+        elif name.startswith("heading ") and name[8:].isdigit():
+            levels[attribute(style, "styleId")] = int(name[8:])
+        elif outline.isdigit() and int(outline) < 9:
+            levels[attribute(style, "styleId")] = int(outline) + 1
+    return levels
+
+
+def read_notes(document: Any, kind: str) -> dict[str, str]:
+    """The texts of all footnotes or endnotes by their ids; python-docx does not know them."""
+    for relation in document.part.rels.values():
+        if not relation.is_external and relation.reltype.endswith(f"/{kind}"):
+            root = parse_xml(relation.target_part.blob, f"its {kind}")
+            return {attribute(note, "id"): cell_text(note) for note in root}
+    return {}
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+def numbering_of(paragraph: Element, document: Any) -> tuple[str, int] | None:
+    """The list that a paragraph belongs to and its level, its own or its style's."""
+    properties = next(paragraph.iterfind("{*}pPr/{*}numPr"), None)
+    if properties is None and (style := style_of(paragraph)):
+        properties = style_numbering(document, style)
+    if properties is None:
+        return None
+    list_id = next((attribute(element, "val") for element in properties.iterfind("{*}numId")), "")
+    level = next((attribute(element, "val") for element in properties.iterfind("{*}ilvl")), "0")
+    return (list_id, min(int(level), 8)) if list_id not in ("", "0") and level.isdigit() else None
+
+
+def style_numbering(document: Any, style_id: str) -> Element | None:
+    """The list that a style belongs to."""
+    for style in document.styles.element.iterfind("{*}style"):
+        if attribute(style, "styleId") == style_id:
+            return next(style.iterfind("{*}pPr/{*}numPr"), None)
+    return None
+
+
+def list_formats(document: Any) -> dict[tuple[str, int], str]:
+    """How each level of each list is numbered, like "bullet" or "decimal"."""
+    part = next((rel.target_part for rel in document.part.rels.values() if rel.reltype.endswith("/numbering")), None)
+    if part is None:
+        return {}
+    root = part.element
+    abstract = {attribute(element, "abstractNumId"): element for element in root.iterfind("{*}abstractNum")}
+    formats: dict[tuple[str, int], str] = {}
+    for number in root.iterfind("{*}num"):
+        target = next((attribute(element, "val") for element in number.iterfind("{*}abstractNumId")), "")
+        for level in abstract[target].iterfind("{*}lvl") if target in abstract else ():
+            kind = next((attribute(element, "val") for element in level.iterfind("{*}numFmt")), "bullet")
+            formats[attribute(number, "numId"), int(attribute(level, "ilvl") or 0)] = kind
+    return formats

@@ -1,0 +1,176 @@
+"""What a file is, by its content first and its name second, and which parser reads it."""
+
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final, Protocol, cast
+
+from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
+
+HEAD_BYTES: Final = 64 * 1024
+"""So much of a file tells what it is."""
+
+DIRECTORY_BYTES: Final = 4 * 1024 * 1024
+
+
+class Parse(Protocol):
+    """Reads a file's bytes into the builder."""
+
+    def __call__(self, data: bytes, out: TextBuilder) -> None: ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A format: what people call it, its extensions, and the file beside this one that reads it."""
+
+    name: str
+    extensions: tuple[str, ...]
+    module: str
+
+    @property
+    def parse(self) -> Parse:
+        return cast("Parse", import_module(f"kiv_engine.documents.{self.module}").parse)
+
+
+PDF = Kind("PDF", ("pdf",), "pdf")
+DOCX = Kind("DOCX", ("docx", "docm"), "docx")
+EPUB = Kind("EPUB", ("epub",), "epub")
+ODT = Kind("ODT", ("odt", "ott"), "odt")
+PPTX = Kind("PPTX", ("pptx", "pptm"), "pptx")
+XLSX = Kind("XLSX", ("xlsx", "xlsm"), "xlsx")
+RTF = Kind("RTF", ("rtf",), "rtf")
+HTML = Kind("HTML", ("html", "htm", "xhtml"), "html")
+EMAIL = Kind("e-mail", ("eml",), "eml")
+MARKDOWN = Kind("Markdown", ("md", "markdown"), "markdown")
+CSV = Kind("CSV", ("csv",), "delimited")
+TSV = Kind("TSV", ("tsv", "tab"), "delimited")
+JSON = Kind("JSON", ("json", "geojson", "ipynb"), "json_data")
+JSONL = Kind("JSON lines", ("jsonl", "ndjson"), "json_lines")
+TEXT = Kind("text", ("txt", "text", "log", "rst", "tex", "srt"), "plain")
+CODE = Kind(
+    "source code",
+    (
+        "py", "pyi", "js", "jsx", "mjs", "ts", "tsx", "java", "kt", "scala", "c", "h", "cc", "cpp", "cxx", "hpp", "cs",
+        "go", "rs", "rb", "php", "pl", "lua", "swift", "m", "r", "jl", "hs", "ml", "ex", "erl", "clj", "lisp", "el",
+        "sh", "bash", "zsh", "fish", "ps1", "bat", "sql", "css", "scss", "less", "xml", "svg", "yaml", "yml", "toml",
+        "ini", "cfg", "conf", "cmake", "make", "mk", "gradle", "proto", "vue", "dart", "f90", "asm", "s", "v", "vhd",
+    ),
+    "code",
+)  # fmt: skip
+ZIP = Kind("zip file", ("zip",), "")
+"""Not one text but many; `opening` reads them one by one."""
+
+KINDS: Final = (
+    PDF, DOCX, EPUB, ODT, PPTX, XLSX, RTF, HTML, EMAIL, MARKDOWN, CSV, TSV, JSON, JSONL, TEXT, CODE, ZIP,
+)  # fmt: skip
+TEXT_KINDS: Final = frozenset({HTML, EMAIL, MARKDOWN, CSV, TSV, JSON, JSONL, TEXT, CODE})
+
+BY_EXTENSION: Final = {extension: kind for kind in KINDS for extension in kind.extensions}
+
+_CODE_NAMES: Final = frozenset({"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile"})
+
+_PACKED: Final = (
+    (b"word/document.xml", DOCX),
+    (b"xl/workbook.xml", XLSX),
+    (b"ppt/presentation.xml", PPTX),
+    (b"application/vnd.oasis.opendocument.text", ODT),
+    (b"application/epub+zip", EPUB),
+    (b"META-INF/container.xml", EPUB),
+)
+
+# What begins like this is no document; what it is instead.
+_FOREIGN: Final = (
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+    (b"BM", "a picture"),
+    (b"II*\x00", "a picture"),
+    (b"MM\x00*", "a picture"),
+    (b"RIFF", "a picture, a sound or a film"),
+    (b"ID3", "a sound"),
+    (b"OggS", "a sound"),
+    (b"fLaC", "a sound"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"\xcf\xfa\xed\xfe", "a program"),
+    (b"\xca\xfe\xba\xbe", "a program"),
+    (b"\x1f\x8b", "a packed file (gzip)"),
+    (b"BZh", "a packed file (bzip2)"),
+    (b"\xfd7zXZ", "a packed file (xz)"),
+    (b"7z\xbc\xaf\x27\x1c", "a packed file (7z)"),
+    (b"Rar!", "a packed file (rar)"),
+    (b"SQLite format 3", "a database"),
+)
+
+_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_HTML_START: Final = re.compile(
+    rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?:(?><!--.*?-->)\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+)
+_MAIL_START: Final = re.compile(
+    rb"(?:(?:Return-Path|Received|From|To|Subject|Date|Message-ID|MIME-Version|Delivered-To|X-[\w-]+):[^\n]*\n"
+    rb"(?:[ \t][^\n]*\n)*){3,}", re.I,
+)  # fmt: skip
+
+
+def extension(name: str) -> str:
+    """The last part of a file's name, in small letters."""
+    stem, dot, last = name.rpartition(".")
+    return last.lower() if dot and stem else ""
+
+
+def kind_of(data: bytes, name: str) -> Kind:
+    """What a file is. Raises UnreadableError for what is no document."""
+    head = data[:HEAD_BYTES]
+    if b"%PDF-" in head[:1024]:
+        return PDF
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _packed_kind(data, name)
+    if head.startswith(b"{\\rtf"):
+        return RTF
+    if head.startswith(_OLE):
+        raise UnreadableError(_ole_reason(data))
+    return _text_kind(head, name)
+
+
+def _packed_kind(data: bytes, name: str) -> Kind:
+    """Which of the formats that are zip files; their table of contents is at the end."""
+    for mark, kind in _PACKED:
+        if mark in data[:HEAD_BYTES] or mark in data[-DIRECTORY_BYTES:]:
+            return kind
+    named = BY_EXTENSION.get(extension(name))
+    return named if named in (DOCX, EPUB, ODT, PPTX, XLSX) else ZIP
+
+
+def _ole_reason(data: bytes) -> str:
+    if "EncryptedPackage".encode("utf-16-le") in data:
+        return "is protected by a password; save a copy without one."
+    return "is in an old Office format; save it as docx, xlsx or pptx."
+
+
+def _text_kind(head: bytes, name: str) -> Kind:
+    named = BY_EXTENSION.get(extension(name))
+    if b"\x00" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        _refuse_foreign(head)
+        if named is not None and named not in TEXT_KINDS:
+            raise UnreadableError(f"is no {named.name}, although its name says so.")
+    if named in (None, TEXT, PDF, DOCX, EPUB, ODT, PPTX, XLSX, RTF, ZIP):
+        return _guessed_kind(head, name)
+    assert named is not None
+    return named
+
+
+def _refuse_foreign(head: bytes) -> None:
+    for start, what in _FOREIGN:
+        if head.startswith(start):
+            raise UnreadableError(f"is {what}, not text.")
+
+
+def _guessed_kind(head: bytes, name: str) -> Kind:
+    """A text whose name says nothing, or something that it is not."""
+    if _HTML_START.match(head.removeprefix(b"\xef\xbb\xbf")):
+        return HTML
+    if _MAIL_START.match(head):
+        return EMAIL
+    if name.lower() in _CODE_NAMES or head.startswith(b"#!"):
+        return CODE
+    return TEXT

@@ -1,0 +1,250 @@
+"""From a path to one text: a file by its parser, a folder or a zip file as one text with a table of contents."""
+
+import os
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from kiv_engine.documents.limits import MIB, Limits
+from kiv_engine.documents.parser_process import ParserProcess, Progress
+from kiv_engine.documents.places import Places
+from kiv_engine.documents.text_builder import ParsedText, TextBuilder, UnreadableError
+from kiv_engine.errors import DocumentError
+from kiv_engine.events import ParseProgress
+
+SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "__MACOSX"})
+NAMED_SKIPS: Final = 3
+CONTENTS: Final = "Table of contents"
+
+Opening = Generator[ParseProgress, None, ParsedText]
+
+
+def open_document(path: Path, limits: Limits | None = None, name: str | None = None) -> Opening:
+    """Yield progress at least every 0.1 s, and return the text of a file, a folder or a zip file.
+
+    Parsing runs in a process of its own; closing the generator kills it. `name` stands for the path in messages.
+
+    Raises:
+        DocumentError: it is missing, empty, damaged, protected, too large, or no document.
+    """
+    limits = limits or Limits()
+    opener = Opener(path, name or str(path), limits)
+    try:
+        return (yield from opener.open())
+    finally:
+        opener.close()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a folder or of a zip file."""
+
+    name: str
+    path: Path
+    member: str | None = None
+
+    def request(self) -> dict[str, Any]:
+        """What the parsing process is asked."""
+        return {"path": str(self.path), "member": self.member, "name": self.name.rpartition("/")[2]}
+
+
+@dataclass
+class Collection:
+    """What was read of a folder, and what not."""
+
+    texts: list[tuple[str, ParsedText]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    characters: int = 0
+
+
+class Opener:
+    """Opens one path, with one parsing process."""
+
+    def __init__(self, path: Path, name: str, limits: Limits) -> None:
+        self._path, self._name, self._limits = path, name, limits
+        self._process = ParserProcess(limits)
+
+    def close(self) -> None:
+        """End the parsing process."""
+        self._process.close()
+
+    def open(self) -> Opening:
+        """The whole of it."""
+        with self._named():
+            if is_folder(self._path, self._limits):
+                return (yield from self._open_many(list(folder_entries(self._path, self._limits))))
+            if (entries := (yield from self._zip_entries())) is not None:
+                return (yield from self._open_many(entries))
+            return (yield from self._parse(Entry(self._path.name, self._path)))
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except UnreadableError as error:
+            raise DocumentError(f"{self._name} {error}") from error
+
+    def _parse(self, entry: Entry, done: int = 0, total: int = 0) -> Opening:
+        """One file. `done` of `total` files are read where there are several."""
+        latest: Progress = (done, total, "files")
+        asking = self._process.ask(entry.request())
+        while True:
+            try:
+                progress = next(asking)
+            except StopIteration as stop:
+                return unpacked(*stop.value)
+            if not total and progress is not None:
+                latest = progress
+            yield ParseProgress(self._path.name or self._name, *latest)
+
+    def _zip_entries(self) -> Generator[ParseProgress, None, list[Entry] | None]:
+        """The files of a zip file; None for any other file."""
+        with self._path.open("rb") as file:
+            if not file.read(4).startswith(b"PK"):
+                return None
+        asking = self._process.ask({"path": str(self._path), "list": True})
+        while True:
+            try:
+                next(asking)
+            except StopIteration as stop:
+                members = stop.value[0]["members"]
+                break
+            yield ParseProgress(self._path.name, 0, 0, "files")
+        if not members:
+            return None
+        names = sorted(str(name) for name, _size in members if not is_hidden(str(name)))
+        check_count(len(names), self._limits)
+        return [Entry(name, self._path, name) for name in names]
+
+    def _open_many(self, entries: list[Entry]) -> Opening:
+        """Read every file that can be read; the others are named in a note."""
+        found = Collection()
+        for number, entry in enumerate(entries):
+            yield ParseProgress(self._path.name, number, len(entries), "files")
+            try:
+                text = yield from self._parse(entry, number, len(entries))
+            except UnreadableError as error:
+                found.skipped.append((entry.name, str(error)))
+                continue
+            found.characters += len(text.text)
+            if found.characters > self._limits.characters:
+                limit = self._limits.characters
+                raise UnreadableError(f"holds more than {limit:,} characters of text; open a part of it.")
+            found.texts.append((entry.name, text))
+        if not found.texts:
+            raise UnreadableError(nothing_readable(found))
+        title = self._path.resolve().name or self._name
+        return with_contents(title, found, self._limits)
+
+
+def unpacked(message: dict[str, Any], payload: bytes) -> ParsedText:
+    """A text as the parsing process sends it."""
+    facts, size = message["parsed"], message["sizes"][0]
+    return ParsedText(
+        text=payload[:size].decode(),
+        places=Places.from_bytes(payload[size:]),
+        kind=facts["kind"],
+        encoding=facts["encoding"],
+        notes=tuple(facts["notes"]),
+    )
+
+
+# -- files and folders -------------------------------------------------------------------------------------------------
+
+
+def is_folder(path: Path, limits: Limits) -> bool:
+    """Whether it is a folder; raises UnreadableError unless it is that or a file that can be read."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return True
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError("is no file but a device or a pipe; save its text to a file first.")
+        if status.st_size > limits.file_bytes:
+            raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; open a part of it.")
+        with path.open("rb"):
+            return False
+    except FileNotFoundError:
+        raise DocumentError(f"There is no file {path}.") from None
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def folder_entries(folder: Path, limits: Limits) -> Iterator[Entry]:
+    """The files below a folder in order, without hidden ones; links to folders are not followed."""
+    count = 0
+
+    def refuse(error: OSError) -> None:
+        if Path(error.filename or "") == folder:
+            raise UnreadableError(f"cannot be read: {error.strerror}.") from error
+
+    for here, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        for name in sorted(files):
+            path = Path(here, name)
+            if is_hidden(name) or not path.is_file():
+                continue
+            count += 1
+            check_count(count, limits)
+            yield Entry(path.relative_to(folder).as_posix(), path)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file is not meant to be read: hidden ones, and what tools put there."""
+    parts = name.split("/")
+    return any(part.startswith(".") or part in SKIPPED_FOLDERS for part in parts)
+
+
+def check_count(count: int, limits: Limits) -> None:
+    """Raise UnreadableError where there are too many files."""
+    if count > limits.files:
+        raise UnreadableError(f"holds more than {limits.files:,} files; open a part of it.")
+
+
+def nothing_readable(found: Collection) -> str:
+    """Why nothing of a folder could be read."""
+    if not found.skipped:
+        return "holds no files."
+    name, reason = found.skipped[0]
+    more = f" (and {len(found.skipped) - 1:,} more)" if len(found.skipped) > 1 else ""
+    return f"holds nothing that can be read: {name} {reason.rstrip('.')}{more}."
+
+
+# -- many texts as one -------------------------------------------------------------------------------------------------
+
+
+def with_contents(title: str, found: Collection, limits: Limits) -> ParsedText:
+    """A table of contents, then every text under its name."""
+    out = TextBuilder(limits)
+    out.begin_section(CONTENTS)
+    out.add(f"# {title}\n\nContents:\n")
+    for number, (name, _text) in enumerate(found.texts, 1):
+        out.add(f"{number}. {name}\n")
+    for name, text in found.texts:
+        out.add("\n\n")
+        out.begin_section(name)
+        out.add(f"## {name}\n\n")
+        out.include(text, name)
+        out.end_block(0)
+        add_notes(out, name, text)
+    if found.skipped:
+        out.note(skipped_note(found))
+    return out.finish("folder")
+
+
+def add_notes(out: TextBuilder, name: str, text: ParsedText) -> None:
+    """What is to be known of one of many texts."""
+    for note in text.notes:
+        out.note(f"{name}: {note}")
+
+
+def skipped_note(found: Collection) -> str:
+    """Which files were left out."""
+    named = "; ".join(f"{name} {reason.rstrip('.')}" for name, reason in found.skipped[:NAMED_SKIPS])
+    rest = len(found.skipped) - NAMED_SKIPS
+    more = f"; and {rest:,} more" if rest > 0 else ""
+    whole = len(found.skipped) + len(found.texts)
+    return f"{len(found.skipped):,} of {whole:,} files were left out: {named}{more}."

@@ -1,0 +1,17 @@
+"""Plain text: as it is."""
+
+from kiv_engine.documents.characters import decode
+from kiv_engine.documents.text_builder import TextBuilder
+
+
+def parse(data: bytes, out: TextBuilder) -> None:
+    """Text in any encoding."""
+    out.add(decoded(data, out))
+
+
+def decoded(data: bytes, out: TextBuilder) -> str:
+    """The text; its encoding is noted where it is not UTF-8."""
+    text, out.encoding = decode(data)
+    if out.encoding:
+        out.note(f"Its encoding was taken for {out.encoding}.")
+    return text

@@ -1,0 +1,115 @@
+"""PPTX: the texts of every slide with its number, its title as section, and the speaker's notes."""
+
+import posixpath
+from typing import Final
+
+from kiv_engine.documents.package import Package
+from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
+from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
+
+PRESENTATION: Final = "ppt/presentation.xml"
+TITLES: Final = frozenset({"title", "ctrTitle"})
+ABSENT: Final = frozenset({"dt", "ftr", "sldNum", "sldImg", "hdr"})
+"""Placeholders for what stands on every slide."""
+
+
+def parse(data: bytes, out: TextBuilder) -> None:
+    """Slides in the order in which they are shown; a slide's number is its page."""
+    package = Package(data, out.limits)
+    slides = slide_names(package)
+    for number, name in enumerate(slides, 1):
+        out.progress(number - 1, len(slides), "slides")
+        out.end_block()
+        out.begin_page(number)
+        shapes = list(shapes_of(parse_xml(package.read(name), f"slide {number}")))
+        out.begin_section(next((shape_text(shape) for shape in shapes if placeholder(shape) in TITLES), ""))
+        for shape in shapes:
+            write_shape(shape, out)
+        for notes in related(package, name, "/notesSlide"):
+            write_notes(parse_xml(package.read(notes), f"the notes of slide {number}"), out)
+
+
+def slide_names(package: Package) -> list[str]:
+    """The slides' files in order."""
+    targets = relations(package, PRESENTATION)
+    root = parse_xml(package.read(PRESENTATION), "its list of slides")
+    ids = [relation_id(slide) for slide in root.iter("{*}sldId")]
+    names = [targets[key][1] for key in ids if key in targets and targets[key][1] in package]
+    if not names:
+        raise UnreadableError("has no slides.")
+    return names
+
+
+def relation_id(slide: Element) -> str:
+    """What a slide is called in the list of relations; it has an id of its own besides."""
+    return next((str(value) for key, value in slide.attrib.items() if key.endswith("relationships}id")), "")
+
+
+def relations(package: Package, name: str) -> dict[str, tuple[str, str]]:
+    """Kind and file of everything that a file refers to, by id."""
+    folder, file = posixpath.split(name)
+    listing = f"{folder}/_rels/{file}.rels"
+    if listing not in package:
+        return {}
+    found = {}
+    for relation in parse_xml(package.read(listing), "its relations").iter("{*}Relationship"):
+        target = posixpath.normpath(posixpath.join("/", folder, attribute(relation, "Target"))).lstrip("/")
+        found[attribute(relation, "Id")] = (attribute(relation, "Type"), target)
+    return found
+
+
+def related(package: Package, name: str, kind: str) -> list[str]:
+    """The files of this kind that a file refers to."""
+    return [target for type_, target in relations(package, name).values() if type_.endswith(kind) and target in package]
+
+
+def shapes_of(root: Element) -> list[Element]:
+    """Shapes with text and tables, in the order of the file."""
+    return [element for element in root.iter() if local_name(element) in ("sp", "tbl")]
+
+
+def placeholder(shape: Element) -> str:
+    """What a shape stands for, like "title"."""
+    return next((attribute(element, "type") for element in shape.iterfind("{*}nvSpPr/{*}nvPr/{*}ph")), "")
+
+
+def write_shape(shape: Element, out: TextBuilder) -> None:
+    """The text of a shape or a table."""
+    if placeholder(shape) in ABSENT:
+        return
+    if local_name(shape) == "tbl":
+        lines = [" | ".join(map(shape_text, row.iterfind("{*}tc"))) for row in shape.iterfind("{*}tr")]
+    else:
+        lines = [line for line in map(paragraph_line, shape.iterfind("{*}txBody/{*}p")) if line.strip()]
+    if lines:
+        out.end_block()
+        out.add("\n".join(lines))
+
+
+def write_notes(root: Element, out: TextBuilder) -> None:
+    """The speaker's notes."""
+    texts = [shape_text(shape) for shape in shapes_of(root) if placeholder(shape) not in ABSENT]
+    if text := "\n".join(filter(None, texts)):
+        out.end_block()
+        out.add(f"Notes: {text}")
+
+
+def shape_text(shape: Element) -> str:
+    """All of a shape in one line."""
+    return " ".join(" ".join(map(paragraph_text, shape.iter("{*}p"))).split())
+
+
+def paragraph_line(paragraph: Element) -> str:
+    """A paragraph, indented as deep as it is in a list."""
+    level = next((attribute(properties, "lvl") for properties in paragraph.iterfind("{*}pPr")), "")
+    return "  " * (int(level) if level.isdigit() and len(level) == 1 else 0) + paragraph_text(paragraph)
+
+
+def paragraph_text(paragraph: Element) -> str:
+    """The characters of a paragraph."""
+    letters = []
+    for element in paragraph.iter("{*}t", "{*}br", "{*}tab"):
+        letters.append(
+            element.text or "" if local_name(element) == "t" else "\n" if local_name(element) == "br" else "\t"
+        )
+    return "".join(letters)

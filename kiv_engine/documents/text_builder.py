@@ -1,0 +1,132 @@
+"""What a parser writes into: the text grows, and its map with it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from kiv_engine.documents.limits import Limits
+from kiv_engine.documents.places import Places
+
+PROGRESS_INTERVAL_S: Final = 0.1
+MAX_TITLE: Final = 120
+
+Tell = Callable[[int, int, str], None]
+"""Gets how much is done, of how much, and of what, like (3, 10, "pages")."""
+
+
+class UnreadableError(Exception):
+    """A file cannot be read. The text goes on where the file's name stands: "is empty.", "holds no text." """
+
+
+@dataclass(frozen=True)
+class ParsedText:
+    """A file as text.
+
+    Attributes:
+        kind: what the file is, like "PDF".
+        encoding: how its characters were written, where that had to be found out, like "windows-1252".
+        notes: what a person should know, in sentences: what was left out, what was guessed.
+    """
+
+    text: str
+    places: Places = field(default_factory=Places)
+    kind: str = ""
+    encoding: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class TextBuilder:
+    """Collects text and its places. Line ends become "\\n"; what is no character becomes U+FFFD."""
+
+    def __init__(self, limits: Limits | None = None, tell: Tell | None = None) -> None:
+        self.limits = limits or Limits()
+        self.places = Places()
+        self.encoding = ""
+        self._tell = tell
+        self._told_at = 0.0
+        self._pieces: list[str] = []
+        self._length = 0
+        self._notes: list[str] = []
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    def add(self, text: str) -> None:
+        """Append text. Raises UnreadableError where it becomes too long."""
+        if not (text := clean(text)):
+            return
+        self._length += len(text)
+        if self._length > self.limits.characters:
+            raise UnreadableError(f"holds more than {self.limits.characters:,} characters of text; open a part of it.")
+        self._pieces.append(text)
+
+    def end_block(self, blank_lines: int = 1) -> None:
+        """End a paragraph: the next text begins behind blank lines, unless nothing is there yet."""
+        tail = ""
+        for piece in reversed(self._pieces):
+            tail = piece + tail
+            if len(tail) > blank_lines:
+                break
+        missing = blank_lines + 1 - (len(tail) - len(tail.rstrip("\n")))
+        if tail and missing > 0:
+            self.add("\n" * missing)
+
+    def begin_page(self, number: int) -> None:
+        self.places.pages.append(self._length, number)
+
+    def begin_row(self, number: int) -> None:
+        self.places.rows.append(self._length, number)
+
+    def begin_line(self, number: int) -> None:
+        self.places.lines.append(self._length, number)
+
+    def begin_section(self, title: str) -> None:
+        """A section begins; its title is shortened."""
+        title = " ".join(clean(title).split())
+        self.places.append_section(self._length, title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1] + "…")
+
+    def include(self, part: ParsedText, section: str) -> None:
+        """Append a whole text with its places, as a section with this title."""
+        start = self._length
+        self.begin_section(section)
+        self.add(part.text)
+        self.places.extend(part.places, start, self._length, section)
+
+    def note(self, sentence: str) -> None:
+        """Tell the reader something, once."""
+        if sentence not in self._notes:
+            self._notes.append(sentence)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Say how far it is, a few times a second at most."""
+        now = time.monotonic()
+        if self._tell is not None and now - self._told_at >= PROGRESS_INTERVAL_S:
+            self._told_at = now
+            self._tell(done, total, unit)
+
+    def finish(self, kind: str) -> ParsedText:
+        """The text. Raises UnreadableError if there is none."""
+        parsed = self.so_far(kind)
+        if not parsed.text or parsed.text.isspace():
+            raise UnreadableError("holds no text." if not parsed.text else "holds nothing but blanks.")
+        return parsed
+
+    def so_far(self, kind: str = "") -> ParsedText:
+        """What there is, if anything."""
+        return ParsedText("".join(self._pieces), self.places, kind, self.encoding, tuple(self._notes))
+
+
+def clean(text: str) -> str:
+    """The same text with "\\n" as its only line end, and U+FFFD for zeros and halves of surrogate pairs."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

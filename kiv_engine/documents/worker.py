@@ -1,0 +1,140 @@
+"""The parsing process: reads requests from standard input, a line of JSON each, and answers on standard output.
+
+    {"path": FILE, "member": NAME or null, "name": NAME}    -> {"progress": [done, total, unit]} ...,
+                                                               {"parsed": {...}, "sizes": [text, places]} and the bytes
+    {"path": FILE, "list": true}                            -> {"members": [[name, size], ...]}
+    whatever cannot be done                                 -> {"refused": how the sentence goes on}
+
+Started by `parser_process`, which may kill it at any moment. Nothing here is pickled, and nothing is written to disk.
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from kiv_engine.documents.kinds import ZIP, Kind, kind_of
+from kiv_engine.documents.limits import MIB, Limits
+from kiv_engine.documents.package import Package
+from kiv_engine.documents.text_builder import ParsedText, TextBuilder, UnreadableError
+
+RECURSION_LIMIT: Final = 1_000
+
+
+@dataclass
+class Worker:
+    """Answers requests until there are no more."""
+
+    requests: BinaryIO
+    answers: BinaryIO
+    limits: Limits
+    package: tuple[Path, Package] | None = None
+
+    def run(self) -> None:
+        """Until standard input ends."""
+        for line in self.requests:
+            self._answer(json.loads(line))
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        path = Path(request["path"])
+        try:
+            if request.get("list"):
+                self._send({"members": list_members(read_file(path, self.limits), path.name, self.limits)})
+            else:
+                self._send_parsed(self._parse(path, request["member"], request["name"]))
+        except UnreadableError as error:
+            self._send({"refused": str(error)})
+        except OSError as error:
+            self._send({"refused": f"cannot be read: {error.strerror or error}."})
+
+    def _parse(self, path: Path, member: str | None, name: str) -> ParsedText:
+        data = read_file(path, self.limits) if member is None else self._open_package(path).read(member)
+        return parse(data, name, self.limits, lambda *progress: self._send({"progress": progress}))
+
+    def _open_package(self, path: Path) -> Package:
+        """The zip file whose members are asked for, one after the other."""
+        if self.package is None or self.package[0] != path:
+            self.package = (path, Package(read_file(path, self.limits), self.limits))
+        return self.package[1]
+
+    def _send_parsed(self, parsed: ParsedText) -> None:
+        text, places = parsed.text.encode(), parsed.places.to_bytes()
+        facts = {"kind": parsed.kind, "encoding": parsed.encoding, "notes": parsed.notes}
+        self._send({"parsed": facts, "sizes": [len(text), len(places)]}, text, places)
+
+    def _send(self, message: dict[str, Any], *payload: bytes) -> None:
+        self.answers.write(json.dumps(message).encode() + b"\n")
+        for part in payload:
+            self.answers.write(part)
+        self.answers.flush()
+
+
+def read_file(path: Path, limits: Limits) -> bytes:
+    """All bytes of a file. Raises UnreadableError where they are too many or none."""
+    with path.open("rb") as file:
+        data = file.read(limits.file_bytes + 1)
+    if len(data) > limits.file_bytes:
+        raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; open a part of it.")
+    if not data:
+        raise UnreadableError("is empty.")
+    return data
+
+
+def parse(data: bytes, name: str, limits: Limits, tell: Any = None) -> ParsedText:
+    """A file's text. Raises UnreadableError, and nothing else, where it cannot be read."""
+    kind = kind_of(data, name)
+    if kind is ZIP:
+        raise UnreadableError("is a zip file in a zip file; unpack it first.")
+    out = TextBuilder(limits, tell)
+    try:
+        kind.parse(data, out)
+        parsed = out.finish(kind.name)
+    except UnreadableError:
+        raise
+    except MemoryError:
+        raise UnreadableError(f"needs more than {limits.memory_bytes // MIB:,} MB of memory to be read.") from None
+    except RecursionError:
+        raise UnreadableError("is nested too deeply to be read.") from None
+    except Exception as error:  # whatever a library thinks of a damaged file
+        raise UnreadableError(f"is damaged, or not really {_article(kind)} {kind.name} file.") from error
+    return parsed
+
+
+def _article(kind: Kind) -> str:
+    return "an" if kind.name[0] in "AEIOUaeiouRX" else "a"
+
+
+def list_members(data: bytes, name: str, limits: Limits) -> list[tuple[str, int]]:
+    """Names and sizes of the files in a zip file; empty if it is one document, like a docx."""
+    if kind_of(data, name) is not ZIP:
+        return []
+    package = Package(data, limits)
+    return [(member, package.size(member)) for member in package.names]
+
+
+def limit_memory(limits: Limits) -> None:
+    """Where the system can; elsewhere the parent watches."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    for kind, most in ((resource.RLIMIT_AS, limits.memory_bytes), (resource.RLIMIT_CORE, 0)):
+        _soft, hard = resource.getrlimit(kind)
+        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def main() -> None:
+    """Run a worker on the process's own streams; what libraries print goes nowhere."""
+    limits = Limits(**json.loads(sys.argv[1]))
+    answers = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    limit_memory(limits)
+    sys.setrecursionlimit(RECURSION_LIMIT)
+    Worker(sys.stdin.buffer, answers, limits).run()
+
+
+if __name__ == "__main__":
+    main()
