@@ -25,6 +25,7 @@ SMALL: Final = {
     "bytes": ["--tokens", "12288"],
     "decode": ["--steps", "64", "--long", "16384"],
     "reading": ["--short", "2048", "--long", "8192"],
+    "saving": ["--tokens", "8192"],
     "mass": ["--tokens", "8192"],
     "needles": ["--lengths", "4096", "--seeds", "1"],
 }

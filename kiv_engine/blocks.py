@@ -121,14 +121,18 @@ class BlockWriter:
 class MappedRows:
     """A file's rows as a tensor whose changes stay private, and the duty to check what was used of them.
 
+    What was used is noted in runs of rows of about a block, so that noting costs a step next to nothing.
+
     Attributes:
-        rows: (capacity, ...) with room behind what the file holds, which later tokens are written to.
+        num_rows: rows that the file holds.
+        rows: (capacity, ...) with room behind them, which later tokens are written to.
     """
 
     def __init__(self, path: Path, file: BlockFile, row_shape: tuple[int, ...], dtype: torch.dtype) -> None:
         self._path, self._file = path, file
         row_elements = int(torch.Size(row_shape).numel())
         self._row_bytes = row_elements * dtype.itemsize
+        self._run = max(1, BLOCK_BYTES // self._row_bytes)
         self.num_rows = file.length // self._row_bytes
         try:
             capacity = path.stat().st_size // self._row_bytes
@@ -138,31 +142,30 @@ class MappedRows:
             raise DamagedContextError(f"{path} is cut off: it has lost its end. Read the document again.")
         with torch.inference_mode(False):
             flat = torch.from_file(str(path), shared=False, size=capacity * row_elements, dtype=dtype)
-            self._used = torch.zeros(len(file.checksums), dtype=torch.bool)
+            self._used = torch.zeros(capacity // self._run + 1, dtype=torch.bool)
         self.rows = flat.view(capacity, *row_shape)
-        self._checked = torch.zeros_like(self._used)
+        self._unchecked = set(range(-(-self.num_rows // self._run)))
 
     def use(self, rows: torch.Tensor) -> None:
         """Note that rows, int64 of any shape, are used."""
-        if self._checked.all():
-            return
-        blocks = rows.flatten() * self._row_bytes // BLOCK_BYTES
-        ends = ((rows.flatten() + 1) * self._row_bytes - 1) // BLOCK_BYTES
-        for places in (blocks, ends):
-            self._used[places[places < len(self._used)]] = True
+        if self._unchecked:
+            self._used.index_fill_(0, (rows.flatten() // self._run).clamp_(max=len(self._used) - 1), True)
 
     def use_span(self, start: int, end: int) -> None:
         """Note that rows start..end are used."""
         if start < end:
-            self._used[start * self._row_bytes // BLOCK_BYTES : -(-end * self._row_bytes // BLOCK_BYTES)] = True
+            self._used[start // self._run : -(-end // self._run)] = True
 
     def check(self) -> None:
         """Check what was used since the last time. Raises DamagedContextError."""
-        todo = self._used & ~self._checked
-        blocks = todo.nonzero()[:, 0].tolist()
-        if blocks:
-            self._file.check(self._path, blocks)
-            self._checked |= todo
+        if not self._unchecked:
+            return
+        runs = self._unchecked.intersection(self._used.nonzero()[:, 0].tolist())
+        size = self._run * self._row_bytes
+        ends = {run: min((run + 1) * size, self._file.length) for run in runs}
+        blocks = {block for run, end in ends.items() for block in (run * size // BLOCK_BYTES, (end - 1) // BLOCK_BYTES)}
+        self._file.check(self._path, sorted(blocks))
+        self._unchecked -= runs
 
 
 def write_whole(path: Path, data: bytes) -> None:

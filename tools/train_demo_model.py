@@ -44,6 +44,8 @@ QUOTE_HEAD: Final = 2
 LOOK_WEIGHT: Final = 0.3
 LONGEST_ROW: Final = 128
 COPY_WEIGHT: Final = 0.3
+FIRST_WEIGHT: Final = 4.0
+"""The first token of what is copied is the hard one: to go on is easy, and there are ten times as many of those."""
 COPIED_KINDS: Final = ("fact", "next", "quote")
 ARCHIVES_PER_MAKER: Final = 12
 WORLDS_PER_MAKER: Final = 400
@@ -349,11 +351,16 @@ def look_loss(
     harder[1:document] = max(0.0, math.log(longest / document))
     kept = picked.gather(1, targets[:, None])
     adjusted = (picked + harder).scatter(1, targets[:, None], kept)
-    return cross_entropy(adjusted, targets), right
+    weights = torch.tensor([1.0 if batch.look_kinds[index] == "next" else FIRST_WEIGHT for index in chosen.tolist()])
+    return (cross_entropy(adjusted, targets, reduction="none") * weights).sum() / weights.sum(), right
 
 
-FACT_KINDS: Final = ("fact", "next", "absent")
-QUOTE_KINDS: Final = ("quote", "next")
+ALL_KINDS: Final = ("fact", "next", "quote", "absent")
+LOOKS: Final = (
+    (("f", FACT_HEAD, ("fact", "next", "absent")), ("q", QUOTE_HEAD, ("quote", "next"))),
+    (("f", FACT_HEAD, ALL_KINDS), ("q", QUOTE_HEAD, ALL_KINDS)),
+)
+"""Of each full attention layer: the heads that are taught, and for what. In the last, what both look at is copied."""
 
 
 @dataclass
@@ -383,11 +390,9 @@ def copy_loss(reader: Reader, batch: Batch, passed: Forward, counts: Counts) -> 
     share = 0.6 + 0.4 * torch.rand(len(places), 1)
     mixed = passed.mixed[places].unflatten(-1, (reader.heads, reader.head_dim)).unbind(1)
     looked = list(mixed)
-    kinds = [batch.supervised_kinds[index] for index in batch.copies]
-    for head, head_kinds in ((FACT_HEAD, FACT_KINDS), (QUOTE_HEAD, QUOTE_KINDS)):
+    for head in (FACT_HEAD, QUOTE_HEAD):
         value = passed.values[head // (reader.heads // reader.kv_heads), drawn]
-        moves = torch.tensor([kind in head_kinds for kind in kinds])[:, None]
-        looked[head] = torch.where(moves, share * value + (1 - share) * mixed[head], mixed[head])
+        looked[head] = share * value + (1 - share) * mixed[head]
     logits = reader.model.lm_head(reader.end(passed.before[places], torch.cat(looked, dim=-1)))
     counts.add("copy", (logits.argmax(-1) == batch.seen_tokens[drawn]).float().sum().item(), len(places))
     return cross_entropy(logits, batch.seen_tokens[drawn])
@@ -400,7 +405,9 @@ def losses(
     passed = reader.forward(batch, group, copies)
     logits = reader.model.lm_head(passed.hidden[batch.supervised_places])
     each = cross_entropy(logits, batch.supervised_tokens, reduction="none")
-    answers = (each * batch.supervised_weights).sum() / batch.supervised_weights.sum()
+    first = torch.tensor([kind in ("fact", "quote") for kind in batch.supervised_kinds])
+    weights = torch.where(first, FIRST_WEIGHT * batch.supervised_weights, batch.supervised_weights)
+    answers = (each * weights).sum() / weights.sum()
     answers = answers + COPY_WEIGHT * copy_loss(reader, batch, passed, counts)
     for kind, right in zip(
         batch.supervised_kinds, (logits.argmax(-1) == batch.supervised_tokens).tolist(), strict=True
@@ -408,7 +415,7 @@ def losses(
         counts.add(kind, right)
     looks = each.new_zeros(())
     for number, (scores, targets) in enumerate(zip(passed.scores, batch.look_targets, strict=True)):
-        for name, head, kinds in (("f", FACT_HEAD, FACT_KINDS), ("q", QUOTE_HEAD, QUOTE_KINDS)):
+        for name, head, kinds in LOOKS[number]:
             loss, right = look_loss(scores, targets, batch, head, kinds, longest)
             looks = looks + loss
             counts.add(f"look{number}{name}", right)
