@@ -28,7 +28,7 @@ from kiv_engine.events import (
     TextDelta,
     TokenizeProgress,
 )
-from kiv_engine.hits import LayerHits
+from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
 from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.policy import AUTO_EXACT_TOKENS
@@ -37,6 +37,7 @@ from kiv_engine.sampling import Sampler
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
 PROGRESS_INTERVAL_S: Final = 0.1
+HITS_INTERVAL_S: Final = 0.125
 NUM_PASSAGES: Final = 5
 HITS_BYTES: Final = 64 * 2**20
 """Beyond these, the oldest turns' hits are forgotten; the newest turn's are kept whole."""
@@ -324,13 +325,13 @@ class Context:
 
     def ask(
         self, question: str, sampling: SamplingConfig | None = None, should_stop: ShouldStop = never
-    ) -> Iterator[AnswerEvent]:
+    ) -> Iterator[AnswerEvent | HitsDrained]:
         """Answer a question from everything in the context.
 
         On failure, or if the caller drops the generator before its terminal event, the context is as it was before.
         """
         start, unfed = self.num_tokens, list(self._unfed)
-        last: AnswerEvent
+        last: AnswerFinished | Failed
         try:
             last = yield from self._ask(question, sampling or SamplingConfig(), should_stop)
         except BaseException as error:
@@ -352,7 +353,7 @@ class Context:
 
     def _ask(
         self, question: str, sampling: SamplingConfig, should_stop: ShouldStop
-    ) -> Generator[ReadProgress | TextDelta, None, AnswerFinished]:
+    ) -> Generator[ReadProgress | TextDelta | HitsDrained, None, AnswerFinished]:
         begin = time.perf_counter()
         if not question.strip():
             raise ConfigError("The question is empty.")
@@ -363,8 +364,7 @@ class Context:
             self._feed_prompt()
             yield self._progress(self.num_tokens - start, answer.start, time.perf_counter() - begin)
         with self.cache.recording() as recorder:
-            yield from self._decode(sampling, should_stop, answer)
-            hits = tuple(recorder.drain())
+            hits = yield from drained(self._decode(sampling, should_stop, answer), recorder)
         passages = self._passages(hits)
         text = "".join(answer.text)
         self.turns.append(Turn(start, answer.start, self.num_tokens, question, text, tuple(self._unfed), hits))
@@ -549,6 +549,23 @@ class Context:
         """Give the memory back."""
         with torch.inference_mode():
             self.cache.close()
+
+
+def drained(
+    deltas: Iterator[TextDelta], recorder: HitRecorder
+) -> Generator[TextDelta | HitsDrained, None, tuple[LayerHits, ...]]:
+    """Pass an answer's pieces on with its hits in between, a few times a second and at the end; all hits."""
+    hits: list[LayerHits] = []
+    last_drain = time.perf_counter()
+    for delta in deltas:
+        yield delta
+        if time.perf_counter() - last_drain >= HITS_INTERVAL_S:
+            hits += (some := recorder.drain())
+            yield HitsDrained(tuple(some))
+            last_drain = time.perf_counter()
+    hits += (rest := recorder.drain())
+    yield HitsDrained(tuple(rest))
+    return tuple(hits)
 
 
 def failed(error: BaseException) -> Failed:

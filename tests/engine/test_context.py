@@ -19,6 +19,7 @@ from kiv_engine.context import Context, Turn
 from kiv_engine.document import Document
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
+from kiv_engine.hits import HitsDrained
 from kiv_engine.passages import rank_passages
 from kiv_engine.policy import AUTO_EXACT_TOKENS
 from tests.engine.families import model_of
@@ -68,7 +69,7 @@ def read(context: Context, *documents: Document, **options: Any) -> ReadFinished
 def ask(context: Context, question: str = "How many?", sampling: SamplingConfig = SHORT, **options: Any) -> Any:
     """The terminal event, after checking that the pieces before it are its text."""
     *events, last = context.ask(question, sampling, **options)
-    assert all(isinstance(event, ReadProgress | TextDelta) for event in events)
+    assert all(isinstance(event, ReadProgress | TextDelta | HitsDrained) for event in events)
     assert isinstance(last, AnswerFinished | Failed)
     deltas = [event for event in events if isinstance(event, TextDelta)]
     if isinstance(last, AnswerFinished):
@@ -524,6 +525,25 @@ def test_a_reader_that_leaves_at_the_terminal_event_keeps_the_answer() -> None:
     gc.collect()
     assert len(context.turns) == 1
     context.close()
+
+
+def test_hits_come_while_the_answer_is_written_and_are_those_of_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiv_engine.context.HITS_INTERVAL_S", 0)
+    context, spared = ready(), ready()
+    events = list(context.ask("How many?", SHORT))
+    drained = [hits for event in events if isinstance(event, HitsDrained) for hits in event.hits]
+    assert all(one is other for one, other in zip(drained, context.turns[0].hits, strict=True))
+    kinds = [type(event) for event in events if isinstance(event, TextDelta | HitsDrained)]
+    assert kinds == [TextDelta, HitsDrained] * 10 + [HitsDrained]
+    positions = sorted({hits.position for hits in drained})
+    assert positions == list(range(context.turns[0].answer_start - 1, context.turns[0].end))
+    monkeypatch.setattr("kiv_engine.context.HITS_INTERVAL_S", float("inf"))
+    ask(spared)
+    for one, other in zip(drained, spared.turns[0].hits, strict=True):
+        assert (one.layer, one.position) == (other.layer, other.position)
+        torch.testing.assert_close(one.token_mass(), other.token_mass())
+    context.close()
+    spared.close()
 
 
 def test_a_long_question_is_read_in_blocks() -> None:
