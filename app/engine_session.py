@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from app.document_text import DocumentText
+from app.evidence import HEAT_BINS, NO_BASELINE, Baseline, HitCollector, TokenHits
 from app.machine import find_gpu
 from app.reports import (
-    HEAT_BINS,
     ChatClosed,
     ContextMeasured,
     DocumentOpened,
     DocumentPlace,
     DocumentRejected,
     DocumentsPlaced,
-    EvidenceFound,
+    EvidenceGrown,
     ModelLoaded,
 )
 from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Source, TextSource
@@ -27,12 +27,19 @@ from kiv_engine.errors import DocumentError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from kiv_engine.context import Context
     from kiv_engine.document import Document
     from kiv_engine.engine import Engine
+    from kiv_engine.hits import HitsDrained
 
 MEASURE_INTERVAL_S: Final = 0.25
 TEXT_INTERVAL_S: Final = 1 / 30
+PROBES: Final = ("What?", "Please go on.", "Hello.")
+"""Questions about nothing: what their answers look at is no evidence."""
+PROBE_TOKENS: Final = 3
 HEAVY_MODULES: Final = ("numpy", "torch", "transformers", "kiv_engine.engine")
 
 ShouldStop = Callable[[], bool]
@@ -48,6 +55,7 @@ class EngineSession:
     def __init__(self) -> None:
         self._engine: Engine | None = None
         self._contexts: dict[int, Context] = {}
+        self._baselines: dict[int, Baseline] = {}
         self._measured_at = 0.0
 
     def handle(self, request: Request, should_stop: ShouldStop) -> Iterator[object]:
@@ -94,6 +102,7 @@ class EngineSession:
         return self._contexts[chat]
 
     def _close_chat(self, chat: int) -> ChatClosed:
+        self._baselines.pop(chat, None)
         context = self._contexts.pop(chat, None)
         if context is not None:
             context.close()
@@ -120,6 +129,8 @@ class EngineSession:
                 yield from self._measure_sometimes(chat, context)
             elif not isinstance(event, TokenizeProgress):
                 yield self._measure(chat, context)
+            if isinstance(event, ReadFinished) and not event.stopped:
+                self._baselines[chat] = measure_baseline(context, should_stop)
             yield event
 
     def _open(
@@ -168,16 +179,23 @@ class EngineSession:
     # -- answering -----------------------------------------------------------------------------------------------
 
     def _ask(self, chat: int, question: str, should_stop: ShouldStop) -> Iterator[object]:
+        from kiv_engine.hits import HitsDrained
+
         context = self._context(chat)
         batch = TextBatch()
+        baseline = self._baselines.get(chat, NO_BASELINE)
+        collector = HitCollector(bin_of_token(context), baseline)
         for event in context.ask(question, should_stop=should_stop):
             if isinstance(event, TextDelta):
                 yield from batch.add(event)
                 yield from self._measure_sometimes(chat, context)
                 continue
             yield from batch.rest()
+            if isinstance(event, HitsDrained):
+                add_hits(collector, event)
+                yield EvidenceGrown(collector.take(), tuple(batch.ends), collector.heat(), baseline)
+                continue
             if isinstance(event, AnswerFinished):
-                yield EvidenceFound(heat_of_last_answer(context))
                 yield self._measure(chat, context)
             yield event
 
@@ -193,15 +211,23 @@ class EngineSession:
 
 
 class TextBatch:
-    """Joins the pieces of an answer, so that the window gets 30 a second and not one per token."""
+    """Joins the pieces of an answer, so that the window gets 30 a second and not one per token.
+
+    Attributes:
+        ends: how many characters the answer had after each token.
+    """
 
     def __init__(self) -> None:
+        self.ends: list[int] = []
         self._pieces: list[str] = []
         self._num_tokens = 0
         self._sent_at = 0.0
 
     def add(self, delta: TextDelta) -> Iterator[TextDelta]:
         """Take a piece; all that waited, if it is time."""
+        before = self.ends[-1] if self.ends else 0
+        self.ends += [before] * (delta.num_tokens - len(self.ends))  # those before it were half a character
+        self.ends[-1] = before + len(delta.text)
         self._pieces.append(delta.text)
         self._num_tokens = delta.num_tokens
         if time.monotonic() - self._sent_at >= TEXT_INTERVAL_S:
@@ -228,23 +254,41 @@ def documents_placed(context: "Context") -> DocumentsPlaced:
     return DocumentsPlaced(places, context.document_tokens * context.token_bytes, context.tokens_that_fit())
 
 
-def heat_of_last_answer(context: "Context") -> tuple[float, ...]:
-    """The last turn's softmax mass over the characters of all documents, in HEAT_BINS bins; the largest is 1.
+def bin_of_token(context: "Context") -> "NDArray[np.int16]":
+    """The bin of each position of a context, as HitCollector wants it: equal parts of all documents' characters."""
+    import numpy as np
 
-    Sinks take mass by design, so the first tokens are left out.
-    """
-    import torch
-
-    from kiv_engine.passages import token_mass
-
-    mass = token_mass(context.turns[-1].hits, context.num_tokens)
-    mass[: context.cache.policy.config.sink_tokens] = 0
-    heat = torch.zeros(HEAT_BINS)
+    length = context.turns[0].start if context.turns else context.num_tokens
+    bins = np.full(length, -1, np.int16)
     total = max(1, sum(len(document.tokens.document.text) for document in context.documents))
     before = 0
     for document in context.documents:
-        inside = mass[document.start : document.end]
-        offsets = document.tokens.starts[: len(inside)].long() + before
-        heat.index_add_(0, (offsets * HEAT_BINS // total).clamp_(max=HEAT_BINS - 1), inside)
+        place = bins[document.start : document.end]  # shorter where reading was stopped
+        starts = document.tokens.starts.numpy()[: len(place)].astype(np.int64) + before
+        place[:] = np.minimum(starts * HEAT_BINS // total, HEAT_BINS - 1)
         before += len(document.tokens.document.text)
-    return tuple((heat / heat.max().clamp_min(1e-12)).tolist())
+    bins[: context.cache.policy.config.sink_tokens] = -1
+    return bins
+
+
+def add_hits(collector: HitCollector, event: "HitsDrained") -> None:
+    """Hand over what was drained."""
+    for hits in event.hits:
+        tokens, mass = hits.token_mass()
+        collector.add(hits.layer, hits.position, tokens.numpy(), mass.float().numpy())
+
+
+def measure_baseline(context: "Context", should_stop: ShouldStop) -> Baseline:
+    """What tokens hit that answer nothing in particular. The context is as it was before."""
+    from kiv_engine.config import SamplingConfig
+    from kiv_engine.hits import HitsDrained
+
+    length, tokens = context.num_tokens, list[TokenHits]()
+    for question in PROBES:
+        collector = HitCollector(bin_of_token(context))
+        for event in context.ask(question, SamplingConfig(max_new_tokens=PROBE_TOKENS), should_stop):
+            if isinstance(event, HitsDrained):
+                add_hits(collector, event)
+                tokens += collector.take()
+        context.rewind(length)
+    return Baseline.of(tokens) if tokens else NO_BASELINE

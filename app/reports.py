@@ -4,13 +4,11 @@ Every request is answered by any number of reports and then exactly one whose ev
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from app.document_text import DocumentText
+from app.evidence import Baseline, TokenHits
 from app.machine import Gpu
 from kiv_engine.events import AnswerFinished, Failed, MemoryUse, ReadFinished
-
-HEAT_BINS: Final = 2_048
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,14 @@ class ContextMeasured:
     memory: MemoryUse
 
 
-@dataclass(frozen=True)
-class EvidenceFound:
-    """Softmax mass over the documents while one answer was written, in HEAT_BINS equal parts of the text."""
+@dataclass(frozen=True, eq=False)
+class EvidenceGrown:
+    """Where the answer under way looked: the tokens since the last such report; the rest as in Evidence."""
 
+    tokens: tuple[TokenHits, ...]
+    ends: tuple[int, ...]
     heat: tuple[float, ...]
+    baseline: Baseline
 
 
 def is_terminal(event: object) -> bool:

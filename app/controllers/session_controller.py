@@ -19,7 +19,7 @@ from app.reports import (
     DocumentOpened,
     DocumentRejected,
     DocumentsPlaced,
-    EvidenceFound,
+    EvidenceGrown,
     ModelLoaded,
     Report,
     is_terminal,
@@ -194,6 +194,8 @@ class SessionController(QObject):
                 self._rate = WritingRate()
                 self._status.set_state(EngineState.GENERATING, number)
                 self._change_exchange(number, state=ExchangeState.THINKING)
+                if chat := self._chats.numbered(number):
+                    chat.select(running_exchange(chat))
 
     @Slot(object)
     def on_report(self, report: Report) -> None:
@@ -227,8 +229,8 @@ class SessionController(QObject):
             case Ask(number), TextDelta(text, num_tokens):
                 self._status.set_rate(self._rate.after(num_tokens))
                 self._change_exchange(number, more=text, state=ExchangeState.WRITING)
-            case Ask(number), EvidenceFound(heat):
-                self._change_exchange(number, heat=heat)
+            case Ask(number), EvidenceGrown():
+                self._grow_evidence(number, event)
             case Ask(number), AnswerFinished():
                 self._finish_answer(number, event)
             case CloseChat(number), ChatClosed():
@@ -320,7 +322,6 @@ class SessionController(QObject):
         *,
         more: str = "",
         state: ExchangeState | None = None,
-        heat: tuple[float, ...] | None = None,
     ) -> None:
         """Change the exchange that runs in a chat."""
         chat = self._chats.numbered(number)
@@ -330,8 +331,15 @@ class SessionController(QObject):
         exchange = chat.exchanges[place]
         exchange.answer += more
         exchange.state = state or exchange.state
-        exchange.heat = exchange.heat if heat is None else heat
         chat.exchange_changed.emit(place)
+
+    def _grow_evidence(self, number: int, event: EvidenceGrown) -> None:
+        if chat := self._chats.numbered(number):
+            place = running_exchange(chat)
+            evidence = chat.exchanges[place].evidence
+            evidence.baseline = event.baseline
+            evidence.grow(event.tokens, event.ends, event.heat)
+            chat.evidence_changed.emit(place)
 
     def _finish_answer(self, number: int, event: AnswerFinished) -> None:
         chat = self._chats.numbered(number)
@@ -341,7 +349,8 @@ class SessionController(QObject):
         exchange = chat.exchanges[place]
         exchange.answer, exchange.finished, exchange.state = event.text, event, ExchangeState.DONE
         chat.exchange_changed.emit(place)
-        chat.select(place)
+        if chat.selected_exchange == place:
+            chat.selection_changed.emit()
 
     # -- failing -------------------------------------------------------------------------------------------------
 

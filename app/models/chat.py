@@ -7,6 +7,7 @@ from typing import Final
 from PySide6.QtCore import QObject, Signal
 
 from app.document_text import DocumentText
+from app.evidence import Evidence
 from app.reports import DocumentPlace
 from kiv_engine.events import AnswerFinished, Passage
 
@@ -76,7 +77,7 @@ class Exchange:
 
     Attributes:
         finished: the engine's last word, with the figures and passages; None until then.
-        heat: where in the documents the answer looked, in equal parts; empty until it is finished.
+        evidence: where in the documents the answer looked, also while it is written.
         message: why it failed.
     """
 
@@ -84,7 +85,7 @@ class Exchange:
     answer: str = ""
     state: ExchangeState = ExchangeState.WAITING
     finished: AnswerFinished | None = None
-    heat: tuple[float, ...] = field(default=(), repr=False)
+    evidence: Evidence = field(default_factory=Evidence, repr=False)
     message: str = ""
 
     @property
@@ -101,6 +102,8 @@ class Chat(QObject):
         reading_changed: how far they are read.
         exchange_added, exchange_changed, exchange_removed: number of the exchange.
         selection_changed: another answer's evidence is looked at, or another passage of it.
+        evidence_changed: number of the exchange whose evidence grew.
+        pointed_changed: another word of the selected answer is pointed at.
     """
 
     titled = Signal()
@@ -110,6 +113,8 @@ class Chat(QObject):
     exchange_changed = Signal(int)
     exchange_removed = Signal(int)
     selection_changed = Signal()
+    evidence_changed = Signal(int)
+    pointed_changed = Signal()
 
     def __init__(self, number: int, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -120,6 +125,7 @@ class Chat(QObject):
         self.exchanges: list[Exchange] = []
         self.selected_exchange: int | None = None
         self.selected_passage: int | None = None
+        self.pointed = range(0)
 
     @property
     def is_empty(self) -> bool:
@@ -166,7 +172,19 @@ class Chat(QObject):
     def select(self, exchange: int | None, passage: int | None = None) -> None:
         """Look at the evidence of an answer, or at one passage of it."""
         self.selected_exchange, self.selected_passage = exchange, passage
+        self.pointed = range(0)
         self.selection_changed.emit()
+
+    @property
+    def selected_evidence(self) -> Evidence | None:
+        """That of the answer that is looked at."""
+        return None if self.selected_exchange is None else self.exchanges[self.selected_exchange].evidence
+
+    def point(self, tokens: range) -> None:
+        """Point at tokens of the selected answer, to see what they hit; or at none."""
+        if tokens != self.pointed:
+            self.pointed = tokens
+            self.pointed_changed.emit()
 
     def document_of(self, passage: Passage) -> int:
         """The number of the document that a passage is from; two documents may have one name."""

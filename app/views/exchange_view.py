@@ -1,9 +1,10 @@
 """One question with its answer, the answer's figures, and the passages retrieved while it was written."""
 
+import re
 from typing import Any, Final
 
-from PySide6.QtCore import QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
-from PySide6.QtGui import QGuiApplication, QResizeEvent, QTextDocument
+from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
+from PySide6.QtGui import QGuiApplication, QMouseEvent, QResizeEvent, QTextCursor, QTextDocument
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
 from app.figures import as_duration, as_rate
@@ -23,13 +24,20 @@ INERT: Final = QTextDocument.MarkdownFeature.MarkdownDialectGitHub | QTextDocume
 
 
 class AnswerText(QTextBrowser):
-    """Markdown as high as its text. Links and pictures do nothing: a document may have put them there."""
+    """Markdown as high as its text. Links and pictures do nothing: a document may have put them there.
+
+    Signals:
+        word_pointed: the word under the mouse, and how many equal ones stand before it; empty for none.
+    """
+
+    word_pointed = Signal(str, int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("answer")
         self.setOpenLinks(False)
         self.setAcceptDrops(False)
+        self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -40,6 +48,18 @@ class AnswerText(QTextBrowser):
     def _fit(self) -> None:
         self.setFixedHeight(max(round(self.document().size().height()), self.fontMetrics().lineSpacing()) + 2)
 
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
+        cursor = self.cursorForPosition(event.position().toPoint())
+        cursor.select(QTextCursor.SelectionType.WordUnderCursor)
+        word = cursor.selectedText()
+        before = self.toPlainText()[: cursor.selectionStart()] if word else ""
+        self.word_pointed.emit(word, len(word_places(word, before)))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self.word_pointed.emit("", 0)
+
     def loadResource(self, _kind: int, _name: QUrl | str) -> Any:
         return None
 
@@ -49,6 +69,11 @@ class AnswerText(QTextBrowser):
 
     def sizeHint(self) -> QSize:
         return QSize(200, self.height())
+
+
+def word_places(word: str, text: str) -> list[int]:
+    """Where a word begins in a text."""
+    return [found.start() for found in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text)] if word else []
 
 
 class QuestionBubble(QLabel):
@@ -87,6 +112,7 @@ class ExchangeView(QWidget):
         self.question = QuestionBubble(chat.exchanges[number].question)
         self.answer = AnswerText()
         self.answer.setAccessibleName(self.tr("Answer"))
+        self.answer.word_pointed.connect(self._on_word_pointed)
         self.waiting = QLabel()
         self.waiting.setObjectName("muted")
         self.footer = QLabel()
@@ -197,6 +223,15 @@ class ExchangeView(QWidget):
             self.rows.append(row)
             self._passages.addWidget(row)
         self._on_selection_changed()
+
+    @Slot(str, int)
+    def _on_word_pointed(self, word: str, number: int) -> None:
+        """Find the word in the answer as it was written: what is shown has no asterisks and the like."""
+        places = word_places(word, self._exchange.answer)
+        if self._chat.selected_exchange == self._number:
+            start = places[number] if number < len(places) else 0
+            end = start + (len(word) if number < len(places) else 0)
+            self._chat.point(self._exchange.evidence.tokens_of(start, end))
 
     @Slot()
     def _on_passage(self) -> None:

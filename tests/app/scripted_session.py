@@ -5,15 +5,17 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from app.document_text import DocumentText
+from app.evidence import HEAT_BINS, Baseline, HitCollector
 from app.reports import (
-    HEAT_BINS,
     ChatClosed,
     ContextMeasured,
     DocumentOpened,
     DocumentPlace,
     DocumentsPlaced,
-    EvidenceFound,
+    EvidenceGrown,
     ModelLoaded,
 )
 from app.requests import ArchiveSource, Ask, FileSource, LoadModel, Read, Request, TextSource
@@ -32,6 +34,8 @@ from kiv_engine.events import (
 WORDS = ("The captain ", "of the Second Bishop ", "is Anna Thornwick.")
 SENTENCE = "Captain Anna Thornwick took the Second Bishop out on the tide."
 GATE_TIMEOUT_S = 20
+LAYERS = (1, 3)
+COMMON_BIN = 2_000
 
 
 class ScriptedSession:
@@ -131,14 +135,23 @@ class ScriptedSession:
     def _ask(self, chat: int, question: str, should_stop: Callable[[], bool]) -> Iterator[object]:
         start = self._length.get(chat, 0)
         self._step("ask", should_stop)
-        said = ""
+        said, ends = "", []
+        common = np.zeros(HEAT_BINS, np.float32)
+        common[COMMON_BIN] = 0.5
+        baseline = Baseline(common, dict.fromkeys(LAYERS, common))
+        collector = HitCollector(np.arange(HEAT_BINS, dtype=np.int16), baseline)
         for number, word in enumerate(WORDS, 1):
             if should_stop():
                 break
             said += word
             yield TextDelta(word, 4 * number)
+            for token in range(4 * number - 4, 4 * number):
+                bins, mass = self._hits(chat, token)
+                for layer in LAYERS:
+                    collector.add(layer, start + token, bins, mass)
+            ends += [len(said) - len(word)] * 3 + [len(said)]
+            yield EvidenceGrown(collector.take(), tuple(ends), collector.heat(), baseline)
             self._step("write", should_stop)
-        yield EvidenceFound(self._heat(chat))
         yield self._measured(chat, start + 37, 0)
         reason = "stop" if said == "".join(WORDS) else "cancelled"
         yield AnswerFinished(said, reason, start + 25, start, 12, 0.051, 91.9, self._passages(chat))
@@ -155,12 +168,12 @@ class ScriptedSession:
             before += len(text.text) // 4 * 4
         return tuple(passages)
 
-    def _heat(self, chat: int) -> tuple[float, ...]:
-        heat = [0.0] * HEAT_BINS
+    def _hits(self, chat: int, token: int) -> tuple[np.ndarray, np.ndarray]:
+        """Every token hits bin COMMON_BIN; only the second half of the answer hits the passages."""
         total = 4 * max(1, self._total(chat))
-        for passage in self._passages(chat):
-            heat[min(HEAT_BINS - 1, passage.start * HEAT_BINS // total)] += passage.weight / 0.41
-        return tuple(min(1.0, value) for value in heat)
+        passages = self._passages(chat) if token >= 6 else ()
+        bins = [min(HEAT_BINS - 1, passage.start * HEAT_BINS // total) for passage in passages]
+        return np.array([COMMON_BIN, *bins]), np.array([0.5, *[passage.weight for passage in passages]], np.float32)
 
 
 def archive(tokens: int) -> str:

@@ -52,7 +52,7 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
     assert exchange.finished is not None
     assert exchange.finished.reused_tokens == chat.reading.tokens_total
     assert len(exchange.passages) == len(rows) > 0
-    assert max(exchange.heat) == 1
+    assert max(exchange.evidence.heat) == 1
     text = good.read_text(encoding="utf-8")
     for number, (row, passage) in enumerate(zip(rows, exchange.passages, strict=True)):
         QTest.mouseClick(row, Qt.MouseButton.LeftButton)
