@@ -50,6 +50,7 @@ class Application(QObject):
         window.conversation.stop_wanted.connect(controller.stop)
         window.conversation.continue_wanted.connect(controller.continue_reading)
         window.conversation.passage_chosen.connect(self._on_passage_chosen)
+        window.conversation.claim_chosen.connect(self._on_claim_chosen)
         window.closed.connect(self.close)
 
     def start(self, files: Sequence[Path] = ()) -> None:
@@ -73,3 +74,8 @@ class Application(QObject):
     def _on_passage_chosen(self, exchange: int, passage: int) -> None:
         self.window.document.show()
         self.chats.current.select(exchange, passage)
+
+    @Slot(int, int)
+    def _on_claim_chosen(self, exchange: int, claim: int) -> None:
+        self.window.document.show()
+        self.chats.current.select(exchange, claim=claim)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from app.document_text import DocumentText
 from app.evidence import HEAT_BINS, NO_BASELINE, Baseline, HitCollector, TokenHits
 from app.machine import find_gpu
+from app.quote_check import Place, check_claims
 from app.reports import (
+    AnswerChecked,
     ChatClosed,
     ContextMeasured,
     DocumentOpened,
@@ -196,6 +198,7 @@ class EngineSession:
                 yield EvidenceGrown(collector.take(), tuple(batch.ends), collector.heat(), baseline)
                 continue
             if isinstance(event, AnswerFinished):
+                yield check_answer(context, event)
                 yield self._measure(chat, context)
             yield event
 
@@ -276,6 +279,18 @@ def add_hits(collector: HitCollector, event: "HitsDrained") -> None:
     for hits in event.hits:
         tokens, mass = hits.token_mass()
         collector.add(hits.layer, hits.position, tokens.numpy(), mass.float().numpy())
+
+
+def check_answer(context: "Context", answer: AnswerFinished) -> AnswerChecked:
+    """Look the answer's quotes and numbers up, in its passages first."""
+    likely = [
+        Place(number, passage.start, passage.end)
+        for passage in answer.passages
+        for number, document in enumerate(context.documents)
+        if document.start <= passage.token_start < document.end
+    ]
+    texts = [document.tokens.document.text for document in context.documents]
+    return AnswerChecked(check_claims(answer.text, texts, likely) if texts else ())
 
 
 def measure_baseline(context: "Context", should_stop: ShouldStop) -> Baseline:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.document_text import DocumentText
 from app.evidence import Baseline, TokenHits
 from app.machine import Gpu
+from app.quote_check import Claim
 from kiv_engine.events import AnswerFinished, Failed, MemoryUse, ReadFinished
 
 
@@ -84,6 +85,13 @@ class EvidenceGrown:
     ends: tuple[int, ...]
     heat: tuple[float, ...]
     baseline: Baseline
+
+
+@dataclass(frozen=True)
+class AnswerChecked:
+    """Which quotes and numbers of the answer stand in the documents. Comes before AnswerFinished."""
+
+    claims: tuple[Claim, ...]
 
 
 def is_terminal(event: object) -> bool:

@@ -14,6 +14,7 @@ from app.models.chat import UNDER_WAY, Chat, ChatDocument, ExchangeState, Readin
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
 from app.reports import (
+    AnswerChecked,
     ChatClosed,
     ContextMeasured,
     DocumentOpened,
@@ -231,6 +232,9 @@ class SessionController(QObject):
                 self._change_exchange(number, more=text, state=ExchangeState.WRITING)
             case Ask(number), EvidenceGrown():
                 self._grow_evidence(number, event)
+            case Ask(number), AnswerChecked(claims):
+                if chat := self._chats.numbered(number):
+                    chat.exchanges[running_exchange(chat)].claims = claims
             case Ask(number), AnswerFinished():
                 self._finish_answer(number, event)
             case CloseChat(number), ChatClosed():

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from app.document_text import DocumentText
 from app.evidence import Evidence
+from app.quote_check import Claim, Place
 from app.reports import DocumentPlace
 from kiv_engine.events import AnswerFinished, Passage
 
@@ -77,6 +78,7 @@ class Exchange:
 
     Attributes:
         finished: the engine's last word, with the figures and passages; None until then.
+        claims: its quotes and numbers, checked.
         evidence: where in the documents the answer looked, also while it is written.
         message: why it failed.
     """
@@ -86,6 +88,7 @@ class Exchange:
     state: ExchangeState = ExchangeState.WAITING
     finished: AnswerFinished | None = None
     evidence: Evidence = field(default_factory=Evidence, repr=False)
+    claims: tuple[Claim, ...] = ()
     message: str = ""
 
     @property
@@ -125,6 +128,7 @@ class Chat(QObject):
         self.exchanges: list[Exchange] = []
         self.selected_exchange: int | None = None
         self.selected_passage: int | None = None
+        self.selected_claim: int | None = None
         self.pointed = range(0)
 
     @property
@@ -169,9 +173,9 @@ class Chat(QObject):
         self.exchanges.pop()
         self.exchange_removed.emit(number)
 
-    def select(self, exchange: int | None, passage: int | None = None) -> None:
-        """Look at the evidence of an answer, or at one passage of it."""
-        self.selected_exchange, self.selected_passage = exchange, passage
+    def select(self, exchange: int | None, passage: int | None = None, claim: int | None = None) -> None:
+        """Look at the evidence of an answer, or at one passage or claim of it."""
+        self.selected_exchange, self.selected_passage, self.selected_claim = exchange, passage, claim
         self.pointed = range(0)
         self.selection_changed.emit()
 
@@ -180,11 +184,27 @@ class Chat(QObject):
         """That of the answer that is looked at."""
         return None if self.selected_exchange is None else self.exchanges[self.selected_exchange].evidence
 
+    @property
+    def selected_place(self) -> Place | None:
+        """Where the selected passage or claim stands in the documents."""
+        if self.selected_exchange is None:
+            return None
+        exchange = self.exchanges[self.selected_exchange]
+        if self.selected_claim is not None:
+            return exchange.claims[self.selected_claim].place
+        if self.selected_passage is not None:
+            return self.place_of(exchange.passages[self.selected_passage])
+        return None
+
     def point(self, tokens: range) -> None:
         """Point at tokens of the selected answer, to see what they hit; or at none."""
         if tokens != self.pointed:
             self.pointed = tokens
             self.pointed_changed.emit()
+
+    def place_of(self, passage: Passage) -> Place:
+        """Where a passage stands in the documents."""
+        return Place(self.document_of(passage), passage.start, passage.end)
 
     def document_of(self, passage: Passage) -> int:
         """The number of the document that a passage is from; two documents may have one name."""

@@ -102,10 +102,12 @@ class Transcript(QScrollArea):
 
     Signals:
         passage_chosen: number of the exchange, number of the passage.
+        claim_chosen: number of the exchange, number of the claim.
         stop_wanted, continue_wanted: the card's buttons.
     """
 
     passage_chosen = Signal(int, int)
+    claim_chosen = Signal(int, int)
     stop_wanted = Signal()
     continue_wanted = Signal()
 
@@ -152,6 +154,7 @@ class Transcript(QScrollArea):
     def _on_added(self, number: int) -> None:
         view = ExchangeView(self._theme, self._chat, number, self)
         view.passage_chosen.connect(self.passage_chosen)
+        view.claim_chosen.connect(self.claim_chosen)
         self.exchanges.append(view)
         self._column.insertWidget(self._column.count() - 1, view)
         self._at_end = True
@@ -185,6 +188,7 @@ class ConversationView(QWidget):
     open_wanted = Signal()
     sample_wanted = Signal(int)
     passage_chosen = Signal(int, int)
+    claim_chosen = Signal(int, int)
     stop_wanted = Signal()
     continue_wanted = Signal()
 
@@ -222,6 +226,7 @@ class ConversationView(QWidget):
     def _make_transcript(self, chat: Chat) -> Transcript:
         transcript = Transcript(self._theme, self._status, chat, self)
         transcript.passage_chosen.connect(self.passage_chosen)
+        transcript.claim_chosen.connect(self.claim_chosen)
         transcript.stop_wanted.connect(self.stop_wanted)
         transcript.continue_wanted.connect(self.continue_wanted)
         chat.documents_changed.connect(self._show_current)

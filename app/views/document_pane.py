@@ -306,12 +306,16 @@ class DocumentPane(QWidget):
         exchange = chat.exchanges[number] if number is not None else None
         self._show_heat()
         marks = []
-        for place, passage in enumerate(exchange.passages if exchange and chat.opened_documents else ()):
-            cursor = self.text.cursor_at(chat.document_of(passage), passage.start, passage.end)
-            chosen = place == chat.selected_passage
-            marks.append(self._mark(cursor, chosen=chosen))
-            if chosen:
-                self.text.reveal(cursor)
+        if exchange is not None and chat.opened_documents:
+            chosen = chat.selected_place
+            places = [chat.place_of(passage) for passage in exchange.passages]
+            if chosen is not None and chosen not in places:
+                places.append(chosen)
+            for place in places:
+                cursor = self.text.cursor_at(place.document, place.start, place.end)
+                marks.append(self._mark(cursor, chosen=place == chosen))
+                if place == chosen:
+                    self.text.reveal(cursor)
         self.text.setExtraSelections(marks)
 
     @Slot(int)

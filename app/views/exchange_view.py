@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QV
 
 from app.figures import as_duration, as_rate
 from app.models.chat import Chat, Exchange, ExchangeState
+from app.views.claims_view import ClaimsView
 from app.views.icons import IconButton
 from app.views.passage_row import PassageRow
 from app.views.theme import GAP, Theme
@@ -100,9 +101,11 @@ class ExchangeView(QWidget):
 
     Signals:
         passage_chosen: number of the exchange, number of the passage.
+        claim_chosen: number of the exchange, number of the claim.
     """
 
     passage_chosen = Signal(int, int)
+    claim_chosen = Signal(int, int)
 
     def __init__(self, theme: Theme, chat: Chat, number: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -121,6 +124,8 @@ class ExchangeView(QWidget):
         self.copy = IconButton(theme, "copy", self.tr("Copy the answer"))
         self.copy.setIconSize(QSize(16, 16))
         self.copy.clicked.connect(self.copy_answer)
+        self.claims = ClaimsView(theme)
+        self.claims.claim_chosen.connect(self._on_claim)
         self.rows: list[PassageRow] = []
         self._passages = QVBoxLayout()
         self._refresh = QTimer(self, singleShot=True, interval=REFRESH_MS)
@@ -150,6 +155,7 @@ class ExchangeView(QWidget):
         column.addWidget(self.waiting)
         column.addWidget(self.answer)
         column.addLayout(figures)
+        column.addWidget(self.claims)
         column.addLayout(self._passages)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -187,6 +193,7 @@ class ExchangeView(QWidget):
         self.footer.setText(footer_line(exchange.finished) if exchange.finished else "")
         self.footer.setVisible(exchange.finished is not None)
         self.copy.setVisible(over and bool(exchange.answer))
+        self.claims.set_claims(exchange.claims if over else ())
         if exchange.finished is not None and not self._passages.count():
             self._add_passages(exchange)
 
@@ -242,6 +249,11 @@ class ExchangeView(QWidget):
         mine = self._chat.selected_exchange == self._number
         for place, row in enumerate(self.rows):
             row.setChecked(mine and self._chat.selected_passage == place)
+        self.claims.set_chosen(self._chat.selected_claim if mine else None)
+
+    @Slot(int)
+    def _on_claim(self, claim: int) -> None:
+        self.claim_chosen.emit(self._number, claim)
 
     @Slot()
     def copy_answer(self) -> None:

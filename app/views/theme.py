@@ -32,6 +32,7 @@ class Colors:
     soft: str
     danger: str
     danger_soft: str
+    good: str
     heat: str
     mark: str
     mark_strong: str
@@ -46,14 +47,14 @@ class Colors:
 LIGHT: Final = Colors(
     window="#f7f8fa", surface="#ffffff", sidebar="#eef0f4", border="#dbdfe6", hover="#e4e8ee", text="#1a1f26",
     muted="#59636f", accent="#2457c5", on_accent="#ffffff", soft="#e5edfc", danger="#b42318", danger_soft="#fdeceb",
-    heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8", hot="#139a8e", index="#8a5bd0",
-    cold_keys="#c2497f", cold_values="#d98324", other="#b4bcc8",
+    good="#1a7f47", heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8", hot="#139a8e",
+    index="#8a5bd0", cold_keys="#c2497f", cold_values="#d98324", other="#b4bcc8",
 )  # fmt: skip
 DARK: Final = Colors(
     window="#15181d", surface="#1c2027", sidebar="#101318", border="#2e343d", hover="#282e37", text="#e7eaee",
     muted="#9aa4b1", accent="#7ea6ff", on_accent="#0c1424", soft="#24304a", danger="#ff8f85", danger_soft="#3b2121",
-    heat="#ffa53d", mark="#43371d", mark_strong="#80601a", weights="#6b96f5", hot="#35c2b4", index="#ad87ec",
-    cold_keys="#e377a6", cold_values="#eda34f", other="#4d5663",
+    good="#5fd08f", heat="#ffa53d", mark="#43371d", mark_strong="#80601a", weights="#6b96f5", hot="#35c2b4",
+    index="#ad87ec", cold_keys="#e377a6", cold_values="#eda34f", other="#4d5663",
 )  # fmt: skip
 
 

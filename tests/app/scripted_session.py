@@ -9,7 +9,9 @@ import numpy as np
 
 from app.document_text import DocumentText
 from app.evidence import HEAT_BINS, Baseline, HitCollector
+from app.quote_check import check_claims
 from app.reports import (
+    AnswerChecked,
     ChatClosed,
     ContextMeasured,
     DocumentOpened,
@@ -31,7 +33,7 @@ from kiv_engine.events import (
     TokenizeProgress,
 )
 
-WORDS = ("The captain ", "of the Second Bishop ", "is Anna Thornwick.")
+WORDS = ("The captain ", "of the “Second Bishop” ", "is Anna Thornwick, since 1503.")
 SENTENCE = "Captain Anna Thornwick took the Second Bishop out on the tide."
 GATE_TIMEOUT_S = 20
 LAYERS = (1, 3)
@@ -152,6 +154,7 @@ class ScriptedSession:
             ends += [len(said) - len(word)] * 3 + [len(said)]
             yield EvidenceGrown(collector.take(), tuple(ends), collector.heat(), baseline)
             self._step("write", should_stop)
+        yield AnswerChecked(check_claims(said, [text.text for text in self._texts.get(chat, [])]))
         yield self._measured(chat, start + 37, 0)
         reason = "stop" if said == "".join(WORDS) else "cancelled"
         yield AnswerFinished(said, reason, start + 25, start, 12, 0.051, 91.9, self._passages(chat))

@@ -274,3 +274,22 @@ def test_qt_keeps_its_references_to_none(driver: AppDriver) -> None:
     for number in range(5_000):
         point.setX(number)
     assert sys.getrefcount(None) > before - 1_000
+
+
+def test_quotes_and_numbers_are_looked_up_and_a_click_goes_there(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    claims = driver.transcript.exchanges[0].claims
+    assert claims.isVisible()
+    assert [button.text() for button in claims.buttons] == ["Second Bishop", "1503 · not found in the document"]
+    QTest.mouseClick(claims.buttons[1], Qt.MouseButton.LeftButton)
+    assert driver.chat.selected_claim is None
+    QTest.mouseClick(claims.buttons[0], Qt.MouseButton.LeftButton)
+    assert claims.buttons[0].isChecked()
+    marks = driver.window.document.text.extraSelections()
+    assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE, SENTENCE, "Second Bishop"]
+    area = driver.window.document.text.viewport().rect()
+    assert area.intersects(driver.window.document.text.cursorRect(marks[2].cursor))
+    QTest.mouseClick(driver.transcript.exchanges[0].rows[0], Qt.MouseButton.LeftButton)
+    assert not claims.buttons[0].isChecked()
