@@ -50,6 +50,8 @@ class Application(QObject):
         window.conversation.stop_wanted.connect(controller.stop)
         window.conversation.continue_wanted.connect(controller.continue_reading)
         window.conversation.passage_chosen.connect(self._on_passage_chosen)
+        window.conversation.again_wanted.connect(controller.regenerate)
+        window.conversation.edited.connect(controller.ask_instead)
         window.conversation.claim_chosen.connect(self._on_claim_chosen)
         window.closed.connect(self.close)
 

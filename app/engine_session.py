@@ -7,6 +7,9 @@ first. Knows nothing of Qt or of threads.
 import importlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import takewhile
+from operator import eq
 from typing import TYPE_CHECKING, Final
 
 from app.document_text import DocumentText
@@ -24,7 +27,7 @@ from app.reports import (
     EvidenceGrown,
     ModelLoaded,
 )
-from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Source, TextSource
+from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Said, Source, TextSource
 from kiv_engine.errors import DocumentError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 
@@ -67,8 +70,8 @@ class EngineSession:
                 yield self._load(model, should_stop)
             case Read(chat, sources):
                 yield from self._read(chat, sources, should_stop)
-            case Ask(chat, question):
-                yield from self._ask(chat, question, should_stop)
+            case Ask():
+                yield from self._ask(request, should_stop)
             case CloseChat(chat):
                 yield self._close_chat(chat)
 
@@ -180,14 +183,15 @@ class EngineSession:
 
     # -- answering -----------------------------------------------------------------------------------------------
 
-    def _ask(self, chat: int, question: str, should_stop: ShouldStop) -> Iterator[object]:
+    def _ask(self, request: Ask, should_stop: ShouldStop) -> Iterator[object]:
         from kiv_engine.hits import HitsDrained
 
-        context = self._context(chat)
+        chat, context = request.chat, self._context(request.chat)
+        reused = go_to(context, request.history)
         batch = TextBatch()
         baseline = self._baselines.get(chat, NO_BASELINE)
         collector = HitCollector(bin_of_token(context), baseline)
-        for event in context.ask(question, should_stop=should_stop):
+        for event in context.ask(request.question, should_stop=should_stop):
             if isinstance(event, TextDelta):
                 yield from batch.add(event)
                 yield from self._measure_sometimes(chat, context)
@@ -200,6 +204,7 @@ class EngineSession:
             if isinstance(event, AnswerFinished):
                 yield check_answer(context, event)
                 yield self._measure(chat, context)
+                event = replace(event, reused_tokens=reused)
             yield event
 
     # -- measuring -----------------------------------------------------------------------------------------------
@@ -279,6 +284,18 @@ def add_hits(collector: HitCollector, event: "HitsDrained") -> None:
     for hits in event.hits:
         tokens, mass = hits.token_mass()
         collector.add(hits.layer, hits.position, tokens.numpy(), mass.float().numpy())
+
+
+def go_to(context: "Context", history: Sequence[Said]) -> int:
+    """Bring the context to where `history` has been said; how many of its tokens were there already."""
+    turns = [Said(turn.question, turn.answer) for turn in context.turns]
+    num_shared = sum(takewhile(bool, map(eq, turns, history)))
+    if len(turns) > num_shared:
+        context.rewind(context.turns[num_shared].start)
+    reused = context.num_tokens
+    for said in history[num_shared:]:
+        context.replay(said.question, said.answer)
+    return reused
 
 
 def check_answer(context: "Context", answer: AnswerFinished) -> AnswerChecked:

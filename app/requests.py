@@ -54,11 +54,24 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A question and the answer that it got."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Ask:
-    """Answer a question in a chat's context. Ends with AnswerFinished."""
+    """Answer a question in a chat's context, after `history` and nothing else. Ends with AnswerFinished.
+
+    `exchange` is the chat's number for it, and not the engine's concern.
+    """
 
     chat: int
+    exchange: int
     question: str
+    history: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True)

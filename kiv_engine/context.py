@@ -383,6 +383,24 @@ class Context:
             passages=passages,
         )
 
+    def replay(self, question: str, answer: str) -> None:
+        """Take a turn as it was answered before, in another context or on another branch.
+
+        Both are fed in blocks, as questions are, and nothing is drawn. On failure the context is as it was before.
+        """
+        start, unfed = self.num_tokens, list(self._unfed)
+        try:
+            prompt = self._prompt(question)
+            self._unfed = prompt + self._format.plain(answer)
+            while len(self._unfed) > 1:
+                self._feed_prompt()
+        except BaseException as error:
+            self._undo(start, unfed, error)
+            raise
+        answer_start = start + len(prompt)
+        self.turns.append(Turn(start, answer_start, self.num_tokens, question, answer, tuple(self._unfed), ()))
+        self._take_snapshot()
+
     def _prompt(self, question: str) -> list[int]:
         """The tokens that make the question follow what is in the context."""
         if self.turns:

@@ -3,14 +3,14 @@
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from app.models.chat import UNDER_WAY, Chat, ChatDocument, ExchangeState, Reading, ReadingState
+from app.models.chat import UNDER_WAY, Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
 from app.reports import (
@@ -25,7 +25,7 @@ from app.reports import (
     Report,
     is_terminal,
 )
-from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Source, TextSource
+from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Said, Source, TextSource
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 
 MAX_FILES: Final = 100
@@ -127,7 +127,7 @@ class SessionController(QObject):
     def continue_reading(self) -> None:
         """Go on where reading was stopped."""
         chat = self._chats.current
-        if chat.reading.state is ReadingState.STOPPED and not chat.exchanges:
+        if chat.reading.state is ReadingState.STOPPED and chat.takes_documents:
             chat.reading.state = ReadingState.WAITING
             chat.reading_changed.emit()
             self._waiting.append(Read(chat.number))
@@ -140,8 +140,22 @@ class SessionController(QObject):
             return
         chat = self._chats.current
         chat.set_title(question)
-        chat.add_exchange(question.strip())
-        self._waiting.append(Ask(chat.number, question.strip()))
+        self._enqueue(chat, chat.add_exchange(question.strip()))
+
+    @Slot(int)
+    def regenerate(self, exchange: int) -> None:
+        """Answer a question of the chat that is shown again, as another branch."""
+        self.ask_instead(exchange, self._chats.current.all_exchanges[exchange].question)
+
+    @Slot(int, str)
+    def ask_instead(self, exchange: int, question: str) -> None:
+        """Ask something else in place of a question of the chat that is shown, as another branch."""
+        chat = self._chats.current
+        if question.strip():
+            self._enqueue(chat, chat.add_branch(chat.all_exchanges[exchange], question.strip()))
+
+    def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
+        self._waiting.append(Ask(chat.number, exchange.id, exchange.question))
         self._advance()
 
     @Slot()
@@ -178,9 +192,15 @@ class SessionController(QObject):
             return
         if self._status.model is None and not isinstance(self._waiting[0], LoadModel):
             return
-        self._request = self._waiting.popleft()
+        self._request = self._ready(self._waiting.popleft())
         self._begin(self._request)
         self._request_id = self._engine.submit(self._request)
+
+    def _ready(self, request: Request) -> Request:
+        """A question goes with what was said before it, which is known only now."""
+        if isinstance(request, Ask) and (chat := self._chats.numbered(request.chat)):
+            return replace(request, history=said_before(chat.all_exchanges[request.exchange]))
+        return request
 
     def _begin(self, request: Request) -> None:
         match request:
@@ -191,12 +211,12 @@ class SessionController(QObject):
                 if chat := self._chats.numbered(number):
                     chat.reading.state = ReadingState.OPENING if sources else ReadingState.READING
                     chat.reading_changed.emit()
-            case Ask(number):
+            case Ask(number, exchange):
                 self._rate = WritingRate()
                 self._status.set_state(EngineState.GENERATING, number)
-                self._change_exchange(number, state=ExchangeState.THINKING)
+                self._change_exchange(request, state=ExchangeState.THINKING)
                 if chat := self._chats.numbered(number):
-                    chat.select(running_exchange(chat))
+                    chat.select(exchange)
 
     @Slot(object)
     def on_report(self, report: Report) -> None:
@@ -227,16 +247,12 @@ class SessionController(QObject):
             case Read(number), _:
                 if chat := self._chats.numbered(number):
                     self._take_reading(chat, event)
-            case Ask(number), TextDelta(text, num_tokens):
+            case Ask(), TextDelta(text, num_tokens):
                 self._status.set_rate(self._rate.after(num_tokens))
-                self._change_exchange(number, more=text, state=ExchangeState.WRITING)
-            case Ask(number), EvidenceGrown():
-                self._grow_evidence(number, event)
-            case Ask(number), AnswerChecked(claims):
+                self._change_exchange(request, more=text, state=ExchangeState.WRITING)
+            case Ask(number), _:
                 if chat := self._chats.numbered(number):
-                    chat.exchanges[running_exchange(chat)].claims = claims
-            case Ask(number), AnswerFinished():
-                self._finish_answer(number, event)
+                    self._take_answer(chat, chat.all_exchanges[request.exchange], event)
             case CloseChat(number), ChatClosed():
                 self._status.forget(number)
 
@@ -320,41 +336,28 @@ class SessionController(QObject):
 
     # -- answering -----------------------------------------------------------------------------------------------
 
-    def _change_exchange(
-        self,
-        number: int,
-        *,
-        more: str = "",
-        state: ExchangeState | None = None,
-    ) -> None:
-        """Change the exchange that runs in a chat."""
-        chat = self._chats.numbered(number)
-        if chat is None:
-            return
-        place = running_exchange(chat)
-        exchange = chat.exchanges[place]
-        exchange.answer += more
-        exchange.state = state or exchange.state
-        chat.exchange_changed.emit(place)
+    def _change_exchange(self, request: Ask, *, more: str = "", state: ExchangeState) -> None:
+        """Let an answer grow, or enter another state."""
+        if chat := self._chats.numbered(request.chat):
+            exchange = chat.all_exchanges[request.exchange]
+            exchange.answer += more
+            exchange.state = state
+            chat.exchange_changed.emit(exchange.id)
 
-    def _grow_evidence(self, number: int, event: EvidenceGrown) -> None:
-        if chat := self._chats.numbered(number):
-            place = running_exchange(chat)
-            evidence = chat.exchanges[place].evidence
-            evidence.baseline = event.baseline
-            evidence.grow(event.tokens, event.ends, event.heat)
-            chat.evidence_changed.emit(place)
-
-    def _finish_answer(self, number: int, event: AnswerFinished) -> None:
-        chat = self._chats.numbered(number)
-        if chat is None:
-            return
-        place = running_exchange(chat)
-        exchange = chat.exchanges[place]
-        exchange.answer, exchange.finished, exchange.state = event.text, event, ExchangeState.DONE
-        chat.exchange_changed.emit(place)
-        if chat.selected_exchange == place:
-            chat.selection_changed.emit()
+    @staticmethod
+    def _take_answer(chat: Chat, exchange: Exchange, event: object) -> None:
+        match event:
+            case EvidenceGrown():
+                exchange.evidence.baseline = event.baseline
+                exchange.evidence.grow(event.tokens, event.ends, event.heat)
+                chat.evidence_changed.emit(exchange.id)
+            case AnswerChecked(claims):
+                exchange.claims = claims
+            case AnswerFinished():
+                exchange.answer, exchange.finished, exchange.state = event.text, event, ExchangeState.DONE
+                chat.exchange_changed.emit(exchange.id)
+                if chat.selected_exchange == exchange.id:
+                    chat.selection_changed.emit()
 
     # -- failing -------------------------------------------------------------------------------------------------
 
@@ -366,8 +369,9 @@ class SessionController(QObject):
                 return
             case Read(number):
                 self._fail_reading(number, event)
-            case Ask(number):
-                self._fail_answer(number, event)
+            case Ask():
+                self._fail_answer(request, event)
+                self._change_exchange(request, state=ExchangeState.FAILED)
         self._notice(event.message)
 
     def _fail_reading(self, number: int, event: Failed) -> None:
@@ -391,19 +395,14 @@ class SessionController(QObject):
         self._waiting = deque(
             request for request in self._waiting if not (isinstance(request, Ask) and request.chat == chat.number)
         )
-        while chat.exchanges and chat.exchanges[-1].state is ExchangeState.WAITING:
-            question = chat.exchanges[-1].question
-            chat.remove_exchange(len(chat.exchanges) - 1)
-            self.question_returned.emit(question)
+        waiting = [each for each in chat.all_exchanges.values() if each.state is ExchangeState.WAITING]
+        for exchange in reversed(waiting):
+            chat.remove_exchange(exchange)
+            self.question_returned.emit(exchange.question)
 
-    def _fail_answer(self, number: int, event: Failed) -> None:
-        chat = self._chats.numbered(number)
-        if chat is None:
-            return
-        place = running_exchange(chat)
-        chat.exchanges[place].state = ExchangeState.FAILED
-        chat.exchanges[place].message = event.message
-        chat.exchange_changed.emit(place)
+    def _fail_answer(self, request: Ask, event: Failed) -> None:
+        if chat := self._chats.numbered(request.chat):
+            chat.all_exchanges[request.exchange].message = event.message
 
     # -- telling -------------------------------------------------------------------------------------------------
 
@@ -416,10 +415,15 @@ class SessionController(QObject):
         chat.reading_changed.emit()
 
 
-def running_exchange(chat: Chat) -> int:
-    """The number of the first exchange that is not over: questions are answered in order."""
-    over = (ExchangeState.DONE, ExchangeState.FAILED)
-    return next(number for number, exchange in enumerate(chat.exchanges) if exchange.state not in over)
+def said_before(exchange: Exchange) -> tuple[Said, ...]:
+    """What was asked and answered on the way to an exchange; what failed has not been said."""
+    said: list[Said] = []
+    above = exchange.parent
+    while above is not None:
+        if above.state is ExchangeState.DONE:
+            said.append(Said(above.question, above.answer))
+        above = above.parent
+    return tuple(reversed(said))
 
 
 class WritingRate:

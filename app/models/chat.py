@@ -72,18 +72,26 @@ class ExchangeState(Enum):
     FAILED = "failed"
 
 
-@dataclass
+@dataclass(eq=False)
 class Exchange:
-    """A question and its answer.
+    """A question and its answer: a node of the chat's tree.
 
     Attributes:
+        id: number in the chat, in order of asking.
+        parent: what was asked before it; None for the first question.
+        children: what was asked after it, in order; more than one are branches.
+        chosen: the one of them that is shown.
         finished: the engine's last word, with the figures and passages; None until then.
         claims: its quotes and numbers, checked.
         evidence: where in the documents the answer looked, also while it is written.
         message: why it failed.
     """
 
+    id: int
     question: str
+    parent: "Exchange | None" = field(default=None, repr=False)
+    children: list["Exchange"] = field(default_factory=list, repr=False)
+    chosen: int = 0
     answer: str = ""
     state: ExchangeState = ExchangeState.WAITING
     finished: AnswerFinished | None = None
@@ -92,29 +100,33 @@ class Exchange:
     message: str = ""
 
     @property
+    def is_over(self) -> bool:
+        return self.state in (ExchangeState.DONE, ExchangeState.FAILED)
+
+    @property
     def passages(self) -> tuple[Passage, ...]:
         return self.finished.passages if self.finished else ()
 
 
 class Chat(QObject):
-    """One conversation over one context.
+    """One conversation over one context: a tree of exchanges, of which one path is shown.
 
     Signals:
         titled: the title changed.
         documents_changed: the list of documents, or the text of one.
         reading_changed: how far they are read.
-        exchange_added, exchange_changed, exchange_removed: number of the exchange.
+        path_changed: other exchanges are shown.
+        exchange_changed: id of the exchange.
         selection_changed: another answer's evidence is looked at, or another passage of it.
-        evidence_changed: number of the exchange whose evidence grew.
+        evidence_changed: id of the exchange whose evidence grew.
         pointed_changed: another word of the selected answer is pointed at.
     """
 
     titled = Signal()
     documents_changed = Signal()
     reading_changed = Signal()
-    exchange_added = Signal(int)
+    path_changed = Signal()
     exchange_changed = Signal(int)
-    exchange_removed = Signal(int)
     selection_changed = Signal()
     evidence_changed = Signal(int)
     pointed_changed = Signal()
@@ -125,20 +137,30 @@ class Chat(QObject):
         self.title = ""
         self.documents: list[ChatDocument] = []
         self.reading = Reading()
-        self.exchanges: list[Exchange] = []
+        self.root = Exchange(-1, "")
+        self.all_exchanges: dict[int, Exchange] = {}
         self.selected_exchange: int | None = None
         self.selected_passage: int | None = None
         self.selected_claim: int | None = None
         self.pointed = range(0)
 
     @property
+    def exchanges(self) -> list[Exchange]:
+        """Those that are shown, from the first question on."""
+        path, node = [], self.root
+        while node.children:
+            node = node.children[node.chosen]
+            path.append(node)
+        return path
+
+    @property
     def is_empty(self) -> bool:
-        return not self.documents and not self.exchanges
+        return not self.documents and not self.root.children
 
     @property
     def takes_documents(self) -> bool:
         """Documents come before the first question."""
-        return not self.exchanges
+        return not self.root.children
 
     @property
     def opened_documents(self) -> list[DocumentText]:
@@ -161,17 +183,46 @@ class Chat(QObject):
         self.documents = documents
         self.documents_changed.emit()
 
-    def add_exchange(self, question: str) -> int:
-        """Add a question; its number."""
-        self.exchanges.append(Exchange(question))
-        self.exchange_added.emit(len(self.exchanges) - 1)
-        return len(self.exchanges) - 1
+    def add_exchange(self, question: str, parent: Exchange | None = None) -> Exchange:
+        """Add a question below a parent, or else at the end of the path; it is shown."""
+        above = parent or (self.exchanges or [self.root])[-1]
+        exchange = Exchange(len(self.all_exchanges), question, None if above is self.root else above)
+        self.all_exchanges[exchange.id] = exchange
+        above.children.append(exchange)
+        above.chosen = len(above.children) - 1
+        self._drop_hidden_selection()
+        self.path_changed.emit()
+        return exchange
 
-    def remove_exchange(self, number: int) -> None:
-        """Take back the last question."""
-        assert number == len(self.exchanges) - 1
-        self.exchanges.pop()
-        self.exchange_removed.emit(number)
+    def add_branch(self, beside: Exchange, question: str) -> Exchange:
+        """Ask something else, or the same again, in place of an exchange, which stays as another branch."""
+        return self.add_exchange(question, beside.parent or self.root)
+
+    def remove_exchange(self, exchange: Exchange) -> None:
+        """Take a question back that nothing follows. Its id is not used again."""
+        assert not exchange.children
+        siblings = self.siblings(exchange)
+        above = exchange.parent or self.root
+        siblings.remove(exchange)
+        above.chosen = max(0, min(above.chosen, len(siblings) - 1))
+        self._drop_hidden_selection()
+        self.path_changed.emit()
+
+    def siblings(self, exchange: Exchange) -> list[Exchange]:
+        """The branches that an exchange is one of."""
+        return (exchange.parent or self.root).children
+
+    def show_branch(self, exchange: Exchange) -> None:
+        """Show an exchange in place of its siblings."""
+        (exchange.parent or self.root).chosen = self.siblings(exchange).index(exchange)
+        self._drop_hidden_selection()
+        self.path_changed.emit()
+
+    def _drop_hidden_selection(self) -> None:
+        shown = {exchange.id for exchange in self.exchanges}
+        if self.selected_exchange is not None and self.selected_exchange not in shown:
+            answered = [exchange.id for exchange in self.exchanges if exchange.state is ExchangeState.DONE]
+            self.select(answered[-1] if answered else None)
 
     def select(self, exchange: int | None, passage: int | None = None, claim: int | None = None) -> None:
         """Look at the evidence of an answer, or at one passage or claim of it."""
@@ -182,14 +233,14 @@ class Chat(QObject):
     @property
     def selected_evidence(self) -> Evidence | None:
         """That of the answer that is looked at."""
-        return None if self.selected_exchange is None else self.exchanges[self.selected_exchange].evidence
+        return None if self.selected_exchange is None else self.all_exchanges[self.selected_exchange].evidence
 
     @property
     def selected_place(self) -> Place | None:
         """Where the selected passage or claim stands in the documents."""
         if self.selected_exchange is None:
             return None
-        exchange = self.exchanges[self.selected_exchange]
+        exchange = self.all_exchanges[self.selected_exchange]
         if self.selected_claim is not None:
             return exchange.claims[self.selected_claim].place
         if self.selected_passage is not None:

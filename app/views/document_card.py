@@ -56,7 +56,7 @@ class DocumentCard(QFrame):
         chat.documents_changed.connect(self._on_documents_changed)
         chat.reading_changed.connect(self._on_reading_changed)
         status.changed.connect(self._on_reading_changed)
-        chat.exchange_added.connect(self._on_reading_changed)
+        chat.path_changed.connect(self._on_reading_changed)
         self._on_documents_changed()
 
     @staticmethod

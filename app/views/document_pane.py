@@ -303,7 +303,7 @@ class DocumentPane(QWidget):
         """Mark the passages of the selected answer, and go to the selected one."""
         chat = self._chats.current
         number = chat.selected_exchange
-        exchange = chat.exchanges[number] if number is not None else None
+        exchange = chat.all_exchanges[number] if number is not None else None
         self._show_heat()
         marks = []
         if exchange is not None and chat.opened_documents:

@@ -236,5 +236,5 @@ class EvidenceMap(QWidget):
         self.word.setText("")
         if chat.pointed and evidence is not None and chat.selected_exchange is not None:
             start, end = evidence.characters_of(chat.pointed)
-            text = chat.exchanges[chat.selected_exchange].answer[start:end].strip()
+            text = chat.all_exchanges[chat.selected_exchange].answer[start:end].strip()
             self.word.setText(f"“{text}”" if text else "")

@@ -48,6 +48,7 @@ class ScriptedSession:
         held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "read", "ask",
             "write".
         reached: steps that were come to, in order.
+        asked: the questions, with what was said before them.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class ScriptedSession:
         self.held_at: set[str] = set()
         self.reached: list[str] = []
         self.num_closed = 0
+        self.asked: list[Ask] = []
         self._gate = threading.Event()
         self._texts: dict[int, list[DocumentText]] = {}
         self._read: dict[int, int] = {}
@@ -82,8 +84,9 @@ class ScriptedSession:
                 yield from self._open(chat, sources)
                 if self._texts.get(chat):
                     yield from self._go_on(chat, should_stop)
-            case Ask(chat, question):
-                yield from self._ask(chat, question, should_stop)
+            case Ask(chat):
+                self.asked.append(request)
+                yield from self._ask(chat, should_stop)
             case _:
                 self.num_closed += 1
                 yield ChatClosed()
@@ -134,7 +137,7 @@ class ScriptedSession:
         cold = num_tokens * 512
         return ContextMeasured(chat, num_tokens, unread, MemoryUse(6_800_000, 2_100_000, cold // 8, cold, cold))
 
-    def _ask(self, chat: int, question: str, should_stop: Callable[[], bool]) -> Iterator[object]:
+    def _ask(self, chat: int, should_stop: Callable[[], bool]) -> Iterator[object]:
         start = self._length.get(chat, 0)
         self._step("ask", should_stop)
         said, ends = "", []

@@ -4,6 +4,7 @@ import errno
 import gc
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -544,6 +545,42 @@ def test_hits_come_while_the_answer_is_written_and_are_those_of_the_turn(monkeyp
         torch.testing.assert_close(one.token_mass(), other.token_mass())
     context.close()
     spared.close()
+
+
+@pytest.mark.parametrize("family", [*GROWS, *FORGETS])
+def test_a_turn_that_is_replayed_is_as_if_it_had_been_asked(family: str) -> None:
+    """With all cold tokens retrieved, so that it makes no difference that an answer is fed in blocks."""
+    config = replace(SMALL, retrieved_tokens=4_096)
+    asked, replayed = ready(family, config), ready(family, config)
+    first = ask(asked)
+    replayed.replay("How many?", first.text)
+    assert ids_of(replayed) == ids_of(asked)
+    assert replace(replayed.turns[0], hits=()) == replace(asked.turns[0], hits=())
+    assert ask(replayed, "Why?").text == ask(asked, "Why?").text
+    replayed.rewind(replayed.turns[0].start)
+    replayed.replay("Who?", "")
+    assert (replayed.turns[0].question, replayed.turns[0].answer) == ("Who?", "")
+    assert isinstance(ask(replayed, "Why?"), AnswerFinished)
+    asked.close()
+    replayed.close()
+
+
+def test_a_replay_that_fails_has_never_been(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ready()
+    before = ids_of(context)
+    forward = Context._forward
+    calls = itertools.count()
+
+    def fail_later(self: Context, ids: Any) -> torch.Tensor:
+        if next(calls) == 1:
+            raise MemoryError
+        return forward(self, ids)
+
+    monkeypatch.setattr(Context, "_forward", fail_later)
+    with pytest.raises(MemoryError):
+        context.replay("How many?", "many " * 200)
+    assert (ids_of(context), context.turns, context._unfed) == (before, [], [])
+    context.close()
 
 
 def test_a_long_question_is_read_in_blocks() -> None:
