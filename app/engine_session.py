@@ -68,8 +68,8 @@ class EngineSession:
         match request:
             case LoadModel(model):
                 yield self._load(model, should_stop)
-            case Read(chat, sources):
-                yield from self._read(chat, sources, should_stop)
+            case Read():
+                yield from self._read(request, should_stop)
             case Ask():
                 yield from self._ask(request, should_stop)
             case CloseChat(chat):
@@ -94,17 +94,21 @@ class EngineSession:
         self._engine = Engine.load(model)
         context = self._engine.new_context()
         parameters = self._engine.loaded.model.num_parameters()
-        return ModelLoaded(model, parameters, context.tokens_that_fit(), find_gpu())
+        topology, loaded = context.cache.topology, self._engine.loaded.model
+        row_bytes = topology.row_bytes(loaded.dtype.itemsize)
+        return ModelLoaded(model, parameters, context.tokens_that_fit(), row_bytes, find_gpu())
 
     def _loaded(self) -> "Engine":
         if self._engine is None:
             raise RuntimeError("The model is not loaded.")
         return self._engine
 
-    def _context(self, chat: int) -> "Context":
-        if chat not in self._contexts:
-            self._contexts[chat] = self._loaded().new_context()
-        return self._contexts[chat]
+    def _context(self, request: Read | Ask) -> "Context":
+        if request.chat not in self._contexts:
+            options = request.options
+            context = self._loaded().new_context(options.config, system=options.system or None)
+            self._contexts[request.chat] = context
+        return self._contexts[request.chat]
 
     def _close_chat(self, chat: int) -> ChatClosed:
         self._baselines.pop(chat, None)
@@ -115,7 +119,8 @@ class EngineSession:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def _read(self, chat: int, sources: Sequence[Source], should_stop: ShouldStop) -> Iterator[object]:
+    def _read(self, request: Read, should_stop: ShouldStop) -> Iterator[object]:
+        chat, sources = request.chat, request.sources
         documents: list[Document] = []
         try:
             yield from self._open(sources, should_stop, documents)
@@ -124,7 +129,7 @@ class EngineSession:
             return
         if sources and not documents:
             return  # the last event was the terminal one
-        context = self._context(chat)
+        context = self._context(request)
         placed = not documents
         for event in context.read(*documents, should_stop=should_stop):
             if not placed and isinstance(event, ReadProgress | ReadFinished):
@@ -186,12 +191,12 @@ class EngineSession:
     def _ask(self, request: Ask, should_stop: ShouldStop) -> Iterator[object]:
         from kiv_engine.hits import HitsDrained
 
-        chat, context = request.chat, self._context(request.chat)
+        chat, context = request.chat, self._context(request)
         reused = go_to(context, request.history)
         batch = TextBatch()
         baseline = self._baselines.get(chat, NO_BASELINE)
         collector = HitCollector(bin_of_token(context), baseline)
-        for event in context.ask(request.question, should_stop=should_stop):
+        for event in context.ask(request.question, request.sampling, should_stop):
             if isinstance(event, TextDelta):
                 yield from batch.add(event)
                 yield from self._measure_sometimes(chat, context)

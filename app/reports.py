@@ -22,11 +22,14 @@ class Report:
 
 @dataclass(frozen=True)
 class ModelLoaded:
-    """Terminal. `fit_tokens` is how long a context this PC can hold with this model."""
+    """Terminal. `fit_tokens` is how long a context this PC can hold with this model, `row_bytes` the keys and values of
+    one token in the model's precision.
+    """
 
     name: str
     parameters: int
     fit_tokens: int
+    row_bytes: int
     gpu: Gpu | None = None
 
 

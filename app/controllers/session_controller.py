@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from app.models.chat import UNDER_WAY, Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
+from app.models.preferences import Preferences
 from app.reports import (
     AnswerChecked,
     ChatClosed,
@@ -25,7 +26,20 @@ from app.reports import (
     Report,
     is_terminal,
 )
-from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Said, Source, TextSource
+from app.requests import (
+    ArchiveSource,
+    Ask,
+    CloseChat,
+    ContextOptions,
+    FileSource,
+    LoadModel,
+    Read,
+    Request,
+    Said,
+    Source,
+    TextSource,
+)
+from app.settings import ChatOptions
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 
 MAX_FILES: Final = 100
@@ -70,8 +84,16 @@ class SessionController(QObject):
     noticed = Signal(object)
     question_returned = Signal(str)
 
-    def __init__(self, engine: Engine, status: EngineStatus, chats: ChatList, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        status: EngineStatus,
+        chats: ChatList,
+        preferences: Preferences,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
+        self._preferences = preferences
         self._engine = engine
         self._status = status
         self._chats = chats
@@ -117,10 +139,41 @@ class SessionController(QObject):
             chat = self._chats.add()
             self._notice(self.tr("Opened in a new chat: documents come before the first question."), NoticeKind.INFO)
         chat.set_title(sources[0].name)
-        chat.set_documents([*chat.documents, *(ChatDocument(source.name) for source in sources)])
+        chat.set_documents([*chat.documents, *(ChatDocument(source.name, source) for source in sources)])
         if chat.reading.state not in UNDER_WAY:
             self._set_reading(chat, Reading(ReadingState.WAITING))
         self._waiting.append(Read(chat.number, tuple(sources)))
+        self._advance()
+
+    @Slot()
+    def read_again(self) -> None:
+        """Read the documents of the chat that is shown once more: their context is not in memory."""
+        chat = self._chats.current
+        sources = tuple(document.source for document in chat.documents if document.source is not None)
+        if chat.reading.state is ReadingState.CLOSED and sources:
+            chat.set_documents([ChatDocument(source.name, source) for source in sources])
+            self._set_reading(chat, Reading(ReadingState.WAITING))
+            self._waiting.append(Read(chat.number, sources))
+            self._advance()
+
+    @Slot(object, bool)
+    def set_options(self, options: ChatOptions, for_all: bool) -> None:
+        """Set how the chat that is shown is answered. Another system prompt stands before all that was read."""
+        chat = self._chats.current
+        begins_anew = options.system != chat.options.system and not chat.is_empty
+        chat.set_options(options)
+        if for_all:
+            self._preferences.set(replace(self._preferences.settings, chat=options))
+        if begins_anew:
+            self._close_context(chat)
+
+    def _close_context(self, chat: Chat) -> None:
+        """Give the memory of a chat back; its documents are read again when they are needed."""
+        if self._status.busy_chat == chat.number:
+            self.stop()
+        self._waiting.append(CloseChat(chat.number))
+        if chat.documents:
+            self._set_reading(chat, Reading(ReadingState.CLOSED))
         self._advance()
 
     @Slot()
@@ -155,6 +208,7 @@ class SessionController(QObject):
             self._enqueue(chat, chat.add_branch(chat.all_exchanges[exchange], question.strip()))
 
     def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
+        self.read_again()
         self._waiting.append(Ask(chat.number, exchange.id, exchange.question))
         self._advance()
 
@@ -197,10 +251,15 @@ class SessionController(QObject):
         self._request_id = self._engine.submit(self._request)
 
     def _ready(self, request: Request) -> Request:
-        """A question goes with what was said before it, which is known only now."""
-        if isinstance(request, Ask) and (chat := self._chats.numbered(request.chat)):
-            return replace(request, history=said_before(chat.all_exchanges[request.exchange]))
-        return request
+        """A request goes with options, and a question with what was said before it, which are known only now."""
+        chat = self._chats.numbered(getattr(request, "chat", None))
+        if chat is None or not isinstance(request, Read | Ask):
+            return request
+        options = ContextOptions(self._preferences.settings.engine, chat.options.system)
+        if isinstance(request, Read):
+            return replace(request, options=options)
+        history = said_before(chat.all_exchanges[request.exchange])
+        return replace(request, history=history, sampling=chat.options.sampling, options=options)
 
     def _begin(self, request: Request) -> None:
         match request:
@@ -323,13 +382,13 @@ class SessionController(QObject):
     def _drop_unread(self, chat: Chat) -> None:
         """Forget the documents that the engine did not take and that no waiting request will bring."""
         waiting = [
-            source.name
+            source
             for request in self._waiting
             if isinstance(request, Read) and request.chat == chat.number
             for source in request.sources
         ]
         kept = [document for document in chat.documents if document.place is not None]
-        chat.set_documents([*kept, *map(ChatDocument, waiting)])
+        chat.set_documents([*kept, *(ChatDocument(source.name, source) for source in waiting)])
 
     def _reads_more(self, chat: Chat) -> bool:
         return any(isinstance(request, Read) and request.chat == chat.number for request in self._waiting)
@@ -377,6 +436,12 @@ class SessionController(QObject):
     def _fail_reading(self, number: int, event: Failed) -> None:
         chat = self._chats.numbered(number)
         if chat is None:
+            return
+        if any(exchange.is_over for exchange in chat.all_exchanges.values()):
+            chat.reading.state = ReadingState.CLOSED  # it was read once, and can be when the cause is gone
+            chat.reading.message = event.message
+            self._return_questions(chat)
+            chat.reading_changed.emit()
             return
         self._drop_unread(chat)
         chat.reading.state = ReadingState.FAILED if chat.documents else ReadingState.NONE

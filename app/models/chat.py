@@ -10,13 +10,15 @@ from app.document_text import DocumentText
 from app.evidence import Evidence
 from app.quote_check import Claim, Place
 from app.reports import DocumentPlace
+from app.requests import Source
+from app.settings import ChatOptions
 from kiv_engine.events import AnswerFinished, Passage
 
 TITLE_CHARACTERS: Final = 60
 
 
 class ReadingState(Enum):
-    """How far the documents of a chat are."""
+    """How far the documents of a chat are. CLOSED: they were read once, and are not in memory now."""
 
     NONE = "none"
     WAITING = "waiting"
@@ -24,6 +26,7 @@ class ReadingState(Enum):
     COUNTING = "counting"
     READING = "reading"
     STOPPED = "stopped"
+    CLOSED = "closed"
     READ = "read"
     FAILED = "failed"
 
@@ -55,9 +58,10 @@ class Reading:
 
 @dataclass
 class ChatDocument:
-    """A document of a chat; text and place come when it has been opened and counted."""
+    """A document of a chat; text and place come when it has been opened and counted. `source` is where it is from."""
 
     name: str
+    source: Source | None = None
     text: DocumentText | None = None
     place: DocumentPlace | None = None
 
@@ -114,6 +118,7 @@ class Chat(QObject):
     Signals:
         titled: the title changed.
         documents_changed: the list of documents, or the text of one.
+        options_changed: system prompt or sampling.
         reading_changed: how far they are read.
         path_changed: other exchanges are shown.
         exchange_changed: id of the exchange.
@@ -124,6 +129,7 @@ class Chat(QObject):
 
     titled = Signal()
     documents_changed = Signal()
+    options_changed = Signal()
     reading_changed = Signal()
     path_changed = Signal()
     exchange_changed = Signal(int)
@@ -135,6 +141,7 @@ class Chat(QObject):
         super().__init__(parent)
         self.number = number
         self.title = ""
+        self.options = ChatOptions()
         self.documents: list[ChatDocument] = []
         self.reading = Reading()
         self.root = Exchange(-1, "")
@@ -177,6 +184,11 @@ class Chat(QObject):
         """Forget the name: what it was named after is gone."""
         self.title = ""
         self.titled.emit()
+
+    def set_options(self, options: ChatOptions) -> None:
+        """Set the system prompt and how answers are drawn."""
+        self.options = options
+        self.options_changed.emit()
 
     def set_documents(self, documents: list[ChatDocument]) -> None:
         """Replace the list of documents."""

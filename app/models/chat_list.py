@@ -6,6 +6,7 @@ from typing import Any
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal, Slot
 
 from app.models.chat import Chat
+from app.models.preferences import Preferences
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
@@ -20,8 +21,9 @@ class ChatList(QAbstractListModel):
 
     current_changed = Signal()
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, preferences: Preferences, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self._preferences = preferences
         self._numbers = itertools.count(1)
         self._chats: list[Chat] = []
         self.current = self.add()
@@ -29,6 +31,7 @@ class ChatList(QAbstractListModel):
     def add(self) -> Chat:
         """A new chat, on top of the list; it is shown."""
         chat = Chat(next(self._numbers), self)
+        chat.options = self._preferences.settings.chat
         chat.titled.connect(self._on_titled)
         self.beginInsertRows(NO_PARENT, 0, 0)
         self._chats.insert(0, chat)

@@ -105,7 +105,7 @@ class Transcript(QScrollArea):
         claim_chosen: number of the exchange, number of the claim.
         again_wanted: number of the exchange to answer again.
         edited: number of the exchange, and what to ask in its place.
-        stop_wanted, continue_wanted: the card's buttons.
+        stop_wanted, continue_wanted, read_again_wanted: the card's buttons.
     """
 
     passage_chosen = Signal(int, int)
@@ -114,6 +114,7 @@ class Transcript(QScrollArea):
     edited = Signal(int, str)
     stop_wanted = Signal()
     continue_wanted = Signal()
+    read_again_wanted = Signal()
 
     def __init__(self, theme: Theme, status: EngineStatus, chat: Chat, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -124,6 +125,7 @@ class Transcript(QScrollArea):
         self.card = DocumentCard(theme, status, chat, self)
         self.card.stop_wanted.connect(self.stop_wanted)
         self.card.continue_wanted.connect(self.continue_wanted)
+        self.card.again_wanted.connect(self.read_again_wanted)
         self._arrange()
         self._on_path_changed()
         chat.path_changed.connect(self._on_path_changed)
@@ -205,6 +207,7 @@ class ConversationView(QWidget):
     edited = Signal(int, str)
     stop_wanted = Signal()
     continue_wanted = Signal()
+    read_again_wanted = Signal()
 
     def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -245,6 +248,7 @@ class ConversationView(QWidget):
         transcript.edited.connect(self.edited)
         transcript.stop_wanted.connect(self.stop_wanted)
         transcript.continue_wanted.connect(self.continue_wanted)
+        transcript.read_again_wanted.connect(self.read_again_wanted)
         chat.documents_changed.connect(self._show_current)
         chat.path_changed.connect(self._show_current)
         self._layout.addWidget(transcript, 1)
@@ -257,3 +261,15 @@ class ConversationView(QWidget):
         self.welcome.setVisible(chat.is_empty)
         for number, transcript in self._transcripts.items():
             transcript.setVisible(number == chat.number and not chat.is_empty)
+
+    @Slot()
+    def copy_last(self) -> None:
+        """Put the newest answer on the clipboard."""
+        if answered := [view for view in self.transcript.exchanges if view.has_answer]:
+            answered[-1].copy_answer()
+
+    @Slot()
+    def answer_last_again(self) -> None:
+        """Answer the newest question again, if it has been answered."""
+        if self.transcript.exchanges and self.transcript.exchanges[-1].again.isVisibleTo(self):
+            self.transcript.exchanges[-1].again.click()

@@ -306,7 +306,7 @@ class DocumentPane(QWidget):
         exchange = chat.all_exchanges[number] if number is not None else None
         self._show_heat()
         marks = []
-        if exchange is not None and chat.opened_documents:
+        if exchange is not None and len(chat.opened_documents) == len(chat.documents):
             chosen = chat.selected_place
             places = [chat.place_of(passage) for passage in exchange.passages]
             if chosen is not None and chosen not in places:

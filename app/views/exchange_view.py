@@ -186,6 +186,10 @@ class ExchangeView(QWidget):
     def _exchange(self) -> Exchange:
         return self._chat.all_exchanges[self.exchange_id]
 
+    @property
+    def has_answer(self) -> bool:
+        return bool(self._exchange.answer)
+
     @Slot(int)
     def _on_changed(self, number: int) -> None:
         if number != self.exchange_id:

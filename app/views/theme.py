@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication, QStyleFactory
 
-from app.resources import resource_text
+from app.resources import FOLDER, resource_text
 
 GAP: Final = 8
 """Every distance is a multiple of it."""
@@ -71,8 +71,10 @@ class Theme(QObject):
         super().__init__(application)
         self._application = application
         self._choice: Colors | None = None
+        self._points = 0
+        self._system_font = interface_font()
         application.setStyle(QStyleFactory.create("Fusion"))
-        application.setFont(interface_font())
+        application.setFont(self._system_font)
         application.styleHints().colorSchemeChanged.connect(self._on_system_changed)
         self.colors = self._system_colors()
         self._apply()
@@ -81,6 +83,21 @@ class Theme(QObject):
         """Fix a set of colours; None follows the system."""
         self._choice = colors
         self._on_system_changed()
+
+    @property
+    def points(self) -> float:
+        """Size of letters."""
+        return float(self._points or self._system_font.pointSizeF())
+
+    def set_points(self, points: int) -> None:
+        """Set the size of letters; 0 is the system's."""
+        if points != self._points:
+            self._points = points
+            font = QFont(self._system_font)
+            font.setPointSizeF(self.points)
+            self._application.setFont(font)
+            self._apply()
+            self.changed.emit()
 
     @Slot()
     def _on_system_changed(self) -> None:
@@ -97,7 +114,10 @@ class Theme(QObject):
     def _apply(self) -> None:
         self._application.setPalette(palette(self.colors))
         sheet = Template(resource_text("styles/kiv.qss"))
-        self._application.setStyleSheet(sheet.substitute(asdict(self.colors)))
+        sizes = {"caption": 0.9, "part": 1.3, "headline": 1.65}
+        letters = {name: f"{factor * self.points:.1f}pt" for name, factor in sizes.items()}
+        arrow = (FOLDER / "icons" / "down.svg").as_posix()
+        self._application.setStyleSheet(sheet.substitute(asdict(self.colors), **letters, down=arrow))
 
 
 def interface_font() -> QFont:

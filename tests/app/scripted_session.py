@@ -20,7 +20,7 @@ from app.reports import (
     EvidenceGrown,
     ModelLoaded,
 )
-from app.requests import ArchiveSource, Ask, FileSource, LoadModel, Read, Request, TextSource
+from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, TextSource
 from kiv_engine.errors import DocumentError
 from kiv_engine.events import (
     AnswerFinished,
@@ -48,6 +48,7 @@ class ScriptedSession:
         held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "read", "ask",
             "write".
         reached: steps that were come to, in order.
+        read: what was read.
         asked: the questions, with what was said before them.
     """
 
@@ -57,6 +58,7 @@ class ScriptedSession:
         self.reached: list[str] = []
         self.num_closed = 0
         self.asked: list[Ask] = []
+        self.read: list[Read] = []
         self._gate = threading.Event()
         self._texts: dict[int, list[DocumentText]] = {}
         self._read: dict[int, int] = {}
@@ -79,16 +81,19 @@ class ScriptedSession:
         match request:
             case LoadModel():
                 self._step("load", should_stop)
-                yield ModelLoaded("demo", 3_400_000, 4_200_000)
+                yield ModelLoaded("demo", 3_400_000, 4_200_000, 1_024)
             case Read(chat, sources):
+                self.read.append(request)
                 yield from self._open(chat, sources)
                 if self._texts.get(chat):
                     yield from self._go_on(chat, should_stop)
             case Ask(chat):
                 self.asked.append(request)
                 yield from self._ask(chat, should_stop)
-            case _:
+            case CloseChat(chat):
                 self.num_closed += 1
+                for facts in (self._texts, self._read, self._length):
+                    facts.pop(chat, None)
                 yield ChatClosed()
 
     def close(self) -> None:
@@ -99,6 +104,10 @@ class ScriptedSession:
             match source:
                 case FileSource(path) if path.suffix == ".bin":
                     error = DocumentError(f"{path.name} is not text: byte 0 is zero.")
+                    yield Failed(str(error), error)
+                    return
+                case FileSource(path) if not path.exists():
+                    error = DocumentError(f"There is no file {path}.")
                     yield Failed(str(error), error)
                     return
                 case FileSource(path):
