@@ -7,9 +7,12 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
+from app.controllers.history_controller import HistoryController
 from app.controllers.session_controller import Notice, NoticeKind, SessionController
 from app.engine_bridge import EngineBridge, Session
 from app.folders import Folders
+from app.history import History
+from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
 from app.models.preferences import Preferences
@@ -35,6 +38,8 @@ class Application(QObject):
         self.status = EngineStatus(self)
         self.chats = ChatList(self.preferences, self)
         self.bridge = EngineBridge(session, self)
+        self.history = History(folders.history if folders else None, self)
+        self.keeper = HistoryController(self.history, self.chats, self)
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
         self.window = MainWindow(self.theme, self.status, self.chats)
         self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window)
@@ -53,7 +58,11 @@ class Application(QObject):
         window.composer.stop_wanted.connect(controller.stop)
         window.stop_action.triggered.connect(controller.stop)
         window.new_action.triggered.connect(controller.new_chat)
-        window.sidebar.chat_deleted.connect(controller.delete_chat)
+        window.sidebar.chat_deleted.connect(self._on_chat_deleted)
+        window.sidebar.search_wanted.connect(self.keeper.search)
+        window.banner.undo_wanted.connect(self.keeper.undelete)
+        self.history.reported.connect(self.keeper.on_report)
+        self.keeper.failed.connect(self._on_problem)
         window.banner.restart_wanted.connect(controller.load_model)
         window.conversation.sample_wanted.connect(controller.read_archive)
         window.conversation.stop_wanted.connect(controller.stop)
@@ -76,6 +85,7 @@ class Application(QObject):
     def start(self, files: Sequence[Path] = ()) -> None:
         """Show the window; the engine is loaded once that is painted."""
         self.window.show()
+        self.history.open()
         if self.preferences.problem:
             self._on_problem(self.preferences.problem)
         QTimer.singleShot(0, self.controller.load_model)
@@ -85,12 +95,21 @@ class Application(QObject):
     @Slot()
     def close(self) -> None:
         """Stop the engine and wait for its thread. The window is closed already, or about to be."""
-        self.closed_in_time = self.bridge.close()
+        self.keeper.close()
+        kept = self.history.close()
+        self.closed_in_time = self.bridge.close() and kept
 
     @Slot(object)
     def _on_noticed(self, notice: Notice) -> None:
         is_error = notice.kind is NoticeKind.ERROR
         self.window.banner.show_line(notice.text, is_error=is_error, can_restart=notice.can_restart)
+
+    @Slot(object)
+    def _on_chat_deleted(self, chat: Chat) -> None:
+        self.controller.forget_context(chat)
+        self.keeper.delete(chat)
+        text = self.tr("“{0}” was deleted.").format(chat.title or self.tr("New chat"))
+        self.window.banner.show_line(text, is_error=False, can_undo=True)
 
     @Slot(str)
     def _on_problem(self, text: str) -> None:

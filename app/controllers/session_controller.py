@@ -221,22 +221,22 @@ class SessionController(QObject):
 
     @Slot()
     def new_chat(self) -> None:
-        """Show an empty chat: the newest one, if it is still empty."""
-        newest = self._chats.at(0)
-        if newest.is_empty:
-            self._chats.show(newest)
+        """Show an empty chat, if there is one, or add one."""
+        empty = (self._chats.at(row) for row in range(self._chats.rowCount()) if self._chats.at(row).is_empty)
+        if (chat := next(empty, None)) is not None:
+            self._chats.show(chat)
         else:
             self._chats.add()
 
-    @Slot(object)
-    def delete_chat(self, chat: Chat) -> None:
-        """Drop a chat, with what it waits for, and give its memory back."""
+    def forget_context(self, chat: Chat) -> None:
+        """Drop what a chat waits for, and give its memory back."""
         self._waiting = deque(request for request in self._waiting if getattr(request, "chat", None) != chat.number)
         if self._status.busy_chat == chat.number:
             self.stop()
-        self._waiting.append(CloseChat(chat.number))
-        self._chats.remove(chat)
-        self._advance()
+        for exchange in chat.all_exchanges.values():
+            if not exchange.is_over:
+                exchange.state, exchange.message = ExchangeState.FAILED, self.tr("the chat was deleted")
+        self._close_context(chat)
 
     # -- one request after another -------------------------------------------------------------------------------
 

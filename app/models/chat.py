@@ -1,5 +1,7 @@
 """A chat: its documents, how far they are read, and what was asked and answered."""
 
+import time
+import uuid
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -115,8 +117,13 @@ class Exchange:
 class Chat(QObject):
     """One conversation over one context: a tree of exchanges, of which one path is shown.
 
+    Attributes:
+        number: of the chat in this run of the app; `key` is its name for ever.
+        changed: when something was asked last, in seconds since 1970.
+        is_loaded: its exchanges are here; those of a chat from disk come when it is shown, along `saved_path`.
+
     Signals:
-        titled: the title changed.
+        titled: the title changed, or whether the chat is pinned.
         documents_changed: the list of documents, or the text of one.
         options_changed: system prompt or sampling.
         reading_changed: how far they are read.
@@ -140,7 +147,12 @@ class Chat(QObject):
     def __init__(self, number: int, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.number = number
+        self.key = uuid.uuid4().hex
         self.title = ""
+        self.pinned = False
+        self.changed = time.time()
+        self.is_loaded = True
+        self.saved_path: tuple[int, ...] = ()
         self.options = ChatOptions()
         self.documents: list[ChatDocument] = []
         self.reading = Reading()
@@ -162,7 +174,7 @@ class Chat(QObject):
 
     @property
     def is_empty(self) -> bool:
-        return not self.documents and not self.root.children
+        return not self.documents and not self.root.children and self.is_loaded
 
     @property
     def takes_documents(self) -> bool:
@@ -179,6 +191,27 @@ class Chat(QObject):
             line = " ".join(text.split())
             self.title = line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
             self.titled.emit()
+
+    def rename(self, title: str) -> None:
+        """Give the chat another name."""
+        if title.strip():
+            self.title = " ".join(title.split())
+            self.titled.emit()
+
+    def set_pinned(self, pinned: bool) -> None:
+        """Keep the chat on top of the list, or not."""
+        self.pinned = pinned
+        self.titled.emit()
+
+    def finish_restoring(self) -> None:
+        """All exchanges are back: show the path that was shown."""
+        self.is_loaded = True
+        for exchange_id in self.saved_path:
+            if exchange := self.all_exchanges.get(exchange_id):
+                (exchange.parent or self.root).chosen = self.siblings(exchange).index(exchange)
+        answered = [exchange.id for exchange in self.exchanges if exchange.state is ExchangeState.DONE]
+        self.path_changed.emit()
+        self.select(answered[-1] if answered else None)
 
     def clear_title(self) -> None:
         """Forget the name: what it was named after is gone."""
@@ -198,8 +231,9 @@ class Chat(QObject):
     def add_exchange(self, question: str, parent: Exchange | None = None) -> Exchange:
         """Add a question below a parent, or else at the end of the path; it is shown."""
         above = parent or (self.exchanges or [self.root])[-1]
-        exchange = Exchange(len(self.all_exchanges), question, None if above is self.root else above)
+        exchange = Exchange(max(self.all_exchanges, default=-1) + 1, question, None if above is self.root else above)
         self.all_exchanges[exchange.id] = exchange
+        self.changed = time.time()
         above.children.append(exchange)
         above.chosen = len(above.children) - 1
         self._drop_hidden_selection()

@@ -174,6 +174,8 @@ class MainWindow(QMainWindow):
         self.new_action = self._action(menu, self.tr("New chat"), QKeySequence.StandardKey.New)
         self.open_action = self._action(menu, self.tr("Open documents …"), QKeySequence.StandardKey.Open)
         self.find_action = self._action(menu, self.tr("Find in the document"), QKeySequence.StandardKey.Find)
+        self.search_action = self._action(menu, self.tr("Search the chats"), "Ctrl+K")
+        self.search_action.triggered.connect(self._on_search)
         self.stop_action = self._action(menu, self.tr("Stop"), Qt.Key.Key_Escape)
         menu.addSeparator()
         sidebar = self._action(menu, self.tr("Show or hide the chats"), "Ctrl+B")
@@ -250,6 +252,12 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_toggle_document(self) -> None:
         self.document.setVisible(not self.document.isVisible())
+
+    @Slot()
+    def _on_search(self) -> None:
+        self.sidebar.show()
+        self.sidebar.search.setFocus()
+        self.sidebar.search.selectAll()
 
     @Slot()
     def _on_find(self) -> None:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QListWidget,
+    QListWidgetItem,
     QPushButton,
     QScrollArea,
     QStackedWidget,
@@ -76,7 +77,8 @@ class SettingsDialog(QDialog):
         self.parts = QListWidget()
         self.parts.setObjectName("parts")
         self.parts.setAccessibleName(self.tr("Parts of the settings"))
-        self.parts.setFixedWidth(160)
+        self.parts.setFixedWidth(184)
+        self.parts.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.pages = QStackedWidget()
         self._make_controls()
         for name, page in (
@@ -85,7 +87,8 @@ class SettingsDialog(QDialog):
             (self.tr("Shortcuts"), self._shortcuts()),
             (self.tr("Network"), self._network()),
         ):
-            self.parts.addItem(name)
+            item = QListWidgetItem(name, self.parts)
+            item.setSizeHint(QSize(0, 4 * GAP + GAP // 2))
             self.pages.addWidget(page)
         self.parts.currentRowChanged.connect(self.pages.setCurrentIndex)
         self.parts.setCurrentRow(0)

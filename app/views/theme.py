@@ -116,7 +116,7 @@ class Theme(QObject):
         sheet = Template(resource_text("styles/kiv.qss"))
         sizes = {"caption": 0.9, "part": 1.3, "headline": 1.65}
         letters = {name: f"{factor * self.points:.1f}pt" for name, factor in sizes.items()}
-        arrow = (FOLDER / "icons" / "down.svg").as_posix()
+        arrow = (FOLDER / "icons" / ("arrow-dark.svg" if self.colors == DARK else "arrow-light.svg")).as_posix()
         self._application.setStyleSheet(sheet.substitute(asdict(self.colors), **letters, down=arrow))
 
 

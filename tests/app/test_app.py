@@ -226,7 +226,7 @@ def test_deleting_a_chat_that_is_read_stops_it(driver: AppDriver, book: Path) ->
     driver.session.held_at = {"read"}
     driver.controller.open_files([book])
     driver.until_reached("read")
-    driver.controller.delete_chat(driver.chat)
+    driver.window.sidebar.chat_deleted.emit(driver.chat)
     driver.until(lambda: driver.session.num_closed == 1)
     assert driver.chat.is_empty
     driver.until_state(EngineState.IDLE)
