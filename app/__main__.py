@@ -43,7 +43,7 @@ def build_parser() -> Parser:
     demo.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture of the window, then leave")
     demo.add_argument("--question", metavar="Q", help="what to ask")
     for command in (window, demo):
-        command.add_argument("--theme", choices=("system", "light", "dark"), default="system", help="colours")
+        command.add_argument("--theme", choices=("system", "light", "dark"), help="colours, this once")
     return parser
 
 
@@ -91,14 +91,16 @@ def run(options: argparse.Namespace) -> int:
 
     from app.application import Application
     from app.engine_session import EngineSession
+    from app.folders import Folders
     from app.views.theme import DARK, LIGHT
 
     qInstallMessageHandler(log_qt_message)
     qt = QApplication(["kiv"])
     qt.setApplicationName("kiv")
     qt.setApplicationDisplayName("KIV Desktop")
-    application = Application(qt, EngineSession())
-    application.theme.choose({"light": LIGHT, "dark": DARK}.get(options.theme))
+    application = Application(qt, EngineSession(), None if options.command == "demo" else Folders.of_user())
+    if options.theme is not None:
+        application.theme.choose({"light": LIGHT, "dark": DARK}.get(options.theme))
     if options.command == "demo":
         start_demo(qt, application, options)
     else:

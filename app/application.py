@@ -1,35 +1,49 @@
 """Builds all parts, connects them, and takes them apart in the right order."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
+from app.controllers.history_controller import HistoryController
 from app.controllers.session_controller import Notice, NoticeKind, SessionController
 from app.engine_bridge import EngineBridge, Session
+from app.folders import Folders
+from app.history import History
+from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
-from app.views.main_window import MainWindow
-from app.views.theme import Theme
+from app.models.preferences import Preferences
+from app.settings import FONT_POINTS
+from app.views.chat_dialog import ChatDialog
+from app.views.main_window import Look, MainWindow
+from app.views.settings_dialog import SHORTCUTS_PART, SettingsDialog
+from app.views.theme import DARK, LIGHT, Theme
 
 
 class Application(QObject):
-    """The whole app around one engine session.
+    """The whole app around one engine session. Without folders nothing is kept.
 
     Attributes:
         closed_in_time: whether the engine's thread had ended when the app did.
     """
 
-    def __init__(self, qt: QApplication, session: Session) -> None:
+    def __init__(self, qt: QApplication, session: Session, folders: Folders | None = None) -> None:
         super().__init__()
         self.closed_in_time = True
         self.theme = Theme(qt)
+        self.preferences = Preferences(folders.settings if folders else None, self)
         self.status = EngineStatus(self)
-        self.chats = ChatList(self)
+        self.chats = ChatList(self.preferences, self)
         self.bridge = EngineBridge(session, self)
-        self.controller = SessionController(self.bridge, self.status, self.chats, self)
+        self.history = History(folders.history if folders else None, self)
+        self.keeper = HistoryController(self.history, self.chats, self)
+        self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
         self.window = MainWindow(self.theme, self.status, self.chats)
+        self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window)
+        self.chat_dialog = ChatDialog(self.window)
         self._connect()
 
     def _connect(self) -> None:
@@ -44,17 +58,36 @@ class Application(QObject):
         window.composer.stop_wanted.connect(controller.stop)
         window.stop_action.triggered.connect(controller.stop)
         window.new_action.triggered.connect(controller.new_chat)
-        window.sidebar.chat_deleted.connect(controller.delete_chat)
+        window.sidebar.chat_deleted.connect(self._on_chat_deleted)
+        window.sidebar.search_wanted.connect(self.keeper.search)
+        window.banner.undo_wanted.connect(self.keeper.undelete)
+        self.history.reported.connect(self.keeper.on_report)
+        self.keeper.failed.connect(self._on_problem)
         window.banner.restart_wanted.connect(controller.load_model)
         window.conversation.sample_wanted.connect(controller.read_archive)
         window.conversation.stop_wanted.connect(controller.stop)
         window.conversation.continue_wanted.connect(controller.continue_reading)
         window.conversation.passage_chosen.connect(self._on_passage_chosen)
+        window.conversation.again_wanted.connect(controller.regenerate)
+        window.conversation.edited.connect(controller.ask_instead)
+        window.conversation.claim_chosen.connect(self._on_claim_chosen)
+        window.conversation.read_again_wanted.connect(controller.read_again)
+        window.settings_action.triggered.connect(self._on_settings)
+        window.shortcuts_action.triggered.connect(self._on_shortcuts)
+        window.chat_options_action.triggered.connect(self._on_chat_options)
+        window.look_wanted.connect(self._on_look_wanted)
+        self.chat_dialog.options_chosen.connect(controller.set_options)
+        self.preferences.changed.connect(self._on_preferences_changed)
+        self.preferences.save_failed.connect(self._on_problem)
+        self._on_preferences_changed()
         window.closed.connect(self.close)
 
     def start(self, files: Sequence[Path] = ()) -> None:
         """Show the window; the engine is loaded once that is painted."""
         self.window.show()
+        self.history.open()
+        if self.preferences.problem:
+            self._on_problem(self.preferences.problem)
         QTimer.singleShot(0, self.controller.load_model)
         if files:
             self.controller.open_files(list(files))
@@ -62,14 +95,58 @@ class Application(QObject):
     @Slot()
     def close(self) -> None:
         """Stop the engine and wait for its thread. The window is closed already, or about to be."""
-        self.closed_in_time = self.bridge.close()
+        self.keeper.close()
+        kept = self.history.close()
+        self.closed_in_time = self.bridge.close() and kept
 
     @Slot(object)
     def _on_noticed(self, notice: Notice) -> None:
         is_error = notice.kind is NoticeKind.ERROR
         self.window.banner.show_line(notice.text, is_error=is_error, can_restart=notice.can_restart)
 
+    @Slot(object)
+    def _on_chat_deleted(self, chat: Chat) -> None:
+        self.controller.forget_context(chat)
+        self.keeper.delete(chat)
+        text = self.tr("“{0}” was deleted.").format(chat.title or self.tr("New chat"))
+        self.window.banner.show_line(text, is_error=False, can_undo=True)
+
+    @Slot(str)
+    def _on_problem(self, text: str) -> None:
+        self.window.banner.show_line(text, is_error=True, can_restart=False)
+
+    @Slot()
+    def _on_preferences_changed(self) -> None:
+        settings = self.preferences.settings
+        self.theme.choose({"light": LIGHT, "dark": DARK}.get(settings.theme))
+        self.theme.set_points(settings.font_points)
+        self.window.show_theme(settings.theme)
+
+    @Slot()
+    def _on_settings(self) -> None:
+        self.settings_dialog.open_part(0)
+
+    @Slot()
+    def _on_shortcuts(self) -> None:
+        self.settings_dialog.open_part(SHORTCUTS_PART)
+
+    @Slot()
+    def _on_chat_options(self) -> None:
+        self.chat_dialog.open_with(self.chats.current.options)
+
+    @Slot(object)
+    def _on_look_wanted(self, look: Look) -> None:
+        settings = self.preferences.settings
+        points = round(self.theme.points) + look.larger if look.larger else 0 if look.usual else settings.font_points
+        clamped = points and min(FONT_POINTS[1], max(FONT_POINTS[0], points))
+        self.preferences.set(replace(settings, theme=look.theme or settings.theme, font_points=clamped))
+
     @Slot(int, int)
     def _on_passage_chosen(self, exchange: int, passage: int) -> None:
         self.window.document.show()
         self.chats.current.select(exchange, passage)
+
+    @Slot(int, int)
+    def _on_claim_chosen(self, exchange: int, claim: int) -> None:
+        self.window.document.show()
+        self.chats.current.select(exchange, claim=claim)

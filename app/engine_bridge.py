@@ -1,4 +1,4 @@
-"""The door between the window and the engine's thread. The only file of the app that makes a thread."""
+"""The door between the window and the engine's thread. Only this file and history.py make threads."""
 
 import itertools
 import logging

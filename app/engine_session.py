@@ -7,23 +7,28 @@ first. Knows nothing of Qt or of threads.
 import importlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from itertools import takewhile
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from app.document_text import DocumentText
+from app.evidence import HEAT_BINS, NO_BASELINE, Baseline, HitCollector, TokenHits
 from app.machine import find_gpu
+from app.quote_check import Place, check_claims
 from app.reports import (
-    HEAT_BINS,
+    AnswerChecked,
     ChatClosed,
     ContextMeasured,
     DocumentOpened,
     DocumentPlace,
     DocumentRejected,
     DocumentsPlaced,
-    EvidenceFound,
+    EvidenceGrown,
     ModelLoaded,
 )
-from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Source, TextSource
+from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Said, Source, TextSource
 from kiv_engine.errors import DocumentError
 from kiv_engine.events import (
     AnswerFinished,
@@ -36,13 +41,20 @@ from kiv_engine.events import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from kiv_engine.context import Context
     from kiv_engine.document import Document
     from kiv_engine.documents.text_builder import ParsedText
     from kiv_engine.engine import Engine
+    from kiv_engine.hits import HitsDrained
 
 MEASURE_INTERVAL_S: Final = 0.25
 TEXT_INTERVAL_S: Final = 1 / 30
+PROBES: Final = ("What?", "Please go on.", "Hello.")
+"""Questions about nothing: what their answers look at is no evidence."""
+PROBE_TOKENS: Final = 3
 HEAVY_MODULES: Final = ("numpy", "torch", "transformers", "kiv_engine.engine")
 
 ShouldStop = Callable[[], bool]
@@ -58,6 +70,7 @@ class EngineSession:
     def __init__(self) -> None:
         self._engine: Engine | None = None
         self._contexts: dict[int, Context] = {}
+        self._baselines: dict[int, Baseline] = {}
         self._measured_at = 0.0
 
     def handle(self, request: Request, should_stop: ShouldStop) -> Iterator[object]:
@@ -65,10 +78,10 @@ class EngineSession:
         match request:
             case LoadModel(model):
                 yield self._load(model, should_stop)
-            case Read(chat, sources):
-                yield from self._read(chat, sources, should_stop)
-            case Ask(chat, question):
-                yield from self._ask(chat, question, should_stop)
+            case Read():
+                yield from self._read(request, should_stop)
+            case Ask():
+                yield from self._ask(request, should_stop)
             case CloseChat(chat):
                 yield self._close_chat(chat)
 
@@ -91,19 +104,24 @@ class EngineSession:
         self._engine = Engine.load(model)
         context = self._engine.new_context()
         parameters = self._engine.loaded.model.num_parameters()
-        return ModelLoaded(model, parameters, context.tokens_that_fit(), find_gpu())
+        topology, loaded = context.cache.topology, self._engine.loaded.model
+        row_bytes = topology.row_bytes(loaded.dtype.itemsize)
+        return ModelLoaded(model, parameters, context.tokens_that_fit(), row_bytes, find_gpu())
 
     def _loaded(self) -> "Engine":
         if self._engine is None:
             raise RuntimeError("The model is not loaded.")
         return self._engine
 
-    def _context(self, chat: int) -> "Context":
-        if chat not in self._contexts:
-            self._contexts[chat] = self._loaded().new_context()
-        return self._contexts[chat]
+    def _context(self, request: Read | Ask) -> "Context":
+        if request.chat not in self._contexts:
+            options = request.options
+            context = self._loaded().new_context(options.config, system=options.system or None)
+            self._contexts[request.chat] = context
+        return self._contexts[request.chat]
 
     def _close_chat(self, chat: int) -> ChatClosed:
+        self._baselines.pop(chat, None)
         context = self._contexts.pop(chat, None)
         if context is not None:
             context.close()
@@ -111,7 +129,8 @@ class EngineSession:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def _read(self, chat: int, sources: Sequence[Source], should_stop: ShouldStop) -> Iterator[object]:
+    def _read(self, request: Read, should_stop: ShouldStop) -> Iterator[object]:
+        chat, sources = request.chat, request.sources
         documents: list[Document] = []
         try:
             yield from self._open(sources, should_stop, documents)
@@ -120,7 +139,7 @@ class EngineSession:
             return
         if sources and not documents:
             return  # the last event was the terminal one
-        context = self._context(chat)
+        context = self._context(request)
         placed = not documents
         for event in context.read(*documents, should_stop=should_stop):
             if not placed and isinstance(event, ReadProgress | ReadFinished):
@@ -130,6 +149,8 @@ class EngineSession:
                 yield from self._measure_sometimes(chat, context)
             elif not isinstance(event, TokenizeProgress):
                 yield self._measure(chat, context)
+            if isinstance(event, ReadFinished) and not event.stopped:
+                self._baselines[chat] = measure_baseline(context, should_stop)
             yield event
 
     def _open(
@@ -181,18 +202,28 @@ class EngineSession:
 
     # -- answering -----------------------------------------------------------------------------------------------
 
-    def _ask(self, chat: int, question: str, should_stop: ShouldStop) -> Iterator[object]:
-        context = self._context(chat)
+    def _ask(self, request: Ask, should_stop: ShouldStop) -> Iterator[object]:
+        from kiv_engine.hits import HitsDrained
+
+        chat, context = request.chat, self._context(request)
+        reused = go_to(context, request.history)
         batch = TextBatch()
-        for event in context.ask(question, should_stop=should_stop):
+        baseline = self._baselines.get(chat, NO_BASELINE)
+        collector = HitCollector(bin_of_token(context), baseline)
+        for event in context.ask(request.question, request.sampling, should_stop):
             if isinstance(event, TextDelta):
                 yield from batch.add(event)
                 yield from self._measure_sometimes(chat, context)
                 continue
             yield from batch.rest()
+            if isinstance(event, HitsDrained):
+                add_hits(collector, event)
+                yield EvidenceGrown(collector.take(), tuple(batch.ends), collector.heat(), baseline)
+                continue
             if isinstance(event, AnswerFinished):
-                yield EvidenceFound(heat_of_last_answer(context))
+                yield check_answer(context, event)
                 yield self._measure(chat, context)
+                event = replace(event, reused_tokens=reused)
             yield event
 
     # -- measuring -----------------------------------------------------------------------------------------------
@@ -224,15 +255,23 @@ def parse_file(path: Path, should_stop: ShouldStop) -> "Generator[ParseProgress,
 
 
 class TextBatch:
-    """Joins the pieces of an answer, so that the window gets 30 a second and not one per token."""
+    """Joins the pieces of an answer, so that the window gets 30 a second and not one per token.
+
+    Attributes:
+        ends: how many characters the answer had after each token.
+    """
 
     def __init__(self) -> None:
+        self.ends: list[int] = []
         self._pieces: list[str] = []
         self._num_tokens = 0
         self._sent_at = 0.0
 
     def add(self, delta: TextDelta) -> Iterator[TextDelta]:
         """Take a piece; all that waited, if it is time."""
+        before = self.ends[-1] if self.ends else 0
+        self.ends += [before] * (delta.num_tokens - len(self.ends))  # those before it were half a character
+        self.ends[-1] = before + len(delta.text)
         self._pieces.append(delta.text)
         self._num_tokens = delta.num_tokens
         if time.monotonic() - self._sent_at >= TEXT_INTERVAL_S:
@@ -259,23 +298,65 @@ def documents_placed(context: "Context") -> DocumentsPlaced:
     return DocumentsPlaced(places, context.document_tokens * context.token_bytes, context.tokens_that_fit())
 
 
-def heat_of_last_answer(context: "Context") -> tuple[float, ...]:
-    """The last turn's softmax mass over the characters of all documents, in HEAT_BINS bins; the largest is 1.
+def bin_of_token(context: "Context") -> "NDArray[np.int16]":
+    """The bin of each position of a context, as HitCollector wants it: equal parts of all documents' characters."""
+    import numpy as np
 
-    Sinks take mass by design, so the first tokens are left out.
-    """
-    import torch
-
-    from kiv_engine.passages import token_mass
-
-    mass = token_mass(context.turns[-1].hits, context.num_tokens)
-    mass[: context.cache.policy.config.sink_tokens] = 0
-    heat = torch.zeros(HEAT_BINS)
+    length = context.turns[0].start if context.turns else context.num_tokens
+    bins = np.full(length, -1, np.int16)
     total = max(1, sum(len(document.tokens.document.text) for document in context.documents))
     before = 0
     for document in context.documents:
-        inside = mass[document.start : document.end]
-        offsets = document.tokens.starts[: len(inside)].long() + before
-        heat.index_add_(0, (offsets * HEAT_BINS // total).clamp_(max=HEAT_BINS - 1), inside)
+        place = bins[document.start : document.end]  # shorter where reading was stopped
+        starts = document.tokens.starts.numpy()[: len(place)].astype(np.int64) + before
+        place[:] = np.minimum(starts * HEAT_BINS // total, HEAT_BINS - 1)
         before += len(document.tokens.document.text)
-    return tuple((heat / heat.max().clamp_min(1e-12)).tolist())
+    bins[: context.cache.policy.config.sink_tokens] = -1
+    return bins
+
+
+def add_hits(collector: HitCollector, event: "HitsDrained") -> None:
+    """Hand over what was drained."""
+    for hits in event.hits:
+        tokens, mass = hits.token_mass()
+        collector.add(hits.layer, hits.position, tokens.numpy(), mass.float().numpy())
+
+
+def go_to(context: "Context", history: Sequence[Said]) -> int:
+    """Bring the context to where `history` has been said; how many of its tokens were there already."""
+    turns = [Said(turn.question, turn.answer) for turn in context.turns]
+    num_shared = sum(takewhile(bool, map(eq, turns, history)))
+    if len(turns) > num_shared:
+        context.rewind(context.turns[num_shared].start)
+    reused = context.num_tokens
+    for said in history[num_shared:]:
+        context.replay(said.question, said.answer)
+    return reused
+
+
+def check_answer(context: "Context", answer: AnswerFinished) -> AnswerChecked:
+    """Look the answer's quotes and numbers up, in its passages first."""
+    likely = [
+        Place(number, passage.start, passage.end)
+        for passage in answer.passages
+        for number, document in enumerate(context.documents)
+        if document.start <= passage.token_start < document.end
+    ]
+    texts = [document.tokens.document.text for document in context.documents]
+    return AnswerChecked(check_claims(answer.text, texts, likely) if texts else ())
+
+
+def measure_baseline(context: "Context", should_stop: ShouldStop) -> Baseline:
+    """What tokens hit that answer nothing in particular. The context is as it was before."""
+    from kiv_engine.config import SamplingConfig
+    from kiv_engine.hits import HitsDrained
+
+    length, tokens = context.num_tokens, list[TokenHits]()
+    for question in PROBES:
+        collector = HitCollector(bin_of_token(context))
+        for event in context.ask(question, SamplingConfig(max_new_tokens=PROBE_TOKENS), should_stop):
+            if isinstance(event, HitsDrained):
+                add_hits(collector, event)
+                tokens += collector.take()
+        context.rewind(length)
+    return Baseline.of(tokens) if tokens else NO_BASELINE

@@ -4,13 +4,12 @@ Every request is answered by any number of reports and then exactly one whose ev
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from app.document_text import DocumentText
+from app.evidence import Baseline, TokenHits
 from app.machine import Gpu
+from app.quote_check import Claim
 from kiv_engine.events import AnswerFinished, Failed, MemoryUse, ReadFinished
-
-HEAT_BINS: Final = 2_048
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,14 @@ class Report:
 
 @dataclass(frozen=True)
 class ModelLoaded:
-    """Terminal. `fit_tokens` is how long a context this PC can hold with this model."""
+    """Terminal. `fit_tokens` is how long a context this PC can hold with this model, `row_bytes` the keys and values of
+    one token in the model's precision.
+    """
 
     name: str
     parameters: int
     fit_tokens: int
+    row_bytes: int
     gpu: Gpu | None = None
 
 
@@ -79,11 +81,21 @@ class ContextMeasured:
     memory: MemoryUse
 
 
-@dataclass(frozen=True)
-class EvidenceFound:
-    """Softmax mass over the documents while one answer was written, in HEAT_BINS equal parts of the text."""
+@dataclass(frozen=True, eq=False)
+class EvidenceGrown:
+    """Where the answer under way looked: the tokens since the last such report; the rest as in Evidence."""
 
+    tokens: tuple[TokenHits, ...]
+    ends: tuple[int, ...]
     heat: tuple[float, ...]
+    baseline: Baseline
+
+
+@dataclass(frozen=True)
+class AnswerChecked:
+    """Which quotes and numbers of the answer stand in the documents. Comes before AnswerFinished."""
+
+    claims: tuple[Claim, ...]
 
 
 def is_terminal(event: object) -> bool:

@@ -1,8 +1,10 @@
 """What can be asked of the engine: frozen values, made on the GUI thread and used on the engine's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
+
+from kiv_engine.config import KIVConfig, SamplingConfig
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,43 @@ class LoadModel:
 
 
 @dataclass(frozen=True)
+class ContextOptions:
+    """How a chat's context is made, if it has none yet."""
+
+    config: KIVConfig = field(default_factory=KIVConfig)
+    system: str = ""
+
+
+@dataclass(frozen=True)
 class Read:
     """Read documents into a chat's context; without sources, go on where reading stopped. Ends with ReadFinished."""
 
     chat: int
     sources: tuple[Source, ...] = ()
+    options: ContextOptions = field(default_factory=ContextOptions)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A question and the answer that it got."""
+
+    question: str
+    answer: str
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Answer a question in a chat's context. Ends with AnswerFinished."""
+    """Answer a question in a chat's context, after `history` and nothing else. Ends with AnswerFinished.
+
+    `exchange` is the chat's number for it, and not the engine's concern.
+    """
 
     chat: int
+    exchange: int
     question: str
+    history: tuple[Said, ...] = ()
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    options: ContextOptions = field(default_factory=ContextOptions)
 
 
 @dataclass(frozen=True)

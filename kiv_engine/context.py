@@ -29,7 +29,7 @@ from kiv_engine.events import (
     TextDelta,
     TokenizeProgress,
 )
-from kiv_engine.hits import LayerHits
+from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
 from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.policy import AUTO_EXACT_TOKENS
@@ -40,6 +40,7 @@ READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
 CHECKPOINT_S: Final = 20.0
 PROGRESS_INTERVAL_S: Final = 0.1
+HITS_INTERVAL_S: Final = 0.125
 NUM_PASSAGES: Final = 5
 HITS_BYTES: Final = 64 * 2**20
 """Beyond these, the oldest turns' hits are forgotten; the newest turn's are kept whole."""
@@ -394,13 +395,13 @@ class Context:
 
     def ask(
         self, question: str, sampling: SamplingConfig | None = None, should_stop: ShouldStop = never
-    ) -> Iterator[AnswerEvent]:
+    ) -> Iterator[AnswerEvent | HitsDrained]:
         """Answer a question from everything in the context.
 
         On failure, or if the caller drops the generator before its terminal event, the context is as it was before.
         """
         start, unfed = self.num_tokens, list(self._unfed)
-        last: AnswerEvent
+        last: AnswerFinished | Failed
         try:
             last = yield from self._ask(question, sampling or SamplingConfig(), should_stop)
         except BaseException as error:
@@ -422,7 +423,7 @@ class Context:
 
     def _ask(
         self, question: str, sampling: SamplingConfig, should_stop: ShouldStop
-    ) -> Generator[ReadProgress | TextDelta, None, AnswerFinished]:
+    ) -> Generator[ReadProgress | TextDelta | HitsDrained, None, AnswerFinished]:
         begin = time.perf_counter()
         if not question.strip():
             raise ConfigError("The question is empty.")
@@ -433,8 +434,7 @@ class Context:
             self._feed_prompt()
             yield self._progress(self.num_tokens - start, answer.start, time.perf_counter() - begin)
         with self.cache.recording() as recorder:
-            yield from self._decode(sampling, should_stop, answer)
-            hits = tuple(recorder.drain())
+            hits = yield from drained(self._decode(sampling, should_stop, answer), recorder)
         self.cache.check_saved()
         passages = self._passages(hits)
         text = "".join(answer.text)
@@ -453,6 +453,24 @@ class Context:
             decode_tokens_per_s=answer.tokens_per_s(),
             passages=passages,
         )
+
+    def replay(self, question: str, answer: str) -> None:
+        """Take a turn as it was answered before, in another context or on another branch.
+
+        Both are fed in blocks, as questions are, and nothing is drawn. On failure the context is as it was before.
+        """
+        start, unfed = self.num_tokens, list(self._unfed)
+        try:
+            prompt = self._prompt(question)
+            self._unfed = prompt + self._format.plain(answer)
+            while len(self._unfed) > 1:
+                self._feed_prompt()
+        except BaseException as error:
+            self._undo(start, unfed, error)
+            raise
+        answer_start = start + len(prompt)
+        self.turns.append(Turn(start, answer_start, self.num_tokens, question, answer, tuple(self._unfed), ()))
+        self._take_snapshot()
 
     def _prompt(self, question: str) -> list[int]:
         """The tokens that make the question follow what is in the context."""
@@ -623,6 +641,23 @@ class Context:
             self._writer = None
         with torch.inference_mode():
             self.cache.close()
+
+
+def drained(
+    deltas: Iterator[TextDelta], recorder: HitRecorder
+) -> Generator[TextDelta | HitsDrained, None, tuple[LayerHits, ...]]:
+    """Pass an answer's pieces on with its hits in between, a few times a second and at the end; all hits."""
+    hits: list[LayerHits] = []
+    last_drain = time.perf_counter()
+    for delta in deltas:
+        yield delta
+        if time.perf_counter() - last_drain >= HITS_INTERVAL_S:
+            hits += (some := recorder.drain())
+            yield HitsDrained(tuple(some))
+            last_drain = time.perf_counter()
+    hits += (rest := recorder.drain())
+    yield HitsDrained(tuple(rest))
+    return tuple(hits)
 
 
 def failed(error: BaseException) -> Failed:

@@ -45,6 +45,13 @@ class LayerHits:
 
 
 @dataclass(frozen=True)
+class HitsDrained:
+    """An answer is under way: what its tokens since the last such event used. All together are the hits of its turn."""
+
+    hits: tuple[LayerHits, ...]
+
+
+@dataclass(frozen=True)
 class RingPlaces:
     """Where the tokens of a sinks-and-ring buffer stand in the context.
 

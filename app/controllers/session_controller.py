@@ -3,28 +3,43 @@
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from app.models.chat import UNDER_WAY, Chat, ChatDocument, ExchangeState, Reading, ReadingState
+from app.models.chat import UNDER_WAY, Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
+from app.models.preferences import Preferences
 from app.reports import (
+    AnswerChecked,
     ChatClosed,
     ContextMeasured,
     DocumentOpened,
     DocumentRejected,
     DocumentsPlaced,
-    EvidenceFound,
+    EvidenceGrown,
     ModelLoaded,
     Report,
     is_terminal,
 )
-from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Source, TextSource
+from app.requests import (
+    ArchiveSource,
+    Ask,
+    CloseChat,
+    ContextOptions,
+    FileSource,
+    LoadModel,
+    Read,
+    Request,
+    Said,
+    Source,
+    TextSource,
+)
+from app.settings import ChatOptions
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -77,8 +92,16 @@ class SessionController(QObject):
     noticed = Signal(object)
     question_returned = Signal(str)
 
-    def __init__(self, engine: Engine, status: EngineStatus, chats: ChatList, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        status: EngineStatus,
+        chats: ChatList,
+        preferences: Preferences,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
+        self._preferences = preferences
         self._engine = engine
         self._status = status
         self._chats = chats
@@ -124,17 +147,48 @@ class SessionController(QObject):
             chat = self._chats.add()
             self._notice(self.tr("Opened in a new chat: documents come before the first question."), NoticeKind.INFO)
         chat.set_title(sources[0].name)
-        chat.set_documents([*chat.documents, *(ChatDocument(source.name) for source in sources)])
+        chat.set_documents([*chat.documents, *(ChatDocument(source.name, source) for source in sources)])
         if chat.reading.state not in UNDER_WAY:
             self._set_reading(chat, Reading(ReadingState.WAITING))
         self._waiting.append(Read(chat.number, tuple(sources)))
         self._advance()
 
     @Slot()
+    def read_again(self) -> None:
+        """Read the documents of the chat that is shown once more: their context is not in memory."""
+        chat = self._chats.current
+        sources = tuple(document.source for document in chat.documents if document.source is not None)
+        if chat.reading.state is ReadingState.CLOSED and sources:
+            chat.set_documents([ChatDocument(source.name, source) for source in sources])
+            self._set_reading(chat, Reading(ReadingState.WAITING))
+            self._waiting.append(Read(chat.number, sources))
+            self._advance()
+
+    @Slot(object, bool)
+    def set_options(self, options: ChatOptions, for_all: bool) -> None:
+        """Set how the chat that is shown is answered. Another system prompt stands before all that was read."""
+        chat = self._chats.current
+        begins_anew = options.system != chat.options.system and not chat.is_empty
+        chat.set_options(options)
+        if for_all:
+            self._preferences.set(replace(self._preferences.settings, chat=options))
+        if begins_anew:
+            self._close_context(chat)
+
+    def _close_context(self, chat: Chat) -> None:
+        """Give the memory of a chat back; its documents are read again when they are needed."""
+        if self._status.busy_chat == chat.number:
+            self.stop()
+        self._waiting.append(CloseChat(chat.number))
+        if chat.documents:
+            self._set_reading(chat, Reading(ReadingState.CLOSED))
+        self._advance()
+
+    @Slot()
     def continue_reading(self) -> None:
         """Go on where reading was stopped."""
         chat = self._chats.current
-        if chat.reading.state is ReadingState.STOPPED and not chat.exchanges:
+        if chat.reading.state is ReadingState.STOPPED and chat.takes_documents:
             chat.reading.state = ReadingState.WAITING
             chat.reading_changed.emit()
             self._waiting.append(Read(chat.number))
@@ -147,8 +201,23 @@ class SessionController(QObject):
             return
         chat = self._chats.current
         chat.set_title(question)
-        chat.add_exchange(question.strip())
-        self._waiting.append(Ask(chat.number, question.strip()))
+        self._enqueue(chat, chat.add_exchange(question.strip()))
+
+    @Slot(int)
+    def regenerate(self, exchange: int) -> None:
+        """Answer a question of the chat that is shown again, as another branch."""
+        self.ask_instead(exchange, self._chats.current.all_exchanges[exchange].question)
+
+    @Slot(int, str)
+    def ask_instead(self, exchange: int, question: str) -> None:
+        """Ask something else in place of a question of the chat that is shown, as another branch."""
+        chat = self._chats.current
+        if question.strip():
+            self._enqueue(chat, chat.add_branch(chat.all_exchanges[exchange], question.strip()))
+
+    def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
+        self.read_again()
+        self._waiting.append(Ask(chat.number, exchange.id, exchange.question))
         self._advance()
 
     @Slot()
@@ -160,22 +229,22 @@ class SessionController(QObject):
 
     @Slot()
     def new_chat(self) -> None:
-        """Show an empty chat: the newest one, if it is still empty."""
-        newest = self._chats.at(0)
-        if newest.is_empty:
-            self._chats.show(newest)
+        """Show an empty chat, if there is one, or add one."""
+        empty = (self._chats.at(row) for row in range(self._chats.rowCount()) if self._chats.at(row).is_empty)
+        if (chat := next(empty, None)) is not None:
+            self._chats.show(chat)
         else:
             self._chats.add()
 
-    @Slot(object)
-    def delete_chat(self, chat: Chat) -> None:
-        """Drop a chat, with what it waits for, and give its memory back."""
+    def forget_context(self, chat: Chat) -> None:
+        """Drop what a chat waits for, and give its memory back."""
         self._waiting = deque(request for request in self._waiting if getattr(request, "chat", None) != chat.number)
         if self._status.busy_chat == chat.number:
             self.stop()
-        self._waiting.append(CloseChat(chat.number))
-        self._chats.remove(chat)
-        self._advance()
+        for exchange in chat.all_exchanges.values():
+            if not exchange.is_over:
+                exchange.state, exchange.message = ExchangeState.FAILED, self.tr("the chat was deleted")
+        self._close_context(chat)
 
     # -- one request after another -------------------------------------------------------------------------------
 
@@ -185,9 +254,20 @@ class SessionController(QObject):
             return
         if self._status.model is None and not isinstance(self._waiting[0], LoadModel):
             return
-        self._request = self._waiting.popleft()
+        self._request = self._ready(self._waiting.popleft())
         self._begin(self._request)
         self._request_id = self._engine.submit(self._request)
+
+    def _ready(self, request: Request) -> Request:
+        """A request goes with options, and a question with what was said before it, which are known only now."""
+        chat = self._chats.numbered(getattr(request, "chat", None))
+        if chat is None or not isinstance(request, Read | Ask):
+            return request
+        options = ContextOptions(self._preferences.settings.engine, chat.options.system)
+        if isinstance(request, Read):
+            return replace(request, options=options)
+        history = said_before(chat.all_exchanges[request.exchange])
+        return replace(request, history=history, sampling=chat.options.sampling, options=options)
 
     def _begin(self, request: Request) -> None:
         match request:
@@ -198,10 +278,12 @@ class SessionController(QObject):
                 if chat := self._chats.numbered(number):
                     chat.reading.state = ReadingState.OPENING if sources else ReadingState.READING
                     chat.reading_changed.emit()
-            case Ask(number):
+            case Ask(number, exchange):
                 self._rate = WritingRate()
                 self._status.set_state(EngineState.GENERATING, number)
-                self._change_exchange(number, state=ExchangeState.THINKING)
+                self._change_exchange(request, state=ExchangeState.THINKING)
+                if chat := self._chats.numbered(number):
+                    chat.select(exchange)
 
     @Slot(object)
     def on_report(self, report: Report) -> None:
@@ -232,13 +314,12 @@ class SessionController(QObject):
             case Read(number), _:
                 if chat := self._chats.numbered(number):
                     self._take_reading(chat, event)
-            case Ask(number), TextDelta(text, num_tokens):
+            case Ask(), TextDelta(text, num_tokens):
                 self._status.set_rate(self._rate.after(num_tokens))
-                self._change_exchange(number, more=text, state=ExchangeState.WRITING)
-            case Ask(number), EvidenceFound(heat):
-                self._change_exchange(number, heat=heat)
-            case Ask(number), AnswerFinished():
-                self._finish_answer(number, event)
+                self._change_exchange(request, more=text, state=ExchangeState.WRITING)
+            case Ask(number), _:
+                if chat := self._chats.numbered(number):
+                    self._take_answer(chat, chat.all_exchanges[request.exchange], event)
             case CloseChat(number), ChatClosed():
                 self._status.forget(number)
 
@@ -311,47 +392,41 @@ class SessionController(QObject):
     def _drop_unread(self, chat: Chat) -> None:
         """Forget the documents that the engine did not take and that no waiting request will bring."""
         waiting = [
-            source.name
+            source
             for request in self._waiting
             if isinstance(request, Read) and request.chat == chat.number
             for source in request.sources
         ]
         kept = [document for document in chat.documents if document.place is not None]
-        chat.set_documents([*kept, *map(ChatDocument, waiting)])
+        chat.set_documents([*kept, *(ChatDocument(source.name, source) for source in waiting)])
 
     def _reads_more(self, chat: Chat) -> bool:
         return any(isinstance(request, Read) and request.chat == chat.number for request in self._waiting)
 
     # -- answering -----------------------------------------------------------------------------------------------
 
-    def _change_exchange(
-        self,
-        number: int,
-        *,
-        more: str = "",
-        state: ExchangeState | None = None,
-        heat: tuple[float, ...] | None = None,
-    ) -> None:
-        """Change the exchange that runs in a chat."""
-        chat = self._chats.numbered(number)
-        if chat is None:
-            return
-        place = running_exchange(chat)
-        exchange = chat.exchanges[place]
-        exchange.answer += more
-        exchange.state = state or exchange.state
-        exchange.heat = exchange.heat if heat is None else heat
-        chat.exchange_changed.emit(place)
+    def _change_exchange(self, request: Ask, *, more: str = "", state: ExchangeState) -> None:
+        """Let an answer grow, or enter another state."""
+        if chat := self._chats.numbered(request.chat):
+            exchange = chat.all_exchanges[request.exchange]
+            exchange.answer += more
+            exchange.state = state
+            chat.exchange_changed.emit(exchange.id)
 
-    def _finish_answer(self, number: int, event: AnswerFinished) -> None:
-        chat = self._chats.numbered(number)
-        if chat is None:
-            return
-        place = running_exchange(chat)
-        exchange = chat.exchanges[place]
-        exchange.answer, exchange.finished, exchange.state = event.text, event, ExchangeState.DONE
-        chat.exchange_changed.emit(place)
-        chat.select(place)
+    @staticmethod
+    def _take_answer(chat: Chat, exchange: Exchange, event: object) -> None:
+        match event:
+            case EvidenceGrown():
+                exchange.evidence.baseline = event.baseline
+                exchange.evidence.grow(event.tokens, event.ends, event.heat)
+                chat.evidence_changed.emit(exchange.id)
+            case AnswerChecked(claims):
+                exchange.claims = claims
+            case AnswerFinished():
+                exchange.answer, exchange.finished, exchange.state = event.text, event, ExchangeState.DONE
+                chat.exchange_changed.emit(exchange.id)
+                if chat.selected_exchange == exchange.id:
+                    chat.selection_changed.emit()
 
     # -- failing -------------------------------------------------------------------------------------------------
 
@@ -363,13 +438,20 @@ class SessionController(QObject):
                 return
             case Read(number):
                 self._fail_reading(number, event)
-            case Ask(number):
-                self._fail_answer(number, event)
+            case Ask():
+                self._fail_answer(request, event)
+                self._change_exchange(request, state=ExchangeState.FAILED)
         self._notice(event.message)
 
     def _fail_reading(self, number: int, event: Failed) -> None:
         chat = self._chats.numbered(number)
         if chat is None:
+            return
+        if any(exchange.is_over for exchange in chat.all_exchanges.values()):
+            chat.reading.state = ReadingState.CLOSED  # it was read once, and can be when the cause is gone
+            chat.reading.message = event.message
+            self._return_questions(chat)
+            chat.reading_changed.emit()
             return
         self._drop_unread(chat)
         chat.reading.state = ReadingState.FAILED if chat.documents else ReadingState.NONE
@@ -388,19 +470,14 @@ class SessionController(QObject):
         self._waiting = deque(
             request for request in self._waiting if not (isinstance(request, Ask) and request.chat == chat.number)
         )
-        while chat.exchanges and chat.exchanges[-1].state is ExchangeState.WAITING:
-            question = chat.exchanges[-1].question
-            chat.remove_exchange(len(chat.exchanges) - 1)
-            self.question_returned.emit(question)
+        waiting = [each for each in chat.all_exchanges.values() if each.state is ExchangeState.WAITING]
+        for exchange in reversed(waiting):
+            chat.remove_exchange(exchange)
+            self.question_returned.emit(exchange.question)
 
-    def _fail_answer(self, number: int, event: Failed) -> None:
-        chat = self._chats.numbered(number)
-        if chat is None:
-            return
-        place = running_exchange(chat)
-        chat.exchanges[place].state = ExchangeState.FAILED
-        chat.exchanges[place].message = event.message
-        chat.exchange_changed.emit(place)
+    def _fail_answer(self, request: Ask, event: Failed) -> None:
+        if chat := self._chats.numbered(request.chat):
+            chat.all_exchanges[request.exchange].message = event.message
 
     # -- telling -------------------------------------------------------------------------------------------------
 
@@ -413,10 +490,15 @@ class SessionController(QObject):
         chat.reading_changed.emit()
 
 
-def running_exchange(chat: Chat) -> int:
-    """The number of the first exchange that is not over: questions are answered in order."""
-    over = (ExchangeState.DONE, ExchangeState.FAILED)
-    return next(number for number, exchange in enumerate(chat.exchanges) if exchange.state not in over)
+def said_before(exchange: Exchange) -> tuple[Said, ...]:
+    """What was asked and answered on the way to an exchange; what failed has not been said."""
+    said: list[Said] = []
+    above = exchange.parent
+    while above is not None:
+        if above.state is ExchangeState.DONE:
+            said.append(Said(above.question, above.answer))
+        above = above.parent
+    return tuple(reversed(said))
 
 
 class WritingRate:

@@ -1,5 +1,7 @@
 """A chat: its documents, how far they are read, and what was asked and answered."""
 
+import time
+import uuid
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -7,14 +9,18 @@ from typing import Final
 from PySide6.QtCore import QObject, Signal
 
 from app.document_text import DocumentText
+from app.evidence import Evidence
+from app.quote_check import Claim, Place
 from app.reports import DocumentPlace
+from app.requests import Source
+from app.settings import ChatOptions
 from kiv_engine.events import AnswerFinished, ParseProgress, Passage
 
 TITLE_CHARACTERS: Final = 60
 
 
 class ReadingState(Enum):
-    """How far the documents of a chat are."""
+    """How far the documents of a chat are. CLOSED: they were read once, and are not in memory now."""
 
     NONE = "none"
     WAITING = "waiting"
@@ -22,6 +28,7 @@ class ReadingState(Enum):
     COUNTING = "counting"
     READING = "reading"
     STOPPED = "stopped"
+    CLOSED = "closed"
     READ = "read"
     FAILED = "failed"
 
@@ -55,9 +62,13 @@ class Reading:
 
 @dataclass
 class ChatDocument:
-    """A document of a chat; text, notes and place come when it has been opened and counted."""
+    """A document of a chat; text, notes and place come when it has been opened and counted.
+
+    `source` is where it is from.
+    """
 
     name: str
+    source: Source | None = None
     text: DocumentText | None = None
     place: DocumentPlace | None = None
     notes: tuple[str, ...] = ()
@@ -73,22 +84,36 @@ class ExchangeState(Enum):
     FAILED = "failed"
 
 
-@dataclass
+@dataclass(eq=False)
 class Exchange:
-    """A question and its answer.
+    """A question and its answer: a node of the chat's tree.
 
     Attributes:
+        id: number in the chat, in order of asking.
+        parent: what was asked before it; None for the first question.
+        children: what was asked after it, in order; more than one are branches.
+        chosen: the one of them that is shown.
         finished: the engine's last word, with the figures and passages; None until then.
-        heat: where in the documents the answer looked, in equal parts; empty until it is finished.
+        claims: its quotes and numbers, checked.
+        evidence: where in the documents the answer looked, also while it is written.
         message: why it failed.
     """
 
+    id: int
     question: str
+    parent: "Exchange | None" = field(default=None, repr=False)
+    children: list["Exchange"] = field(default_factory=list, repr=False)
+    chosen: int = 0
     answer: str = ""
     state: ExchangeState = ExchangeState.WAITING
     finished: AnswerFinished | None = None
-    heat: tuple[float, ...] = field(default=(), repr=False)
+    evidence: Evidence = field(default_factory=Evidence, repr=False)
+    claims: tuple[Claim, ...] = ()
     message: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in (ExchangeState.DONE, ExchangeState.FAILED)
 
     @property
     def passages(self) -> tuple[Passage, ...]:
@@ -96,42 +121,71 @@ class Exchange:
 
 
 class Chat(QObject):
-    """One conversation over one context.
+    """One conversation over one context: a tree of exchanges, of which one path is shown.
+
+    Attributes:
+        number: of the chat in this run of the app; `key` is its name for ever.
+        changed: when something was asked last, in seconds since 1970.
+        is_loaded: its exchanges are here; those of a chat from disk come when it is shown, along `saved_path`.
 
     Signals:
-        titled: the title changed.
+        titled: the title changed, or whether the chat is pinned.
         documents_changed: the list of documents, or the text of one.
+        options_changed: system prompt or sampling.
         reading_changed: how far they are read.
-        exchange_added, exchange_changed, exchange_removed: number of the exchange.
+        path_changed: other exchanges are shown.
+        exchange_changed: id of the exchange.
         selection_changed: another answer's evidence is looked at, or another passage of it.
+        evidence_changed: id of the exchange whose evidence grew.
+        pointed_changed: another word of the selected answer is pointed at.
     """
 
     titled = Signal()
     documents_changed = Signal()
+    options_changed = Signal()
     reading_changed = Signal()
-    exchange_added = Signal(int)
+    path_changed = Signal()
     exchange_changed = Signal(int)
-    exchange_removed = Signal(int)
     selection_changed = Signal()
+    evidence_changed = Signal(int)
+    pointed_changed = Signal()
 
     def __init__(self, number: int, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.number = number
+        self.key = uuid.uuid4().hex
         self.title = ""
+        self.pinned = False
+        self.changed = time.time()
+        self.is_loaded = True
+        self.saved_path: tuple[int, ...] = ()
+        self.options = ChatOptions()
         self.documents: list[ChatDocument] = []
         self.reading = Reading()
-        self.exchanges: list[Exchange] = []
+        self.root = Exchange(-1, "")
+        self.all_exchanges: dict[int, Exchange] = {}
         self.selected_exchange: int | None = None
         self.selected_passage: int | None = None
+        self.selected_claim: int | None = None
+        self.pointed = range(0)
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """Those that are shown, from the first question on."""
+        path, node = [], self.root
+        while node.children:
+            node = node.children[node.chosen]
+            path.append(node)
+        return path
 
     @property
     def is_empty(self) -> bool:
-        return not self.documents and not self.exchanges
+        return not self.documents and not self.root.children and self.is_loaded
 
     @property
     def takes_documents(self) -> bool:
         """Documents come before the first question."""
-        return not self.exchanges
+        return not self.root.children
 
     @property
     def opened_documents(self) -> list[DocumentText]:
@@ -144,32 +198,116 @@ class Chat(QObject):
             self.title = line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
             self.titled.emit()
 
+    def rename(self, title: str) -> None:
+        """Give the chat another name."""
+        if title.strip():
+            self.title = " ".join(title.split())
+            self.titled.emit()
+
+    def set_pinned(self, pinned: bool) -> None:
+        """Keep the chat on top of the list, or not."""
+        self.pinned = pinned
+        self.titled.emit()
+
+    def finish_restoring(self) -> None:
+        """All exchanges are back: show the path that was shown."""
+        self.is_loaded = True
+        for exchange_id in self.saved_path:
+            if exchange := self.all_exchanges.get(exchange_id):
+                (exchange.parent or self.root).chosen = self.siblings(exchange).index(exchange)
+        answered = [exchange.id for exchange in self.exchanges if exchange.state is ExchangeState.DONE]
+        self.path_changed.emit()
+        self.select(answered[-1] if answered else None)
+
     def clear_title(self) -> None:
         """Forget the name: what it was named after is gone."""
         self.title = ""
         self.titled.emit()
+
+    def set_options(self, options: ChatOptions) -> None:
+        """Set the system prompt and how answers are drawn."""
+        self.options = options
+        self.options_changed.emit()
 
     def set_documents(self, documents: list[ChatDocument]) -> None:
         """Replace the list of documents."""
         self.documents = documents
         self.documents_changed.emit()
 
-    def add_exchange(self, question: str) -> int:
-        """Add a question; its number."""
-        self.exchanges.append(Exchange(question))
-        self.exchange_added.emit(len(self.exchanges) - 1)
-        return len(self.exchanges) - 1
+    def add_exchange(self, question: str, parent: Exchange | None = None) -> Exchange:
+        """Add a question below a parent, or else at the end of the path; it is shown."""
+        above = parent or (self.exchanges or [self.root])[-1]
+        exchange = Exchange(max(self.all_exchanges, default=-1) + 1, question, None if above is self.root else above)
+        self.all_exchanges[exchange.id] = exchange
+        self.changed = time.time()
+        above.children.append(exchange)
+        above.chosen = len(above.children) - 1
+        self._drop_hidden_selection()
+        self.path_changed.emit()
+        return exchange
 
-    def remove_exchange(self, number: int) -> None:
-        """Take back the last question."""
-        assert number == len(self.exchanges) - 1
-        self.exchanges.pop()
-        self.exchange_removed.emit(number)
+    def add_branch(self, beside: Exchange, question: str) -> Exchange:
+        """Ask something else, or the same again, in place of an exchange, which stays as another branch."""
+        return self.add_exchange(question, beside.parent or self.root)
 
-    def select(self, exchange: int | None, passage: int | None = None) -> None:
-        """Look at the evidence of an answer, or at one passage of it."""
-        self.selected_exchange, self.selected_passage = exchange, passage
+    def remove_exchange(self, exchange: Exchange) -> None:
+        """Take a question back that nothing follows. Its id is not used again."""
+        assert not exchange.children
+        siblings = self.siblings(exchange)
+        above = exchange.parent or self.root
+        siblings.remove(exchange)
+        above.chosen = max(0, min(above.chosen, len(siblings) - 1))
+        self._drop_hidden_selection()
+        self.path_changed.emit()
+
+    def siblings(self, exchange: Exchange) -> list[Exchange]:
+        """The branches that an exchange is one of."""
+        return (exchange.parent or self.root).children
+
+    def show_branch(self, exchange: Exchange) -> None:
+        """Show an exchange in place of its siblings."""
+        (exchange.parent or self.root).chosen = self.siblings(exchange).index(exchange)
+        self._drop_hidden_selection()
+        self.path_changed.emit()
+
+    def _drop_hidden_selection(self) -> None:
+        shown = {exchange.id for exchange in self.exchanges}
+        if self.selected_exchange is not None and self.selected_exchange not in shown:
+            answered = [exchange.id for exchange in self.exchanges if exchange.state is ExchangeState.DONE]
+            self.select(answered[-1] if answered else None)
+
+    def select(self, exchange: int | None, passage: int | None = None, claim: int | None = None) -> None:
+        """Look at the evidence of an answer, or at one passage or claim of it."""
+        self.selected_exchange, self.selected_passage, self.selected_claim = exchange, passage, claim
+        self.pointed = range(0)
         self.selection_changed.emit()
+
+    @property
+    def selected_evidence(self) -> Evidence | None:
+        """That of the answer that is looked at."""
+        return None if self.selected_exchange is None else self.all_exchanges[self.selected_exchange].evidence
+
+    @property
+    def selected_place(self) -> Place | None:
+        """Where the selected passage or claim stands in the documents."""
+        if self.selected_exchange is None:
+            return None
+        exchange = self.all_exchanges[self.selected_exchange]
+        if self.selected_claim is not None:
+            return exchange.claims[self.selected_claim].place
+        if self.selected_passage is not None:
+            return self.place_of(exchange.passages[self.selected_passage])
+        return None
+
+    def point(self, tokens: range) -> None:
+        """Point at tokens of the selected answer, to see what they hit; or at none."""
+        if tokens != self.pointed:
+            self.pointed = tokens
+            self.pointed_changed.emit()
+
+    def place_of(self, passage: Passage) -> Place:
+        """Where a passage stands in the documents."""
+        return Place(self.document_of(passage), passage.start, passage.end)
 
     def document_of(self, passage: Passage) -> int:
         """The number of the document that a passage is from; two documents may have one name."""

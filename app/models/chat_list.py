@@ -1,11 +1,21 @@
-"""All chats, newest first, and the one that is shown."""
+"""All chats, the one that is shown, and the order in which they are listed."""
 
 import itertools
 from typing import Any
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal, Slot
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QSortFilterProxyModel,
+    Qt,
+    Signal,
+    Slot,
+)
 
 from app.models.chat import Chat
+from app.models.preferences import Preferences
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
@@ -16,25 +26,36 @@ class ChatList(QAbstractListModel):
 
     Signals:
         current_changed: another chat is shown.
+        found_changed: other chats were found in a search.
     """
 
     current_changed = Signal()
+    found_changed = Signal()
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, preferences: Preferences, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self._preferences = preferences
         self._numbers = itertools.count(1)
         self._chats: list[Chat] = []
+        self.found: frozenset[str] | None = None
         self.current = self.add()
 
     def add(self) -> Chat:
-        """A new chat, on top of the list; it is shown."""
-        chat = Chat(next(self._numbers), self)
-        chat.titled.connect(self._on_titled)
+        """A new chat; it is shown."""
+        chat = Chat(0, self)
+        chat.options = self._preferences.settings.chat
+        self.insert(chat)
+        self.show(chat)
+        return chat
+
+    def insert(self, chat: Chat) -> None:
+        """Take a chat in that is new, was kept, or was deleted by mistake."""
+        chat.number = chat.number or next(self._numbers)
+        chat.titled.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
+        chat.path_changed.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
         self.beginInsertRows(NO_PARENT, 0, 0)
         self._chats.insert(0, chat)
         self.endInsertRows()
-        self.show(chat)
-        return chat
 
     def show(self, chat: Chat) -> None:
         """Make a chat the one that is shown."""
@@ -42,17 +63,25 @@ class ChatList(QAbstractListModel):
         self.current_changed.emit()
 
     def remove(self, chat: Chat) -> None:
-        """Drop a chat; the next one is shown, or a new one."""
+        """Take a chat out; the newest other one is shown, or a new one."""
         row = self.row(chat)
         self.beginRemoveRows(NO_PARENT, row, row)
         self._chats.remove(chat)
         self.endRemoveRows()
         if chat is self.current:
             if self._chats:
-                self.show(self._chats[min(row, len(self._chats) - 1)])
+                self.show(max(self._chats, key=lambda other: other.changed))
             else:
                 self.add()
-        chat.deleteLater()
+
+    def keyed(self, key: str) -> Chat | None:
+        """The chat with a key, if it is there."""
+        return next((chat for chat in self._chats if chat.key == key), None)
+
+    def set_found(self, keys: frozenset[str] | None) -> None:
+        """Tell which chats were searched for; None for all."""
+        self.found = keys
+        self.found_changed.emit()
 
     def row(self, chat: Chat) -> int:
         """Where a chat stands in the list."""
@@ -80,4 +109,48 @@ class ChatList(QAbstractListModel):
         chat = self._chats[index.row()]
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
             return chat.title or self.tr("New chat")
+        if role == Qt.ItemDataRole.EditRole:
+            return chat.title
         return None
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        return super().flags(index) | Qt.ItemFlag.ItemIsEditable
+
+    def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        if role != Qt.ItemDataRole.EditRole or not str(value).strip():
+            return False
+        self._chats[index.row()].rename(str(value))
+        return True
+
+
+class FoundChats(QSortFilterProxyModel):
+    """The chats that were searched for: those that are pinned first, then by when something was asked last."""
+
+    def __init__(self, chats: ChatList, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._chats = chats
+        self.setSourceModel(chats)
+        self.setDynamicSortFilter(True)
+        self.sort(0)
+        chats.found_changed.connect(self._on_found_changed)
+
+    def chat_at(self, index: Index) -> Chat:
+        """The chat in a row."""
+        return self._chats.at(self.mapToSource(index).row())
+
+    def index_of(self, chat: Chat) -> QModelIndex:
+        """Where a chat stands; an invalid index if it was not found."""
+        return self.mapFromSource(self._chats.index(self._chats.row(chat)))
+
+    @Slot()
+    def _on_found_changed(self) -> None:
+        self.invalidate()
+
+    # -- QSortFilterProxyModel -----------------------------------------------------------------------------------
+
+    def filterAcceptsRow(self, row: int, _parent: Index) -> bool:
+        return self._chats.found is None or self._chats.at(row).key in self._chats.found
+
+    def lessThan(self, left: Index, right: Index) -> bool:
+        one, other = self._chats.at(left.row()), self._chats.at(right.row())
+        return (not one.pinned, -one.changed) < (not other.pinned, -other.changed)

@@ -12,9 +12,11 @@ class Banner(QWidget):
 
     Signals:
         restart_wanted: load the model again.
+        undo_wanted: bring back what was deleted.
     """
 
     restart_wanted = Signal()
+    undo_wanted = Signal()
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -30,6 +32,10 @@ class Banner(QWidget):
         self.restart.setObjectName("small")
         self.restart.setAccessibleName(self.tr("Load the model again"))
         self.restart.clicked.connect(self._on_restart)
+        self.undo = QPushButton(self.tr("Undo"))
+        self.undo.setObjectName("small")
+        self.undo.setAccessibleName(self.tr("Undo"))
+        self.undo.clicked.connect(self._on_undo)
         self.dismiss = IconButton(theme, "close", self.tr("Dismiss"))
         self.dismiss.clicked.connect(self.hide)
         outer = QHBoxLayout(self)
@@ -41,11 +47,13 @@ class Banner(QWidget):
         layout.addWidget(self._icon)
         layout.addWidget(self.text, 1)
         layout.addWidget(self.restart)
+        layout.addWidget(self.undo)
         layout.addWidget(self.dismiss)
         self.hide()
 
-    def show_line(self, text: str, *, is_error: bool, can_restart: bool) -> None:
+    def show_line(self, text: str, *, is_error: bool, can_restart: bool = False, can_undo: bool = False) -> None:
         """Show a line until it is dismissed or followed by another."""
+        self.undo.setVisible(can_undo)
         self.text.setText(text)
         self.setAccessibleName(text)
         self._frame.setProperty("kind", "error" if is_error else "info")
@@ -59,3 +67,8 @@ class Banner(QWidget):
     def _on_restart(self) -> None:
         self.hide()
         self.restart_wanted.emit()
+
+    @Slot()
+    def _on_undo(self) -> None:
+        self.hide()
+        self.undo_wanted.emit()

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from PySide6.QtCore import QMimeData, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QMimeData, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
@@ -20,16 +20,19 @@ class QuestionEdit(QPlainTextEdit):
 
     Signals:
         entered: the user wants to send.
+        left: Esc was pressed, where that is wanted.
         long_text_pasted: a text too long for a question.
         focus_changed: whether it has the keyboard.
     """
 
     entered = Signal()
+    left = Signal()
     long_text_pasted = Signal(str)
     focus_changed = Signal(bool)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, *, takes_escape: bool = False) -> None:
         super().__init__(parent)
+        self._takes_escape = takes_escape
         self.setAcceptDrops(False)  # the window takes what is dropped
         self.setTabChangesFocus(True)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -46,7 +49,16 @@ class QuestionEdit(QPlainTextEdit):
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 
+    def event(self, event: QEvent) -> bool:
+        if self._takes_escape and event.type() == QEvent.Type.ShortcutOverride and is_escape(event):
+            event.accept()  # it is not the window's then
+            return True
+        return super().event(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        if self._takes_escape and is_escape(event):
+            self.left.emit()
+            return
         is_enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
         if is_enter and not event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             self.entered.emit()
@@ -70,6 +82,11 @@ class QuestionEdit(QPlainTextEdit):
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
         self.focus_changed.emit(False)
+
+
+def is_escape(event: QEvent) -> bool:
+    """Whether a key event is about Esc."""
+    return isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Escape
 
 
 class Composer(QWidget):

@@ -104,12 +104,19 @@ class Transcript(QScrollArea):
 
     Signals:
         passage_chosen: number of the exchange, number of the passage.
-        stop_wanted, continue_wanted: the card's buttons.
+        claim_chosen: number of the exchange, number of the claim.
+        again_wanted: number of the exchange to answer again.
+        edited: number of the exchange, and what to ask in its place.
+        stop_wanted, continue_wanted, read_again_wanted: the card's buttons.
     """
 
     passage_chosen = Signal(int, int)
+    claim_chosen = Signal(int, int)
+    again_wanted = Signal(int)
+    edited = Signal(int, str)
     stop_wanted = Signal()
     continue_wanted = Signal()
+    read_again_wanted = Signal()
 
     def __init__(self, theme: Theme, status: EngineStatus, chat: Chat, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -120,11 +127,10 @@ class Transcript(QScrollArea):
         self.card = DocumentCard(theme, status, chat, self)
         self.card.stop_wanted.connect(self.stop_wanted)
         self.card.continue_wanted.connect(self.continue_wanted)
+        self.card.again_wanted.connect(self.read_again_wanted)
         self._arrange()
-        for number in range(len(chat.exchanges)):
-            self._on_added(number)
-        chat.exchange_added.connect(self._on_added)
-        chat.exchange_removed.connect(self._on_removed)
+        self._on_path_changed()
+        chat.path_changed.connect(self._on_path_changed)
         self.verticalScrollBar().valueChanged.connect(self._on_scrolled)
         self.verticalScrollBar().rangeChanged.connect(self._on_range_changed)
 
@@ -150,20 +156,31 @@ class Transcript(QScrollArea):
         self._row.addWidget(middle)
         self.setWidget(content)
 
-    @Slot(int)
-    def _on_added(self, number: int) -> None:
-        view = ExchangeView(self._theme, self._chat, number, self)
+    @Slot()
+    def _on_path_changed(self) -> None:
+        """Show the path's exchanges; those that are shown already stay, up to the first other one."""
+        path = [exchange.id for exchange in self._chat.exchanges]
+        pairs = enumerate(zip(path, (view.exchange_id for view in self.exchanges), strict=False))
+        same = next((place for place, (one, other) in pairs if one != other), min(len(path), len(self.exchanges)))
+        for view in self.exchanges[same:]:
+            self._column.removeWidget(view)
+            view.hide()
+            view.deleteLater()
+        del self.exchanges[same:]
+        for exchange_id in path[same:]:
+            self._add(exchange_id)
+        for view in self.exchanges:
+            view.show_branches()
+
+    def _add(self, exchange_id: int) -> None:
+        view = ExchangeView(self._theme, self._chat, exchange_id, self)
         view.passage_chosen.connect(self.passage_chosen)
+        view.claim_chosen.connect(self.claim_chosen)
+        view.again_wanted.connect(self.again_wanted)
+        view.edited.connect(self.edited)
         self.exchanges.append(view)
         self._column.insertWidget(self._column.count() - 1, view)
         self._at_end = True
-
-    @Slot(int)
-    def _on_removed(self, number: int) -> None:
-        view = self.exchanges.pop(number)
-        self._column.removeWidget(view)
-        view.hide()
-        view.deleteLater()
 
     @Slot(int)
     def _on_scrolled(self, value: int) -> None:
@@ -187,8 +204,12 @@ class ConversationView(QWidget):
     open_wanted = Signal()
     sample_wanted = Signal(int)
     passage_chosen = Signal(int, int)
+    claim_chosen = Signal(int, int)
+    again_wanted = Signal(int)
+    edited = Signal(int, str)
     stop_wanted = Signal()
     continue_wanted = Signal()
+    read_again_wanted = Signal()
 
     def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -224,11 +245,14 @@ class ConversationView(QWidget):
     def _make_transcript(self, chat: Chat) -> Transcript:
         transcript = Transcript(self._theme, self._status, chat, self)
         transcript.passage_chosen.connect(self.passage_chosen)
+        transcript.claim_chosen.connect(self.claim_chosen)
+        transcript.again_wanted.connect(self.again_wanted)
+        transcript.edited.connect(self.edited)
         transcript.stop_wanted.connect(self.stop_wanted)
         transcript.continue_wanted.connect(self.continue_wanted)
+        transcript.read_again_wanted.connect(self.read_again_wanted)
         chat.documents_changed.connect(self._show_current)
-        chat.exchange_added.connect(self._show_current)
-        chat.exchange_removed.connect(self._show_current)
+        chat.path_changed.connect(self._show_current)
         self._layout.addWidget(transcript, 1)
         return transcript
 
@@ -239,3 +263,15 @@ class ConversationView(QWidget):
         self.welcome.setVisible(chat.is_empty)
         for number, transcript in self._transcripts.items():
             transcript.setVisible(number == chat.number and not chat.is_empty)
+
+    @Slot()
+    def copy_last(self) -> None:
+        """Put the newest answer on the clipboard."""
+        if answered := [view for view in self.transcript.exchanges if view.has_answer]:
+            answered[-1].copy_answer()
+
+    @Slot()
+    def answer_last_again(self) -> None:
+        """Answer the newest question again, if it has been answered."""
+        if self.transcript.exchanges and self.transcript.exchanges[-1].again.isVisibleTo(self):
+            self.transcript.exchanges[-1].again.click()

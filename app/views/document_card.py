@@ -24,11 +24,12 @@ class DocumentCard(QFrame):
     """Names, exact tokens and RAM, progress with Stop and Continue.
 
     Signals:
-        stop_wanted, continue_wanted: the buttons.
+        stop_wanted, continue_wanted, again_wanted: the buttons.
     """
 
     stop_wanted = Signal()
     continue_wanted = Signal()
+    again_wanted = Signal()
 
     def __init__(self, theme: Theme, status: EngineStatus, chat: Chat, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,12 +52,14 @@ class DocumentCard(QFrame):
         self.stop.clicked.connect(self.stop_wanted)
         self.resume = self._button(self.tr("Continue"), self.tr("Continue reading"))
         self.resume.clicked.connect(self.continue_wanted)
+        self.again = self._button(self.tr("Read now"), self.tr("Read the documents again"))
+        self.again.clicked.connect(self.again_wanted)
         self._names = QGridLayout()
         self._arrange()
         chat.documents_changed.connect(self._on_documents_changed)
         chat.reading_changed.connect(self._on_reading_changed)
         status.changed.connect(self._on_reading_changed)
-        chat.exchange_added.connect(self._on_reading_changed)
+        chat.path_changed.connect(self._on_reading_changed)
         self._on_documents_changed()
 
     @staticmethod
@@ -75,6 +78,7 @@ class DocumentCard(QFrame):
         row.addWidget(self.state, 1)
         row.addWidget(self.stop)
         row.addWidget(self.resume)
+        row.addWidget(self.again)
         column = QVBoxLayout(self)
         column.setContentsMargins(2 * GAP, 2 * GAP, 2 * GAP, 2 * GAP)
         column.setSpacing(GAP)
@@ -114,6 +118,7 @@ class DocumentCard(QFrame):
         is_reading = mine and self._status.state is EngineState.READING
         self.stop.setVisible(is_reading)
         self.resume.setVisible(reading.state is ReadingState.STOPPED and self._chat.takes_documents)
+        self.again.setVisible(reading.state is ReadingState.CLOSED)
         self.progress.setVisible(reading.state in UNDER_WAY or reading.state is ReadingState.STOPPED)
         if reading.state in (ReadingState.WAITING, ReadingState.OPENING):
             parsing = reading.parsing
@@ -145,19 +150,18 @@ class DocumentCard(QFrame):
                 return self.tr("Counting tokens: {0:.0f} %").format(100 * reading.share)
             case ReadingState.READING:
                 return self._progress_line()
-            case ReadingState.STOPPED if self._chat.takes_documents:
-                stopped = self.tr("Stopped: {0:,} of {1:,} tokens read. Ask now, or continue")
-                return stopped.format(reading.tokens_read, reading.tokens_total)
             case ReadingState.STOPPED:
-                stopped = self.tr("{0:,} of {1:,} tokens read; answers come from these")
+                can_go_on = self.tr("Stopped: {0:,} of {1:,} tokens read. Ask now, or continue")
+                stays = self.tr("{0:,} of {1:,} tokens read; answers come from these")
+                stopped = can_go_on if self._chat.takes_documents else stays
                 return stopped.format(reading.tokens_read, reading.tokens_total)
             case ReadingState.READ:
                 done = self.tr("All {0:,} tokens read in {1}")
                 return done.format(reading.tokens_total, as_duration(reading.seconds))
-            case ReadingState.FAILED:
+            case ReadingState.CLOSED:
+                return reading.message or self.tr("Not in memory; read again with your next question")
+            case ReadingState.FAILED | ReadingState.NONE:
                 return reading.message
-            case ReadingState.NONE:
-                return ""
 
     def _opening_line(self) -> str:
         parsing = self._chat.reading.parsing

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPlainTextEdit, QT
 from app.document_text import DocumentText
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
+from app.views.evidence_map import EvidenceMap
 from app.views.heat_strip import HeatStrip
 from app.views.icons import IconButton
 from app.views.theme import GAP, Theme
@@ -226,6 +227,7 @@ class DocumentPane(QWidget):
         self.text = DocumentView()
         self.text.setAccessibleName(self.tr("Document text"))
         self.strip = HeatStrip(theme)
+        self.map = EvidenceMap(theme, chats)
         self.find_bar = FindBar(theme, self.text)
         self.empty = QLabel(self.tr("The text of the document\nappears here"))
         self.empty.setObjectName("muted")
@@ -255,11 +257,13 @@ class DocumentPane(QWidget):
         column.addWidget(header)
         column.addWidget(self.find_bar)
         column.addLayout(body, 1)
+        column.addWidget(self.map)
 
     def _connect(self) -> None:
         self._chats.current_changed.connect(self._on_current_changed)
         self.search.clicked.connect(self.find_bar.open)
         self.strip.place_chosen.connect(self.text.show_share)
+        self.map.place_chosen.connect(self.text.show_share)
         self.text.verticalScrollBar().valueChanged.connect(self._on_scrolled)
         self.text.verticalScrollBar().rangeChanged.connect(self._on_scrolled)
         self._theme.changed.connect(self._on_selection_changed)
@@ -269,9 +273,13 @@ class DocumentPane(QWidget):
         if self._chat is not None:
             self._chat.documents_changed.disconnect(self._on_documents_changed)
             self._chat.selection_changed.disconnect(self._on_selection_changed)
+            self._chat.evidence_changed.disconnect(self._on_evidence_changed)
+            self._chat.pointed_changed.disconnect(self._show_heat)
         self._chat = self._chats.current
         self._chat.documents_changed.connect(self._on_documents_changed)
         self._chat.selection_changed.connect(self._on_selection_changed)
+        self._chat.evidence_changed.connect(self._on_evidence_changed)
+        self._chat.pointed_changed.connect(self._show_heat)
         self._on_documents_changed()
         self._on_selection_changed()
 
@@ -295,16 +303,34 @@ class DocumentPane(QWidget):
         """Mark the passages of the selected answer, and go to the selected one."""
         chat = self._chats.current
         number = chat.selected_exchange
-        exchange = chat.exchanges[number] if number is not None else None
-        self.strip.set_heat(exchange.heat if exchange else ())
+        exchange = chat.all_exchanges[number] if number is not None else None
+        self._show_heat()
         marks = []
-        for place, passage in enumerate(exchange.passages if exchange and chat.opened_documents else ()):
-            cursor = self.text.cursor_at(chat.document_of(passage), passage.start, passage.end)
-            chosen = place == chat.selected_passage
-            marks.append(self._mark(cursor, chosen=chosen))
-            if chosen:
-                self.text.reveal(cursor)
+        if exchange is not None and len(chat.opened_documents) == len(chat.documents):
+            chosen = chat.selected_place
+            places = [chat.place_of(passage) for passage in exchange.passages]
+            if chosen is not None and chosen not in places:
+                places.append(chosen)
+            for place in places:
+                cursor = self.text.cursor_at(place.document, place.start, place.end)
+                marks.append(self._mark(cursor, chosen=place == chosen))
+                if place == chosen:
+                    self.text.reveal(cursor)
         self.text.setExtraSelections(marks)
+
+    @Slot(int)
+    def _on_evidence_changed(self, exchange: int) -> None:
+        if exchange == self._chats.current.selected_exchange:
+            self._show_heat()
+
+    @Slot()
+    def _show_heat(self) -> None:
+        """The heat of the word that is pointed at, or else of the whole answer."""
+        chat, evidence = self._chats.current, self._chats.current.selected_evidence
+        if evidence is None:
+            self.strip.set_heat(())
+        else:
+            self.strip.set_heat(evidence.heat_of(chat.pointed) if chat.pointed else evidence.heat)
 
     def _mark(self, cursor: QTextCursor, *, chosen: bool) -> QTextEdit.ExtraSelection:
         look = QTextCharFormat()

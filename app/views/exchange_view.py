@@ -1,13 +1,16 @@
 """One question with its answer, the answer's figures, and the passages retrieved while it was written."""
 
+import re
 from typing import Any, Final
 
-from PySide6.QtCore import QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
-from PySide6.QtGui import QGuiApplication, QResizeEvent, QTextDocument
+from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
+from PySide6.QtGui import QGuiApplication, QMouseEvent, QResizeEvent, QTextCursor, QTextDocument
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
 from app.figures import as_duration, as_rate
 from app.models.chat import Chat, Exchange, ExchangeState
+from app.views.branches import BranchSwitcher, QuestionEditor
+from app.views.claims_view import ClaimsView
 from app.views.icons import IconButton
 from app.views.passage_row import PassageRow
 from app.views.theme import GAP, Theme
@@ -23,13 +26,20 @@ INERT: Final = QTextDocument.MarkdownFeature.MarkdownDialectGitHub | QTextDocume
 
 
 class AnswerText(QTextBrowser):
-    """Markdown as high as its text. Links and pictures do nothing: a document may have put them there."""
+    """Markdown as high as its text. Links and pictures do nothing: a document may have put them there.
+
+    Signals:
+        word_pointed: the word under the mouse, and how many equal ones stand before it; empty for none.
+    """
+
+    word_pointed = Signal(str, int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("answer")
         self.setOpenLinks(False)
         self.setAcceptDrops(False)
+        self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -40,6 +50,18 @@ class AnswerText(QTextBrowser):
     def _fit(self) -> None:
         self.setFixedHeight(max(round(self.document().size().height()), self.fontMetrics().lineSpacing()) + 2)
 
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
+        cursor = self.cursorForPosition(event.position().toPoint())
+        cursor.select(QTextCursor.SelectionType.WordUnderCursor)
+        word = cursor.selectedText()
+        before = self.toPlainText()[: cursor.selectionStart()] if word else ""
+        self.word_pointed.emit(word, len(word_places(word, before)))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self.word_pointed.emit("", 0)
+
     def loadResource(self, _kind: int, _name: QUrl | str) -> Any:
         return None
 
@@ -49,6 +71,11 @@ class AnswerText(QTextBrowser):
 
     def sizeHint(self) -> QSize:
         return QSize(200, self.height())
+
+
+def word_places(word: str, text: str) -> list[int]:
+    """Where a word begins in a text."""
+    return [found.start() for found in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text)] if word else []
 
 
 class QuestionBubble(QLabel):
@@ -75,26 +102,43 @@ class ExchangeView(QWidget):
 
     Signals:
         passage_chosen: number of the exchange, number of the passage.
+        claim_chosen: number of the exchange, number of the claim.
+        again_wanted: id of the exchange: answer it again.
+        edited: id of the exchange, and what to ask in its place.
     """
 
     passage_chosen = Signal(int, int)
+    claim_chosen = Signal(int, int)
+    again_wanted = Signal(int)
+    edited = Signal(int, str)
 
-    def __init__(self, theme: Theme, chat: Chat, number: int, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, chat: Chat, exchange_id: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
         self._chat = chat
-        self._number = number
-        self.question = QuestionBubble(chat.exchanges[number].question)
+        self.exchange_id = exchange_id
+        self.question = QuestionBubble(self._exchange.question)
+        self.edit = IconButton(theme, "edit", self.tr("Edit and ask again"), size=16)
+        self.edit.clicked.connect(self.open_editor)
+        self.branches = BranchSwitcher(theme)
+        self.branches.step_wanted.connect(self._on_branch_step)
+        self.editor = QuestionEditor(theme)
+        self.editor.edited.connect(self._on_edited)
+        self.editor.cancelled.connect(self.close_editor)
         self.answer = AnswerText()
         self.answer.setAccessibleName(self.tr("Answer"))
+        self.answer.word_pointed.connect(self._on_word_pointed)
         self.waiting = QLabel()
         self.waiting.setObjectName("muted")
         self.footer = QLabel()
         self.footer.setObjectName("caption")
         self.footer.setWordWrap(True)
-        self.copy = IconButton(theme, "copy", self.tr("Copy the answer"))
-        self.copy.setIconSize(QSize(16, 16))
+        self.again = IconButton(theme, "again", self.tr("Answer again"), size=16)
+        self.again.clicked.connect(self._on_again)
+        self.copy = IconButton(theme, "copy", self.tr("Copy the answer"), size=16)
         self.copy.clicked.connect(self.copy_answer)
+        self.claims = ClaimsView(theme)
+        self.claims.claim_chosen.connect(self._on_claim)
         self.rows: list[PassageRow] = []
         self._passages = QVBoxLayout()
         self._refresh = QTimer(self, singleShot=True, interval=REFRESH_MS)
@@ -110,9 +154,15 @@ class ExchangeView(QWidget):
         asked = QHBoxLayout()
         asked.addStretch(1)
         asked.addWidget(self.question)
+        below = QHBoxLayout()
+        below.setSpacing(0)
+        below.addStretch(1)
+        below.addWidget(self.branches)
+        below.addWidget(self.edit)
         figures = QHBoxLayout()
-        figures.setSpacing(GAP)
+        figures.setSpacing(0)
         figures.addWidget(self.footer, 1)
+        figures.addWidget(self.again, 0, Qt.AlignmentFlag.AlignTop)
         figures.addWidget(self.copy, 0, Qt.AlignmentFlag.AlignTop)
         self._passages.setSpacing(0)
         self._passages.setContentsMargins(0, 0, 0, 0)
@@ -120,10 +170,12 @@ class ExchangeView(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GAP)
         column.addLayout(asked)
-        column.addSpacing(GAP)
+        column.addWidget(self.editor)
+        column.addLayout(below)
         column.addWidget(self.waiting)
         column.addWidget(self.answer)
         column.addLayout(figures)
+        column.addWidget(self.claims)
         column.addLayout(self._passages)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -132,11 +184,15 @@ class ExchangeView(QWidget):
 
     @property
     def _exchange(self) -> Exchange:
-        return self._chat.exchanges[self._number]
+        return self._chat.all_exchanges[self.exchange_id]
+
+    @property
+    def has_answer(self) -> bool:
+        return bool(self._exchange.answer)
 
     @Slot(int)
     def _on_changed(self, number: int) -> None:
-        if number != self._number:
+        if number != self.exchange_id:
             return
         if self._exchange.state is ExchangeState.WRITING:
             if not self._refresh.isActive():
@@ -148,7 +204,7 @@ class ExchangeView(QWidget):
     @Slot()
     def _show(self) -> None:
         exchange = self._exchange
-        over = exchange.state in (ExchangeState.DONE, ExchangeState.FAILED)
+        over = exchange.is_over
         self.waiting.setText(self._waiting_line())
         self.waiting.setObjectName("error" if exchange.state is ExchangeState.FAILED else "muted")
         self.waiting.style().polish(self.waiting)
@@ -161,6 +217,9 @@ class ExchangeView(QWidget):
         self.footer.setText(footer_line(exchange.finished) if exchange.finished else "")
         self.footer.setVisible(exchange.finished is not None)
         self.copy.setVisible(over and bool(exchange.answer))
+        self.again.setVisible(over)
+        self.edit.setVisible(over and not self.editor.isVisibleTo(self))
+        self.claims.set_claims(exchange.claims if over else ())
         if exchange.finished is not None and not self._passages.count():
             self._add_passages(exchange)
 
@@ -198,15 +257,67 @@ class ExchangeView(QWidget):
             self._passages.addWidget(row)
         self._on_selection_changed()
 
+    @Slot(str, int)
+    def _on_word_pointed(self, word: str, number: int) -> None:
+        """Find the word in the answer as it was written: what is shown has no asterisks and the like."""
+        places = word_places(word, self._exchange.answer)
+        if self._chat.selected_exchange == self.exchange_id:
+            start = places[number] if number < len(places) else 0
+            end = start + (len(word) if number < len(places) else 0)
+            self._chat.point(self._exchange.evidence.tokens_of(start, end))
+
     @Slot()
     def _on_passage(self) -> None:
-        self.passage_chosen.emit(self._number, self.sender().property("place"))
+        self.passage_chosen.emit(self.exchange_id, self.sender().property("place"))
 
     @Slot()
     def _on_selection_changed(self) -> None:
-        mine = self._chat.selected_exchange == self._number
+        mine = self._chat.selected_exchange == self.exchange_id
         for place, row in enumerate(self.rows):
             row.setChecked(mine and self._chat.selected_passage == place)
+        self.claims.set_chosen(self._chat.selected_claim if mine else None)
+
+    # -- branches ------------------------------------------------------------------------------------------------
+
+    def show_branches(self) -> None:
+        """Tell which branch this is, if there are several."""
+        siblings = self._chat.siblings(self._exchange)
+        self.branches.set_place(siblings.index(self._exchange), len(siblings))
+
+    @Slot(int)
+    def _on_branch_step(self, step: int) -> None:
+        siblings = self._chat.siblings(self._exchange)
+        self._chat.show_branch(siblings[(siblings.index(self._exchange) + step) % len(siblings)])
+
+    @Slot()
+    def _on_again(self) -> None:
+        self.again_wanted.emit(self.exchange_id)
+
+    @Slot()
+    def open_editor(self) -> None:
+        """Let the question be changed."""
+        self._show_editor(shown=True)
+        self.editor.open(self._exchange.question)
+
+    @Slot()
+    def close_editor(self) -> None:
+        """Leave the question as it is."""
+        self._show_editor(shown=False)
+        self.edit.setFocus()
+
+    def _show_editor(self, *, shown: bool) -> None:
+        self.editor.setVisible(shown)
+        self.question.setVisible(not shown)
+        self.edit.setVisible(not shown)
+
+    @Slot(str)
+    def _on_edited(self, question: str) -> None:
+        self._show_editor(shown=False)
+        self.edited.emit(self.exchange_id, question)
+
+    @Slot(int)
+    def _on_claim(self, claim: int) -> None:
+        self.claim_chosen.emit(self.exchange_id, claim)
 
     @Slot()
     def copy_answer(self) -> None:

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from typing import Final
 
-from PySide6.QtCore import QRectF, QSize, Qt, Signal
+import numpy as np
+from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
 from app.views.theme import Theme
 
 WIDTH: Final = 24
+FAINT: Final = 0.02
+"""Less is not painted."""
 
 
 class HeatStrip(QWidget):
@@ -44,6 +47,7 @@ class HeatStrip(QWidget):
             self._view = (first, last)
             self.update()
 
+    @Slot()
     def _on_theme_changed(self) -> None:
         self._picture = None
         self.update()
@@ -84,17 +88,17 @@ class HeatStrip(QWidget):
     def _paint_heat(self) -> QImage:
         """One row per pixel, as hot as the hottest of its bins, so that a single hit is never lost; three rows each."""
         height = max(1, self.height())
-        picture = QImage(1, height, QImage.Format.Format_ARGB32)
-        picture.fill(Qt.GlobalColor.transparent)
-        bins = len(self._heat)
-        color = QColor(self._theme.colors.heat)
-        rows = [0.0] * (height + 3)
-        for number, heat in enumerate(self._heat):
-            row = number * height // bins
-            for place in (row, row + 1, row + 2):
-                rows[place] = max(rows[place], heat)
-        for row in range(height):
-            if rows[row] > 0.02:
-                color.setAlphaF(float(rows[row] ** 0.5))
-                picture.setPixelColor(0, row, color)
-        return picture
+        heat = np.asarray(self._heat, np.float32)
+        rows = np.zeros(height + 2, np.float32)
+        np.maximum.at(rows, np.arange(len(heat)) * height // max(1, len(heat)), heat)
+        thick = np.maximum(np.maximum(rows[2:], rows[1:-1]), rows[:-2])
+        thick[:2] = np.maximum(rows[:2], np.maximum.accumulate(rows[:2]))
+        return tinted(thick[:, None], QColor(self._theme.colors.heat))
+
+
+def tinted(share: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", color: QColor) -> QImage:
+    """A picture in one colour; the square root of `share`, 0 to 1, (rows, columns), is how opaque it is."""
+    alpha = np.where(share > FAINT, np.sqrt(share) * 255, 0).astype(np.uint32)
+    pixels = np.ascontiguousarray(alpha << 24 | color.rgb() & 0xFFFFFF, np.uint32)
+    rows, columns = pixels.shape
+    return QImage(pixels.tobytes(), columns, rows, 4 * columns, QImage.Format.Format_ARGB32).copy()

@@ -31,14 +31,23 @@ class IconButton(QToolButton):
     `role` is the colour of the theme that the icon has.
     """
 
-    def __init__(self, theme: Theme, icon: str, name: str, parent: QWidget | None = None, *, role: str = "muted"):
+    def __init__(
+        self,
+        theme: Theme,
+        icon: str,
+        name: str,
+        parent: QWidget | None = None,
+        *,
+        role: str = "muted",
+        size: int = ICON_PIXELS,
+    ) -> None:
         super().__init__(parent)
         self._theme = theme
         self._icon = icon
         self._role = role
         self.setAccessibleName(name)
         self.setToolTip(name)
-        self.setIconSize(QSize(ICON_PIXELS, ICON_PIXELS))
+        self.setIconSize(QSize(size, size))
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAutoRaise(True)
         theme.changed.connect(self._draw)

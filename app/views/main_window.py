@@ -1,5 +1,6 @@
 """The window: three panes and the meters. Arrangement, and what is dropped on it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QSize, Qt, Signal, Slot
@@ -30,6 +31,7 @@ from PySide6.QtWidgets import (
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
 from app.resources import FOLDER
+from app.settings import ThemeName
 from app.views.banner import Banner
 from app.views.composer import Composer
 from app.views.conversation_view import TEXT_WIDTH, ConversationView
@@ -37,11 +39,20 @@ from app.views.document_pane import DocumentPane
 from app.views.icons import IconButton
 from app.views.meters import Meters
 from app.views.sidebar import Sidebar
-from app.views.theme import DARK, GAP, LIGHT, Theme
+from app.views.theme import GAP, Theme
 from kiv_engine.documents.kinds import KINDS
 
 SIZE = QSize(1280, 800)
 WIDTHS = [216, 604, 460]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the user wants changed: colours, or letters so many points larger, or of the usual size."""
+
+    theme: ThemeName | None = None
+    larger: int = 0
+    usual: bool = False
 
 
 class MainWindow(QMainWindow):
@@ -50,11 +61,13 @@ class MainWindow(QMainWindow):
     Signals:
         files_chosen: a list of Paths, dropped or chosen.
         text_dropped: a text was dropped.
+        look_wanted: a Look.
         closed: the user closed the window.
     """
 
     files_chosen = Signal(object)
     text_dropped = Signal(str)
+    look_wanted = Signal(object)
     closed = Signal()
 
     def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList) -> None:
@@ -130,6 +143,7 @@ class MainWindow(QMainWindow):
         header.setFixedHeight(6 * GAP)
         self.menu_button = IconButton(self._theme, "menu", self.tr("Menu"))
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.options_button = IconButton(self._theme, "tune", self.tr("System prompt and answers of this chat"))
         self.sidebar_button = IconButton(self._theme, "sidebar", self.tr("Show or hide the chats (Ctrl+B)"))
         self.document_button = IconButton(self._theme, "panel", self.tr("Show or hide the document (Ctrl+E)"))
         row = QHBoxLayout(header)
@@ -140,6 +154,7 @@ class MainWindow(QMainWindow):
         row.addSpacing(GAP // 2)
         row.addWidget(self.title, 1)
         row.addWidget(self.tokens)
+        row.addWidget(self.options_button)
         row.addWidget(self.document_button)
         return header
 
@@ -161,11 +176,27 @@ class MainWindow(QMainWindow):
         self.open_action = self._action(menu, self.tr("Open documents …"), QKeySequence.StandardKey.Open)
         folder = self._action(menu, self.tr("Open a folder …"), "Ctrl+Shift+O")
         self.find_action = self._action(menu, self.tr("Find in the document"), QKeySequence.StandardKey.Find)
+        self.search_action = self._action(menu, self.tr("Search the chats"), "Ctrl+K")
+        self.search_action.triggered.connect(self._on_search)
         self.stop_action = self._action(menu, self.tr("Stop"), Qt.Key.Key_Escape)
         menu.addSeparator()
         sidebar = self._action(menu, self.tr("Show or hide the chats"), "Ctrl+B")
         document = self._action(menu, self.tr("Show or hide the document"), "Ctrl+E")
         menu.addMenu(self._theme_menu())
+        for text, keys, look in (
+            (self.tr("Larger letters"), "Ctrl++", Look(larger=1)),
+            (self.tr("Smaller letters"), "Ctrl+-", Look(larger=-1)),
+            (self.tr("Usual letters"), "Ctrl+0", Look(usual=True)),
+        ):
+            action = self._action(menu, text, keys)
+            action.setData(look)
+            action.triggered.connect(self._on_look)
+        menu.addSeparator()
+        self.chat_options_action = self._action(menu, self.tr("This chat …"), "Ctrl+Shift+P")
+        self.settings_action = self._action(menu, self.tr("Settings …"), "Ctrl+,")
+        self.shortcuts_action = self._action(menu, self.tr("Shortcuts"), Qt.Key.Key_F1)
+        self.copy_action = self._action(menu, self.tr("Copy the last answer"), "Ctrl+Shift+C")
+        self.again_action = self._action(menu, self.tr("Answer the last question again"), "Ctrl+R")
         menu.addSeparator()
         leave = self._action(menu, self.tr("Quit"), "Ctrl+Q")
         self.menu_button.setMenu(menu)
@@ -175,6 +206,9 @@ class MainWindow(QMainWindow):
         self.find_action.triggered.connect(self._on_find)
         self.sidebar_button.clicked.connect(sidebar.trigger)
         self.document_button.clicked.connect(document.trigger)
+        self.options_button.clicked.connect(self.chat_options_action.trigger)
+        self.copy_action.triggered.connect(self.conversation.copy_last)
+        self.again_action.triggered.connect(self.conversation.answer_last_again)
         sidebar.triggered.connect(self._on_toggle_sidebar)
         document.triggered.connect(self._on_toggle_document)
         leave.triggered.connect(self.close)
@@ -189,19 +223,30 @@ class MainWindow(QMainWindow):
 
     def _theme_menu(self) -> QMenu:
         menu = QMenu(self.tr("Colours"), self)
-        group = QActionGroup(menu)
-        for text, colors in ((self.tr("As the system"), None), (self.tr("Light"), LIGHT), (self.tr("Dark"), DARK)):
+        self._theme_group = QActionGroup(menu)
+        names: list[tuple[str, ThemeName]] = [
+            (self.tr("As the system"), "system"), (self.tr("Light"), "light"), (self.tr("Dark"), "dark"),
+        ]  # fmt: skip
+        for text, name in names:
             action = menu.addAction(text)
             action.setCheckable(True)
-            action.setChecked(colors is None)
-            action.setData(colors)
-            group.addAction(action)
-        group.triggered.connect(self._on_theme_chosen)
+            action.setData(Look(theme=name))
+            self._theme_group.addAction(action)
+        self._theme_group.triggered.connect(self._on_theme_chosen)
         return menu
+
+    def show_theme(self, name: ThemeName) -> None:
+        """Tick the colours that are in force."""
+        for action in self._theme_group.actions():
+            action.setChecked(action.data().theme == name)
 
     @Slot(QAction)
     def _on_theme_chosen(self, action: QAction) -> None:
-        self._theme.choose(action.data())
+        self.look_wanted.emit(action.data())
+
+    @Slot()
+    def _on_look(self) -> None:
+        self.look_wanted.emit(self.sender().data())  # type: ignore[attr-defined]
 
     @Slot()
     def _on_toggle_sidebar(self) -> None:
@@ -210,6 +255,12 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_toggle_document(self) -> None:
         self.document.setVisible(not self.document.isVisible())
+
+    @Slot()
+    def _on_search(self) -> None:
+        self.sidebar.show()
+        self.sidebar.search.setFocus()
+        self.sidebar.search.selectAll()
 
     @Slot()
     def _on_find(self) -> None:

@@ -1,24 +1,59 @@
 """The list of chats, on the left."""
 
-from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal, Slot
-from PySide6.QtGui import QIcon, QKeySequence, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QListView, QMenu, QPushButton, QVBoxLayout, QWidget
+from typing import Any, Final
 
-from app.models.chat_list import ChatList
+from PySide6.QtCore import QModelIndex, QPoint, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QIcon, QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListView,
+    QMenu,
+    QPushButton,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.models.chat_list import ChatList, FoundChats
 from app.views.icons import pixmap
 from app.views.theme import GAP, Theme
 
+SEARCH_MS: Final = 150
+
+
+class ChatDelegate(QStyledItemDelegate):
+    """Shows a pin beside chats that are pinned."""
+
+    def __init__(self, theme: Theme, found: FoundChats, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme, self._found = theme, found
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: Any) -> None:
+        super().initStyleOption(option, index)
+        if self._found.chat_at(index).pinned:
+            pinned: Any = option
+            pinned.features |= QStyleOptionViewItem.ViewItemFeature.HasDecoration
+            pinned.icon = QIcon(pixmap("pin", self._theme.colors.muted))
+            pinned.decorationPosition = QStyleOptionViewItem.Position.Right
+
 
 class Sidebar(QWidget):
-    """All chats; a click shows one.
+    """All chats; a click shows one, a word in the search field leaves those in which it stands.
 
     Signals:
         new_chat_wanted: the button was pressed.
         chat_deleted: the Chat to delete.
+        search_wanted: words to search for, "" for all chats.
     """
 
     new_chat_wanted = Signal()
     chat_deleted = Signal(object)
+    search_wanted = Signal(str)
 
     def __init__(self, theme: Theme, chats: ChatList, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -26,28 +61,46 @@ class Sidebar(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._theme = theme
         self._chats = chats
+        self.found = FoundChats(chats, self)
         self.new_chat = QPushButton(self.tr("New chat"))
         self.new_chat.setObjectName("newchat")
         self.new_chat.setAccessibleName(self.tr("New chat"))
         self.new_chat.setToolTip(self.tr("New chat (Ctrl+N)"))
         self.new_chat.clicked.connect(self.new_chat_wanted)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText(self.tr("Search chats"))
+        self.search.setAccessibleName(self.tr("Search chats"))
+        self.search.setToolTip(self.tr("Search titles, questions and answers (Ctrl+K)"))
+        self.search.setClearButtonEnabled(True)
+        for button in self.search.findChildren(QToolButton):
+            button.setAccessibleName(self.tr("Clear the search"))
+        self.nothing = QLabel(self.tr("No chat with these words"))
+        self.nothing.setObjectName("caption")
+        self.nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._search_timer = QTimer(self, singleShot=True, interval=SEARCH_MS)
+        self._search_timer.timeout.connect(self._on_search)
+        self.search.textChanged.connect(self._search_timer.start)
         self.list = self._make_list()
         self._arrange()
         chats.current_changed.connect(self._on_current_changed)
+        chats.found_changed.connect(self._on_current_changed)
         theme.changed.connect(self._on_theme_changed)
         self._on_theme_changed()
         self._on_current_changed()
 
     def _make_list(self) -> QListView:
         view = QListView()
-        view.setModel(self._chats)
+        view.setModel(self.found)
+        view.setItemDelegate(ChatDelegate(self._theme, self.found, view))
+        view.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
         view.setAccessibleName(self.tr("Chats"))
         view.setUniformItemSizes(True)
         view.setTextElideMode(Qt.TextElideMode.ElideRight)
         view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         view.customContextMenuRequested.connect(self._on_menu)
-        view.selectionModel().currentChanged.connect(self._on_selected)
+        view.selectionModel().currentChanged.connect(self._on_moved)
+        view.clicked.connect(self._on_selected)
         delete = QShortcut(QKeySequence.StandardKey.Delete, view)
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
         delete.activated.connect(self._on_delete)
@@ -61,9 +114,12 @@ class Sidebar(QWidget):
         head.addWidget(name)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(GAP, 2 * GAP, GAP, GAP)
-        layout.setSpacing(2 * GAP)
+        layout.setSpacing(GAP)
         layout.addLayout(head)
+        layout.addSpacing(GAP)
         layout.addWidget(self.new_chat)
+        layout.addWidget(self.search)
+        layout.addWidget(self.nothing)
         layout.addWidget(self.list, 1)
 
     @Slot()
@@ -71,23 +127,54 @@ class Sidebar(QWidget):
         self.new_chat.setIcon(QIcon(pixmap("plus", self._theme.colors.text)))
 
     @Slot()
+    def _on_search(self) -> None:
+        self.search_wanted.emit(self.search.text())
+
+    @Slot()
     def _on_current_changed(self) -> None:
-        self.list.setCurrentIndex(self._chats.index(self._chats.row(self._chats.current)))
+        self.nothing.setVisible(self.found.rowCount() == 0)
+        index = self.found.index_of(self._chats.current)
+        if index.isValid():
+            self.list.setCurrentIndex(index)
+        else:
+            self.list.selectionModel().clear()
 
     @Slot(QModelIndex, QModelIndex)
-    def _on_selected(self, index: QModelIndex, _before: QModelIndex) -> None:
-        if index.isValid() and self._chats.at(index.row()) is not self._chats.current:
-            self._chats.show(self._chats.at(index.row()))
+    def _on_moved(self, index: QModelIndex, _before: QModelIndex) -> None:
+        """By the keyboard; where rows come and go, the list moves by itself, which means nothing."""
+        if self.list.hasFocus():
+            self._on_selected(index)
+
+    @Slot(QModelIndex)
+    def _on_selected(self, index: QModelIndex) -> None:
+        if index.isValid() and self.found.chat_at(index) is not self._chats.current:
+            self._chats.show(self.found.chat_at(index))
 
     @Slot(QPoint)
     def _on_menu(self, point: QPoint) -> None:
-        if self.list.indexAt(point).isValid():
+        index = self.list.indexAt(point)
+        if index.isValid():
             menu = QMenu(self)
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-            menu.addAction(self.tr("Delete chat")).triggered.connect(self._on_delete)
+            pinned = self.found.chat_at(index).pinned
+            menu.addAction(self.tr("Rename")).triggered.connect(self.rename)
+            menu.addAction(self.tr("Unpin") if pinned else self.tr("Pin")).triggered.connect(self.toggle_pin)
+            menu.addSeparator()
+            menu.addAction(self.tr("Delete")).triggered.connect(self._on_delete)
             menu.popup(self.list.viewport().mapToGlobal(point))
+
+    @Slot()
+    def rename(self) -> None:
+        """Edit the title of the chat that is shown, in its place."""
+        if (index := self.list.currentIndex()).isValid():
+            self.list.edit(index)
+
+    @Slot()
+    def toggle_pin(self) -> None:
+        """Pin the chat that is shown, or take the pin away."""
+        self._chats.current.set_pinned(not self._chats.current.pinned)
 
     @Slot()
     def _on_delete(self) -> None:
         if (index := self.list.currentIndex()).isValid():
-            self.chat_deleted.emit(self._chats.at(index.row()))
+            self.chat_deleted.emit(self.found.chat_at(index))

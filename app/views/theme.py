@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication, QStyleFactory
 
-from app.resources import resource_text
+from app.resources import FOLDER, resource_text
 
 GAP: Final = 8
 """Every distance is a multiple of it."""
@@ -32,6 +32,7 @@ class Colors:
     soft: str
     danger: str
     danger_soft: str
+    good: str
     heat: str
     mark: str
     mark_strong: str
@@ -46,14 +47,14 @@ class Colors:
 LIGHT: Final = Colors(
     window="#f7f8fa", surface="#ffffff", sidebar="#eef0f4", border="#dbdfe6", hover="#e4e8ee", text="#1a1f26",
     muted="#59636f", accent="#2457c5", on_accent="#ffffff", soft="#e5edfc", danger="#b42318", danger_soft="#fdeceb",
-    heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8", hot="#139a8e", index="#8a5bd0",
-    cold_keys="#c2497f", cold_values="#d98324", other="#b4bcc8",
+    good="#1a7f47", heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8", hot="#139a8e",
+    index="#8a5bd0", cold_keys="#c2497f", cold_values="#d98324", other="#b4bcc8",
 )  # fmt: skip
 DARK: Final = Colors(
     window="#15181d", surface="#1c2027", sidebar="#101318", border="#2e343d", hover="#282e37", text="#e7eaee",
     muted="#9aa4b1", accent="#7ea6ff", on_accent="#0c1424", soft="#24304a", danger="#ff8f85", danger_soft="#3b2121",
-    heat="#ffa53d", mark="#43371d", mark_strong="#80601a", weights="#6b96f5", hot="#35c2b4", index="#ad87ec",
-    cold_keys="#e377a6", cold_values="#eda34f", other="#4d5663",
+    good="#5fd08f", heat="#ffa53d", mark="#43371d", mark_strong="#80601a", weights="#6b96f5", hot="#35c2b4",
+    index="#ad87ec", cold_keys="#e377a6", cold_values="#eda34f", other="#4d5663",
 )  # fmt: skip
 
 
@@ -70,8 +71,10 @@ class Theme(QObject):
         super().__init__(application)
         self._application = application
         self._choice: Colors | None = None
+        self._points = 0
+        self._system_font = interface_font()
         application.setStyle(QStyleFactory.create("Fusion"))
-        application.setFont(interface_font())
+        application.setFont(self._system_font)
         application.styleHints().colorSchemeChanged.connect(self._on_system_changed)
         self.colors = self._system_colors()
         self._apply()
@@ -80,6 +83,21 @@ class Theme(QObject):
         """Fix a set of colours; None follows the system."""
         self._choice = colors
         self._on_system_changed()
+
+    @property
+    def points(self) -> float:
+        """Size of letters."""
+        return float(self._points or self._system_font.pointSizeF())
+
+    def set_points(self, points: int) -> None:
+        """Set the size of letters; 0 is the system's."""
+        if points != self._points:
+            self._points = points
+            font = QFont(self._system_font)
+            font.setPointSizeF(self.points)
+            self._application.setFont(font)
+            self._apply()
+            self.changed.emit()
 
     @Slot()
     def _on_system_changed(self) -> None:
@@ -96,7 +114,10 @@ class Theme(QObject):
     def _apply(self) -> None:
         self._application.setPalette(palette(self.colors))
         sheet = Template(resource_text("styles/kiv.qss"))
-        self._application.setStyleSheet(sheet.substitute(asdict(self.colors)))
+        sizes = {"caption": 0.9, "part": 1.3, "headline": 1.65}
+        letters = {name: f"{factor * self.points:.1f}pt" for name, factor in sizes.items()}
+        arrow = (FOLDER / "icons" / ("arrow-dark.svg" if self.colors == DARK else "arrow-light.svg")).as_posix()
+        self._application.setStyleSheet(sheet.substitute(asdict(self.colors), **letters, down=arrow))
 
 
 def interface_font() -> QFont:

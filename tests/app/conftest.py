@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.application import Application
+from app.folders import Folders
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from tests.app.scripted_session import SENTENCE, ScriptedSession
@@ -57,9 +58,14 @@ def session() -> ScriptedSession:
 
 
 @pytest.fixture
-def driver(qtbot: QtBot, qapp: QApplication, session: ScriptedSession) -> Iterator[AppDriver]:
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path / "config", tmp_path / "data")
+
+
+@pytest.fixture
+def driver(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Folders) -> Iterator[AppDriver]:
     """The app, started; what a test wants held, it holds before."""
-    application = Application(qapp, session)
+    application = Application(qapp, session, folders)
     application.start()
     yield AppDriver(qtbot, application, session)
     session.go()

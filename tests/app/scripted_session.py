@@ -5,18 +5,22 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from app.document_text import DocumentText
+from app.evidence import HEAT_BINS, Baseline, HitCollector
+from app.quote_check import check_claims
 from app.reports import (
-    HEAT_BINS,
+    AnswerChecked,
     ChatClosed,
     ContextMeasured,
     DocumentOpened,
     DocumentPlace,
     DocumentsPlaced,
-    EvidenceFound,
+    EvidenceGrown,
     ModelLoaded,
 )
-from app.requests import ArchiveSource, Ask, FileSource, LoadModel, Read, Request, TextSource
+from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, TextSource
 from kiv_engine.errors import DocumentError
 from kiv_engine.events import (
     AnswerFinished,
@@ -29,9 +33,11 @@ from kiv_engine.events import (
     TokenizeProgress,
 )
 
-WORDS = ("The captain ", "of the Second Bishop ", "is Anna Thornwick.")
+WORDS = ("The captain ", "of the “Second Bishop” ", "is Anna Thornwick, since 1503.")
 SENTENCE = "Captain Anna Thornwick took the Second Bishop out on the tide."
 GATE_TIMEOUT_S = 20
+LAYERS = (1, 3)
+COMMON_BIN = 2_000
 
 
 class ScriptedSession:
@@ -42,6 +48,8 @@ class ScriptedSession:
         held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "read", "ask",
             "write".
         reached: steps that were come to, in order.
+        read: what was read.
+        asked: the questions, with what was said before them.
     """
 
     def __init__(self) -> None:
@@ -49,6 +57,8 @@ class ScriptedSession:
         self.held_at: set[str] = set()
         self.reached: list[str] = []
         self.num_closed = 0
+        self.asked: list[Ask] = []
+        self.read: list[Read] = []
         self._gate = threading.Event()
         self._texts: dict[int, list[DocumentText]] = {}
         self._read: dict[int, int] = {}
@@ -71,15 +81,19 @@ class ScriptedSession:
         match request:
             case LoadModel():
                 self._step("load", should_stop)
-                yield ModelLoaded("demo", 3_400_000, 4_200_000)
+                yield ModelLoaded("demo", 3_400_000, 4_200_000, 1_024)
             case Read(chat, sources):
+                self.read.append(request)
                 yield from self._open(chat, sources)
                 if self._texts.get(chat):
                     yield from self._go_on(chat, should_stop)
-            case Ask(chat, question):
-                yield from self._ask(chat, question, should_stop)
-            case _:
+            case Ask(chat):
+                self.asked.append(request)
+                yield from self._ask(chat, should_stop)
+            case CloseChat(chat):
                 self.num_closed += 1
+                for facts in (self._texts, self._read, self._length):
+                    facts.pop(chat, None)
                 yield ChatClosed()
 
     def close(self) -> None:
@@ -90,6 +104,10 @@ class ScriptedSession:
             match source:
                 case FileSource(path) if path.suffix == ".bin":
                     error = DocumentError(f"{path.name} is not text: byte 0 is zero.")
+                    yield Failed(str(error), error)
+                    return
+                case FileSource(path) if not path.exists():
+                    error = DocumentError(f"There is no file {path}.")
                     yield Failed(str(error), error)
                     return
                 case FileSource(path):
@@ -128,17 +146,27 @@ class ScriptedSession:
         cold = num_tokens * 512
         return ContextMeasured(chat, num_tokens, unread, MemoryUse(6_800_000, 2_100_000, cold // 8, cold, cold))
 
-    def _ask(self, chat: int, question: str, should_stop: Callable[[], bool]) -> Iterator[object]:
+    def _ask(self, chat: int, should_stop: Callable[[], bool]) -> Iterator[object]:
         start = self._length.get(chat, 0)
         self._step("ask", should_stop)
-        said = ""
+        said, ends = "", []
+        common = np.zeros(HEAT_BINS, np.float32)
+        common[COMMON_BIN] = 0.5
+        baseline = Baseline(common, dict.fromkeys(LAYERS, common))
+        collector = HitCollector(np.arange(HEAT_BINS, dtype=np.int16), baseline)
         for number, word in enumerate(WORDS, 1):
             if should_stop():
                 break
             said += word
             yield TextDelta(word, 4 * number)
+            for token in range(4 * number - 4, 4 * number):
+                bins, mass = self._hits(chat, token)
+                for layer in LAYERS:
+                    collector.add(layer, start + token, bins, mass)
+            ends += [len(said) - len(word)] * 3 + [len(said)]
+            yield EvidenceGrown(collector.take(), tuple(ends), collector.heat(), baseline)
             self._step("write", should_stop)
-        yield EvidenceFound(self._heat(chat))
+        yield AnswerChecked(check_claims(said, [text.text for text in self._texts.get(chat, [])]))
         yield self._measured(chat, start + 37, 0)
         reason = "stop" if said == "".join(WORDS) else "cancelled"
         yield AnswerFinished(said, reason, start + 25, start, 12, 0.051, 91.9, self._passages(chat))
@@ -155,12 +183,12 @@ class ScriptedSession:
             before += len(text.text) // 4 * 4
         return tuple(passages)
 
-    def _heat(self, chat: int) -> tuple[float, ...]:
-        heat = [0.0] * HEAT_BINS
+    def _hits(self, chat: int, token: int) -> tuple[np.ndarray, np.ndarray]:
+        """Every token hits bin COMMON_BIN; only the second half of the answer hits the passages."""
         total = 4 * max(1, self._total(chat))
-        for passage in self._passages(chat):
-            heat[min(HEAT_BINS - 1, passage.start * HEAT_BINS // total)] += passage.weight / 0.41
-        return tuple(min(1.0, value) for value in heat)
+        passages = self._passages(chat) if token >= 6 else ()
+        bins = [min(HEAT_BINS - 1, passage.start * HEAT_BINS // total) for passage in passages]
+        return np.array([COMMON_BIN, *bins]), np.array([0.5, *[passage.weight for passage in passages]], np.float32)
 
 
 def archive(tokens: int) -> str:

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QAbstractButton, QLineEdit, QPlainTextEdit, QTextE
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.reports import Report
-from app.requests import Ask, LoadModel, Read
+from app.requests import Ask, LoadModel, Read, Said
 from kiv_engine.errors import CapacityError, ModelNotFoundError
 from kiv_engine.events import TextDelta
 from tests.app.conftest import AppDriver
@@ -226,7 +226,7 @@ def test_deleting_a_chat_that_is_read_stops_it(driver: AppDriver, book: Path) ->
     driver.session.held_at = {"read"}
     driver.controller.open_files([book])
     driver.until_reached("read")
-    driver.controller.delete_chat(driver.chat)
+    driver.window.sidebar.chat_deleted.emit(driver.chat)
     driver.until(lambda: driver.session.num_closed == 1)
     assert driver.chat.is_empty
     driver.until_state(EngineState.IDLE)
@@ -274,3 +274,93 @@ def test_qt_keeps_its_references_to_none(driver: AppDriver) -> None:
     for number in range(5_000):
         point.setX(number)
     assert sys.getrefcount(None) > before - 1_000
+
+
+def test_quotes_and_numbers_are_looked_up_and_a_click_goes_there(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    claims = driver.transcript.exchanges[0].claims
+    assert claims.isVisible()
+    assert [button.text() for button in claims.buttons] == ["Second Bishop", "1503 · not found in the document"]
+    QTest.mouseClick(claims.buttons[1], Qt.MouseButton.LeftButton)
+    assert driver.chat.selected_claim is None
+    QTest.mouseClick(claims.buttons[0], Qt.MouseButton.LeftButton)
+    assert claims.buttons[0].isChecked()
+    marks = driver.window.document.text.extraSelections()
+    assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE, SENTENCE, "Second Bishop"]
+    area = driver.window.document.text.viewport().rect()
+    assert area.intersects(driver.window.document.text.cursorRect(marks[2].cursor))
+    QTest.mouseClick(driver.transcript.exchanges[0].rows[0], Qt.MouseButton.LeftButton)
+    assert not claims.buttons[0].isChecked()
+
+
+def test_a_question_can_be_answered_again_and_both_answers_stay(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    for question in ("Who?", "When?"):
+        type_and_send(driver, question)
+    driver.until_answered(1)
+    first, when = driver.chat.exchanges
+    driver.transcript.exchanges[0].again.click()
+    driver.until_answered()
+    again = driver.chat.exchanges[0]
+    assert driver.chat.exchanges == [again]
+    assert driver.session.asked[-1].history == ()
+    assert [request.history for request in driver.session.asked[:2]] == [(), (Said("Who?", ANSWER),)]
+    view = driver.transcript.exchanges[0]
+    assert view.branches.place.text() == "2 of 2"
+    view.branches.before.click()
+    assert driver.chat.exchanges == [first, when]
+    assert [view.exchange_id for view in driver.transcript.exchanges] == [first.id, when.id]
+    assert driver.transcript.exchanges[0].branches.place.text() == "1 of 2"
+    assert driver.chat.selected_exchange == when.id
+
+
+def test_a_question_is_edited_in_place(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    view = driver.transcript.exchanges[0]
+    view.edit.click()
+    assert view.editor.isVisible()
+    assert not view.question.isVisible()
+    QTest.keyClick(view.editor.edit, Qt.Key.Key_Escape)
+    assert not view.editor.isVisible()
+    assert view.question.isVisible()
+    view.edit.click()
+    QTest.keyClicks(view.editor.edit, "Where?")
+    QTest.keyClick(view.editor.edit, Qt.Key.Key_Return)
+    driver.until_answered()
+    assert [exchange.question for exchange in driver.chat.exchanges] == ["Where?"]
+    assert [exchange.question for exchange in driver.chat.all_exchanges.values()] == ["Who?", "Where?"]
+
+
+def test_an_answer_goes_on_while_another_branch_is_shown(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.session.held_at = {"write"}
+    driver.transcript.exchanges[0].again.click()
+    driver.until(lambda: driver.chat.exchanges[0].answer == WORDS[0])
+    running = driver.chat.exchanges[0]
+    driver.transcript.exchanges[0].branches.after.click()
+    assert driver.chat.exchanges[0] is not running
+    driver.session.go()
+    driver.until(lambda: running.state is ExchangeState.DONE)
+    assert running.answer == ANSWER
+    assert driver.chat.exchanges[0].answer == ANSWER
+
+
+def test_what_failed_has_not_been_said(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.session.fails_on = {Ask: MemoryError()}
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.session.fails_on = {}
+    type_and_send(driver, "Where?")
+    driver.until_answered(1)
+    assert driver.session.asked[-1].history == ()
+    driver.transcript.exchanges[0].again.click()
+    driver.until_answered()
+    assert [exchange.question for exchange in driver.chat.exchanges] == ["Who?"]
+    assert driver.chat.exchanges[0].answer == ANSWER

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from app.application import Application
 from app.engine_session import EngineSession
-from app.models.chat import ExchangeState, ReadingState
+from app.models.chat import Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
@@ -30,6 +30,40 @@ def application(qapp: QApplication) -> Application:
     torch.set_num_threads(threads)
     application.window.deleteLater()
     application.deleteLater()
+
+
+def test_branches_go_on_from_what_was_said_on_them(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
+    good = tmp_path / "good.txt"
+    good.write_text("\n\n".join(LINES), encoding="utf-8")
+    application.start([good])
+    chat, controller = application.chats.current, application.controller
+
+    def answered(exchange: Exchange) -> Exchange:
+        qtbot.waitUntil(lambda: exchange.state is ExchangeState.DONE, timeout=WAIT_MS)
+        assert exchange.finished is not None
+        return exchange
+
+    for question in ("Who counted the goose?", "Which entry has goose 7?"):
+        controller.ask(question)
+        answered(chat.exchanges[-1])
+    first, second = chat.exchanges
+    controller.regenerate(second.id)
+    again = answered(chat.exchanges[1])
+    assert again is not second
+    assert again.answer == second.answer, "it takes the likeliest tokens after the same history"
+    assert again.finished.reused_tokens == second.finished.reused_tokens
+    controller.ask_instead(first.id, "What is at Salt Steps?")
+    instead = answered(chat.exchanges[0])
+    assert chat.exchanges == [instead]
+    assert instead.finished.reused_tokens == chat.reading.tokens_total
+    chat.show_branch(first)
+    assert chat.exchanges == [first, again]
+    controller.regenerate(again.id)
+    third = answered(chat.exchanges[1])
+    assert third.answer == second.answer, "the first turn was read again, as it had been answered"
+    assert third.finished.reused_tokens == chat.reading.tokens_total
+    assert third.finished.prompt_tokens == second.finished.prompt_tokens
+    assert len(chat.siblings(third)) == 3
 
 
 def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
@@ -54,7 +88,7 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
     assert exchange.finished is not None
     assert exchange.finished.reused_tokens == chat.reading.tokens_total
     assert len(exchange.passages) == len(rows) > 0
-    assert max(exchange.heat) == 1
+    assert max(exchange.evidence.heat) == 1
     text = good.read_text(encoding="utf-8")
     for number, (row, passage) in enumerate(zip(rows, exchange.passages, strict=True)):
         QTest.mouseClick(row, Qt.MouseButton.LeftButton)

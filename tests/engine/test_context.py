@@ -4,6 +4,7 @@ import errno
 import gc
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from kiv_engine.context import Context, Turn
 from kiv_engine.document import Document
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
+from kiv_engine.hits import HitsDrained
 from kiv_engine.passages import rank_passages
 from kiv_engine.policy import AUTO_EXACT_TOKENS
 from tests.engine.families import model_of
@@ -68,7 +70,7 @@ def read(context: Context, *documents: Document, **options: Any) -> ReadFinished
 def ask(context: Context, question: str = "How many?", sampling: SamplingConfig = SHORT, **options: Any) -> Any:
     """The terminal event, after checking that the pieces before it are its text."""
     *events, last = context.ask(question, sampling, **options)
-    assert all(isinstance(event, ReadProgress | TextDelta) for event in events)
+    assert all(isinstance(event, ReadProgress | TextDelta | HitsDrained) for event in events)
     assert isinstance(last, AnswerFinished | Failed)
     deltas = [event for event in events if isinstance(event, TextDelta)]
     if isinstance(last, AnswerFinished):
@@ -523,6 +525,61 @@ def test_a_reader_that_leaves_at_the_terminal_event_keeps_the_answer() -> None:
             break
     gc.collect()
     assert len(context.turns) == 1
+    context.close()
+
+
+def test_hits_come_while_the_answer_is_written_and_are_those_of_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiv_engine.context.HITS_INTERVAL_S", 0)
+    context, spared = ready(), ready()
+    events = list(context.ask("How many?", SHORT))
+    drained = [hits for event in events if isinstance(event, HitsDrained) for hits in event.hits]
+    assert all(one is other for one, other in zip(drained, context.turns[0].hits, strict=True))
+    kinds = [type(event) for event in events if isinstance(event, TextDelta | HitsDrained)]
+    assert kinds == [TextDelta, HitsDrained] * 10 + [HitsDrained]
+    positions = sorted({hits.position for hits in drained})
+    assert positions == list(range(context.turns[0].answer_start - 1, context.turns[0].end))
+    monkeypatch.setattr("kiv_engine.context.HITS_INTERVAL_S", float("inf"))
+    ask(spared)
+    for one, other in zip(drained, spared.turns[0].hits, strict=True):
+        assert (one.layer, one.position) == (other.layer, other.position)
+        torch.testing.assert_close(one.token_mass(), other.token_mass())
+    context.close()
+    spared.close()
+
+
+@pytest.mark.parametrize("family", [*GROWS, *FORGETS])
+def test_a_turn_that_is_replayed_is_as_if_it_had_been_asked(family: str) -> None:
+    """With all cold tokens retrieved, so that it makes no difference that an answer is fed in blocks."""
+    config = replace(SMALL, retrieved_tokens=4_096)
+    asked, replayed = ready(family, config), ready(family, config)
+    first = ask(asked)
+    replayed.replay("How many?", first.text)
+    assert ids_of(replayed) == ids_of(asked)
+    assert replace(replayed.turns[0], hits=()) == replace(asked.turns[0], hits=())
+    assert ask(replayed, "Why?").text == ask(asked, "Why?").text
+    replayed.rewind(replayed.turns[0].start)
+    replayed.replay("Who?", "")
+    assert (replayed.turns[0].question, replayed.turns[0].answer) == ("Who?", "")
+    assert isinstance(ask(replayed, "Why?"), AnswerFinished)
+    asked.close()
+    replayed.close()
+
+
+def test_a_replay_that_fails_has_never_been(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ready()
+    before = ids_of(context)
+    forward = Context._forward
+    calls = itertools.count()
+
+    def fail_later(self: Context, ids: Any) -> torch.Tensor:
+        if next(calls) == 1:
+            raise MemoryError
+        return forward(self, ids)
+
+    monkeypatch.setattr(Context, "_forward", fail_later)
+    with pytest.raises(MemoryError):
+        context.replay("How many?", "many " * 200)
+    assert (ids_of(context), context.turns, context._unfed) == (before, [], [])
     context.close()
 
 

@@ -1,0 +1,272 @@
+"""All chats on disk: one SQLite file, written by one thread, so that no window waits for a disk.
+
+The file is in WAL mode: what was committed survives the process's end at any moment. Its layout has a version
+(`PRAGMA user_version`); an older file is copied aside before it is migrated, and one that cannot be read is kept aside.
+"""
+
+import json
+import logging
+import queue
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from PySide6.QtCore import QObject, Signal
+
+from app.saved_chats import ChatLoaded, ChatsFound, ChatsListed, SavedChat, SavedExchange, SavingFailed
+
+JOIN_TIMEOUT_S: Final = 2.0
+THREAD_NAME: Final = "kiv-history"
+SEARCH_LIMIT: Final = 200
+
+logger = logging.getLogger(__name__)
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE chat (
+        key TEXT PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL DEFAULT 0, changed REAL NOT NULL,
+        options TEXT NOT NULL, documents TEXT NOT NULL, path TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE exchange (
+        chat TEXT NOT NULL REFERENCES chat (key) ON DELETE CASCADE, id INTEGER NOT NULL, parent INTEGER,
+        question TEXT NOT NULL, answer TEXT NOT NULL, state TEXT NOT NULL, message TEXT NOT NULL, finished TEXT,
+        claims TEXT NOT NULL, heat BLOB,
+        PRIMARY KEY (chat, id)
+    );
+    CREATE VIRTUAL TABLE words USING fts5 (question, answer, content = 'exchange', tokenize = 'unicode61');
+    CREATE TRIGGER exchange_added AFTER INSERT ON exchange BEGIN
+        INSERT INTO words (rowid, question, answer) VALUES (new.rowid, new.question, new.answer);
+    END;
+    CREATE TRIGGER exchange_gone AFTER DELETE ON exchange BEGIN
+        INSERT INTO words (words, rowid, question, answer) VALUES ('delete', old.rowid, old.question, old.answer);
+    END;
+    CREATE TRIGGER exchange_changed AFTER UPDATE OF question, answer ON exchange BEGIN
+        INSERT INTO words (words, rowid, question, answer) VALUES ('delete', old.rowid, old.question, old.answer);
+        INSERT INTO words (rowid, question, answer) VALUES (new.rowid, new.question, new.answer);
+    END;
+    """,
+)
+"""One script for each version of the layout; the file's user_version says how many were run."""
+
+
+class HistoryError(Exception):
+    """The file cannot be used; the message says why."""
+
+
+class ChatFile:
+    """The open database. Used by one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file. Raises HistoryError or sqlite3.Error."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, path: Path) -> None:
+        run = self._connection.execute
+        (version,) = run("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise HistoryError(f"{path.name} is from a newer version of this app")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = NORMAL")
+        run("PRAGMA foreign_keys = ON")
+        if 0 < version < len(MIGRATIONS):
+            with closing(sqlite3.connect(path.with_suffix(f".backup-{version}"))) as copy:
+                self._connection.backup(copy)
+        for number in range(version, len(MIGRATIONS)):
+            self._connection.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+        run("SELECT 1 FROM chat LIMIT 1")
+        run("SELECT 1 FROM exchange LIMIT 1")
+
+    def close(self) -> None:
+        """Nothing is lost if this is never called."""
+        self._connection.close()
+
+    def chats(self) -> tuple[SavedChat, ...]:
+        """All chats, the newest first."""
+        rows = self._connection.execute(
+            "SELECT key, title, pinned, changed, options, documents, path FROM chat ORDER BY changed DESC"
+        )
+        return tuple(
+            SavedChat(
+                key, title, bool(pinned), changed, json.loads(options), json.loads(documents), tuple(json.loads(path))
+            )
+            for key, title, pinned, changed, options, documents, path in rows
+        )
+
+    def exchanges(self, key: str) -> tuple[SavedExchange, ...]:
+        """What was asked in a chat."""
+        rows = self._connection.execute(
+            "SELECT id, parent, question, answer, state, message, finished, claims, heat FROM exchange"
+            " WHERE chat = ? ORDER BY id",
+            (key,),
+        )
+        return tuple(SavedExchange(*row) for row in rows)
+
+    def save_chat(self, chat: SavedChat) -> None:
+        """Insert or replace a chat; its exchanges stay."""
+        self._connection.execute(
+            "INSERT INTO chat VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET title = excluded.title,"
+            " pinned = excluded.pinned, changed = excluded.changed, options = excluded.options,"
+            " documents = excluded.documents, path = excluded.path",
+            (
+                chat.key,
+                chat.title,
+                chat.pinned,
+                chat.changed,
+                *map(json.dumps, (chat.options, chat.documents, chat.path)),
+            ),
+        )
+
+    def save_exchange(self, key: str, exchange: SavedExchange) -> None:
+        """Insert or replace an exchange of a chat that is there."""
+        values = tuple(vars(exchange).values())
+        self._connection.execute(
+            "INSERT INTO exchange (chat, id, parent, question, answer, state, message, finished, claims, heat)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chat, id) DO UPDATE SET answer = excluded.answer,"
+            " state = excluded.state, message = excluded.message, finished = excluded.finished,"
+            " claims = excluded.claims, heat = excluded.heat",
+            (key, *values),
+        )
+
+    def remove_exchange(self, key: str, exchange_id: int) -> None:
+        """Forget a question that was taken back."""
+        self._connection.execute("DELETE FROM exchange WHERE chat = ? AND id = ?", (key, exchange_id))
+
+    def remove_chat(self, key: str) -> None:
+        """Forget a chat and all that was said in it."""
+        self._connection.execute("DELETE FROM chat WHERE key = ?", (key,))
+
+    def search(self, words: str) -> frozenset[str]:
+        """Chats in which all words, or beginnings of words, stand in one question, answer or title."""
+        parts = words.split()
+        query = " ".join('"{}"*'.format(part.replace('"', '""')) for part in parts)
+        found = self._connection.execute(
+            "SELECT DISTINCT chat FROM words JOIN exchange ON exchange.rowid = words.rowid WHERE words MATCH ? LIMIT ?",
+            (query, SEARCH_LIMIT),
+        )
+        keys = {key for (key,) in found}
+        folded = [part.casefold() for part in parts]
+        titles = self._connection.execute("SELECT key, title FROM chat")
+        return frozenset(keys | {key for key, title in titles if all(part in title.casefold() for part in folded)})
+
+
+class History(QObject):
+    """Hands what is to be kept or looked up to the file's thread. Without a path it keeps and finds nothing.
+
+    Writes of one chat or exchange that still wait are replaced by newer ones. Lives on the GUI thread.
+
+    Signals:
+        reported: ChatsListed, ChatLoaded, ChatsFound or SavingFailed. Receivers are slots of QObjects.
+    """
+
+    reported = Signal(object)
+
+    def __init__(self, path: Path | None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._path = path
+        self._jobs: queue.SimpleQueue[tuple[object, ...]] = queue.SimpleQueue()
+        self._latest: dict[tuple[object, ...], Callable[[ChatFile], object]] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ids: Iterator[int] = iter(range(2**62))
+
+    def open(self) -> None:
+        """Open the file and list the chats."""
+        if self._path is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(self._path,), name=THREAD_NAME, daemon=True)
+            self._thread.start()
+
+    def save_chat(self, chat: SavedChat) -> None:
+        """Keep a chat's facts."""
+        self._submit(("chat", chat.key), lambda file: file.save_chat(chat))
+
+    def save_exchange(self, key: str, exchange: SavedExchange) -> None:
+        """Keep an exchange. Its chat was saved before."""
+        self._submit(("exchange", key, exchange.id), lambda file: file.save_exchange(key, exchange))
+
+    def remove_exchange(self, key: str, exchange_id: int) -> None:
+        """Forget a question."""
+        self._submit(("exchange", key, exchange_id), lambda file: file.remove_exchange(key, exchange_id))
+
+    def remove_chat(self, key: str) -> None:
+        """Forget a chat."""
+        self._submit(("remove", key), lambda file: file.remove_chat(key))
+
+    def load_chat(self, key: str) -> None:
+        """Report the exchanges of a chat."""
+        self._submit(("load", next(self._ids)), lambda file: ChatLoaded(key, file.exchanges(key)))
+
+    def search(self, words: str) -> None:
+        """Report the chats in which words stand."""
+        self._submit(("search",), lambda file: ChatsFound(words, file.search(words)))
+
+    def close(self) -> bool:
+        """Finish what waits and join; False if the disk takes too long."""
+        if self._thread is None:
+            return True
+        self._jobs.put(())
+        self._thread.join(JOIN_TIMEOUT_S)
+        return not self._thread.is_alive()
+
+    def _submit(self, name: tuple[object, ...], job: Callable[[ChatFile], object]) -> None:
+        if self._thread is None:
+            return
+        with self._lock:
+            waits = name in self._latest
+            self._latest[name] = job
+        if not waits:
+            self._jobs.put(name)
+
+    # -- on the file's thread ------------------------------------------------------------------------------------
+
+    def _run(self, path: Path) -> None:
+        file, problem = open_or_replace(path)
+        if file is None:
+            self.reported.emit(ChatsListed((), problem))
+            return
+        with closing(file):
+            self.reported.emit(ChatsListed(file.chats(), problem))
+            while name := self._jobs.get():
+                with self._lock:
+                    job = self._latest.pop(name)
+                self._work(file, job)
+
+    def _work(self, file: ChatFile, job: Callable[[ChatFile], object]) -> None:
+        try:
+            if (result := job(file)) is not None:
+                self.reported.emit(result)
+        except (sqlite3.Error, OSError) as error:
+            logger.warning("history: %s", error)
+            self.reported.emit(SavingFailed(f"The chats cannot be kept: {error}."))
+
+
+def open_or_replace(path: Path) -> tuple[ChatFile | None, str]:
+    """The file, and what was wrong. A damaged one is kept aside and a fresh one made; one in use or newer is left."""
+    try:
+        return ChatFile(path), ""
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            return None, f"The chats in {path} cannot be opened: {error}. Nothing is kept this time."
+        kept = keep_aside(path)
+        return ChatFile(path), f"The chats were damaged ({error}); they are kept aside as {kept.name}."
+    except (HistoryError, OSError) as error:
+        return None, f"The chats cannot be opened: {error}. Nothing is kept this time."
+
+
+def keep_aside(path: Path, names: Sequence[str] = ("-wal", "-shm")) -> Path:
+    """Move a damaged file, and what belongs to it, to a name that is free."""
+    number = next(n for n in range(1, 10_000) if not path.with_name(f"{path.name}.damaged-{n}").exists())
+    kept = path.with_name(f"{path.name}.damaged-{number}")
+    shutil.move(path, kept)
+    for name in names:
+        path.with_name(path.name + name).unlink(missing_ok=True)
+    return kept

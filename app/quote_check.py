@@ -1,0 +1,100 @@
+"""Which quotes and numbers of an answer stand in the documents, character by character. Plain text search, no model."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+MAX_CLAIMS: Final = 12
+MIN_QUOTE: Final = 3
+"""Shorter texts in quotation marks are no quotes."""
+
+_QUOTED: Final = re.compile(r"“([^”]+)”|«([^»]+)»|„([^“]+)“|\"([^\"]+)\"")
+_SAID: Final = re.compile(r"\bThe document (?:says|goes on:)\s+(?!nothing\b|that\b)([^\n]+)")
+"""How the built-in model begins what it quotes."""
+_NUMBER: Final = re.compile(r"(?<![\w.,])[-+]?\d+(?:[.,:/]\d+)*(?:\s?%)?(?!\w)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Characters [start, end) of a document, which is given by its number."""
+
+    document: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A quote or a number of an answer.
+
+    Attributes:
+        start, end: where it stands in the answer.
+        place: where the documents say the same; None if they do not.
+    """
+
+    text: str
+    start: int
+    end: int
+    place: Place | None
+
+
+def check_claims(answer: str, texts: Sequence[str], likely: Sequence[Place] = ()) -> tuple[Claim, ...]:
+    """The claims of an answer, in order; what stands in a `likely` place is looked up there first."""
+    claims: list[Claim] = []
+    for start, end in _claims(answer):
+        text = answer[start:end]
+        inside_found = any(claim.place and claim.start <= start and end <= claim.end for claim in claims)
+        if inside_found or any(claim.text == text for claim in claims):
+            continue
+        claims.append(Claim(text, start, end, _find(text, texts, likely)))
+    return tuple(sorted(claims, key=lambda claim: claim.start)[:MAX_CLAIMS])
+
+
+def _claims(answer: str) -> Iterator[tuple[int, int]]:
+    """Where quotes stand in an answer, and then where numbers do."""
+    for found in _QUOTED.finditer(answer):
+        group = next(number for number in range(1, 5) if found[number] is not None)
+        if len(found[group].strip()) >= MIN_QUOTE:
+            yield _trimmed(answer, *found.span(group))
+    for found in _SAID.finditer(answer):
+        if not _QUOTED.search(found[1]):
+            yield _trimmed(answer, *found.span(1))
+    for found in _NUMBER.finditer(answer):
+        yield found.span()
+
+
+def _trimmed(answer: str, start: int, end: int) -> tuple[int, int]:
+    """Without blanks around it and the full stop that ends the sentence."""
+    while end > start and answer[end - 1] in " \t.,;:":
+        end -= 1
+    while start < end and answer[start].isspace():
+        start += 1
+    return start, end
+
+
+def _find(text: str, texts: Sequence[str], likely: Sequence[Place]) -> Place | None:
+    whole = (Place(number, 0, len(document)) for number, document in enumerate(texts))
+    for place in (*likely, *whole):
+        if found := _search(text, texts[place.document], place.start, place.end):
+            return Place(place.document, *found)
+    return None
+
+
+def _search(text: str, document: str, start: int, end: int) -> tuple[int, int] | None:
+    """The first place in a part of a document. By its first word: a pattern alone would try every character."""
+    pattern, first = _pattern(text), text.split()[0]
+    at = document.find(first, start, end)
+    while at >= 0:
+        if found := pattern.match(document, at, end):
+            return found.span()
+        at = document.find(first, at + 1, end)
+    return None
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """The text as it is; a line may break at its blanks, and it is no part of a longer word or number."""
+    words = r"\s+".join(map(re.escape, text.split()))
+    before = r"(?<!\w)(?<!\d[.,])" if text[0].isalnum() else ""
+    after = r"(?!\w)(?![.,]\d)" if text[-1].isalnum() else ""
+    return re.compile(f"{before}{words}{after}")

@@ -1,0 +1,66 @@
+"""Chats as they are kept on disk, and what the disk's thread reports: frozen values."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SavedExchange:
+    """A question and its answer. `finished` and `claims` are JSON, `heat` float32 per bin."""
+
+    id: int
+    parent: int | None
+    question: str
+    answer: str = ""
+    state: str = "waiting"
+    message: str = ""
+    finished: str | None = None
+    claims: str = "[]"
+    heat: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class SavedChat:
+    """What a chat is without its exchanges. `path` are the ids that are shown, `options` and `documents` JSON values.
+
+    `changed` is when something was last said, in seconds since 1970.
+    """
+
+    key: str
+    title: str = ""
+    pinned: bool = False
+    changed: float = 0.0
+    options: Any = field(default_factory=dict)
+    documents: Any = field(default_factory=list)
+    path: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChatsListed:
+    """All chats. `problem` says what was wrong with the file, if something was."""
+
+    chats: tuple[SavedChat, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ChatLoaded:
+    """The exchanges of a chat, in order of their ids."""
+
+    key: str
+    exchanges: tuple[SavedExchange, ...]
+
+
+@dataclass(frozen=True)
+class ChatsFound:
+    """The keys of the chats in which all words stand, in their titles or in what was said."""
+
+    words: str
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True)
+class SavingFailed:
+    """Something could not be kept. `message` is a sentence for a person."""
+
+    message: str

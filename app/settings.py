@@ -1,0 +1,126 @@
+"""What the user can set, and the file that it is kept in: JSON that a person can read and repair."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
+
+from kiv_engine.config import KIVConfig, SamplingConfig, require_choice, require_whole
+from kiv_engine.errors import ConfigError
+
+VERSION: Final = 1
+FONT_POINTS: Final = (8, 24)
+
+ThemeName: TypeAlias = Literal["system", "light", "dark"]
+
+PRESETS: Final[dict[str, SamplingConfig]] = {
+    "Precise": SamplingConfig(),
+    "Balanced": SamplingConfig(temperature=0.6, top_p=0.95, repetition_penalty=1.05),
+    "Creative": SamplingConfig(temperature=1.0, min_p=0.05),
+}
+"""Ways to draw the next token, by name. The first is the default: a question about a document has one answer."""
+
+_Value = TypeVar("_Value", bound="KIVConfig | SamplingConfig | ChatOptions | Settings")
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """How a chat is answered. `system` is the system prompt; it stands before the documents."""
+
+    system: str = ""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    @property
+    def preset(self) -> str | None:
+        """The name of the sampling preset, None for other values. Length and seed are nobody's preset."""
+        plain = {**asdict(self.sampling), "max_new_tokens": 0, "seed": None}
+        same = (name for name, preset in PRESETS.items() if {**asdict(preset), "max_new_tokens": 0} == plain)
+        return next(same, None)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings. `font_points` 0 is the system's size; `engine` and `chat` are for new chats."""
+
+    theme: ThemeName = "system"
+    font_points: int = 0
+    engine: KIVConfig = field(default_factory=KIVConfig)
+    chat: ChatOptions = field(default_factory=ChatOptions)
+
+    def __post_init__(self) -> None:
+        require_choice("theme", self.theme, get_args(ThemeName))
+        if self.font_points != 0:
+            require_whole("font_points", self.font_points, *FONT_POINTS)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The settings in force, and what was wrong with the file, as a sentence for a person."""
+
+    settings: Settings
+    problem: str = ""
+
+
+def load_settings(path: Path) -> Loaded:
+    """Read the file. One that is damaged is kept aside, and the defaults are used."""
+    try:
+        return Loaded(_settings(json.loads(path.read_text(encoding="utf-8"))))
+    except FileNotFoundError:
+        return Loaded(Settings())
+    except OSError as error:
+        return Loaded(Settings(), f"{path} cannot be read: {error.strerror}. The defaults are used.")
+    except (ValueError, TypeError, ConfigError) as error:
+        kept = _keep_aside(path)
+        reason = str(error).rstrip(".")
+        return Loaded(Settings(), f"The settings file is damaged: {reason}. The defaults are used{kept}.")
+
+
+def save_settings(path: Path, settings: Settings) -> None:
+    """Write the file in one step: whatever happens, the old or the new one is there. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"version": VERSION, **as_json(settings)}, indent=2) + "\n", encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def as_json(value: Settings | ChatOptions) -> dict[str, Any]:
+    """Everything as numbers, texts and lists."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(value), default=str))
+    return plain
+
+
+def chat_options(data: Any) -> ChatOptions:
+    """The options that `as_json` wrote. Raises ConfigError or TypeError."""
+    return _read(ChatOptions, data, sampling=_sampling(data.get("sampling", {})))
+
+
+def _settings(data: Any) -> Settings:
+    if not isinstance(data, dict):
+        raise ConfigError("it does not hold settings")
+    engine = _read(KIVConfig, data.get("engine", {}))
+    return _read(Settings, data, engine=engine, chat=chat_options(data.get("chat", {})))
+
+
+def _sampling(data: Any) -> SamplingConfig:
+    return _read(SamplingConfig, data, **({"stop": tuple(data["stop"])} if "stop" in data else {}))
+
+
+def _read(kind: type[_Value], data: Any, **made: Any) -> _Value:
+    """A value from what a file says; names that are not known are those of a newer version."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{kind.__name__} is {data!r}")
+    known = {each.name for each in fields(kind)}
+    return kind(**{name: value for name, value in data.items() if name in known} | made)
+
+
+def _keep_aside(path: Path) -> str:
+    for number in range(1, 100):
+        kept = path.with_name(f"{path.name}.damaged-{number}")
+        if not kept.exists():
+            try:
+                path.rename(kept)
+            except OSError:
+                return ""
+            return f", and the file is kept as {kept.name}"
+    return ""

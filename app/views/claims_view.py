@@ -1,0 +1,87 @@
+"""The quote check below an answer: a tick and a way there for what stands in the document, a mark for what does not."""
+
+from PySide6.QtCore import QSize, Qt, Signal, Slot
+from PySide6.QtGui import QIcon
+from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+
+from app.quote_check import Claim
+from app.views.flow import FlowLayout
+from app.views.icons import pixmap
+from app.views.theme import GAP, Theme
+
+SHOWN_CHARACTERS = 60
+
+
+class ClaimsView(QWidget):
+    """One button for each quote and number; those that are not found only say so.
+
+    Signals:
+        claim_chosen: number of a claim that stands in the document.
+    """
+
+    claim_chosen = Signal(int)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._claims: tuple[Claim, ...] = ()
+        self.buttons: list[QPushButton] = []
+        self._flow = FlowLayout()
+        caption = QLabel(self.tr("Quotes and numbers, looked up in the document"))
+        caption.setObjectName("caption")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, GAP, 0, 0)
+        column.setSpacing(GAP)
+        column.addWidget(caption)
+        column.addLayout(self._flow)
+        theme.changed.connect(self._draw_icons)
+        self.hide()
+
+    def set_claims(self, claims: tuple[Claim, ...]) -> None:
+        """Show what was looked up; nothing if there is nothing."""
+        if claims == self._claims:
+            return
+        for button in self.buttons:
+            self._flow.removeWidget(button)
+            button.deleteLater()
+        self._claims = claims
+        self.buttons = [self._button(number, claim) for number, claim in enumerate(claims)]
+        for button in self.buttons:
+            self._flow.addWidget(button)
+        self._draw_icons()
+        self.setVisible(bool(claims))
+
+    def _button(self, number: int, claim: Claim) -> QPushButton:
+        text = " ".join(claim.text.split())
+        short = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+        found = claim.place is not None
+        missing = self.tr("not found in the document")
+        button = QPushButton(short.replace("&", "&&") if found else f"{short.replace('&', '&&')} · {missing}", self)
+        button.setObjectName("found" if found else "notfound")
+        button.setProperty("number", number)
+        button.setCheckable(found)
+        button.setAccessibleName(
+            self.tr("{0} stands in the document; go there").format(text) if found else f"{text}: {missing}"
+        )
+        button.setToolTip(self.tr("Stands in the document like this; show it there") if found else missing)
+        if found:
+            button.setCursor(Qt.CursorShape.PointingHandCursor)
+            button.clicked.connect(self._on_clicked)
+        return button
+
+    def set_chosen(self, chosen: int | None) -> None:
+        """Press one of the buttons."""
+        for number, button in enumerate(self.buttons):
+            button.setChecked(number == chosen)
+
+    @Slot()
+    def _on_clicked(self) -> None:
+        self.claim_chosen.emit(self.sender().property("number"))
+
+    @Slot()
+    def _draw_icons(self) -> None:
+        colors = self._theme.colors
+        for button, claim in zip(self.buttons, self._claims, strict=True):
+            name, color = ("check", colors.good) if claim.place else ("question", colors.muted)
+            button.setIcon(QIcon(pixmap(name, color)))
+            button.setIconSize(QSize(14, 14))

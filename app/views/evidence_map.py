@@ -1,0 +1,240 @@
+"""The map of an answer: across, the whole document; down, the answer's tokens. Bright is where a token looked."""
+
+from typing import Final
+
+import numpy as np
+from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from app.evidence import Evidence, Mass
+from app.models.chat import Chat
+from app.models.chat_list import ChatList
+from app.views.heat_strip import tinted
+from app.views.theme import GAP, Theme
+
+HEIGHT: Final = 132
+MIN_ROW: Final = 3
+"""Pixels of a token, while there are few."""
+SPOT: Final = 3
+"""Pixels across of a single hit, so that it is seen."""
+
+
+class MapPicture(QWidget):
+    """Paints mass per token and bin.
+
+    Signals:
+        place_chosen: a share of the document, 0 to 1, that was clicked.
+        token_pointed: number of the token under the mouse, -1 for none.
+    """
+
+    place_chosen = Signal(float)
+    token_pointed = Signal(int)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._rows: Mass = np.zeros((0, 1), np.float32)
+        self._pointed = range(0)
+        self._picture: QImage | None = None
+        self.setMouseTracking(True)
+        self.setFixedHeight(HEIGHT)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setCursor(Qt.CursorShape.CrossCursor)
+        self.setAccessibleName(self.tr("Map: where each word of the answer looked"))
+        theme.changed.connect(self._on_theme_changed)
+
+    def set_rows(self, rows: Mass) -> None:
+        """Show mass per token and bin (tokens, bins)."""
+        self._rows = rows
+        self._on_theme_changed()
+
+    def set_pointed(self, tokens: range) -> None:
+        """Frame some tokens."""
+        self._pointed = tokens
+        self.update()
+
+    @Slot()
+    def _on_theme_changed(self) -> None:
+        self._picture = None
+        self.update()
+
+    @property
+    def _row_height(self) -> float:
+        """Pixels per token; few tokens do not fill the map."""
+        return min(self.height() / max(1, len(self._rows)), 2.0 * MIN_ROW)
+
+    # -- Qt ------------------------------------------------------------------------------------------------------
+
+    def sizeHint(self) -> QSize:
+        return QSize(320, HEIGHT)
+
+    def resizeEvent(self, _event: object) -> None:
+        self._picture = None
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        colors, painter = self._theme.colors, QPainter(self)
+        painter.fillRect(self.rect(), QColor(colors.window))
+        if self._picture is None:
+            self._picture = self._paint_rows()
+        height = self._row_height * len(self._rows)
+        painter.drawImage(QRectF(0, 0, self.width(), height), self._picture)
+        if self._pointed:
+            top, tall = self._pointed.start * self._row_height, len(self._pointed) * self._row_height
+            tint = QColor(colors.accent)
+            tint.setAlphaF(0.16)
+            painter.fillRect(QRectF(0, top, self.width(), max(tall, 2)), tint)
+            painter.fillRect(QRectF(0, top, 3, max(tall, 2)), QColor(colors.accent))
+        painter.setPen(QColor(colors.border))
+        painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+        painter.end()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self.place_chosen.emit(min(1.0, max(0.0, event.position().x() / max(1, self.width()))))
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        token = int(event.position().y() / max(self._row_height, 1e-6))
+        self.token_pointed.emit(token if token < len(self._rows) else -1)
+
+    def leaveEvent(self, _event: object) -> None:
+        self.token_pointed.emit(-1)
+
+    # -- painting ------------------------------------------------------------------------------------------------
+
+    def _paint_rows(self) -> QImage:
+        """A pixel is as bright as its brightest bin and token, and each hit some pixels wide."""
+        height = max(1, round(self._row_height * len(self._rows)))
+        pixels = squeezed(self._rows, min(height, max(1, len(self._rows))), max(1, self.width()))
+        for _ in range(SPOT - 1):
+            pixels[:, 1:] = np.maximum(pixels[:, 1:], pixels[:, :-1])
+        return tinted(pixels / max(float(pixels.max(initial=0.0)), 1e-12), QColor(self._theme.colors.heat))
+
+
+def squeezed(values: Mass, rows: int, columns: int) -> Mass:
+    """The largest of the values that fall together at a size of (rows, columns); rows are not stretched."""
+    result = np.zeros((rows, columns), np.float32)
+    down = np.arange(values.shape[0]) * rows // max(1, values.shape[0])
+    across = np.arange(values.shape[1]) * columns // values.shape[1]
+    places = np.nonzero(values)
+    np.maximum.at(result, (down[places[0]], across[places[1]]), values[places])
+    return result
+
+
+class EvidenceMap(QWidget):
+    """The map of the selected answer with its controls. Hidden while there is none.
+
+    Signals:
+        place_chosen: as that of MapPicture.
+    """
+
+    place_chosen = Signal(float)
+
+    def __init__(self, theme: Theme, chats: ChatList, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("evidence")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._chats = chats
+        self._chat: Chat | None = None
+        self.picture = MapPicture(theme)
+        self.layer = QComboBox()
+        self.layer.setMinimumContentsLength(9)
+        self.layer.setAccessibleName(self.tr("Layer"))
+        self.layer.setToolTip(self.tr("Whose searches are shown"))
+        self.above = QCheckBox(self.tr("Only what stands out"))
+        self.above.setAccessibleName(self.tr("Only what stands out"))
+        self.above.setToolTip(self.tr("Leaves out what every answer hits, whatever it is about"))
+        self.above.setChecked(True)
+        self.word = QLabel()
+        self.word.setObjectName("caption")
+        self._arrange()
+        self.picture.place_chosen.connect(self.place_chosen)
+        self.picture.token_pointed.connect(self._on_token_pointed)
+        self.layer.currentIndexChanged.connect(self._show_rows)
+        self.above.toggled.connect(self._show_rows)
+        chats.current_changed.connect(self._on_current_changed)
+        self._on_current_changed()
+
+    def _arrange(self) -> None:
+        caption = QLabel(self.tr("Where each word looked"))
+        caption.setObjectName("title")
+        head = QHBoxLayout()
+        head.addWidget(caption, 1)
+        head.addWidget(self.above)
+        head.addWidget(self.layer)
+        axis = QHBoxLayout()
+        for text in (self.tr("beginning"), None, self.tr("end of the document")):
+            if text is None:
+                axis.addStretch(1)
+                axis.addWidget(self.word)
+                axis.addStretch(1)
+                continue
+            label = QLabel(text)
+            label.setObjectName("caption")
+            axis.addWidget(label)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2 * GAP, GAP, 2 * GAP, GAP)
+        column.setSpacing(GAP // 2)
+        column.addLayout(head)
+        column.addWidget(self.picture)
+        column.addLayout(axis)
+
+    @property
+    def _evidence(self) -> Evidence | None:
+        return self._chats.current.selected_evidence
+
+    @Slot()
+    def _on_current_changed(self) -> None:
+        if self._chat is not None:
+            self._chat.selection_changed.disconnect(self._on_changed)
+            self._chat.evidence_changed.disconnect(self._on_grown)
+            self._chat.pointed_changed.disconnect(self._on_pointed)
+        self._chat = self._chats.current
+        self._chat.selection_changed.connect(self._on_changed)
+        self._chat.evidence_changed.connect(self._on_grown)
+        self._chat.pointed_changed.connect(self._on_pointed)
+        self._on_changed()
+
+    @Slot(int)
+    def _on_grown(self, exchange: int) -> None:
+        if exchange == self._chats.current.selected_exchange:
+            self._on_changed()
+
+    @Slot()
+    def _on_changed(self) -> None:
+        evidence = self._evidence
+        self.setVisible(evidence is not None and bool(evidence.tokens))
+        if evidence is not None and evidence.tokens:
+            self._offer_layers(evidence.layers)
+            self._show_rows()
+
+    def _offer_layers(self, layers: list[int]) -> None:
+        if [self.layer.itemData(place) for place in range(1, self.layer.count())] == layers and self.layer.count():
+            return
+        self.layer.blockSignals(True)
+        self.layer.clear()
+        self.layer.addItem(self.tr("All layers"), None)
+        for layer in layers:
+            self.layer.addItem(self.tr("Layer {0}").format(layer), layer)
+        self.layer.blockSignals(False)
+
+    @Slot()
+    def _show_rows(self) -> None:
+        evidence = self._evidence
+        if evidence is None or not evidence.tokens:
+            return
+        self.picture.set_rows(evidence.rows(self.layer.currentData(), above=self.above.isChecked()))
+        self._on_pointed()
+
+    @Slot(int)
+    def _on_token_pointed(self, token: int) -> None:
+        self._chats.current.point(range(token, token + 1) if token >= 0 else range(0))
+
+    @Slot()
+    def _on_pointed(self) -> None:
+        chat, evidence = self._chats.current, self._evidence
+        self.picture.set_pointed(chat.pointed)
+        self.word.setText("")
+        if chat.pointed and evidence is not None and chat.selected_exchange is not None:
+            start, end = evidence.characters_of(chat.pointed)
+            text = chat.all_exchanges[chat.selected_exchange].answer[start:end].strip()
+            self.word.setText(f"“{text}”" if text else "")

@@ -1,0 +1,61 @@
+"""A layout that sets its widgets like words: from left to right, in as many lines as they need."""
+
+from PySide6.QtCore import QPoint, QRect, QSize, Qt
+from PySide6.QtWidgets import QLayout, QLayoutItem
+
+from app.views.theme import GAP
+
+
+class FlowLayout(QLayout):
+    """Lines as wide as the widget; widgets keep the size that they want."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: list[QLayoutItem] = []
+        self.setContentsMargins(0, 0, 0, 0)
+
+    def _place(self, area: QRect, *, really: bool) -> int:
+        """Place all widgets; the height they take."""
+        x, y, line = area.x(), area.y(), 0
+        for item in self._items:
+            size = item.sizeHint()
+            width = min(size.width(), area.width())
+            if x + width > area.right() + 1 and line:
+                x, y, line = area.x(), y + line + GAP, 0
+            if really:
+                item.setGeometry(QRect(QPoint(x, y), QSize(width, size.height())))
+            x, line = x + width + GAP, max(line, size.height())
+        return y + line - area.y()
+
+    # -- QLayout -------------------------------------------------------------------------------------------------
+
+    def addItem(self, item: QLayoutItem) -> None:
+        self._items.append(item)
+
+    def count(self) -> int:
+        return len(self._items)
+
+    def itemAt(self, index: int) -> QLayoutItem | None:
+        return self._items[index] if 0 <= index < len(self._items) else None
+
+    def takeAt(self, index: int) -> QLayoutItem | None:
+        return self._items.pop(index) if 0 <= index < len(self._items) else None
+
+    def expandingDirections(self) -> Qt.Orientation:
+        return Qt.Orientation(0)
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        return self._place(QRect(0, 0, width, 0), really=False)
+
+    def setGeometry(self, area: QRect) -> None:
+        super().setGeometry(area)
+        self._place(area, really=True)
+
+    def sizeHint(self) -> QSize:
+        return self.minimumSize()
+
+    def minimumSize(self) -> QSize:
+        return QSize(120, max((item.sizeHint().height() for item in self._items), default=0))

@@ -1,0 +1,260 @@
+"""The settings: how the app looks, and how the engine keeps and finds tokens, with what each choice costs."""
+
+from dataclasses import replace
+from typing import Final
+
+from PySide6.QtCore import QSize, Qt, Signal, Slot
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QScrollArea,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.figures import as_bytes
+from app.models.engine_status import EngineStatus
+from app.models.preferences import Preferences
+from app.settings import FONT_POINTS
+from app.views.form import Form, heading
+from app.views.theme import GAP
+from kiv_engine.config import KIVConfig
+
+SIZE: Final = QSize(680, 560)
+HOT_TOKENS: Final = (512, 1_024, 2_048, 4_096, 8_192)
+RETRIEVED_TOKENS: Final = (128, 256, 512, 1_024)
+CANDIDATE_TOKENS: Final = (2_048, 4_096, 8_192, 16_384)
+SHORTCUTS_PART: Final = 2
+SHORTCUTS: Final = (
+    ("Enter", "Send"), ("Shift+Enter", "A new line in the question"), ("Esc", "Stop reading or writing"),
+    ("Ctrl+N", "New chat"), ("Ctrl+O", "Open documents"), ("Ctrl+K", "Search the chats"),
+    ("Ctrl+F", "Find in the document"), ("Ctrl+B", "Show or hide the chats"), ("Ctrl+E", "Show or hide the document"),
+    ("Ctrl+M", "Show or hide the memory chart"), ("Ctrl+Shift+C", "Copy the last answer"),
+    ("Ctrl+R", "Answer the last question again"), ("Ctrl++ / Ctrl+- / Ctrl+0", "Larger, smaller, usual letters"),
+    ("Ctrl+,", "Settings"), ("F1", "This list"), ("Ctrl+Q", "Quit"),
+)  # fmt: skip
+
+
+class Choice(QComboBox):
+    """A few values by name. A value from the settings file that is none of them is offered, too.
+
+    Signals:
+        chosen: the user chose another value.
+    """
+
+    chosen = Signal()
+
+    def __init__(self, choices: list[tuple[str, object]], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        for name, value in choices:
+            self.addItem(name, value)
+        self.activated.connect(self.chosen)
+
+    def show_value(self, value: object) -> None:
+        """Select a value."""
+        place = next((place for place in range(self.count()) if self.itemData(place) == value), -1)
+        if place < 0:
+            self.addItem(f"{value:,}" if isinstance(value, int) else str(value), value)
+            place = self.count() - 1
+        self.setCurrentIndex(place)
+
+
+class SettingsDialog(QDialog):
+    """Every change is in force and kept at once; a damaged choice is impossible."""
+
+    def __init__(self, preferences: Preferences, status: EngineStatus, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._preferences, self._status = preferences, status
+        self.setWindowTitle(self.tr("Settings"))
+        self.resize(SIZE)
+        self.parts = QListWidget()
+        self.parts.setObjectName("parts")
+        self.parts.setAccessibleName(self.tr("Parts of the settings"))
+        self.parts.setFixedWidth(184)
+        self.parts.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.pages = QStackedWidget()
+        self._make_controls()
+        for name, page in (
+            (self.tr("Appearance"), self._appearance()),
+            (self.tr("Memory and search"), self._engine()),
+            (self.tr("Shortcuts"), self._shortcuts()),
+            (self.tr("Network"), self._network()),
+        ):
+            item = QListWidgetItem(name, self.parts)
+            item.setSizeHint(QSize(0, 4 * GAP + GAP // 2))
+            self.pages.addWidget(page)
+        self.parts.currentRowChanged.connect(self.pages.setCurrentIndex)
+        self.parts.setCurrentRow(0)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.parts)
+        row.addWidget(self.pages, 1)
+        preferences.changed.connect(self._show)
+        self._show()
+
+    # -- what can be set -----------------------------------------------------------------------------------------
+
+    def _make_controls(self) -> None:
+        tr = self.tr
+        self.theme = Choice([(tr("As the system"), "system"), (tr("Light"), "light"), (tr("Dark"), "dark")])
+        sizes = [(tr("As the system"), 0), *((tr("{0} points").format(size), size) for size in range(9, 19))]
+        self.font_points = Choice([each for each in sizes if not each[1] or FONT_POINTS[0] <= each[1]])
+        self.hot = Choice([(f"{count:,}", count) for count in HOT_TOKENS])
+        self.retrieved = Choice([(f"{count:,}", count) for count in RETRIEVED_TOKENS])
+        self.candidates = Choice([(f"{count:,}", count) for count in CANDIDATE_TOKENS])
+        self.dtype = Choice([(tr("As the model"), "auto"), (tr("8 bit"), "int8")])
+        modes = [(tr("Automatic"), "auto"), (tr("Exact"), "exact"), (tr("Sparse"), "sparse"), (tr("Window"), "window")]
+        self.prefill = Choice([*modes])
+        self.positions = Choice([(tr("Automatic"), "auto"), (tr("True"), "true"), (tr("Compact"), "compact")])
+        self.store = QPushButton()
+        self.store.clicked.connect(self._on_store)
+        for choice in self._engine_choices().values():
+            choice.chosen.connect(self._on_engine_chosen)
+        self.theme.chosen.connect(self._on_look_chosen)
+        self.font_points.chosen.connect(self._on_look_chosen)
+
+    def _engine_choices(self) -> dict[str, Choice]:
+        return {
+            "hot_tokens": self.hot,
+            "retrieved_tokens": self.retrieved,
+            "candidate_tokens": self.candidates,
+            "store_dtype": self.dtype,
+            "prefill": self.prefill,
+            "positions": self.positions,
+        }
+
+    def _appearance(self) -> QWidget:
+        form = Form()
+        form.add(self.tr("Colours"), self.theme)
+        form.add(self.tr("Size of letters"), self.font_points, self.tr("Also with Ctrl++, Ctrl+- and Ctrl+0."))
+        form.end()
+        return page(self.tr("Appearance"), form)
+
+    def _engine(self) -> QWidget:
+        tr, form = self.tr, Form()
+        self.hot_line = form.add(tr("Newest tokens kept exact"), self.hot, " ")
+        self.retrieved_line = form.add(tr("Old tokens fetched for each new one"), self.retrieved, " ")
+        form.add(
+            tr("Candidates of the search"), self.candidates,
+            tr("More find rarer matches; every word takes a little longer. No memory."),
+        )  # fmt: skip
+        self.dtype_line = form.add(tr("Old keys and values"), self.dtype, " ")
+        form.add(
+            tr("Where old keys and values lie"), self.store,
+            tr("A folder on a fast disk holds more than the RAM does; answers take longer."),
+        )  # fmt: skip
+        form.add(
+            tr("How documents are read"), self.prefill,
+            tr("Exact: every token sees all before it; time grows with the square of the length. Sparse: the best "
+               "parts of what is before it. Window: only the nearest; fastest, and finds least."),
+        )  # fmt: skip
+        form.add(
+            tr("Positions"), self.positions,
+            tr("Compact keeps the model inside the length that it was trained for. No cost."),
+        )  # fmt: skip
+        form.end()
+        return page(tr("Memory and search"), form, tr("For documents that are read from now on."))
+
+    def _shortcuts(self) -> QWidget:
+        form = Form()
+        for keys, what in SHORTCUTS:
+            label = QLabel(keys)
+            label.setObjectName("muted")
+            label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            form.add(what, label)
+        form.end()
+        return page(self.tr("Shortcuts"), form)
+
+    def _network(self) -> QWidget:
+        all_here = self.tr("The built-in model and everything that you open stay on this PC.")
+        silent = self.tr("The app makes no connection, asks for no update and reports nothing.")
+        text = QLabel(self.tr("None.") + f"\n\n{all_here} {silent}")
+        text.setWordWrap(True)
+        text.setAlignment(Qt.AlignmentFlag.AlignTop)
+        return page(self.tr("Network activity"), text)
+
+    # -- showing and taking --------------------------------------------------------------------------------------
+
+    @Slot()
+    def _show(self) -> None:
+        settings = self._preferences.settings
+        self.theme.show_value(settings.theme)
+        self.font_points.show_value(settings.font_points)
+        for name, choice in self._engine_choices().items():
+            choice.show_value(getattr(settings.engine, name))
+        folder = settings.engine.store_folder
+        self.store.setText(self.tr("In RAM") if folder is None else folder.name)
+        self.store.setToolTip(self.tr("Choose a folder") if folder is None else self.tr("Back to RAM"))
+        self._show_costs(settings.engine)
+
+    def _show_costs(self, config: KIVConfig) -> None:
+        """The lines with figures; without a model there are none."""
+        row = self._status.model.row_bytes if self._status.model else 0
+
+        def cost(count: int) -> str:
+            return f": {as_bytes(count)}" if row else ""
+
+        self.hot_line.setText(
+            self.tr("Attended in full, on the model's device{0}.").format(cost(row * config.hot_tokens))
+        )
+        fetched = cost(row * config.retrieved_tokens)
+        self.retrieved_line.setText(
+            self.tr("More help where many places matter, as for summaries; copied for every word{0}.").format(fetched)
+        )
+        million = cost(1_000_000 * row // (1 if config.store_dtype != "int8" else 4))
+        self.dtype_line.setText(self.tr("8 bit needs less room and rounds. For a million tokens{0}.").format(million))
+        for line in (self.hot_line, self.retrieved_line, self.dtype_line):
+            line.show()
+
+    @Slot()
+    def _on_look_chosen(self) -> None:
+        look = {"theme": self.theme.currentData(), "font_points": self.font_points.currentData()}
+        self._preferences.set(replace(self._preferences.settings, **look))
+
+    @Slot()
+    def _on_engine_chosen(self) -> None:
+        chosen = {name: choice.currentData() for name, choice in self._engine_choices().items()}
+        settings = self._preferences.settings
+        self._preferences.set(replace(settings, engine=replace(settings.engine, **chosen)))
+
+    @Slot()
+    def _on_store(self) -> None:
+        settings = self._preferences.settings
+        store = "ram"
+        if settings.engine.store_folder is None:
+            store = QFileDialog.getExistingDirectory(self, self.tr("Folder for old keys and values")) or "ram"
+        self._preferences.set(replace(settings, engine=replace(settings.engine, store=store)))
+
+    def open_part(self, part: int) -> None:
+        """Show the dialog with one of its parts."""
+        self.parts.setCurrentRow(part)
+        self.show()
+        self.raise_()
+        self.parts.setFocus()
+
+
+def page(title: str, content: QWidget, line: str = "") -> QWidget:
+    """A part of the dialog: title, perhaps a line, and what scrolls below."""
+    whole, inner = QScrollArea(), QWidget()
+    column = QVBoxLayout(inner)
+    column.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 3 * GAP)
+    column.setSpacing(2 * GAP)
+    column.addWidget(heading(title))
+    if line:
+        caption = QLabel(line)
+        caption.setObjectName("muted")
+        column.addWidget(caption)
+    column.addWidget(content, 1)
+    whole.setWidget(inner)
+    whole.setWidgetResizable(True)
+    whole.setFrameShape(QScrollArea.Shape.NoFrame)
+    whole.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return whole

@@ -1,0 +1,110 @@
+"""Where an answer looked, on screen: the strip and the map while it is written, and the word that is pointed at."""
+
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QColor, QMouseEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
+
+from app.views.evidence_map import squeezed
+from app.views.heat_strip import tinted
+from tests.app.conftest import AppDriver
+from tests.app.scripted_session import COMMON_BIN, LAYERS, SENTENCE, WORDS
+
+
+def ask_about(driver: AppDriver, book: Path, *, held: bool = False) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+    if held:
+        driver.session.held_at = {"write"}
+    driver.controller.ask("Who?")
+
+
+def move(widget: QWidget, x: float, y: float) -> None:
+    point, none = QPointF(x, y), Qt.KeyboardModifier.NoModifier
+    left = Qt.MouseButton.NoButton
+    widget.mouseMoveEvent(QMouseEvent(QMouseEvent.Type.MouseMove, point, point, left, left, none))
+
+
+def test_the_strip_is_lit_while_the_answer_is_written(driver: AppDriver, book: Path) -> None:
+    ask_about(driver, book, held=True)
+    driver.until(lambda: len(driver.chat.exchanges[0].evidence.tokens) == 4)
+    assert driver.chat.exchanges[0].answer == WORDS[0]
+    assert driver.window.document.strip._heat == driver.chat.exchanges[0].evidence.heat
+    assert driver.window.document.map.isVisible()
+    driver.session.go()
+    driver.until_answered()
+    assert len(driver.chat.exchanges[0].evidence.tokens) == 12
+    assert driver.window.document.strip._heat[COMMON_BIN] == 0, "every token hit it"
+    assert max(driver.window.document.strip._heat) == 1
+
+
+def test_a_word_that_is_pointed_at_shows_its_own_hits(driver: AppDriver, book: Path) -> None:
+    ask_about(driver, book)
+    driver.until_answered()
+    view, pane = driver.transcript.exchanges[0].answer, driver.window.document
+    whole = pane.strip._heat
+    move(view, view.width() - 1, 2)
+    cursor = view.document().find("captain")
+    place = view.cursorRect(cursor).center()
+    move(view, place.x() - 5, place.y())
+    assert driver.chat.pointed == range(3, 4), "the first piece's text came with its last token"
+    assert max(pane.strip._heat) == 0, "and that hit only what all hit"
+    assert pane.map.word.text() == "“The captain”"
+    place = view.cursorRect(view.document().find("Thornwick")).center()
+    move(view, place.x() - 5, place.y())
+    assert list(driver.chat.pointed) == [11]
+    assert max(pane.strip._heat) == 1
+    view.leaveEvent(None)
+    assert not driver.chat.pointed
+    assert pane.strip._heat == whole
+
+
+def test_a_click_in_the_map_goes_there(driver: AppDriver, book: Path) -> None:
+    ask_about(driver, book)
+    driver.until_answered()
+    pane, picture = driver.window.document, driver.window.document.map.picture
+    passage = driver.chat.exchanges[0].passages[1]
+    share = passage.start / len(driver.chat.opened_documents[0].text)
+    QTest.mouseClick(
+        picture, Qt.MouseButton.LeftButton, pos=QPoint(round(share * picture.width()), picture.height() // 2)
+    )
+    found = pane.text.document().find(SENTENCE, pane.text.document().find(SENTENCE).position())
+    assert pane.text.viewport().rect().intersects(pane.text.cursorRect(found))
+
+
+def test_layers_and_the_baseline_can_be_chosen(driver: AppDriver, book: Path) -> None:
+    ask_about(driver, book)
+    driver.until_answered()
+    pane = driver.window.document.map
+    assert [pane.layer.itemData(place) for place in range(pane.layer.count())] == [None, *LAYERS]
+    assert not pane.picture._rows[:, COMMON_BIN].any()
+    pane.above.click()
+    assert (pane.picture._rows[:, COMMON_BIN] == 0.5).all()
+    pane.layer.setCurrentIndex(2)
+    assert (pane.picture._rows == driver.chat.exchanges[0].evidence.rows(LAYERS[1])).all()
+    assert pane.picture._rows.any()
+    move(pane.picture, 5, 8 * pane.picture._row_height + 1)
+    assert driver.chat.pointed == range(8, 9)
+    move(pane.picture, 5, 3 * pane.picture._row_height + 1)
+    assert pane.word.text() == "“The captain”"
+    pane.picture.leaveEvent(None)
+    assert not driver.chat.pointed
+
+
+def test_no_hit_is_lost_when_a_map_is_made_small() -> None:
+    rows = np.zeros((30, 2_048), np.float32)
+    rows[11, 1_500] = 0.25
+    small = squeezed(rows, 10, 300)
+    assert np.argwhere(small).tolist() == [[3, 1_500 * 300 // 2_048]]
+    assert small.max() == 0.25
+    assert squeezed(rows[:0], 1, 300).max() == 0
+
+
+def test_a_picture_is_as_opaque_as_its_values() -> None:
+    picture = tinted(np.array([[0, 0.25], [1, 0.01]], np.float32), QColor("#e07b00"))
+    alpha = [[picture.pixelColor(x, y).alpha() for x in range(2)] for y in range(2)]
+    assert alpha == [[0, 127], [255, 0]]
+    assert picture.pixelColor(0, 1) == QColor("#e07b00")

@@ -1,0 +1,139 @@
+"""Settings and options of a chat: what the dialogs change, what is kept, and what reaches the engine."""
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from app.folders import Folders
+from app.models.chat import ReadingState
+from app.requests import Said
+from app.settings import PRESETS, ChatOptions, Settings, load_settings
+from app.views.theme import DARK
+from kiv_engine.config import KIVConfig, SamplingConfig
+from tests.app.conftest import AppDriver
+from tests.app.scripted_session import WORDS
+
+
+@pytest.fixture
+def damaged(folders: Folders) -> Folders:
+    """A damaged file, from before the app starts; must stand before `driver`."""
+    folders.config.mkdir()
+    folders.settings.write_text("{")
+    return folders
+
+
+def choose(combo: object, value: object) -> None:
+    combo.setCurrentIndex(combo.findData(value))
+    combo.activated.emit(combo.currentIndex())
+
+
+def test_a_damaged_file_is_told_and_defaults_are_used(damaged: Folders, driver: AppDriver) -> None:
+    assert "settings file is damaged" in driver.window.banner.text.text()
+    assert driver.application.preferences.settings == Settings()
+    assert (damaged.config / "settings.json.damaged-1").read_text() == "{"
+
+
+def test_the_look_follows_the_dialog_and_is_kept(driver: AppDriver, folders: Folders) -> None:
+    dialog = driver.application.settings_dialog
+    QTest.keyClick(driver.window, Qt.Key.Key_Comma, Qt.KeyboardModifier.ControlModifier)
+    assert dialog.isVisible()
+    choose(dialog.theme, "dark")
+    choose(dialog.font_points, 14)
+    assert driver.application.theme.colors == DARK
+    assert driver.window.font().pointSizeF() == 14
+    assert load_settings(folders.settings).settings == Settings(theme="dark", font_points=14)
+    QTest.keyClick(driver.window, Qt.Key.Key_Plus, Qt.KeyboardModifier.ControlModifier)
+    assert driver.window.font().pointSizeF() == 15
+    QTest.keyClick(driver.window, Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier)
+    assert driver.application.preferences.settings == Settings(theme="dark")
+    assert dialog.font_points.currentData() == 0
+    dialog.close()
+
+
+def test_engine_knobs_reach_the_engine_and_tell_their_cost(driver: AppDriver, book: Path) -> None:
+    driver.until(lambda: driver.status.model is not None)
+    dialog = driver.application.settings_dialog
+    dialog.open_part(1)
+    choose(dialog.retrieved, 512)
+    choose(dialog.dtype, "int8")
+    assert "524 KB" in dialog.retrieved_line.text(), "512 tokens of 1,024 bytes"
+    dialog.close()
+    driver.controller.open_files([book])
+    driver.until_read()
+    assert driver.session.read[-1].options.config == KIVConfig(retrieved_tokens=512, store_dtype="int8")
+
+
+def test_a_value_from_the_file_that_the_dialog_does_not_offer_is_kept(driver: AppDriver) -> None:
+    dialog = driver.application.settings_dialog
+    driver.application.preferences.set(Settings(engine=KIVConfig(hot_tokens=333)))
+    assert dialog.hot.currentText() == "333"
+    choose(dialog.retrieved, 128)
+    assert driver.application.preferences.settings.engine == KIVConfig(hot_tokens=333, retrieved_tokens=128)
+
+
+def test_a_folder_that_cannot_be_written_is_told(driver: AppDriver, folders: Folders) -> None:
+    folders.config.write_text("a file in its place")
+    driver.application.preferences.set(Settings(theme="light"))
+    assert "cannot be kept" in driver.window.banner.text.text()
+
+
+def test_a_preset_sets_the_sampling_of_this_chat(driver: AppDriver, book: Path) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+    dialog = driver.application.chat_dialog
+    driver.window.options_button.click()
+    choose(dialog.preset, "Creative")
+    assert dialog.temperature.value() == 1
+    dialog.temperature.setValue(0.85)
+    assert dialog.preset.currentText() == "Custom"
+    choose(dialog.preset, "Balanced")
+    dialog.length.setValue(99)
+    dialog.accept_button.click()
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    sampling = driver.session.asked[-1].sampling
+    assert ChatOptions(sampling=sampling).preset == "Balanced"
+    assert sampling.max_new_tokens == 99
+    assert driver.chat.reading.state is ReadingState.READ
+    driver.controller.new_chat()
+    assert driver.chat.options == ChatOptions()
+
+
+def test_another_system_prompt_has_the_documents_read_again(driver: AppDriver, book: Path) -> None:
+    driver.controller.open_files([book])
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    options = ChatOptions("Be brief.", PRESETS["Precise"])
+    driver.controller.set_options(options, True)
+    driver.until(lambda: driver.session.num_closed == 1)
+    assert driver.chat.reading.state is ReadingState.CLOSED
+    assert driver.transcript.card.again.isVisible()
+    driver.controller.ask("And when?")
+    driver.until_answered(1)
+    assert driver.session.read[-1].options.system == "Be brief."
+    assert driver.session.asked[-1].history == (Said("Who?", "".join(WORDS)),)
+    assert driver.chat.reading.state is ReadingState.READ
+    assert driver.chat.opened_documents[0].text == book.read_text(encoding="utf-8")
+    driver.controller.new_chat()
+    assert driver.chat.options == options
+    assert driver.application.preferences.settings.chat == options
+
+
+def test_a_document_that_is_gone_when_it_is_read_again_is_told(driver: AppDriver, tmp_path: Path) -> None:
+    book = tmp_path / "here.txt"
+    book.write_text("Words. " * 200)
+    driver.controller.open_files([book])
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    driver.controller.set_options(ChatOptions("Other", SamplingConfig()), False)
+    book.unlink()
+    driver.controller.ask("When?")
+    driver.until(lambda: driver.window.composer.edit.toPlainText() == "When?")
+    assert driver.chat.reading.state is ReadingState.CLOSED
+    assert [document.name for document in driver.chat.documents] == ["here.txt"]
+    assert len(driver.chat.exchanges) == 1
+    book.write_text("Words. " * 200)
+    driver.transcript.card.again.click()
+    driver.until_read()

@@ -1,0 +1,50 @@
+"""Quotes and numbers of an answer against the documents' text."""
+
+import pytest
+
+from app.quote_check import MAX_CLAIMS, Place, check_claims
+
+BOOK = 'He paid 1,250 crowns\nfor the "Second Bishop" on 7 May 1503. The price was 12.50. Captain Anna Thornwick.'
+NOTES = "The Second  Bishop sank. 1503 was a bad year."
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("The document says Captain Anna Thornwick.", {"Captain Anna Thornwick": True}),
+        ("The document says captain anna thornwick.", {"captain anna thornwick": False}),
+        ("The document goes on: for the crowns", {"for the crowns": False}),
+        ("The document goes on: 1,250 crowns for the", {"1,250 crowns for the": True}),
+        ("The document says nothing about geese.", {}),
+        ("It was “Captain Anna”, said «Second Bishop».", {"Captain Anna": True, "Second Bishop": True}),
+        ('He said "paid 1,251 crowns".', {"paid 1,251 crowns": False, "1,251": False}),
+        ("It cost 250 crowns in 1503, or 12.5 %.", {"250": False, "1503": True, "12.5 %": False}),
+        ("It cost 12.50 on day 7, 7 days later; 50 more.", {"12.50": True, "7": True, "50": False}),
+        ('No claims at all, nor is "a" one. B2B, x9.', {}),
+    ],
+)
+def test_claims(answer: str, expected: dict[str, bool]) -> None:
+    claims = check_claims(answer, [BOOK, NOTES])
+    assert {claim.text: claim.place is not None for claim in claims} == expected
+    for claim in claims:
+        assert answer[claim.start : claim.end] == claim.text
+        if claim.place is not None:
+            there = [BOOK, NOTES][claim.place.document][claim.place.start : claim.place.end]
+            assert there.split() == claim.text.split()
+
+
+def test_a_passage_is_looked_at_first() -> None:
+    likely = [Place(1, 0, len(NOTES))]
+    assert check_claims("In 1503.", [BOOK, NOTES], likely)[0].place == Place(1, 25, 29)
+    assert check_claims("In 1503.", [BOOK, NOTES])[0].place == Place(0, BOOK.index("1503"), BOOK.index("1503") + 4)
+
+
+def test_claims_are_in_order_and_not_too_many() -> None:
+    answer = " ".join(f'{number} "word {number}"' for number in range(100, 130))
+    claims = check_claims(answer, [BOOK])
+    assert len(claims) == MAX_CLAIMS
+    assert [claim.start for claim in claims] == sorted(claim.start for claim in claims)
+
+
+def test_without_documents_nothing_is_found() -> None:
+    assert [claim.place for claim in check_claims("It was 1503.", [])] == [None]
