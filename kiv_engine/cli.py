@@ -1,4 +1,4 @@
-"""The command line: `kiv ask`. Progress and messages go to stderr, answers to stdout.
+"""The command line: `kiv ask` and `kiv doctor`. Progress and messages go to stderr, answers to stdout.
 
 Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 """
@@ -82,6 +82,8 @@ def build_parser() -> Parser:
     ask.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 takes the likeliest token")
     ask.add_argument("--seed", type=whole_number, default=None, metavar="N", help="of the sampling")
     ask.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    doctor = commands.add_parser("doctor", help="what this PC has, and what it can run", prog="kiv doctor")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 
@@ -110,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command is None:
             parser.print_help()
             return DONE
-        code = AskCommand(options).run()
+        code = run_doctor(options) if options.command == "doctor" else AskCommand(options).run()
         sys.stdout.flush()  # here, where a closed pipe is caught
         return code
     except BadInputError as error:
@@ -207,6 +209,19 @@ class ProgressBar:
 def format_seconds(seconds: float) -> str:
     """Like 1:05 or 12 s."""
     return f"{seconds:.0f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    """`kiv doctor`: the PC and a verdict."""
+    from kiv_engine import doctor
+    from kiv_engine.hardware import inspect_hardware
+
+    hardware = inspect_hardware(doctor.models_folder())
+    if options.json:
+        print(json.dumps(doctor.report(hardware)))
+    else:
+        print("\n".join(doctor.lines(hardware)))
+    return DONE
 
 
 class AskCommand:
