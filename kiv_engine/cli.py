@@ -1,4 +1,4 @@
-"""The command line: `kiv ask` and `kiv doctor`. Progress and messages go to stderr, answers to stdout.
+"""The command line: `kiv ask`, `kiv doctor` and `kiv fit`. Progress and messages go to stderr, answers to stdout.
 
 Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 """
@@ -84,6 +84,12 @@ def build_parser() -> Parser:
     ask.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     doctor = commands.add_parser("doctor", help="what this PC has, and what it can run", prog="kiv doctor")
     doctor.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    fit = commands.add_parser("fit", help="how many tokens a model can hold on this PC", prog="kiv fit")
+    fit.add_argument("model", metavar="demo|ID|FOLDER", help="nothing but the config of a hub id is downloaded")
+    fit.add_argument(
+        "--quantize", choices=("none", "8bit", "4bit"), help="of which times are told; the best by default"
+    )
+    fit.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 
@@ -112,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command is None:
             parser.print_help()
             return DONE
-        code = run_doctor(options) if options.command == "doctor" else AskCommand(options).run()
+        code = {"ask": run_ask, "doctor": run_doctor, "fit": run_fit}[options.command](options)
         sys.stdout.flush()  # here, where a closed pipe is caught
         return code
     except BadInputError as error:
@@ -211,6 +217,11 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
 
 
+def run_ask(options: argparse.Namespace) -> int:
+    """`kiv ask`."""
+    return AskCommand(options).run()
+
+
 def run_doctor(options: argparse.Namespace) -> int:
     """`kiv doctor`: the PC and a verdict."""
     from kiv_engine import doctor
@@ -221,6 +232,25 @@ def run_doctor(options: argparse.Namespace) -> int:
         print(json.dumps(doctor.report(hardware)))
     else:
         print("\n".join(doctor.lines(hardware)))
+    return DONE
+
+
+def run_fit(options: argparse.Namespace) -> int:
+    """`kiv fit`: how many tokens a model can hold here, and how fast it would be."""
+    from kiv_engine import doctor, fit
+    from kiv_engine.hardware import inspect_hardware
+    from kiv_engine.loader import read_config
+
+    shape = fit.ModelShape(read_config(options.model))
+    room = fit.room_of(inspect_hardware(doctor.models_folder()))
+    plans = {dtype: fit.plan_all(shape, room, KIVConfig(store_dtype=dtype)) for dtype in ("model", "int8")}
+    best = options.quantize or fit.best_of(plans["model"])
+    setting = fit.Setting(best, "cpu" if room.vram is None else "cuda")
+    pace = None if plans["model"][best].missing else fit.pace(shape, setting, fit.measure_rates(shape, setting))
+    if options.json:
+        print(json.dumps(doctor.fit_report(options.model, plans, best, pace)))
+    else:
+        print("\n".join(doctor.fit_lines(options.model, plans, best, pace)))
     return DONE
 
 

@@ -1,11 +1,17 @@
-"""What `kiv doctor` says: the PC as lines for people and as JSON, and a verdict in plain words. Prints nothing."""
+"""What `kiv doctor` and `kiv fit` say, as lines for people and as JSON. Prints nothing."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kiv_engine.hardware import Gpu, Hardware
+
+if TYPE_CHECKING:
+    from kiv_engine.fit import Needs, Pace, Plan
+    from kiv_engine.loader import Quantize
+
+    Plans = dict[str, dict[Quantize, Plan]]  # by the store's dtype, then by weights
 
 GB: Final = 1e9
 LITTLE_RAM: Final = 2e9
@@ -70,3 +76,95 @@ def verdict(hardware: Hardware) -> str:
 def gigabytes(size: int) -> str:
     """Like `12.9 GB`, of 10^9 bytes."""
     return f"{size / GB:,.1f} GB"
+
+
+# -- what fits -------------------------------------------------------------------------------------------------------
+
+WEIGHTS: Final = {"none": "in full", "8bit": "8 bit", "4bit": "4 bit"}
+TOKEN_LIMIT: Final = 10**12
+
+
+def fit_sentence(plan: "Plan", pace: "Pace | None") -> str:
+    """What a plan means: `up to N tokens in RAM, M with the disk; ...`."""
+    if plan.missing:
+        where = "RAM" if plan.room.vram is None else "VRAM or RAM"
+        return f"does not fit: {gigabytes(plan.missing)} of {where} are missing"
+    sentence = f"up to {tokens(plan.tokens_in_ram)} tokens in RAM, {tokens(plan.tokens_on_disk)} with the disk"
+    if pace is None:
+        return sentence
+    return f"{sentence}; about {duration(pace.million_s)} to read a million tokens; about {rate(pace.tokens_per_s)}"
+
+
+def fit_lines(name: str, plans: "Plans", best: "Quantize", pace: "Pace | None") -> Iterator[str]:
+    """The table of one model, what is best, and what all of it rests on."""
+    room = plans["model"][best].room
+    where = "on the CPU" if room.vram is None else f"on the GPU, with {gigabytes(room.vram)} of VRAM free"
+    yield f"{name} {where}, with {gigabytes(room.ram)} of RAM and {gigabytes(room.disk)} of disk free:"
+    yield ""
+    yield f"{'weights':<10}{'in memory':>12}{'tokens in RAM':>16}{'with int8 K/V':>16}{'on disk':>16}"
+    for kind, plan in plans["model"].items():
+        int8 = plans["int8"][kind]
+        counts = (tokens(plan.tokens_in_ram), tokens(int8.tokens_in_ram), tokens(plan.tokens_on_disk))
+        cells = ("does not fit", "", "") if plan.missing else counts
+        size = gigabytes(plan.needs.fixed)
+        yield f"{WEIGHTS[kind]:<10}{size:>12}{cells[0]:>16}{cells[1]:>16}{cells[2]:>16}"
+    yield ""
+    yield f"Weights {WEIGHTS[best]}: {fit_sentence(plans['model'][best], pace)}."
+    yield ""
+    yield from assumptions(plans["model"][best].needs, pace)
+
+
+def assumptions(needs: "Needs", pace: "Pace | None") -> Iterator[str]:
+    """What a plan rests on."""
+    yield "What this rests on:"
+    parts = {
+        "weights": needs.weights,
+        "hot window": needs.hot,
+        "a chunk while reading": needs.activations,
+        "Python and PyTorch": needs.runtime,
+        "the index's maps": needs.index,
+    }
+    yield "  before the first token: " + ", ".join(f"{name} {megabytes(size)}" for name, size in parts.items())
+    keys_values, index = needs.token_keys_values, needs.token_index
+    yield f"  per token, over the layers that grow: K and V {keys_values:,} bytes, index {index:,} bytes"
+    yield "  of the free RAM a tenth is left alone; what other programs take later is not foreseen"
+    if pace is not None:
+        yield "  times: one weight matrix and one layer timed just now; sparse reading; other programs slow it down"
+
+
+def fit_report(name: str, plans: "Plans", best: "Quantize", pace: "Pace | None") -> dict[str, Any]:
+    """The JSON of `kiv fit --json`."""
+    settings = [
+        {"quantize": kind, "store_dtype": dtype, **asdict(plan)}
+        for dtype, by_kind in plans.items()
+        for kind, plan in by_kind.items()
+    ]
+    times = None if pace is None else asdict(pace)
+    sentence = fit_sentence(plans["model"][best], pace)
+    return {"model": name, "best": best, "summary": sentence, "pace": times, "settings": settings}
+
+
+def megabytes(size: int) -> str:
+    """Like `12.9 MB` below a gigabyte."""
+    return f"{size / 1e6:,.1f} MB" if size < GB else gigabytes(size)
+
+
+def tokens(count: int) -> str:
+    """Like `4.2 million` or `850,000`: an estimate shows two or three figures."""
+    if count >= TOKEN_LIMIT:
+        return "any number of"
+    if count >= 999_500:
+        return f"{count / 1e6:,.1f} million"
+    return f"{count // 1_000 * 1_000:,}" if count >= 10_000 else f"{count:,}"
+
+
+def duration(seconds: float) -> str:
+    """Like `4 minutes` or `31 hours`."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7_200 else f"{seconds / 3_600:,.0f} hours"
+
+
+def rate(tokens_per_s: float) -> str:
+    """Like `12 tok/s` or `0.8 tok/s`."""
+    return f"{tokens_per_s:,.0f} tok/s" if tokens_per_s >= 10 else f"{tokens_per_s:.1f} tok/s"
