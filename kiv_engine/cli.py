@@ -1,4 +1,4 @@
-"""The command line: `kiv ask`, `kiv doctor` and `kiv fit`. Progress and messages go to stderr, answers to stdout.
+"""The command line: `kiv ask`, `doctor`, `fit` and `models`. Progress and messages go to stderr, answers to stdout.
 
 Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 """
@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, get_args
 
 from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
@@ -90,6 +90,10 @@ def build_parser() -> Parser:
         "--quantize", choices=("none", "8bit", "4bit"), help="of which times are told; the best by default"
     )
     fit.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    models = commands.add_parser(
+        "models", help="models that KIV supports well, and what fits this PC", prog="kiv models"
+    )
+    models.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 
@@ -118,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command is None:
             parser.print_help()
             return DONE
-        code = {"ask": run_ask, "doctor": run_doctor, "fit": run_fit}[options.command](options)
+        code = RUNNERS[options.command](options)
         sys.stdout.flush()  # here, where a closed pipe is caught
         return code
     except BadInputError as error:
@@ -243,7 +247,7 @@ def run_fit(options: argparse.Namespace) -> int:
 
     shape = fit.ModelShape(read_config(options.model))
     room = fit.room_of(inspect_hardware(doctor.models_folder()))
-    plans = {dtype: fit.plan_all(shape, room, KIVConfig(store_dtype=dtype)) for dtype in ("model", "int8")}
+    plans = fit.plan_stores(shape, room)
     best = options.quantize or fit.best_of(plans["model"])
     setting = fit.Setting(best, "cpu" if room.vram is None else "cuda")
     pace = None if plans["model"][best].missing else fit.pace(shape, setting, fit.measure_rates(shape, setting))
@@ -252,6 +256,36 @@ def run_fit(options: argparse.Namespace) -> int:
     else:
         print("\n".join(doctor.fit_lines(options.model, plans, best, pace)))
     return DONE
+
+
+def run_models(options: argparse.Namespace) -> int:
+    """`kiv models`: the catalogue, and what fits here."""
+    from kiv_engine import doctor, fit
+    from kiv_engine.catalogue import read_catalogue
+    from kiv_engine.hardware import inspect_hardware
+    from kiv_engine.loader import config_of_shape
+
+    room = fit.room_of(inspect_hardware(doctor.models_folder()))
+    if not options.json:
+        print(doctor.MODELS_HEADER)
+    listed = []
+    for entry in read_catalogue():
+        shape = fit.ModelShape(config_of_shape(entry.shape))
+        plans = fit.plan_stores(shape, room)
+        listed.append(doctor.ListedModel.of(entry, shape, plans, fit.best_of(plans["model"])))
+        if not options.json:
+            print(listed[-1].line, flush=True)
+    if options.json:
+        print(json.dumps({"models": [each.report for each in listed]}))
+    return DONE
+
+
+RUNNERS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "ask": run_ask,
+    "doctor": run_doctor,
+    "fit": run_fit,
+    "models": run_models,
+}
 
 
 class AskCommand:

@@ -1,14 +1,15 @@
-"""What `kiv doctor` and `kiv fit` say, as lines for people and as JSON. Prints nothing."""
+"""What `kiv doctor`, `kiv fit` and `kiv models` say, as lines for people and as JSON. Prints nothing."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from kiv_engine.catalogue import CatalogueEntry
 from kiv_engine.hardware import Gpu, Hardware
 
 if TYPE_CHECKING:
-    from kiv_engine.fit import Needs, Pace, Plan
+    from kiv_engine.fit import ModelShape, Needs, Pace, Plan
     from kiv_engine.loader import Quantize
 
     Plans = dict[str, dict[Quantize, Plan]]  # by the store's dtype, then by weights
@@ -142,6 +143,51 @@ def fit_report(name: str, plans: "Plans", best: "Quantize", pace: "Pace | None")
     times = None if pace is None else asdict(pace)
     sentence = fit_sentence(plans["model"][best], pace)
     return {"model": name, "best": best, "summary": sentence, "pace": times, "settings": settings}
+
+
+# -- the catalogue ---------------------------------------------------------------------------------------------------
+
+MODELS_HEADER: Final = f"{'model':<38}{'download':>10}{'trained for':>13}{'per token':>12}  on this PC"
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A catalogue's entry with what was computed from its shape.
+
+    Attributes:
+        download_bytes: weights with two bytes a number, as the hub has them.
+        best, plan: the weights that suit this PC best, and what fits with them.
+        token_bytes: K and V per token by the store's dtype, on this PC.
+    """
+
+    entry: CatalogueEntry
+    download_bytes: int
+    trained_tokens: int
+    best: "Quantize"
+    plan: "Plan"
+    token_bytes: dict[str, int]
+
+    @classmethod
+    def of(cls, entry: CatalogueEntry, shape: "ModelShape", plans: "Plans", best: "Quantize") -> "ListedModel":
+        token_bytes = {dtype: by_kind[best].needs.token_keys_values for dtype, by_kind in plans.items()}
+        size, trained = shape.weight_bytes("none", 2), shape.topology.trained_tokens
+        return cls(entry, size, trained, best, plans["model"][best], token_bytes)
+
+    @property
+    def line(self) -> str:
+        """One line below MODELS_HEADER."""
+        size, token = gigabytes(self.download_bytes), f"{self.token_bytes['model'] / 1e3:,.1f} KB"
+        fits = f"{WEIGHTS[self.best]}: {fit_sentence(self.plan, None)}"
+        notes = "; needs permission from its owner" if self.entry.gated else ""
+        return f"{self.entry.id:<38}{size:>10}{self.trained_tokens:>13,}{token:>12}  {fits}{notes}"
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Its JSON; sizes in bytes."""
+        entry = {name: value for name, value in asdict(self.entry).items() if name != "shape"}
+        computed = {name: value for name, value in asdict(self).items() if name not in ("entry", "plan")}
+        counts = {name: getattr(self.plan, name) for name in ("tokens_in_ram", "tokens_on_disk", "missing")}
+        return {**entry, **computed, **counts}
 
 
 def megabytes(size: int) -> str:

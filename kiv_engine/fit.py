@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
+from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, StoreDtype
 from kiv_engine.context import RAM_SHARE, READ_CHUNK_TOKENS
 from kiv_engine.hardware import Hardware
 from kiv_engine.index import CODE_BLOCK_TOKENS, SCAN_CHUNK_TOKENS, code_bytes, map_bytes
@@ -35,6 +35,8 @@ RUNTIME_BYTES: Final = {"cpu": 400_000_000, "cuda": 600_000_000}
 
 CUDA_HOST_BYTES: Final = 2_000_000_000
 """RAM of a process that uses CUDA, weights on their way included; as commonly reported."""
+
+STORE_DTYPES: Final[tuple[StoreDtype, ...]] = ("model", "int8")
 
 FINEST_FIRST: Final[tuple[Quantize, ...]] = ("none", "8bit", "4bit")
 
@@ -381,6 +383,11 @@ def plan_all(shape: ModelShape, room: Room, config: KIVConfig | None = None) -> 
     device: Device = "cpu" if room.vram is None else "cuda"
     config = config or KIVConfig()
     return {kind: plan(shape.needs(Setting(kind, device, config)), room) for kind in FINEST_FIRST}
+
+
+def plan_stores(shape: ModelShape, room: Room) -> dict[str, dict[Quantize, Plan]]:
+    """All plans with the default config, for each dtype of the store."""
+    return {dtype: plan_all(shape, room, KIVConfig(store_dtype=dtype)) for dtype in STORE_DTYPES}
 
 
 def best_of(plans: dict[Quantize, Plan]) -> Quantize:

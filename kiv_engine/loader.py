@@ -255,6 +255,14 @@ def read_config(model: str) -> PreTrainedConfig:
     return config
 
 
+def config_of_shape(shape: dict[str, Any]) -> PreTrainedConfig:
+    """The config of a catalogue's entry; what it does not say is as the model type has it."""
+    with _quiet():
+        config = CONFIG_MAPPING[shape["model_type"]].from_dict(dict(shape))
+    assert isinstance(config, PreTrainedConfig)
+    return config
+
+
 def load_dtype(config: PreTrainedConfig, device: str) -> torch.dtype:
     """The dtype of weights, K and V that `load` gives a model: float32 on the CPU, the checkpoint's own on CUDA."""
     if device == "cpu":
