@@ -1,4 +1,4 @@
-"""The command line: `kiv ask`. Progress and messages go to stderr, answers to stdout.
+"""The command line: `kiv ask`, `doctor`, `fit` and `models`. Progress and messages go to stderr, answers to stdout.
 
 Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 """
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, get_args
 
@@ -103,6 +103,18 @@ def build_parser() -> Parser:
     ask.add_argument("--seed", type=whole_number, default=None, metavar="N", help="of the sampling")
     ask.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     add_contexts_parser(commands)
+    doctor = commands.add_parser("doctor", help="what this PC has, and what it can run", prog="kiv doctor")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    fit = commands.add_parser("fit", help="how many tokens a model can hold on this PC", prog="kiv fit")
+    fit.add_argument("model", metavar="demo|ID|FOLDER", help="nothing but the config of a hub id is downloaded")
+    fit.add_argument(
+        "--quantize", choices=("none", "8bit", "4bit"), help="of which times are told; the best by default"
+    )
+    fit.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    models = commands.add_parser(
+        "models", help="models that KIV supports well, and what fits this PC", prog="kiv models"
+    )
+    models.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 
@@ -148,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command is None:
             parser.print_help()
             return DONE
-        code = (ContextsCommand if options.command == "contexts" else AskCommand)(options).run()
+        code = RUNNERS[options.command](options)
         sys.stdout.flush()  # here, where a closed pipe is caught
         return code
     except BadInputError as error:
@@ -249,6 +261,79 @@ class ProgressBar:
 def format_seconds(seconds: float) -> str:
     """Like 1:05 or 12 s."""
     return f"{seconds:.0f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+
+
+def run_ask(options: argparse.Namespace) -> int:
+    """`kiv ask`."""
+    return AskCommand(options).run()
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    """`kiv doctor`: the PC and a verdict."""
+    from kiv_engine import doctor
+    from kiv_engine.hardware import inspect_hardware
+
+    hardware = inspect_hardware(doctor.models_folder())
+    if options.json:
+        print(json.dumps(doctor.report(hardware)))
+    else:
+        print("\n".join(doctor.lines(hardware)))
+    return DONE
+
+
+def run_fit(options: argparse.Namespace) -> int:
+    """`kiv fit`: how many tokens a model can hold here, and how fast it would be."""
+    from kiv_engine import doctor, fit
+    from kiv_engine.hardware import inspect_hardware
+    from kiv_engine.loader import read_config
+
+    shape = fit.ModelShape(read_config(options.model))
+    room = fit.room_of(inspect_hardware(doctor.models_folder()))
+    plans = fit.plan_stores(shape, room)
+    best = options.quantize or fit.best_of(plans["model"])
+    setting = fit.Setting(best, "cpu" if room.vram is None else "cuda")
+    pace = None if plans["model"][best].missing else fit.pace(shape, setting, fit.measure_rates(shape, setting))
+    if options.json:
+        print(json.dumps(doctor.fit_report(options.model, plans, best, pace)))
+    else:
+        print("\n".join(doctor.fit_lines(options.model, plans, best, pace)))
+    return DONE
+
+
+def run_models(options: argparse.Namespace) -> int:
+    """`kiv models`: the catalogue, and what fits here."""
+    from kiv_engine import doctor, fit
+    from kiv_engine.catalogue import read_catalogue
+    from kiv_engine.hardware import inspect_hardware
+    from kiv_engine.loader import config_of_shape
+
+    room = fit.room_of(inspect_hardware(doctor.models_folder()))
+    if not options.json:
+        print(doctor.MODELS_HEADER)
+    listed = []
+    for entry in read_catalogue():
+        shape = fit.ModelShape(config_of_shape(entry.shape))
+        plans = fit.plan_stores(shape, room)
+        listed.append(doctor.ListedModel.of(entry, shape, plans, fit.best_of(plans["model"])))
+        if not options.json:
+            print(listed[-1].line, flush=True)
+    if options.json:
+        print(json.dumps({"models": [each.report for each in listed]}))
+    return DONE
+
+
+def run_contexts(options: argparse.Namespace) -> int:
+    """`kiv contexts`."""
+    return ContextsCommand(options).run()
+
+
+RUNNERS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "ask": run_ask,
+    "contexts": run_contexts,
+    "doctor": run_doctor,
+    "fit": run_fit,
+    "models": run_models,
+}
 
 
 class AskCommand:

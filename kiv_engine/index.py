@@ -101,6 +101,21 @@ class CodeSpace:
         return cls(centre, key_map, query_map, factor_step, query_map @ root)
 
 
+def outer_dims(head_dim: int) -> int:
+    """Dimensions with a second bit: few enough that codes, factors and maps stay below 1/8 of the keys in bf16."""
+    return max(8, head_dim - max(16, head_dim // 8))
+
+
+def code_bytes(num_heads: int, head_dim: int, bits: int) -> int:
+    """Bytes of the codes of one token: signs, second bits where there are any, and a length factor, for each head."""
+    return num_heads * (head_dim // 8 + (outer_dims(head_dim) // 8 if bits == 2 else 0) + 1)
+
+
+def map_bytes(num_heads: int, head_dim: int) -> int:
+    """Bytes of a CodeSpace."""
+    return 4 * num_heads * (head_dim + 3 * head_dim * head_dim + 1)
+
+
 def length_factor(coordinates: torch.Tensor) -> torch.Tensor:
     """Scale (...,) that makes sign codes unbiased along the key itself: |x|^2 / |x|_1."""
     return coordinates.square().sum(-1) / coordinates.abs().sum(-1).clamp(min=1e-30)
@@ -144,11 +159,6 @@ class CodePlanes:
         """In tokens."""
         return self.signs.shape[1] * CODE_BLOCK_TOKENS
 
-    @property
-    def block_bytes(self) -> int:
-        """Bytes of one block of 32 tokens over all heads."""
-        return sum(plane[:, 0].numel() for plane in self.all)
-
 
 class CodeIndex:
     """Codes of the cold keys of one layer; append, search, truncate.
@@ -171,11 +181,10 @@ class CodeIndex:
     @property
     def nbytes(self) -> int:
         """Bytes of the codes in use and the maps."""
-        blocks = self.num_tokens // CODE_BLOCK_TOKENS
-        codes = 0 if self._planes is None else blocks * self._planes.block_bytes
-        maps = 0 if self._space is None else sum(part.nbytes for part in vars(self._space).values())
-        first = sum(keys.numel() * keys.element_size() for keys in self._first_keys)
-        return codes + maps + first
+        if self._space is None:
+            return sum(keys.nbytes for keys in self._first_keys)
+        shape = self._num_heads, self._head_dim
+        return self.num_tokens * code_bytes(*shape, self.bits) + map_bytes(*shape)
 
     @property
     def first_keys(self) -> torch.Tensor:
@@ -209,7 +218,7 @@ class CodeIndex:
     def _new_planes(self, num_tokens: int) -> CodePlanes:
         blocks = -(-num_tokens // CODE_BLOCK_TOKENS)
         signs = self._allocate((self._num_heads, blocks, self._head_dim // 8, CODE_BLOCK_TOKENS))
-        outer = (self._num_heads, blocks, self._outer_dims // 8, CODE_BLOCK_TOKENS)
+        outer = (self._num_heads, blocks, outer_dims(self._head_dim) // 8, CODE_BLOCK_TOKENS)
         factors = self._allocate((self._num_heads, blocks, CODE_BLOCK_TOKENS))
         return CodePlanes(signs, self._allocate(outer) if self.bits == 2 else None, factors)
 
@@ -258,12 +267,7 @@ class CodeIndex:
         if self.bits == 1:
             return None
         deviation = coordinates.square().mean(-1, keepdim=True).sqrt()
-        return (coordinates.abs() > BORDER * deviation)[..., : self._outer_dims]
-
-    @property
-    def _outer_dims(self) -> int:
-        """Dimensions with a second bit: few enough that codes, factors and maps stay below 1/8 of the keys in bf16."""
-        return max(8, self._head_dim - max(16, self._head_dim // 8))
+        return (coordinates.abs() > BORDER * deviation)[..., : outer_dims(self._head_dim)]
 
     @staticmethod
     def _levels(signs: torch.Tensor, outer: torch.Tensor | None) -> torch.Tensor:

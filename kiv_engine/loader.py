@@ -3,6 +3,7 @@
 No code of a checkpoint ever runs: weights are safetensors, never pickles, and `trust_remote_code` is always False.
 """
 
+import importlib
 import logging
 import os
 import warnings
@@ -36,6 +37,8 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.quantizers.base import HfQuantizer
+from transformers.quantizers.quantizers_utils import should_convert_module
 from transformers.utils import logging as transformers_logging
 
 from kiv_engine.errors import ConfigError, DeviceError, EngineError, ModelNotFoundError, UnsupportedModelError
@@ -160,8 +163,8 @@ def _tensors_of(state: object) -> Iterator[Tensor]:
 # -- where it is -----------------------------------------------------------------------------------------------------
 
 
-def _source(model: str) -> str:
-    """The folder or hub id that a model's name stands for."""
+def _source(model: str, *, complete: bool = True) -> str:
+    """The folder or hub id that a model's name stands for; `complete` asks for weights and a tokenizer in a folder."""
     if model == "demo":
         if not DEMO_FOLDER.is_dir():
             raise ModelNotFoundError(f"The embedded model is missing from {DEMO_FOLDER}; install KIV Desktop again.")
@@ -170,7 +173,9 @@ def _source(model: str) -> str:
         raise ModelNotFoundError('No model is named; give "demo", a folder or a name on the HuggingFace hub.')
     path = Path(model).expanduser()
     if path.is_dir():
-        _require_complete(path)
+        _require_config(path)
+        if complete:
+            _require_complete(path)
         return str(path)
     if path.is_file():
         raise ModelNotFoundError(f"{model} is a file; give the folder with config.json and the safetensors.")
@@ -179,12 +184,16 @@ def _source(model: str) -> str:
     return model
 
 
-def _require_complete(folder: Path) -> None:
-    """Raise ModelNotFoundError unless a folder holds a config, safetensors and a tokenizer."""
-    names = {path.name for path in folder.iterdir()}
-    if "config.json" not in names:
-        kind = "holds an adapter" if "adapter_config.json" in names else "is not a model folder"
+def _require_config(folder: Path) -> None:
+    """Raise ModelNotFoundError unless a folder holds a config."""
+    if not (folder / "config.json").exists():
+        kind = "holds an adapter" if (folder / "adapter_config.json").exists() else "is not a model folder"
         raise ModelNotFoundError(f"{folder} {kind}: it has no config.json.")
+
+
+def _require_complete(folder: Path) -> None:
+    """Raise ModelNotFoundError unless a folder holds safetensors and a tokenizer."""
+    names = {path.name for path in folder.iterdir()}
     if names.isdisjoint(_WEIGHT_FILES):
         raise _no_safetensors(str(folder), not names.isdisjoint(_PICKLE_FILES))
     if names.isdisjoint(_TOKENIZER_FILES):
@@ -226,6 +235,78 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+# -- what it will be, for the fit planner ----------------------------------------------------------------------------
+
+
+def read_config(model: str) -> PreTrainedConfig:
+    """The config of "demo", a folder or a hub id. Of a hub id nothing else is downloaded; a folder needs no weights.
+
+    Raises ModelNotFoundError and UnsupportedModelError, as `load` does.
+    """
+    source = _source(model, complete=False)
+    with _quiet():
+        try:
+            config = _config(source)
+        except (OSError, HTTPError) as error:
+            raise _unreachable(source, error) from error
+    _require_causal_model(config)
+    return config
+
+
+def config_of_shape(shape: dict[str, Any]) -> PreTrainedConfig:
+    """The config of a catalogue's entry; what it does not say is as the model type has it."""
+    with _quiet():
+        config = CONFIG_MAPPING[shape["model_type"]].from_dict(dict(shape))
+    assert isinstance(config, PreTrainedConfig)
+    return config
+
+
+def load_dtype(config: PreTrainedConfig, device: str) -> torch.dtype:
+    """The dtype of weights, K and V that `load` gives a model: float32 on the CPU, the checkpoint's own on CUDA."""
+    if device == "cpu":
+        return torch.float32
+    dtype = config.dtype or getattr(config.get_text_config(decoder=True), "dtype", None)
+    return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
+
+
+def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """The model that `load` would make of a config, with shapes but without memory."""
+    with _quiet(), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def quantized_linears(model: PreTrainedModel, quantize: Quantize) -> Iterator[nn.Linear]:
+    """The layers whose weights bitsandbytes would store: all linear ones but the output and what is tied to it."""
+    if quantize == "none":
+        return
+    kept = HfQuantizer.get_modules_to_not_convert(model, None, list(model._keep_in_fp32_modules or []))
+    for name, module in model.named_modules():
+        if type(module) is nn.Linear and should_convert_module(name, kept):
+            yield module
+
+
+def linear_for_timing(
+    in_features: int, out_features: int, quantize: Quantize, device: torch.device, dtype: torch.dtype
+) -> nn.Module:
+    """One linear layer with weights as `load` stores them, whatever their values."""
+    plain = nn.Linear(in_features, out_features, bias=False, dtype=dtype)
+    if quantize == "none":
+        return plain.to(device)
+    _silence_cast_warning()
+    nn_of_bnb: Any = importlib.import_module("bitsandbytes.nn")
+    if quantize == "8bit":
+        layer = nn_of_bnb.Linear8bitLt(in_features, out_features, bias=False, has_fp16_weights=False, threshold=6.0)
+        layer.weight = nn_of_bnb.Int8Params(plain.weight.data, requires_grad=False, has_fp16_weights=False)
+    else:
+        layer = nn_of_bnb.Linear4bit(in_features, out_features, bias=False, compute_dtype=dtype, quant_type="nf4")
+        layer.weight = nn_of_bnb.Params4bit(plain.weight.data, requires_grad=False, quant_type="nf4")
+    moved = layer.to(device)
+    assert isinstance(moved, nn.Module)
+    return moved
 
 
 # -- what it is ------------------------------------------------------------------------------------------------------

@@ -73,6 +73,11 @@ def reserve_blocks(descriptor: int, num_bytes: int) -> None:
         os.truncate(descriptor, num_bytes)
 
 
+def row_bytes(num_heads: int, dim: int, element_bytes: int, *, int8: bool) -> int:
+    """Bytes of one token's rows of one kind (K or V); int8 rows have a float32 scale each."""
+    return num_heads * (dim + 4) if int8 else num_heads * dim * element_bytes
+
+
 @dataclass(frozen=True)
 class Slab:
     """Rows `start` to `start + capacity`: (capacity, num_heads, dim), and for int8 a float32 scale per row and head."""
@@ -124,9 +129,7 @@ class RowTable:
     @property
     def nbytes(self) -> int:
         """Bytes of the rows in use."""
-        num_heads, dim = self._shape
-        row = num_heads * (dim + 4) if self._int8 else num_heads * dim * self.dtype.itemsize
-        return self.num_tokens * row
+        return self.num_tokens * row_bytes(*self._shape, self.dtype.itemsize, int8=self._int8)
 
     @property
     def capacity(self) -> int:

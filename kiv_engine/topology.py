@@ -28,19 +28,40 @@ class GrowingLayer:
 
 
 @dataclass(frozen=True)
+class ForgettingLayer:
+    """One layer that keeps only recent state.
+
+    Attributes:
+        num_values: how many numbers that is in a long context; 0 where the config does not tell.
+        num_query_heads, head_dim, window: of sliding and chunked attention; 0 elsewhere.
+    """
+
+    index: int
+    kind: str
+    num_values: int
+    num_query_heads: int = 0
+    head_dim: int = 0
+    window: int = 0
+
+
+@dataclass(frozen=True)
 class Topology:
     """What the cache must know of a model.
 
     Attributes:
         growing: the layers that own growing K/V; layers that share another's K/V are not among them.
+        forgetting: the layers that own state which does not grow.
         num_layers: decoder layers in all.
+        num_sharing: of them, the last ones, which only use the K/V of others.
         trained_tokens: context length the model was trained for, 0 where the config does not say.
         forgets: some layers keep only recent state (sliding window, linear attention).
     """
 
     model_type: str
     growing: tuple[GrowingLayer, ...]
+    forgetting: tuple[ForgettingLayer, ...]
     num_layers: int
+    num_sharing: int
     trained_tokens: int
     forgets: bool
 
@@ -61,15 +82,13 @@ def inspect(config: Any) -> Topology:
         raise UnsupportedModelError(f"{model_type} has {', '.join(sorted(unknown))} layers, which KIV cannot keep.")
     if not set(types) & ATTENDING:
         raise UnsupportedModelError(f"{model_type} has no attention layers; KIV keeps attention's K and V.")
-    growing = tuple(
-        _growing_layer(text, index, model_type)
-        for index, (kind, mode) in enumerate(zip(types, sharing, strict=True))
-        if kind in GROWING and mode != "reuse"
-    )
+    owned = [(index, kind) for index, kind in enumerate(types) if sharing[index] != "reuse"]
     return Topology(
         model_type=model_type,
-        growing=growing,
+        growing=tuple(_growing_layer(text, index, model_type) for index, kind in owned if kind in GROWING),
+        forgetting=tuple(_forgetting_layer(text, index, kind) for index, kind in owned if kind in FORGETTING),
         num_layers=len(types),
+        num_sharing=len(types) - len(owned),
         trained_tokens=int(getattr(text, "max_position_embeddings", 0) or 0),
         forgets=any(kind in FORGETTING for kind in types),
     )
@@ -104,11 +123,30 @@ def _layer_types(text: Any) -> list[str]:
     return ["full_attention"] * int(text.num_hidden_layers)
 
 
-def _growing_layer(text: Any, index: int, model_type: str) -> GrowingLayer:
+def _heads(text: Any, index: int) -> tuple[int, int, int]:
+    """Query heads, KV heads and head_dim of one layer."""
     layer = text.per_layer_config[index] if hasattr(text, "per_layer_config") else text
     query_heads = int(layer.num_attention_heads)
     kv_heads = int(getattr(layer, "num_key_value_heads", None) or query_heads)
-    head_dim = int(getattr(layer, "head_dim", None) or text.hidden_size // query_heads)
+    return query_heads, kv_heads, int(getattr(layer, "head_dim", None) or text.hidden_size // query_heads)
+
+
+def _growing_layer(text: Any, index: int, model_type: str) -> GrowingLayer:
     no_rope = getattr(text, "no_rope_layers", None)  # 1 where rotary positions are used, 0 where not
     rotary = bool(no_rope[index]) if no_rope else model_type not in FULL_LAYERS_WITHOUT_ROTARY
-    return GrowingLayer(index, query_heads, kv_heads, head_dim, rotary)
+    return GrowingLayer(index, *_heads(text, index), rotary)
+
+
+def _forgetting_layer(text: Any, index: int, kind: str) -> ForgettingLayer:
+    if kind in ATTENDING:
+        query_heads, kv_heads, head_dim = _heads(text, index)
+        window = int((text.attention_chunk_size if kind == "chunked_attention" else text.sliding_window) or 0)
+        return ForgettingLayer(index, kind, 2 * kv_heads * head_dim * max(0, window - 1), query_heads, head_dim, window)
+    if kind == "conv" and getattr(text, "conv_L_cache", None):
+        return ForgettingLayer(index, kind, int(text.hidden_size) * int(text.conv_L_cache))
+    if kind == "linear_attention" and getattr(text, "linear_num_value_heads", None):  # gated delta rule
+        keys = int(text.linear_num_key_heads) * int(text.linear_key_head_dim)
+        values = int(text.linear_num_value_heads) * int(text.linear_value_head_dim)
+        convolved = (2 * keys + values) * int(text.linear_conv_kernel_dim)
+        return ForgettingLayer(index, kind, convolved + values * int(text.linear_key_head_dim))
+    return ForgettingLayer(index, kind, 0)

@@ -8,6 +8,11 @@ import torch
 from kiv_engine.hits import RingPlaces
 
 
+def window_bytes(num_heads: int, head_dim: int, slots: int, element_bytes: int) -> int:
+    """Bytes of a HotWindow with so many slots: K, V, and a float32 of bias each."""
+    return slots * (2 * num_heads * head_dim * element_bytes + 4)
+
+
 class HotWindow:
     """Sinks, and a ring of the most recent tokens, in one buffer per K and V: (H, sinks + ring, D).
 

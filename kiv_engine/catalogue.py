@@ -1,0 +1,59 @@
+"""The models that KIV supports well: `resources/catalogue.json`, and the nearest of them to a name with a typo."""
+
+import json
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+CATALOGUE_FILE: Final = Path(__file__).parents[1] / "resources" / "catalogue.json"
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One model.
+
+    Attributes:
+        id: on the HuggingFace hub.
+        gated: its owner grants access one by one.
+        published_billions: parameters, as its makers count them.
+        positions: its position scheme, in words.
+        shape: those fields of its config that decide about memory.
+        source: where the shape was compared with a published config.
+        unchecked: what could not be compared.
+    """
+
+    id: str
+    licence: str
+    gated: bool
+    published_billions: float
+    positions: str
+    source: str
+    unchecked: tuple[str, ...]
+    shape: dict[str, Any]
+
+
+@cache
+def read_catalogue() -> tuple[CatalogueEntry, ...]:
+    """All entries, as the file has them."""
+    models = json.loads(CATALOGUE_FILE.read_text(encoding="utf-8"))["models"]
+    return tuple(CatalogueEntry(**{**model, "unchecked": tuple(model["unchecked"])}) for model in models)
+
+
+def find_entry(name: str) -> CatalogueEntry | None:
+    """The entry with this id, whatever the case of its letters."""
+    return next((entry for entry in read_catalogue() if entry.id.lower() == name.lower()), None)
+
+
+def nearest_ids(name: str, count: int = 3) -> list[str]:
+    """The ids that look most like a name, with or without an owner before the slash; none where none does."""
+    by_spelling = {}
+    for entry in read_catalogue():
+        by_spelling[entry.id.lower()] = by_spelling[entry.id.lower().partition("/")[2]] = entry.id
+    wanted = name.lower().strip()
+    found = [spelling for spelling in by_spelling if wanted and wanted in spelling]
+    found += get_close_matches(wanted, by_spelling, 2 * count, 0.6)
+    if "/" in wanted:
+        found += get_close_matches(wanted.partition("/")[2], by_spelling, 2 * count, 0.6)
+    return list(dict.fromkeys(by_spelling[spelling] for spelling in found))[:count]

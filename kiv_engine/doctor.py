@@ -1,0 +1,216 @@
+"""What `kiv doctor`, `kiv fit` and `kiv models` say, as lines for people and as JSON. Prints nothing."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kiv_engine.catalogue import CatalogueEntry
+from kiv_engine.hardware import Gpu, Hardware
+
+if TYPE_CHECKING:
+    from kiv_engine.fit import ModelShape, Needs, Pace, Plan
+    from kiv_engine.loader import Quantize
+
+    Plans = dict[str, dict[Quantize, Plan]]  # by the store's dtype, then by weights
+
+GB: Final = 1e9
+LITTLE_RAM: Final = 2e9
+LITTLE_DISK: Final = 5e9
+
+
+def models_folder() -> Path:
+    """Where downloaded models lie: the cache that HuggingFace's own tools use."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def report(hardware: Hardware) -> dict[str, Any]:
+    """The JSON of `kiv doctor --json`; sizes in bytes."""
+    return {**asdict(hardware), "verdict": verdict(hardware)}
+
+
+def lines(hardware: Hardware) -> Iterator[str]:
+    """What a person reads."""
+    cpu, ram, disk = hardware.cpu, hardware.ram, hardware.disk
+    cores = f"{cpu.logical_cores} logical cores"
+    if cpu.usable_cores < cpu.logical_cores:
+        cores += f", {cpu.usable_cores} of them for this program"
+    limit = ", the limit of this container" if ram.in_container else ""
+    yield f"Processor  {cpu.name}: {cores}; {', '.join(cpu.instruction_sets) or 'no vector instructions that matter'}"
+    yield f"RAM        {gigabytes(ram.available_bytes)} free of {gigabytes(ram.total_bytes)}{limit}"
+    yield f"Disk       {gigabytes(disk.free_bytes)} free of {gigabytes(disk.total_bytes)}, for models in {disk.path}"
+    for gpu in hardware.gpus:
+        yield f"GPU        {describe_gpu(gpu)}"
+    yield f"CUDA       {'Usable. ' if hardware.cuda.usable else 'Not usable. '}{hardware.cuda.reason}"
+    if hardware.cuda.remedy:
+        yield f"           {hardware.cuda.remedy}"
+    yield ""
+    yield verdict(hardware)
+
+
+def describe_gpu(gpu: Gpu) -> str:
+    """Like `NVIDIA GeForce RTX 4070: 11.2 GB free of 12.9 GB, driver 550.54, compute capability 8.9`."""
+    capability = f", compute capability {gpu.compute_capability}" if gpu.compute_capability else ""
+    free = f"{gigabytes(gpu.free_bytes)} free of {gigabytes(gpu.total_bytes)}"
+    return f"{gpu.name}: {free}, driver {gpu.driver}{capability}"
+
+
+def verdict(hardware: Hardware) -> str:
+    """What all of this means for somebody who wants to use a model here."""
+    ram, disk = hardware.ram, hardware.disk
+    if hardware.cuda.usable:
+        where = f"Models run on the {hardware.gpus[0].name}; {gigabytes(ram.available_bytes)} of RAM hold long texts."
+    elif hardware.gpus:
+        where = f"There is an NVIDIA GPU, but models run on the CPU for now: {hardware.cuda.remedy}"
+    else:
+        where = f"Models run on the CPU, with their weights and long texts in {gigabytes(ram.available_bytes)} of RAM."
+    warnings = []
+    if ram.available_bytes < LITTLE_RAM:
+        warnings.append("Little RAM is free: close other programs.")
+    if disk.free_bytes < LITTLE_DISK:
+        warnings.append("The disk is almost full: most models need several GB.")
+    return " ".join([where, *warnings])
+
+
+def gigabytes(size: int) -> str:
+    """Like `12.9 GB`, of 10^9 bytes."""
+    return f"{size / GB:,.1f} GB"
+
+
+# -- what fits -------------------------------------------------------------------------------------------------------
+
+WEIGHTS: Final = {"none": "in full", "8bit": "8 bit", "4bit": "4 bit"}
+TOKEN_LIMIT: Final = 10**12
+
+
+def fit_sentence(plan: "Plan", pace: "Pace | None") -> str:
+    """What a plan means: `up to N tokens in RAM, M with the disk; ...`."""
+    if plan.missing:
+        where = "RAM" if plan.room.vram is None else "VRAM or RAM"
+        return f"does not fit: {gigabytes(plan.missing)} of {where} are missing"
+    sentence = f"up to {tokens(plan.tokens_in_ram)} tokens in RAM, {tokens(plan.tokens_on_disk)} with the disk"
+    if pace is None:
+        return sentence
+    return f"{sentence}; about {duration(pace.million_s)} to read a million tokens; about {rate(pace.tokens_per_s)}"
+
+
+def fit_lines(name: str, plans: "Plans", best: "Quantize", pace: "Pace | None") -> Iterator[str]:
+    """The table of one model, what is best, and what all of it rests on."""
+    room = plans["model"][best].room
+    where = "on the CPU" if room.vram is None else f"on the GPU, with {gigabytes(room.vram)} of VRAM free"
+    yield f"{name} {where}, with {gigabytes(room.ram)} of RAM and {gigabytes(room.disk)} of disk free:"
+    yield ""
+    yield f"{'weights':<10}{'in memory':>12}{'tokens in RAM':>16}{'with int8 K/V':>16}{'on disk':>16}"
+    for kind, plan in plans["model"].items():
+        int8 = plans["int8"][kind]
+        counts = (tokens(plan.tokens_in_ram), tokens(int8.tokens_in_ram), tokens(plan.tokens_on_disk))
+        cells = ("does not fit", "", "") if plan.missing else counts
+        size = gigabytes(plan.needs.fixed)
+        yield f"{WEIGHTS[kind]:<10}{size:>12}{cells[0]:>16}{cells[1]:>16}{cells[2]:>16}"
+    yield ""
+    yield f"Weights {WEIGHTS[best]}: {fit_sentence(plans['model'][best], pace)}."
+    yield ""
+    yield from assumptions(plans["model"][best].needs, pace)
+
+
+def assumptions(needs: "Needs", pace: "Pace | None") -> Iterator[str]:
+    """What a plan rests on."""
+    yield "What this rests on:"
+    parts = {
+        "weights": needs.weights,
+        "hot window": needs.hot,
+        "a chunk while reading": needs.activations,
+        "Python and PyTorch": needs.runtime,
+        "the index's maps": needs.index,
+    }
+    yield "  before the first token: " + ", ".join(f"{name} {megabytes(size)}" for name, size in parts.items())
+    keys_values, index = needs.token_keys_values, needs.token_index
+    yield f"  per token, over the layers that grow: K and V {keys_values:,} bytes, index {index:,} bytes"
+    yield "  of the free RAM a tenth is left alone; what other programs take later is not foreseen"
+    if pace is not None:
+        yield "  times: one weight matrix and one layer timed just now; sparse reading; other programs slow it down"
+
+
+def fit_report(name: str, plans: "Plans", best: "Quantize", pace: "Pace | None") -> dict[str, Any]:
+    """The JSON of `kiv fit --json`."""
+    settings = [
+        {"quantize": kind, "store_dtype": dtype, **asdict(plan)}
+        for dtype, by_kind in plans.items()
+        for kind, plan in by_kind.items()
+    ]
+    times = None if pace is None else asdict(pace)
+    sentence = fit_sentence(plans["model"][best], pace)
+    return {"model": name, "best": best, "summary": sentence, "pace": times, "settings": settings}
+
+
+# -- the catalogue ---------------------------------------------------------------------------------------------------
+
+MODELS_HEADER: Final = f"{'model':<38}{'download':>10}{'trained for':>13}{'per token':>12}  on this PC"
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A catalogue's entry with what was computed from its shape.
+
+    Attributes:
+        download_bytes: weights with two bytes a number, as the hub has them.
+        best, plan: the weights that suit this PC best, and what fits with them.
+        token_bytes: K and V per token by the store's dtype, on this PC.
+    """
+
+    entry: CatalogueEntry
+    download_bytes: int
+    trained_tokens: int
+    best: "Quantize"
+    plan: "Plan"
+    token_bytes: dict[str, int]
+
+    @classmethod
+    def of(cls, entry: CatalogueEntry, shape: "ModelShape", plans: "Plans", best: "Quantize") -> "ListedModel":
+        token_bytes = {dtype: by_kind[best].needs.token_keys_values for dtype, by_kind in plans.items()}
+        size, trained = shape.weight_bytes("none", 2), shape.topology.trained_tokens
+        return cls(entry, size, trained, best, plans["model"][best], token_bytes)
+
+    @property
+    def line(self) -> str:
+        """One line below MODELS_HEADER."""
+        size, token = gigabytes(self.download_bytes), f"{self.token_bytes['model'] / 1e3:,.1f} KB"
+        fits = f"{WEIGHTS[self.best]}: {fit_sentence(self.plan, None)}"
+        notes = "; needs permission from its owner" if self.entry.gated else ""
+        return f"{self.entry.id:<38}{size:>10}{self.trained_tokens:>13,}{token:>12}  {fits}{notes}"
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Its JSON; sizes in bytes."""
+        entry = {name: value for name, value in asdict(self.entry).items() if name != "shape"}
+        computed = {name: value for name, value in asdict(self).items() if name not in ("entry", "plan")}
+        counts = {name: getattr(self.plan, name) for name in ("tokens_in_ram", "tokens_on_disk", "missing")}
+        return {**entry, **computed, **counts}
+
+
+def megabytes(size: int) -> str:
+    """Like `12.9 MB` below a gigabyte."""
+    return f"{size / 1e6:,.1f} MB" if size < GB else gigabytes(size)
+
+
+def tokens(count: int) -> str:
+    """Like `4.2 million` or `850,000`: an estimate shows two or three figures."""
+    if count >= TOKEN_LIMIT:
+        return "any number of"
+    if count >= 999_500:
+        return f"{count / 1e6:,.1f} million"
+    return f"{count // 1_000 * 1_000:,}" if count >= 10_000 else f"{count:,}"
+
+
+def duration(seconds: float) -> str:
+    """Like `4 minutes` or `31 hours`."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7_200 else f"{seconds / 3_600:,.0f} hours"
+
+
+def rate(tokens_per_s: float) -> str:
+    """Like `12 tok/s` or `0.8 tok/s`."""
+    return f"{tokens_per_s:,.0f} tok/s" if tokens_per_s >= 10 else f"{tokens_per_s:.1f} tok/s"

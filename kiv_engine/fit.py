@@ -1,0 +1,469 @@
+"""The fit planner: what a model needs on this PC, from its config alone, and how many tokens then fit.
+
+The model is built without memory (on PyTorch's meta device), so that its weights are counted and not estimated. What a
+cache keeps is computed by those who keep it. Nothing here downloads or loads weights.
+
+Letters: H KV heads, G query heads per KV head, T tokens of a chunk, N keys that a block of queries sees, D head_dim.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, StoreDtype
+from kiv_engine.context import RAM_SHARE, READ_CHUNK_TOKENS
+from kiv_engine.hardware import Hardware
+from kiv_engine.index import CODE_BLOCK_TOKENS, SCAN_CHUNK_TOKENS, code_bytes, map_bytes
+from kiv_engine.layer import KIVLayer
+from kiv_engine.loader import Quantize, empty_model, linear_for_timing, load_dtype, quantized_linears
+from kiv_engine.policy import Policy
+from kiv_engine.prefill import ScoreRule
+from kiv_engine.store import row_bytes
+from kiv_engine.topology import GrowingLayer, Topology, inspect
+from kiv_engine.window import window_bytes
+
+Device = Literal["cpu", "cuda"]
+
+RUNTIME_BYTES: Final = {"cpu": 400_000_000, "cuda": 600_000_000}
+"""Python, PyTorch and the tokenizer in RAM, measured; a CUDA context with cuBLAS in VRAM, as commonly reported."""
+
+CUDA_HOST_BYTES: Final = 2_000_000_000
+"""RAM of a process that uses CUDA, weights on their way included; as commonly reported."""
+
+STORE_DTYPES: Final[tuple[StoreDtype, ...]] = ("model", "int8")
+
+FINEST_FIRST: Final[tuple[Quantize, ...]] = ("none", "8bit", "4bit")
+
+VRAM_SHARE: Final = 0.95
+"""Of the free VRAM, a plan may take this share: the allocator leaves gaps."""
+
+MILLION: Final = 1_000_000
+
+ENOUGH_TOKENS: Final = {"cpu": 16_384, "cuda": 131_072}
+"""So many tokens of room are worth more than finer weights; on the CPU quantized ones answer many times slower."""
+
+LAYER_OVERHEAD_S: Final = 0.0004
+"""Norms, rotary positions and Python of one decoder layer in a decode step, on the CPU this was measured on."""
+
+ATTENTION_SHARE: Final = 1.0
+"""Attention does this share of the arithmetic per second that a matrix product does; from reading with the demo."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a model is to run: weights, device and cache."""
+
+    quantize: Quantize = "none"
+    device: Device = "cpu"
+    config: KIVConfig = field(default_factory=KIVConfig)
+
+    @property
+    def index_bits(self) -> int:
+        """Of the index's codes: see KIVConfig."""
+        return self.config.index_bits or (2 if self.device == "cuda" else 1)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that a model needs, by part; where its device has a memory of its own, all but K/V and runtime are there.
+
+    Attributes:
+        parameters: numbers in the weights, tied ones once.
+        weights: as stored, with the scales of quantized ones.
+        hot: hot windows, sinks, and the layers that forget.
+        index: of the index, what does not grow.
+        activations: the most that reading a chunk takes for a moment.
+        runtime: Python and PyTorch in RAM, or the CUDA context in VRAM.
+        token_keys_values: K and V of one cold token in the store.
+        token_index: codes of one cold token.
+    """
+
+    parameters: int
+    weights: int
+    hot: int
+    index: int
+    activations: int
+    runtime: int
+    token_keys_values: int
+    token_index: int
+
+    @property
+    def fixed(self) -> int:
+        """What is needed before the first token."""
+        return self.weights + self.hot + self.index + self.activations + self.runtime
+
+    @property
+    def token(self) -> int:
+        """What every further token needs."""
+        return self.token_keys_values + self.token_index
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that are free; `vram` is None where the CPU runs the model."""
+
+    ram: int
+    disk: int
+    vram: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many tokens fit.
+
+    Attributes:
+        tokens_in_ram: with the store in RAM.
+        tokens_on_disk: with the store in files.
+        missing: bytes that are short before the first token, of RAM or of VRAM; 0 where the model fits.
+    """
+
+    needs: Needs
+    room: Room
+    tokens_in_ram: int
+    tokens_on_disk: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How fast this PC is, measured now; seconds.
+
+    Attributes:
+        read_weight: one weight of a matrix product for one token of a chunk.
+        call_weight: one weight for one chunk, whatever its length (4 and 8 bit ones are decoded once a chunk).
+        decode_weight: one weight of a matrix product for a single token.
+        attend: one growing layer's search and attention for a single token, 16,384 tokens cold.
+        scan_byte: one byte of the index's codes.
+    """
+
+    read_weight: float
+    call_weight: float
+    decode_weight: float
+    attend: float
+    scan_byte: float
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the rates mean for one model: seconds to read a million tokens, and answer tokens per second behind them."""
+
+    million_s: float
+    tokens_per_s: float
+
+
+# -- what a model needs ----------------------------------------------------------------------------------------------
+
+
+class ModelShape:
+    """A model as its config describes it: topology, and modules without memory.
+
+    Raises UnsupportedModelError for models that KIV cannot serve.
+    """
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        self.topology: Topology = inspect(config)
+        self.config = config
+        self.text: Any = config.get_text_config(decoder=True)
+        self.model: PreTrainedModel = empty_model(config)
+
+    def needs(self, setting: Setting) -> Needs:
+        """All parts of the memory."""
+        element_bytes = load_dtype(self.config, setting.device).itemsize
+        int8 = setting.config.store_dtype == "int8"
+        heads = [(layer.num_kv_heads, layer.head_dim) for layer in self.topology.growing]
+        return Needs(
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            weights=self.weight_bytes(setting.quantize, element_bytes),
+            hot=self._hot_bytes(setting.config, element_bytes),
+            index=sum(map_bytes(*each) for each in heads),
+            activations=self._activation_bytes(setting, element_bytes),
+            runtime=RUNTIME_BYTES[setting.device],
+            token_keys_values=sum(2 * row_bytes(*each, element_bytes, int8=int8) for each in heads),
+            token_index=sum(code_bytes(*each, setting.index_bits) for each in heads),
+        )
+
+    def weight_bytes(self, quantize: Quantize, element_bytes: int) -> int:
+        """Bytes of the weights as the loader would store them."""
+        total = sum(tensor.numel() for tensor in self.model.parameters()) * element_bytes
+        total += sum(tensor.nbytes for tensor in self.model.buffers())
+        for linear in quantized_linears(self.model, quantize):
+            total += quantized_bytes(linear.weight, quantize) - linear.weight.numel() * element_bytes
+        return total
+
+    def _hot_bytes(self, config: KIVConfig, element_bytes: int) -> int:
+        slots = config.sink_tokens + config.hot_tokens + CODE_BLOCK_TOKENS
+        windows = (
+            window_bytes(layer.num_kv_heads, layer.head_dim, slots, element_bytes) for layer in self.topology.growing
+        )
+        return sum(windows) + sum(layer.num_values for layer in self.topology.forgetting) * element_bytes
+
+    # -- activations ---------------------------------------------------------------------------------------------
+
+    def _activation_bytes(self, setting: Setting, element_bytes: int) -> int:
+        """The peak of reading one chunk: what lasts through all layers, and the largest of what comes and goes.
+
+        The factors count tensors that live at once in the code of transformers and of KIVLayer; a test holds them
+        against measured peaks.
+        """
+        chunk = READ_CHUNK_TOKENS
+        parts = [*self._growing_parts(setting, element_bytes), *self._forgetting_parts(element_bytes)]
+        parts.append(3 * chunk * self._mlp_width() * element_bytes)
+        streams = int(getattr(self.text, "altup_num_inputs", 1) or 1)  # Gemma 3n keeps several hidden states
+        per_layer = int(getattr(self.text, "hidden_size_per_layer_input", 0) or 0) * self.topology.num_layers
+        lasting = chunk * element_bytes * (3 * streams * int(self.text.hidden_size) + 2 * per_layer)
+        lasting += sum(self._mask_bytes())
+        if setting.quantize == "4bit":  # a weight is decoded while it is used
+            lasting += (
+                max((each.weight.numel() for each in quantized_linears(self.model, "4bit")), default=0) * element_bytes
+            )
+        return lasting + max(parts)
+
+    @property
+    def _fused(self) -> bool:
+        """Whether layers outside of KIV use a kernel that never holds the scores."""
+        return str(self.model.config._attn_implementation) != "eager"
+
+    def _mask_bytes(self) -> Iterator[int]:
+        """The masks that transformers keeps for a forward, one for each kind of layer."""
+        size = 1 if self._fused else 4
+        if self.topology.growing:
+            yield READ_CHUNK_TOKENS * READ_CHUNK_TOKENS * size
+        for window in {layer.window for layer in self.topology.forgetting if layer.window}:
+            yield READ_CHUNK_TOKENS * (READ_CHUNK_TOKENS + window) * size
+
+    def _growing_parts(self, setting: Setting, element_bytes: int) -> Iterator[int]:
+        """Of each kind of growing layer: queries and K/V of the chunk, then the mask and scores of one block."""
+        config, chunk = setting.config, READ_CHUNK_TOKENS
+        keys = (
+            config.sink_tokens
+            + config.hot_tokens
+            + 2 * CODE_BLOCK_TOKENS
+            + config.retrieved_tokens
+            + SEARCH_BLOCK_TOKENS
+        )
+        for layer in set(map(shape_of, self.topology.growing)):
+            query_heads, kv_heads, dim = layer
+            group = query_heads // kv_heads
+            attended = 4 * chunk * query_heads * dim + 4 * (chunk + config.hot_tokens) * kv_heads * dim
+            if self._softcapped or self._has_sinks:
+                scores = 5 * query_heads * SEARCH_BLOCK_TOKENS * keys * 4
+            else:
+                scores = group * SEARCH_BLOCK_TOKENS * keys * (1 + 4)
+            decoded = 3 * kv_heads * SCAN_CHUNK_TOKENS * dim * 4 if setting.index_bits == 2 else 0
+            yield attended * element_bytes + max(scores, decoded)
+
+    def _forgetting_parts(self, element_bytes: int) -> Iterator[int]:
+        """Of each sliding layer: the mask as numbers, or all scores where no kernel is fused."""
+        for layer in self.topology.forgetting:
+            if layer.window:
+                pairs = READ_CHUNK_TOKENS * (READ_CHUNK_TOKENS + layer.window)
+                copies = 0 if self._fused else layer.num_query_heads * (3 if self._has_sinks else 2)
+                own = 4 * READ_CHUNK_TOKENS * layer.num_query_heads * layer.head_dim * element_bytes
+                yield own + pairs * 4 * max(1, copies)
+
+    @property
+    def _softcapped(self) -> bool:
+        return bool(getattr(self.text, "attn_logit_softcapping", None))
+
+    @property
+    def _has_sinks(self) -> bool:
+        return any(name.endswith("sinks") for name, _ in self.model.named_parameters())
+
+    def _mlp_width(self) -> int:
+        """Numbers per token in the widest feed-forward layer that reading runs; of experts, the chosen ones."""
+        widths = getattr(self.text, "intermediate_size", 0) or 0
+        width = max(widths) if isinstance(widths, list | tuple) else int(widths)
+        expert = int(getattr(self.text, "moe_intermediate_size", 0) or 0)
+        chosen = int(getattr(self.text, "num_experts_per_tok", 0) or 0)
+        return max(width, expert * chosen)
+
+    # -- arithmetic ----------------------------------------------------------------------------------------------
+
+    def weights_used(self, *, reading: bool) -> float:
+        """Weights of matrix products that one token meets; reading skips the output and the layers that share K/V."""
+        skipped = range(self.topology.num_layers - self.topology.num_sharing, self.topology.num_layers)
+        shared = tuple(f".layers.{index}." for index in skipped) if reading else ()
+        head = self.model.get_output_embeddings()
+        total = 0.0
+        for name, module in self.model.named_modules():
+            if any(part in f"{name}." for part in shared) or not _is_text(name) or (reading and module is head):
+                continue
+            total += sum(self._share_used(name, each) for each in module.parameters(recurse=False) if each.ndim > 1)
+            if isinstance(module, nn.Embedding):
+                total -= module.weight.numel()
+        return total
+
+    def _share_used(self, name: str, parameter: torch.Tensor) -> float:
+        """Of experts, which are stacked in one parameter, as many as a token is sent to."""
+        experts = getattr(self.text, "num_experts", None) or getattr(self.text, "num_local_experts", None)
+        chosen = getattr(self.text, "num_experts_per_tok", None) or getattr(self.text, "top_k_experts", None)
+        used = parameter.numel()
+        return used * chosen / experts if experts and chosen and parameter.ndim == 3 and "expert" in name else used
+
+    def attention_products(self, config: KIVConfig) -> float:
+        """Multiplications of attention for one token that is read sparsely."""
+        keys = attended_keys(config)
+        growing = sum(2 * layer.num_query_heads * layer.head_dim * keys for layer in self.topology.growing)
+        sliding = sum(
+            2 * layer.num_query_heads * layer.head_dim * (layer.window + READ_CHUNK_TOKENS)
+            for layer in self.topology.forgetting
+        )
+        return growing + sliding
+
+
+def attended_keys(config: KIVConfig) -> int:
+    """Keys that a block of queries meets in sparse reading: sinks, hot window, hits, and the block itself."""
+    return config.sink_tokens + config.hot_tokens + config.retrieved_tokens + SEARCH_BLOCK_TOKENS
+
+
+def _is_text(name: str) -> bool:
+    """Whether a module belongs to the language model of a checkpoint that also sees and hears."""
+    return not any(part in name for part in ("vision", "audio", "image", "visual"))
+
+
+def shape_of(layer: GrowingLayer) -> tuple[int, int, int]:
+    """Query heads, KV heads, head_dim."""
+    return layer.num_query_heads, layer.num_kv_heads, layer.head_dim
+
+
+def quantized_bytes(weight: torch.Tensor, quantize: Quantize) -> int:
+    """Bytes of one weight as bitsandbytes stores it.
+
+    8 bit: a float32 per row. 4 bit: for each 64 weights one byte of scale, for each 256 scales a float32; tables.
+    """
+    count = weight.numel()
+    if quantize == "8bit":
+        return count + 4 * weight.shape[0]
+    blocks = math.ceil(count / 64)
+    return math.ceil(count / 2) + blocks + 4 * math.ceil(blocks / 256) + 4 * (16 + 256 + 1)
+
+
+# -- what fits -------------------------------------------------------------------------------------------------------
+
+
+def plan(needs: Needs, room: Room) -> Plan:
+    """How many cold tokens fit; sinks and hot window are among the needs already."""
+    ram = int(room.ram * RAM_SHARE)
+    if room.vram is None:
+        left = ram - needs.fixed
+        codes = left
+    else:
+        codes = int(room.vram * VRAM_SHARE) - needs.fixed
+        left = ram - CUDA_HOST_BYTES
+    missing = max(0, -left, -codes)
+    if missing:
+        return Plan(needs, room, 0, 0, missing)
+    per_token = needs.token if room.vram is None else needs.token_keys_values
+    in_ram = _count(left, per_token)
+    if room.vram is not None:
+        in_ram = min(in_ram, _count(codes, needs.token_index))
+    on_disk = min(_count(room.disk, needs.token_keys_values), _count(codes, needs.token_index))
+    return Plan(needs, room, in_ram, on_disk, 0)
+
+
+def _count(room: int, per_token: int) -> int:
+    """Tokens; no limit, which is a very large number, where nothing grows."""
+    return room // per_token if per_token else 2**62
+
+
+def room_of(hardware: Hardware) -> Room:
+    """What is free on a PC, and where its models run."""
+    vram = hardware.gpus[0].free_bytes if hardware.cuda.usable else None
+    return Room(hardware.ram.available_bytes, hardware.disk.free_bytes, vram)
+
+
+def plan_all(shape: ModelShape, room: Room, config: KIVConfig | None = None) -> dict[Quantize, Plan]:
+    """A plan for each way to keep the weights."""
+    device: Device = "cpu" if room.vram is None else "cuda"
+    config = config or KIVConfig()
+    return {kind: plan(shape.needs(Setting(kind, device, config)), room) for kind in FINEST_FIRST}
+
+
+def plan_stores(shape: ModelShape, room: Room) -> dict[str, dict[Quantize, Plan]]:
+    """All plans with the default config, for each dtype of the store."""
+    return {dtype: plan_all(shape, room, KIVConfig(store_dtype=dtype)) for dtype in STORE_DTYPES}
+
+
+def best_of(plans: dict[Quantize, Plan]) -> Quantize:
+    """The finest weights that leave room for a long text; else those that leave most."""
+    device = "cpu" if plans["none"].room.vram is None else "cuda"
+    enough = [kind for kind in FINEST_FIRST if plans[kind].tokens_in_ram >= ENOUGH_TOKENS[device]]
+    return enough[0] if enough else max(plans, key=lambda kind: (plans[kind].tokens_in_ram, -plans[kind].missing))
+
+
+# -- how fast --------------------------------------------------------------------------------------------------------
+
+TIMED_SHAPE: Final = (4_096, 4_096)
+TIMED_TOKENS: Final = (32, 256)
+COLD_TOKENS: Final = 16_384
+
+
+def measure_rates(shape: ModelShape, setting: Setting) -> Rates:
+    """Time this PC: one weight matrix in the setting's quantization, and one growing layer. Takes some seconds."""
+    device = torch.device(setting.device)
+    dtype = load_dtype(shape.config, setting.device)
+    with torch.inference_mode():
+        single, few, many = _matrix_seconds(setting, device, dtype)
+        plain = torch.ones(2**24, device=device)
+        scan = _seconds(torch.sum, plain) / plain.nbytes
+        attend = _attend_seconds(shape.topology, setting, device, dtype)
+    count = TIMED_SHAPE[0] * TIMED_SHAPE[1]
+    read = max(many - few, 0) / (TIMED_TOKENS[1] - TIMED_TOKENS[0])
+    call = max(few - read * TIMED_TOKENS[0], 0)
+    return Rates(read / count, call / count, single / count, attend, scan)
+
+
+def _matrix_seconds(setting: Setting, device: torch.device, dtype: torch.dtype) -> list[float]:
+    """One weight matrix and one token, then few and many tokens."""
+    linear = linear_for_timing(*TIMED_SHAPE, setting.quantize, device, dtype)
+    inputs = (torch.randn((tokens, TIMED_SHAPE[0]), device=device, dtype=dtype) for tokens in (1, *TIMED_TOKENS))
+    return [_seconds(linear, each) for each in inputs]
+
+
+def _seconds(function: Callable[[torch.Tensor], object], argument: torch.Tensor, repeats: int = 3) -> float:
+    """The shortest of some calls."""
+    best = math.inf
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        function(argument)
+        if argument.is_cuda:
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def _attend_seconds(topology: Topology, setting: Setting, device: torch.device, dtype: torch.dtype) -> float:
+    """One step of the first growing layer, filled with random keys."""
+    if not topology.growing:
+        return 0.0
+    geometry, config = topology.growing[0], setting.config
+    layer = KIVLayer(geometry, Policy(config, config.hot_tokens, topology.trained_tokens, None, None))
+    count = config.hot_tokens + config.sink_tokens + COLD_TOKENS
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        rows = torch.randn((1, geometry.num_kv_heads, count // 2, geometry.head_dim), generator=generator)
+        layer.update(rows.to(device, dtype), rows.to(device, dtype))
+        layer.end_forward()
+    group = geometry.num_query_heads // geometry.num_kv_heads
+    queries = torch.randn((geometry.num_kv_heads, group, 1, geometry.head_dim), generator=generator).to(device, dtype)
+    layer.update(rows[:, :, :1].to(device, dtype), rows[:, :, :1].to(device, dtype))
+    rule = ScoreRule(geometry.head_dim**-0.5)
+    return _seconds(lambda each: layer.attend(geometry.index, each, rule), queries, repeats=8)
+
+
+def pace(shape: ModelShape, setting: Setting, rates: Rates) -> Pace:
+    """Reading a million tokens sparsely, and answering behind them."""
+    reading, decoding = shape.weights_used(reading=True), shape.weights_used(reading=False)
+    token = reading * (rates.read_weight + rates.call_weight / READ_CHUNK_TOKENS)
+    token += shape.attention_products(setting.config) * rates.read_weight / ATTENTION_SHARE
+    layers = shape.topology.growing
+    codes = sum(code_bytes(layer.num_kv_heads, layer.head_dim, setting.index_bits) for layer in layers)
+    step = decoding * rates.decode_weight + len(layers) * rates.attend
+    step += shape.topology.num_layers * LAYER_OVERHEAD_S + MILLION * codes * rates.scan_byte
+    return Pace(token * MILLION, 1 / step)

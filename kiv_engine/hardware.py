@@ -1,0 +1,364 @@
+"""This PC: processor, RAM, disk, NVIDIA GPUs, and whether PyTorch can use them. Values of one moment.
+
+Nothing here needs PyTorch, except the last question about CUDA, which is only asked where all else says yes.
+"""
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+INSTRUCTION_SETS: Final = {
+    "avx2": "AVX2",
+    "fma": "FMA",
+    "f16c": "F16C",
+    "avx512f": "AVX-512",
+    "avx512vnni": "AVX512-VNNI",
+    "avx512bf16": "AVX512-BF16",
+    "avx512fp16": "AVX512-FP16",
+    "avxvnni": "AVX-VNNI",
+    "amx-bf16": "AMX-BF16",
+    "amx-int8": "AMX-INT8",
+    "neon": "NEON",
+    "dotprod": "DotProd",
+    "fullfp16": "FP16",
+    "bf16": "BF16",
+    "i8mm": "I8MM",
+    "sve": "SVE",
+}
+"""LLVM's names of what speeds up matrix products and the scan of the index, and how people write them."""
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The processor.
+
+    Attributes:
+        logical_cores: of the machine.
+        usable_cores: of them, those that this process may run on.
+        instruction_sets: those that matter here.
+    """
+
+    name: str
+    logical_cores: int
+    usable_cores: int
+    instruction_sets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ram:
+    """Bytes of RAM that this process could have: the machine's, or a container's share of it."""
+
+    total_bytes: int
+    available_bytes: int
+    in_container: bool
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes of the disk that a folder is on; the folder need not exist yet."""
+
+    path: str
+    total_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA GPU. `compute_capability` is like "8.9", or "" where the driver does not say."""
+
+    name: str
+    total_bytes: int
+    free_bytes: int
+    driver: str
+    compute_capability: str
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The NVIDIA driver, as far as there is one.
+
+    Attributes:
+        cuda: the newest CUDA version it can run, (12, 4), or () where there is no driver.
+        problem: why it cannot be asked, "" where it can, or where none is installed.
+    """
+
+    gpus: tuple[Gpu, ...] = ()
+    version: str = ""
+    cuda: tuple[int, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class TorchBuild:
+    """The installed PyTorch; `cuda` is the version that it was built for, () for a CPU build, both empty for none."""
+
+    version: str = ""
+    cuda: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """Whether models can run on an NVIDIA GPU here; why not, and what to do about it, in a sentence each."""
+
+    usable: bool
+    reason: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """All of it."""
+
+    cpu: Cpu
+    ram: Ram
+    disk: Disk
+    gpus: tuple[Gpu, ...]
+    torch: TorchBuild
+    cuda: Cuda
+
+
+def inspect_hardware(folder: Path) -> Hardware:
+    """Look at everything now; `folder` says which disk. Imports PyTorch only where an NVIDIA GPU seems usable."""
+    driver, build = read_driver(), read_torch_build()
+    cuda = judge_cuda(driver, build) or ask_torch(driver)
+    return Hardware(read_cpu(), read_ram(), read_disk(folder), driver.gpus, build, cuda)
+
+
+# -- processor -------------------------------------------------------------------------------------------------------
+
+
+def read_cpu() -> Cpu:
+    """The processor, as LLVM and the system describe it."""
+    cores = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    return Cpu(_cpu_name(), cores, min(usable, cores), _instruction_sets())
+
+
+def _instruction_sets() -> tuple[str, ...]:
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    return tuple(title for name, title in INSTRUCTION_SETS.items() if features.get(name))
+
+
+def _cpu_name() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", path.read_text(errors="replace"), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+# -- RAM and disk ----------------------------------------------------------------------------------------------------
+
+
+def read_ram() -> Ram:
+    """RAM in all, and what can still be had without swapping."""
+    memory = psutil.virtual_memory()
+    limits = [limit for limit, _ in _container_limits() if limit < memory.total]
+    return Ram(min([memory.total, *limits]), available_ram_bytes(), bool(limits))
+
+
+def available_ram_bytes() -> int:
+    """RAM that can still be had: the system's, or less where a container is closer to its limit."""
+    rooms = [max(0, limit - used) for limit, used in _container_limits()]
+    return int(min([psutil.virtual_memory().available, *rooms]))
+
+
+def _container_limits(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> Iterator[tuple[int, int]]:
+    """Limit and use, in bytes, of every control group around this process that has a limit; page cache is no use."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = root / "memory" if controllers else root
+        names = ("limit_in_bytes", "usage_in_bytes", "total_inactive_file") if controllers else (
+            "max", "current", "inactive_file"
+        )  # fmt: skip
+        own = base / path.lstrip("/")
+        # In a container the path is that outside of it: then only the root is there.
+        groups = [own, *own.parents] if own.is_dir() else [base]
+        for group in groups:
+            if found := _group_memory(group, *names):
+                yield found
+            if group == base:
+                break
+
+
+def _group_memory(group: Path, limit: str, usage: str, cached: str) -> tuple[int, int] | None:
+    """Limit and use of one control group, or None where it has no limit."""
+    try:
+        most = (group / f"memory.{limit}").read_text().strip()
+        used = int((group / f"memory.{usage}").read_text())
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return None if most == "max" else (int(most), max(0, used - int(statistics.get(cached, 0))))
+    except (OSError, ValueError):
+        return None
+
+
+def read_disk(folder: Path) -> Disk:
+    """The disk of a folder, or of the nearest folder above that exists."""
+    existing = existing_folder(folder)
+    usage = shutil.disk_usage(existing)
+    return Disk(str(folder), usage.total, usage.free)
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+# -- NVIDIA ----------------------------------------------------------------------------------------------------------
+
+
+def read_driver() -> Driver:
+    """The NVIDIA driver and its GPUs; an absent driver is no problem."""
+    import pynvml
+
+    try:
+        with _nvml():
+            cuda = int(pynvml.nvmlSystemGetCudaDriverVersion())
+            version = _text(pynvml.nvmlSystemGetDriverVersion())
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            gpus = tuple(_read_gpu(handle, version) for handle in handles)
+            return Driver(gpus, version, (cuda // 1000, cuda % 1000 // 10))
+    except pynvml.NVMLError as error:
+        absent = pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED
+        return Driver(problem="" if error.value in absent else str(error))
+
+
+@contextmanager
+def _nvml() -> Iterator[None]:
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        yield
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _read_gpu(handle: Any, driver: str) -> Gpu:
+    import pynvml
+
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    try:
+        capability = "{}.{}".format(*pynvml.nvmlDeviceGetCudaComputeCapability(handle))
+    except pynvml.NVMLError:
+        capability = ""
+    return Gpu(_text(pynvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), driver, capability)
+
+
+def _text(value: str | bytes) -> str:
+    """Older versions of the library return bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+# -- PyTorch ---------------------------------------------------------------------------------------------------------
+
+
+def read_torch_build() -> TorchBuild:
+    """What PyTorch was built for, read from its own version file: importing it takes seconds."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return TorchBuild()
+    text = Path(spec.origin).with_name("version.py").read_text()
+    version = re.search(r"^__version__ = '([^']*)'", text, re.MULTILINE)
+    cuda = re.search(r"^cuda(?:: [^=]*)? = '([\d.]+)'", text, re.MULTILINE)
+    numbers = tuple(map(int, cuda[1].split("."))) if cuda else ()
+    return TorchBuild(version[1] if version else "", numbers)
+
+
+def judge_cuda(driver: Driver, build: TorchBuild) -> Cuda | None:
+    """Why CUDA cannot be used, as far as driver and build tell; None where PyTorch must be asked."""
+    if driver.problem:
+        return Cuda(
+            False,
+            f"The NVIDIA driver does not answer: {driver.problem}.",
+            "Restart the PC; if that does not help, install the driver again.",
+        )
+    if not driver.gpus:
+        what = "The NVIDIA driver finds no GPU." if driver.version else "There is no NVIDIA GPU, or no driver for it."
+        return Cuda(
+            False, what, "Models run on the CPU. If this PC has an NVIDIA GPU, install its driver (nvidia.com)."
+        )
+    if not build.version:
+        return Cuda(False, "PyTorch is not installed.", "Start KIV with ./kiv, which installs it.")
+    if not build.cuda:
+        return Cuda(
+            False,
+            f"PyTorch {build.version} is a build for the CPU only, so that the GPU stays idle.",
+            f"Install a build of PyTorch for CUDA {driver.cuda[0]}: pytorch.org/get-started shows the command.",
+        )
+    if driver.cuda[0] < build.cuda[0]:
+        return Cuda(
+            False,
+            f"The NVIDIA driver {driver.version} runs CUDA up to {_dotted(driver.cuda)}, but PyTorch {build.version} "
+            f"needs {build.cuda[0]}.",
+            "Update the NVIDIA driver (nvidia.com).",
+        )
+    return None
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def ask_torch(driver: Driver) -> Cuda:
+    """Let PyTorch itself say whether it can use the GPU. Imports it, which takes seconds."""
+    import torch
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        usable = torch.cuda.is_available()
+    if not usable:
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if hidden is not None:
+            return Cuda(
+                False,
+                f"CUDA_VISIBLE_DEVICES is {hidden!r}, which hides the GPU from PyTorch.",
+                "Unset it, or set it to 0, and start again.",
+            )
+        why = str(said[-1].message).partition(" (Triggered")[0] if said else "PyTorch gives no reason"
+        return Cuda(False, f"PyTorch cannot use the GPU: {why.rstrip('.')}.", "Update the NVIDIA driver (nvidia.com).")
+    gpu = driver.gpus[0]
+    if gpu.compute_capability and not runs_on(gpu.compute_capability, torch.cuda.get_arch_list()):
+        return Cuda(
+            False,
+            f"PyTorch {torch.__version__} has no code for the {gpu.name}, compute capability {gpu.compute_capability}.",
+            "Install another build of PyTorch: an older one for an older GPU, the newest for a new one.",
+        )
+    return Cuda(True, f"PyTorch {torch.__version__} uses the {gpu.name}.")
+
+
+def runs_on(capability: str, architectures: list[str]) -> bool:
+    """Whether a build with code for `architectures` ("sm_86", "compute_90") runs on a GPU of this compute capability.
+
+    Machine code runs on later minor versions of its major one; intermediate code on everything later.
+    """
+    major, minor = map(int, capability.split("."))
+    for architecture in architectures:
+        found = re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", architecture)
+        if found is None:
+            continue
+        kind, own = found[1], (int(found[2]), int(found[3]))
+        if own <= (major, minor) and (kind == "compute" or own[0] == major):
+            return True
+    return False

@@ -1,0 +1,104 @@
+"""The catalogue: its shapes against the published parameter counts, what is computed from them, and typos."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kiv_engine import cli
+from kiv_engine.catalogue import CATALOGUE_FILE, CatalogueEntry, find_entry, nearest_ids, read_catalogue
+from kiv_engine.fit import ModelShape, Setting
+from kiv_engine.loader import config_of_shape
+
+ENTRIES = pytest.mark.parametrize("entry", read_catalogue(), ids=lambda entry: entry.id)
+
+SEEING_AND_HEARING = 0.45
+"""Billions of parameters beside Gemma 4's language model, which its makers count and KIV does not load."""
+
+
+@ENTRIES
+def test_a_shape_has_as_many_parameters_as_its_makers_say(entry: CatalogueEntry) -> None:
+    """A wrong width, depth or vocabulary would show here."""
+    shape = ModelShape(config_of_shape(entry.shape))
+    beside = SEEING_AND_HEARING if "gemma-4" in entry.id else 0.0
+    billions = shape.needs(Setting()).parameters / 1e9 + beside
+    assert billions == pytest.approx(entry.published_billions, rel=0.02)
+
+
+@ENTRIES
+def test_every_fact_has_a_source(entry: CatalogueEntry) -> None:
+    assert entry.source.startswith("https://")
+    assert entry.licence
+    assert entry.positions
+    assert ModelShape(config_of_shape(entry.shape)).topology.trained_tokens >= 2_048
+
+
+@pytest.mark.parametrize(
+    ("name", "in_16_bit", "in_int8"),
+    [
+        ("google/gemma-4-E2B-it", 3 * 2 * 512 * 2, 3 * 2 * (512 + 4)),
+        ("Qwen/Qwen2.5-3B-Instruct", 36 * 2 * 2 * 128 * 2, 36 * 2 * 2 * (128 + 4)),
+        ("meta-llama/Llama-3.2-1B-Instruct", 16 * 2 * 8 * 64 * 2, 16 * 2 * 8 * (64 + 4)),
+    ],
+)
+def test_bytes_per_token_follow_from_the_shape(name: str, in_16_bit: int, in_int8: int) -> None:
+    from kiv_engine import KIVConfig
+
+    entry = find_entry(name)
+    assert entry is not None
+    shape = ModelShape(config_of_shape(entry.shape))
+    assert shape.needs(Setting(device="cuda")).token_keys_values == in_16_bit
+    assert shape.needs(Setting(config=KIVConfig(store_dtype="int8"))).token_keys_values == in_int8
+
+
+def test_what_is_computed_is_not_in_the_file() -> None:
+    text = CATALOGUE_FILE.read_text()
+    assert "bytes" not in json.dumps(json.loads(text)["models"])
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("Qwen/Qwen2.5-3B-Instrct", "Qwen/Qwen2.5-3B-Instruct"),
+        ("qwen/qwen2.5-3b-instruct", "Qwen/Qwen2.5-3B-Instruct"),
+        ("gemma-4-e2b", "google/gemma-4-E2B-it"),
+        ("gogle/gema-4-E4B-it", "google/gemma-4-E4B-it"),
+        ("TinyLlama", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
+        ("microsoft/Phi-3.5-mini", "microsoft/Phi-3.5-mini-instruct"),
+        ("smollm3", "HuggingFaceTB/SmolLM3-3B"),
+    ],
+)
+def test_a_typo_leads_to_what_was_meant(typo: str, meant: str) -> None:
+    assert nearest_ids(typo)[0] == meant
+
+
+@pytest.mark.parametrize("name", ["", "no-one/no-such-model", "a b c", "./folder"])
+def test_nothing_is_suggested_where_nothing_is_near(name: str) -> None:
+    assert nearest_ids(name) == []
+
+
+def test_models_are_listed_with_what_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    header, *lines = out.splitlines()
+    assert "on this PC" in header
+    assert [line.split()[0] for line in lines] == [entry.id for entry in read_catalogue()]
+    assert all("does not fit" in line or "tokens in RAM" in line for line in lines)
+    assert sum("permission" in line for line in lines) == sum(entry.gated for entry in read_catalogue())
+
+
+def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--json"]) == 0
+    models = {model["id"]: model for model in json.loads(capsys.readouterr().out)["models"]}
+    phi = models["microsoft/Phi-3.5-mini-instruct"]
+    assert phi["trained_tokens"] == 131_072
+    assert phi["token_bytes"]["int8"] == 32 * 2 * 32 * (96 + 4)
+    assert phi["download_bytes"] == pytest.approx(7.64e9, rel=0.01)
+    assert phi["tokens_on_disk"] >= phi["tokens_in_ram"] or phi["missing"]
+
+
+def test_reading_the_catalogue_imports_nothing_heavy() -> None:
+    code = "import sys; from kiv_engine.catalogue import nearest_ids; nearest_ids('x'); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,189 @@
+"""The planner's bytes against those of real models and caches, of every family; its counts against plain arithmetic."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config
+
+from kiv_engine import KIVConfig, fit
+from kiv_engine.cache import KIVCache
+from kiv_engine.context import READ_CHUNK_TOKENS
+from kiv_engine.fit import ModelShape, Needs, Plan, Room, Setting
+from kiv_engine.loader import LoadOptions, load, read_config, weight_bytes
+from tests.engine.families import FAMILIES, VOCABULARY, model_of
+from tests.engine.test_loader import copy_tokenizer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SMALL = KIVConfig(hot_tokens=128, retrieved_tokens=64, prefill="sparse", positions="true")
+GB = 1_000_000_000
+
+
+def read_chunks(model: PreTrainedModel, cache: KIVCache, count: int) -> None:
+    ids = torch.randint(0, VOCABULARY, (1, READ_CHUNK_TOKENS), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode(), cache.reading():
+        for _ in range(count):
+            model(ids, past_key_values=cache, logits_to_keep=1)
+
+
+# -- bytes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_weights_in_full_are_those_of_the_model(name: str) -> None:
+    needs = ModelShape(model_of(name).config).needs(Setting())
+    assert needs.weights == pytest.approx(weight_bytes(model_of(name)), rel=0.001)
+    assert needs.parameters == sum(parameter.numel() for parameter in model_of(name).parameters())
+
+
+@pytest.mark.parametrize("quantize", ["4bit", "8bit"])
+@pytest.mark.parametrize("tie", [True, False])
+def test_quantized_weights_are_those_that_the_loader_stores(tmp_path: Path, quantize: Any, tie: bool) -> None:
+    sizes = {"hidden_size": 192, "intermediate_size": 320, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = LlamaConfig(vocab_size=4_096, num_hidden_layers=2, tie_word_embeddings=tie, **sizes)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    copy_tokenizer(tmp_path)
+    loaded = load(LoadOptions(str(tmp_path), quantize, "cpu"))
+    needs = ModelShape(read_config(str(tmp_path))).needs(Setting(quantize))
+    assert needs.weights == pytest.approx(weight_bytes(loaded.model), rel=0.01)
+
+
+@pytest.mark.usefixtures("small_index")
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, store_dtype="int8", index_bits=2)], ids=["model", "int8"])
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_what_a_cache_keeps_is_predicted(name: str, config: KIVConfig) -> None:
+    model = model_of(name)
+    cache = KIVCache(model, config)
+    read_chunks(model, cache, 2)
+    parts = cache.bytes_by_part()
+    needs = ModelShape(model.config).needs(Setting(config=config))
+    cold = cache.policy.cold_tokens(cache.num_tokens)
+    cache.close()
+    assert needs.hot == pytest.approx(parts["hot"], rel=0.01)
+    assert needs.token_keys_values * cold == parts["cold_keys"] + parts["cold_values"]
+    assert needs.index + needs.token_index * cold == parts["index"]
+
+
+@pytest.mark.usefixtures("small_index")
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.filterwarnings("ignore:.*unknown size was allocated")
+def test_the_peak_of_reading_a_chunk_is_predicted(name: str) -> None:
+    model, config = model_of(name), KIVConfig(prefill="sparse", positions="true")
+    cache = KIVCache(model, config)
+    cache.plan(4 * READ_CHUNK_TOKENS)
+    read_chunks(model, cache, 2)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        read_chunks(model, cache, 1)
+    cache.close()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda each: each.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    assert ModelShape(model.config).needs(Setting(config=config)).activations == pytest.approx(peak, rel=0.1)
+
+
+def test_rows_are_those_of_the_design() -> None:
+    """Qwen2.5-3B: 36 KB of K and V per token in bfloat16; on the CPU, in float32, twice as much."""
+    sizes = {"num_attention_heads": 16, "num_key_value_heads": 2, "hidden_size": 2_048, "intermediate_size": 11_008}
+    shape = ModelShape(Qwen2Config(num_hidden_layers=36, vocab_size=151_936, dtype="bfloat16", **sizes))
+    assert shape.needs(Setting(device="cuda")).token_keys_values == 36 * 1_024
+    assert shape.needs(Setting()).token_keys_values == 72 * 1_024
+    assert shape.needs(Setting(device="cuda")).token_index > shape.needs(Setting()).token_index
+
+
+# -- how many fit ----------------------------------------------------------------------------------------------------
+
+NEEDS = Needs(0, 4 * GB, 0, 0, 0, 0, token_keys_values=10_000, token_index=1_000)
+
+
+def test_on_the_cpu_everything_is_in_ram() -> None:
+    found = fit.plan(NEEDS, Room(10 * GB, 100 * GB))
+    assert found == Plan(NEEDS, Room(10 * GB, 100 * GB), 5 * GB // 11_000, 5_000_000, 0)
+
+
+def test_on_a_gpu_weights_and_index_are_in_vram_and_the_store_in_ram() -> None:
+    found = fit.plan(NEEDS, Room(12 * GB, 10**15, vram=8 * GB))
+    assert found.tokens_in_ram == int(12 * GB * 0.9 - 2 * GB) // 10_000
+    assert found.tokens_on_disk == int(8 * GB * 0.95 - 4 * GB) // 1_000
+    assert fit.plan(NEEDS, Room(10**15, 0, vram=8 * GB)).tokens_in_ram == found.tokens_on_disk
+
+
+def test_what_is_missing_is_counted() -> None:
+    assert fit.plan(NEEDS, Room(4 * GB, 100 * GB)).missing == 400_000_000
+    assert fit.plan(NEEDS, Room(64 * GB, 100 * GB, vram=4 * GB)).missing == 200_000_000
+    assert fit.plan(NEEDS, Room(4 * GB, 100 * GB)).tokens_on_disk == 0
+
+
+def test_where_nothing_grows_nothing_limits() -> None:
+    shape = ModelShape(model_of("mistral_sliding").config)
+    assert fit.plan(shape.needs(Setting()), Room(GB, GB)).tokens_in_ram > 10**15
+
+
+def test_the_finest_weights_with_room_are_best() -> None:
+    shape = ModelShape(model_of("llama").config)
+    assert fit.best_of(fit.plan_all(shape, Room(GB, GB))) == "none"
+    poor = {kind: replace(NEEDS, weights=size * GB) for kind, size in (("none", 8), ("8bit", 4), ("4bit", 2))}
+    plans = {kind: fit.plan(needs, Room(5 * GB, GB)) for kind, needs in poor.items()}
+    assert fit.best_of(plans) == "8bit"
+    plans = {kind: fit.plan(needs, Room(GB, GB)) for kind, needs in poor.items()}
+    assert fit.best_of(plans) == "4bit"
+
+
+# -- how fast --------------------------------------------------------------------------------------------------------
+
+
+def test_the_weights_used_are_those_of_matrix_products() -> None:
+    model = model_of("llama")
+    linear = sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
+    shape = ModelShape(model.config)
+    assert shape.weights_used(reading=False) == linear
+    assert shape.weights_used(reading=True) == linear - model.lm_head.weight.numel()
+
+
+def test_of_experts_only_the_chosen_ones_are_used() -> None:
+    model = model_of("qwen3_moe")
+    experts = sum(value.numel() for name, value in model.named_parameters() if value.ndim == 3)
+    linear = sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
+    routers = sum(value.numel() for name, value in model.named_parameters() if name.endswith("mlp.gate.weight"))
+    assert ModelShape(model.config).weights_used(reading=False) == linear + routers + experts / 2
+
+
+def test_reading_skips_the_layers_that_share() -> None:
+    shape = ModelShape(model_of("gemma4").config)
+    own = sum(
+        parameter.numel()
+        for name, parameter in shape.model.named_parameters()
+        if parameter.ndim > 1 and (".layers.2." in name or ".layers.3." in name)
+    )
+    head = shape.model.get_output_embeddings().weight.numel()
+    assert shape.weights_used(reading=False) - shape.weights_used(reading=True) == own + head
+
+
+@pytest.mark.parametrize("quantize", ["none", "4bit", "8bit"])
+def test_this_pc_is_timed(monkeypatch: pytest.MonkeyPatch, quantize: Any) -> None:
+    monkeypatch.setattr(fit, "TIMED_SHAPE", (256, 512))
+    monkeypatch.setattr(fit, "COLD_TOKENS", 1_024)
+    shape, setting = ModelShape(model_of("gemma4").config), Setting(quantize, config=SMALL)
+    rates = fit.measure_rates(shape, setting)
+    assert rates.decode_weight > 0
+    assert rates.attend > 0
+    assert rates.scan_byte > 0
+    pace = fit.pace(shape, setting, rates)
+    assert pace.million_s > 0
+    assert pace.tokens_per_s > 0
+
+
+def test_a_pace_is_the_sum_of_its_parts() -> None:
+    shape, setting = ModelShape(model_of("llama").config), Setting()
+    rates = fit.Rates(read_weight=1e-9, call_weight=2_048e-9, decode_weight=3e-9, attend=0.5, scan_byte=0)
+    products = 2 * (2 * 4 * 16 * (16 + 2_048 + 256 + 512))
+    weights = shape.weights_used(reading=True)
+    pace = fit.pace(shape, setting, rates)
+    assert pace.million_s == pytest.approx(1e6 * (weights * 2e-9 + products * 1e-9))
+    step = shape.weights_used(reading=False) * 3e-9 + 2 * 0.5 + 2 * fit.LAYER_OVERHEAD_S
+    assert 1 / pace.tokens_per_s == pytest.approx(step)

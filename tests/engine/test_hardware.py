@@ -1,0 +1,214 @@
+"""This PC, against what the system says by other ways; drivers and containers that this machine lacks, as data."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pynvml
+import pytest
+import torch
+
+from kiv_engine import hardware
+from kiv_engine.hardware import Driver, Gpu, TorchBuild
+
+GPU = Gpu("NVIDIA GeForce RTX 4070", 12_878_610_432, 11_500_000_000, "550.54.14", "8.9")
+NEW_DRIVER = Driver((GPU,), "550.54.14", (12, 4))
+CUDA_BUILD = TorchBuild("2.13.0+cu126", (12, 6))
+
+
+def test_the_processor_is_the_systems() -> None:
+    cpu = hardware.read_cpu()
+    assert cpu.logical_cores == psutil.cpu_count(logical=True)
+    assert cpu.usable_cores == len(psutil.Process().cpu_affinity() or [])
+    flags = Path("/proc/cpuinfo").read_text().split()
+    assert ("AVX2" in cpu.instruction_sets) == ("avx2" in flags)
+    assert ("AVX-512" in cpu.instruction_sets) == ("avx512f" in flags)
+    assert ("AVX512-BF16" in cpu.instruction_sets) == ("avx512_bf16" in flags)
+    assert cpu.name
+
+
+def test_ram_and_disk_are_the_systems(tmp_path: Path) -> None:
+    ram = hardware.read_ram()
+    assert 0 < ram.available_bytes < ram.total_bytes <= psutil.virtual_memory().total
+    disk = hardware.read_disk(tmp_path / "not" / "there" / "yet")
+    status = os.statvfs(tmp_path)
+    assert disk.total_bytes == status.f_frsize * status.f_blocks
+    assert abs(disk.free_bytes - status.f_frsize * status.f_bavail) < 1e9  # others write, too
+
+
+def limits(root: Path, membership: str) -> list[tuple[int, int]]:
+    (root / "self").write_text(membership)
+    return list(hardware._container_limits(root, root / "self"))
+
+
+def write_group(folder: Path, **files: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / f"memory.{name}").write_text(f"{content}\n")
+
+
+@pytest.fixture
+def in_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Three gigabytes, two of them used, half a gigabyte of it page cache."""
+    write_group(tmp_path, max=3_000_000_000, current=2_000_000_000, stat="anon 5\ninactive_file 500000000")
+    found = limits(tmp_path, "0::/\n")
+    monkeypatch.setattr(hardware, "_container_limits", lambda: iter(found))
+    return
+
+
+@pytest.mark.usefixtures("in_container")
+def test_a_container_limits_ram() -> None:
+    ram = hardware.read_ram()
+    assert ram.in_container
+    assert ram.total_bytes == 3_000_000_000
+    assert 0 < ram.available_bytes <= 1_500_000_000
+
+
+def test_limits_of_all_groups_around_the_process_count(tmp_path: Path) -> None:
+    stat = "inactive_file 0"
+    write_group(tmp_path / "a", max=900, current=300, stat=stat)
+    write_group(tmp_path / "a" / "b", max="max", current=200, stat=stat)
+    write_group(tmp_path / "a" / "b" / "c", max=500, current=100, stat="inactive_file 40")
+    assert limits(tmp_path, "0::/a/b/c\n") == [(500, 60), (900, 300)]
+
+
+def test_the_older_control_groups_are_read(tmp_path: Path) -> None:
+    files = {"limit_in_bytes": 700, "usage_in_bytes": 300, "stat": "cache 9\ntotal_inactive_file 100"}
+    write_group(tmp_path / "memory" / "docker" / "1", **files)
+    membership = "5:cpu,cpuacct:/\n4:memory:/docker/1\n0::/\n"
+    assert limits(tmp_path, membership) == [(700, 200)]
+    # Inside of the container only the group's own folder is there, as the root.
+    write_group(tmp_path / "memory", **files)
+    assert limits(tmp_path, "4:memory:/docker/2\n") == [(700, 200)]
+
+
+def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
+    assert list(hardware._container_limits(tmp_path, tmp_path / "nothing")) == []
+    assert limits(tmp_path, "0::/\n") == []
+
+
+# -- NVIDIA ----------------------------------------------------------------------------------------------------------
+
+
+def fake_nvml(monkeypatch: pytest.MonkeyPatch, **functions: object) -> None:
+    for name, function in functions.items():
+        monkeypatch.setattr(pynvml, name, function)
+
+
+def failing(code: int) -> object:
+    def fail(*_: object) -> None:
+        raise pynvml.NVMLError(code)
+
+    return fail
+
+
+def test_no_driver_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    for code in (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED):
+        fake_nvml(monkeypatch, nvmlInit=failing(code))
+        assert hardware.read_driver() == Driver()
+
+
+def test_a_driver_that_does_not_answer_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_nvml(monkeypatch, nvmlInit=failing(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH))
+    driver = hardware.read_driver()
+    assert "mismatch" in driver.problem
+    assert not hardware.judge_cuda(driver, CUDA_BUILD).usable
+
+
+@pytest.mark.parametrize("text", [str, str.encode])
+def test_gpus_are_read_and_the_library_is_closed(monkeypatch: pytest.MonkeyPatch, text: object) -> None:
+    calls: list[str] = []
+    fake_nvml(
+        monkeypatch,
+        nvmlInit=lambda: calls.append("open"),
+        nvmlShutdown=lambda: calls.append("close"),
+        nvmlSystemGetCudaDriverVersion=lambda: 12_040,
+        nvmlSystemGetDriverVersion=lambda: text("550.54.14"),
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(total=12_878_610_432, free=11_500_000_000),
+        nvmlDeviceGetName=lambda _: text("NVIDIA GeForce RTX 4070"),
+        nvmlDeviceGetCudaComputeCapability=lambda _: (8, 9),
+    )
+    assert hardware.read_driver() == NEW_DRIVER
+    assert calls == ["open", "close"]
+    fake_nvml(monkeypatch, nvmlDeviceGetCudaComputeCapability=failing(pynvml.NVML_ERROR_NOT_SUPPORTED))
+    assert hardware.read_driver().gpus[0].compute_capability == ""
+
+
+@pytest.mark.parametrize(
+    ("driver", "build", "reason", "remedy"),
+    [
+        (Driver(), CUDA_BUILD, "no NVIDIA GPU, or no driver", "install its driver"),
+        (Driver(version="550"), CUDA_BUILD, "finds no GPU", "install its driver"),
+        (NEW_DRIVER, TorchBuild(), "not installed", "./kiv"),
+        (NEW_DRIVER, TorchBuild("2.13.0+cpu"), "build for the CPU only", "for CUDA 12"),
+        (NEW_DRIVER, TorchBuild("2.13.0", (13, 0)), "CUDA up to 12.4, but PyTorch 2.13.0 needs 13", "Update"),
+        (Driver(problem="Unknown Error"), CUDA_BUILD, "Unknown Error", "Restart"),
+    ],
+)
+def test_what_keeps_cuda_from_being_used_is_said(driver: Driver, build: TorchBuild, reason: str, remedy: str) -> None:
+    cuda = hardware.judge_cuda(driver, build)
+    assert cuda is not None
+    assert not cuda.usable
+    assert reason in cuda.reason
+    assert remedy in cuda.remedy
+
+
+def test_a_driver_runs_builds_for_a_later_minor_version() -> None:
+    assert hardware.judge_cuda(NEW_DRIVER, CUDA_BUILD) is None
+
+
+def test_the_build_is_read_without_importing_it() -> None:
+    build = hardware.read_torch_build()
+    assert build.version == torch.__version__
+    assert (
+        build.cuda == tuple(map(int, (torch.version.cuda or "").split("."))) if torch.version.cuda else not build.cuda
+    )
+
+
+@pytest.fixture
+def torch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU, and code for the architectures of a common build."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_86", "sm_90", "sm_120", "compute_120"]
+    )
+
+
+@pytest.mark.usefixtures("torch_sees")
+def test_torch_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hardware.ask_torch(NEW_DRIVER).usable
+    old = Driver((Gpu("GeForce GTX 1080", 8_000_000_000, 8_000_000_000, "550", "6.1"),), "550", (12, 4))
+    assert "no code for the GeForce GTX 1080" in hardware.ask_torch(old).reason
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "gives no reason" in hardware.ask_torch(NEW_DRIVER).reason
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert "CUDA_VISIBLE_DEVICES is '-1'" in hardware.ask_torch(NEW_DRIVER).reason
+
+
+@pytest.mark.parametrize(
+    ("capability", "runs"),
+    [("7.5", True), ("8.0", True), ("8.9", True), ("9.0", True), ("6.1", False), ("7.0", False), ("10.3", False)],
+)
+def test_machine_code_runs_on_later_minor_versions(capability: str, runs: bool) -> None:
+    assert hardware.runs_on(capability, ["sm_75", "sm_80", "sm_86", "sm_90a", "sm_120"]) == runs
+
+
+def test_intermediate_code_runs_on_everything_later() -> None:
+    assert hardware.runs_on("12.1", ["sm_90", "compute_90"])
+    assert not hardware.runs_on("8.9", ["compute_90", "something else"])
+
+
+def test_looking_at_the_hardware_imports_no_torch_where_there_is_no_gpu() -> None:
+    code = (
+        "import sys, pathlib; from kiv_engine import hardware; hardware.read_driver = hardware.Driver;"
+        "print(hardware.inspect_hardware(pathlib.Path('.')).cuda.usable, 'torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["False", "False"]

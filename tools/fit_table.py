@@ -1,0 +1,129 @@
+"""Write docs/fit.md: the fit planner's arithmetic for four models on three PCs.
+
+The PCs are made up, so that the page is the same wherever it is written; `kiv fit MODEL` does the same for this PC. No
+time is measured.
+
+    python tools/fit_table.py            writes docs/fit.md
+    python tools/fit_table.py --check    fails where the page is not what this would write
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from kiv_engine import doctor, fit
+from kiv_engine.catalogue import find_entry
+from kiv_engine.config import KIVConfig
+from kiv_engine.context import RAM_SHARE
+from kiv_engine.fit import ModelShape, Room, Setting
+from kiv_engine.loader import config_of_shape
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "fit.md"
+MODELS: Final = (
+    "google/gemma-4-E2B-it",
+    "Qwen/Qwen2.5-3B-Instruct",
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+    "microsoft/Phi-3.5-mini-instruct",
+)
+GB: Final = 10**9
+PCS: Final = {
+    "16 GB PC (14 GB free), no GPU": Room(14 * GB, 500 * GB),
+    "32 GB PC (29 GB free), no GPU": Room(29 * GB, 500 * GB),
+    "32 GB PC (29 GB free), 12 GB GPU (11.5 GB free)": Room(29 * GB, 500 * GB, vram=11_500_000_000),
+}
+INTRODUCTION: Final = f"""# What fits
+
+Written by `python tools/fit_table.py` from the shapes in `resources/catalogue.json`; `./kiv fit MODEL` says the same
+for your PC, with times. Nothing here was measured on the PCs below. What was measured: on every family of the tests,
+the planner's bytes of weights, hot window, index and store agree with the real ones, and its peak of reading a chunk
+is within a tenth (`tests/engine/test_fit.py`).
+
+The arithmetic, in bytes:
+
+    before the first token = weights + hot window + a chunk while reading + maps of the index + PyTorch
+    tokens in RAM          = ({RAM_SHARE:.0%} of the free RAM - before the first token) / (K and V + index, per token)
+
+- **Weights**: the model is built without memory and its numbers are counted. In full they have 4 bytes on the CPU
+  (float32) and 2 on a GPU. 8 bit: 1 byte and a float32 per row. 4 bit: half a byte, a byte of scale for each 64, and a
+  float32 for each 256 scales. Embeddings and the output layer are never quantized.
+- **Hot window**: sinks, {KIVConfig().hot_tokens:,} newest tokens and room for one block, for each growing layer, and the
+  windows of the layers that slide.
+- **PyTorch**: {doctor.gigabytes(fit.RUNTIME_BYTES["cpu"])} in RAM, measured; on a GPU the CUDA context,
+  {doctor.gigabytes(fit.RUNTIME_BYTES["cuda"])} of VRAM, and {doctor.gigabytes(fit.CUDA_HOST_BYTES)} of RAM, both
+  assumptions: no GPU was at hand.
+- **Per token**: only layers that grow and own their K and V count. In int8 each row of K or V has a float32 of scale.
+- **Index**: one bit per key dimension and a byte per head on the CPU, two bits on a GPU.
+- **On a GPU** all of this is in VRAM, of which {fit.VRAM_SHARE:.0%} is planned with, except K and V, which are in RAM.
+- **With the disk** K and V are in files of 500 GB at most; the index stays where it is.
+"""
+
+TABLE_HEAD: Final = """
+| model | weights | bytes | hot window | a chunk | index maps | before the first token | tokens in RAM |
+|---|---|---|---|---|---|---|---|"""
+
+TOKEN_HEAD: Final = """
+## Bytes per token
+
+| model | growing layers x K and V x KV heads x dimensions | GPU, 16 bit | CPU, float32 | int8 | index, CPU | index, GPU |
+|---|---|---|---|---|---|---|"""
+
+
+def lines() -> Iterator[str]:
+    """The whole page."""
+    yield INTRODUCTION.rstrip()
+    shapes = {name: shape_of(name) for name in MODELS}
+    yield from per_token(shapes)
+    for pc, room in PCS.items():
+        yield f"\n## {pc}\n{TABLE_HEAD}"
+        for name, shape in shapes.items():
+            yield from rows(name, shape, room)
+
+
+def shape_of(name: str) -> ModelShape:
+    """The shape of a catalogue's entry."""
+    entry = find_entry(name)
+    assert entry is not None, name
+    return ModelShape(config_of_shape(entry.shape))
+
+
+def per_token(shapes: dict[str, ModelShape]) -> Iterator[str]:
+    """K, V and index of one token."""
+    yield TOKEN_HEAD
+    for name, shape in shapes.items():
+        layers = shape.topology.growing
+        gpu, cpu = (shape.needs(Setting(device=device)) for device in ("cuda", "cpu"))
+        int8 = shape.needs(Setting(config=KIVConfig(store_dtype="int8")))
+        product = f"{len(layers)} x 2 x {layers[0].num_kv_heads} x {layers[0].head_dim}"
+        sizes = gpu.token_keys_values, cpu.token_keys_values, int8.token_keys_values, cpu.token_index, gpu.token_index
+        yield f"| {name} | {product} | " + " | ".join(f"{size:,}" for size in sizes) + " |"
+
+
+def rows(name: str, shape: ModelShape, room: Room) -> Iterator[str]:
+    """One model on one PC, for each kind of weights."""
+    plans = fit.plan_stores(shape, room)
+    for kind, plan in plans["model"].items():
+        needs, int8 = plan.needs, plans["int8"][kind]
+        parts = [needs.weights, needs.hot, needs.activations, needs.index, needs.fixed]
+        fits = (
+            f"**{doctor.tokens(plan.tokens_in_ram)}**; int8 {doctor.tokens(int8.tokens_in_ram)}; "
+            f"with the disk {doctor.tokens(plan.tokens_on_disk)}"
+        )
+        missing = f"{doctor.gigabytes(plan.missing)} missing"
+        sizes = " | ".join(doctor.megabytes(size) for size in parts)
+        yield f"| {name} | {doctor.WEIGHTS[kind]} | {sizes} | {missing if plan.missing else fits} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    text = "\n".join(lines()) + "\n"
+    if options.check:
+        sys.exit(0 if PAGE.read_text() == text else f"{PAGE} is not what tools/fit_table.py would write")
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
