@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QDragEnterEvent, QMouseEvent
+from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, QSize, Qt, QTimer, QUrl, Slot
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
 from app.application import Application
@@ -65,7 +65,7 @@ class Photographer(QObject):
             ("01-loading", nothing, lambda: status.state is EngineState.LOADING),
             ("02-welcome", nothing, idle),
             ("03-drop", self._begin_drag, always),
-            ("04-reading", lambda: controller.read_archive(self._tokens), half_read),
+            ("04-reading", self._read, half_read),
             ("05-stopped", controller.stop, chat_state(ReadingState.STOPPED)),
             ("06-read", controller.continue_reading, lambda: chat_state(ReadingState.READ)() and idle()),
             ("07-writing", lambda: controller.ask(QUESTION), newest_is(ExchangeState.WRITING, ExchangeState.DONE)),
@@ -87,13 +87,15 @@ class Photographer(QObject):
         ]
 
     def _begin_drag(self) -> None:
-        from PySide6.QtCore import QMimeData, QPoint, QUrl
-
         data = QMimeData()
         data.setUrls([QUrl.fromLocalFile(__file__)])
         copy, left = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
         event = QDragEnterEvent(QPoint(9, 9), copy, data, left, Qt.KeyboardModifier.NoModifier)
         self._application.window.dragEnterEvent(event)
+
+    def _read(self) -> None:
+        self._application.window.dragLeaveEvent(QDragLeaveEvent())
+        self._application.controller.read_archive(self._tokens)
 
     def _point_at_word(self) -> None:
         view = self._application.window.conversation.transcript.exchanges[0].answer
