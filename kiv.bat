@@ -23,6 +23,7 @@ set "module=kiv_engine.cli"
 if "%~1"=="" set "module=app"
 if "%~1"=="app" set "module=app"
 if "%~1"=="demo" set "module=app"
+if "%~1"=="screenshots" set "module=app"
 "%python%" -P -m %module% %*
 exit /b %errorlevel%
 

@@ -1,4 +1,7 @@
-"""`kiv`, `kiv app FILE...` and `kiv demo`. Exit codes: 0 done, 1 failed while running, 2 bad input or no display."""
+"""`kiv`, `kiv app FILE...`, `kiv demo`, `kiv screenshots` and `kiv install`.
+
+Exit codes: 0 done, 1 failed while running, 2 bad input or no display.
+"""
 
 import argparse
 import logging
@@ -33,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    """Both commands and their options."""
+    """All commands and their options."""
     parser = Parser(prog="kiv", description="The desktop app.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     window = commands.add_parser("app", help="open the app, with files if any are named", prog="kiv app")
@@ -42,6 +45,11 @@ def build_parser() -> Parser:
     demo.add_argument("--tokens", type=archive_tokens, default=100_000, metavar="N", help="length of the archive")
     demo.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture of the window, then leave")
     demo.add_argument("--question", metavar="Q", help="what to ask")
+    shots = commands.add_parser("screenshots", help="pictures of every state, in both themes", prog="kiv screenshots")
+    shots.add_argument("folder", type=Path, metavar="FOLDER", help="where the pictures go")
+    shots.add_argument("--tokens", type=archive_tokens, default=100_000, metavar="N", help="length of the archive")
+    install = commands.add_parser("install", help="a desktop entry, to start by double click", prog="kiv install")
+    install.add_argument("--remove", action="store_true", help="take it away again")
     for command in (window, demo):
         command.add_argument("--theme", choices=("system", "light", "dark"), help="colours, this once")
     return parser
@@ -62,19 +70,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
         options = build_parser().parse_args(given or ["app"])
-        check_display(is_demo=options.command == "demo")
+        if options.command == "install":
+            return change_desktop_entry(remove=options.remove)
+        check_display(may_be_offscreen=options.command in ("demo", "screenshots"))
         return run(options)
     except BadInputError as error:
         print(f"kiv: {error}", file=sys.stderr)
         return BAD_INPUT
 
 
-def check_display(*, is_demo: bool) -> None:
-    """Raise unless Qt can start; without a display the demo runs offscreen."""
+def change_desktop_entry(*, remove: bool) -> int:
+    """Put the desktop entry in place, or take it away, and say which files that were."""
+    from app import desktop_entry
+
+    try:
+        files = desktop_entry.remove() if remove else desktop_entry.install()
+    except desktop_entry.CannotInstallError as error:
+        raise BadInputError(str(error)) from error
+    for file in files:
+        print(f"{'Removed' if remove else 'Wrote'} {file}")
+    if not files:
+        print("Nothing was installed.")
+    return DONE
+
+
+def check_display(*, may_be_offscreen: bool) -> None:
+    """Raise unless Qt can start; without a display the demo and the pictures run offscreen."""
     if find_spec("PySide6") is None:
         raise BadInputError("The app's libraries are missing; start it with ./kiv, which installs them.")
     there = display.has_display()
-    if not there and not is_demo:
+    if not there and not may_be_offscreen:
         raise BadInputError(
             "There is no display to show the window on. In a terminal, use 'kiv ask' or 'kiv demo --screenshot x.png'."
         )
@@ -92,22 +117,40 @@ def run(options: argparse.Namespace) -> int:
     from app.application import Application
     from app.engine_session import EngineSession
     from app.folders import Folders
+    from app.single_instance import InstanceServer, hand_over, server_name
     from app.views.theme import DARK, LIGHT
 
     qInstallMessageHandler(log_qt_message)
     qt = QApplication(["kiv"])
     qt.setApplicationName("kiv")
     qt.setApplicationDisplayName("KIV Desktop")
-    application = Application(qt, EngineSession(), None if options.command == "demo" else Folders.of_user())
-    if options.theme is not None:
+    if options.command == "app" and hand_over(options.files, server_name()):
+        return DONE
+    folders = Folders.of_user() if options.command == "app" else None
+    application = Application(qt, EngineSession(folders.contexts if folders else None), folders)
+    if getattr(options, "theme", None) is not None:
         application.theme.choose({"light": LIGHT, "dark": DARK}.get(options.theme))
-    if options.command == "demo":
-        start_demo(qt, application, options)
-    else:
-        application.start(options.files)
+    server = InstanceServer(server_name(), application) if options.command == "app" else None
+    if server is not None:
+        server.files_handed_over.connect(application.on_files_handed_over)
+    begin(qt, application, options)
     code = qt.exec()
+    if server is not None:
+        server.close()
     application.close()
     return code
+
+
+def begin(qt: "QApplication", application: "Application", options: argparse.Namespace) -> None:
+    """Start what the command is about."""
+    if options.command == "demo":
+        start_demo(qt, application, options)
+    elif options.command == "screenshots":
+        from app.screenshots import Photographer
+
+        Photographer(qt, application, options.folder, options.tokens).start()
+    else:
+        application.start(options.files)
 
 
 def log_qt_message(_kind: object, _context: object, text: str) -> None:

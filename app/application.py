@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer, Slot
+from PySide6.QtCore import QObject, Qt, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
 from app.controllers.history_controller import HistoryController
@@ -15,6 +15,7 @@ from app.history import History
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
+from app.models.memory_log import MemoryLog
 from app.models.preferences import Preferences
 from app.settings import FONT_POINTS
 from app.views.chat_dialog import ChatDialog
@@ -41,7 +42,7 @@ class Application(QObject):
         self.history = History(folders.history if folders else None, self)
         self.keeper = HistoryController(self.history, self.chats, self)
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
-        self.window = MainWindow(self.theme, self.status, self.chats)
+        self.window = MainWindow(self.theme, self.status, self.chats, MemoryLog(self))
         self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window)
         self.chat_dialog = ChatDialog(self.window)
         self._connect()
@@ -103,6 +104,15 @@ class Application(QObject):
     def _on_noticed(self, notice: Notice) -> None:
         is_error = notice.kind is NoticeKind.ERROR
         self.window.banner.show_line(notice.text, is_error=is_error, can_restart=notice.can_restart)
+
+    @Slot(object)
+    def on_files_handed_over(self, files: list[Path]) -> None:
+        """A second start: come to the front, with its files."""
+        self.window.setWindowState(self.window.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.window.show()
+        self.window.raise_()
+        self.window.activateWindow()
+        self.controller.open_files(files)
 
     @Slot(object)
     def _on_chat_deleted(self, chat: Chat) -> None:

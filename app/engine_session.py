@@ -65,9 +65,10 @@ class StoppedError(Exception):
 
 
 class EngineSession:
-    """One loaded model and the contexts of the chats."""
+    """One loaded model and the contexts of the chats. What is read is kept on the shelf in `saved`, if there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, saved: Path | None = None) -> None:
+        self._saved = saved
         self._engine: Engine | None = None
         self._contexts: dict[int, Context] = {}
         self._baselines: dict[int, Baseline] = {}
@@ -139,8 +140,8 @@ class EngineSession:
             return
         if sources and not documents:
             return  # the last event was the terminal one
-        context = self._context(request)
-        placed = not documents
+        context, documents = self._saved_context(request, documents)
+        placed = not sources
         for event in context.read(*documents, should_stop=should_stop):
             if not placed and isinstance(event, ReadProgress | ReadFinished):
                 placed = True
@@ -151,7 +152,35 @@ class EngineSession:
                 yield self._measure(chat, context)
             if isinstance(event, ReadFinished) and not event.stopped:
                 self._baselines[chat] = measure_baseline(context, should_stop)
+                self._trim_shelf()
             yield event
+
+    def _saved_context(self, request: Read, documents: "list[Document]") -> "tuple[Context, list[Document]]":
+        """The chat's context, and what it still has to read: nothing if the shelf has the same, read before."""
+        context = self._context(request)
+        if self._saved is None or not documents or context.documents or context.turns:
+            return context, documents
+        from kiv_engine.errors import EngineError
+        from kiv_engine.shelf import Shelf
+
+        engine, shelf, options = self._loaded(), Shelf(self._saved), request.options
+        place = shelf.place_of(engine.loaded, options.config, options.system or None, documents)
+        try:
+            if shelf.use(place) is None:
+                context.save(place)
+                return context, documents
+            opened = engine.open_context(place, retrieved_tokens=options.config.retrieved_tokens)
+        except EngineError:  # a disk that cannot be written, a folder that another window writes: read without it
+            return context, documents
+        context.close()
+        self._contexts[request.chat] = opened
+        return opened, []
+
+    def _trim_shelf(self) -> None:
+        if self._saved is not None:
+            from kiv_engine.shelf import Shelf
+
+            Shelf(self._saved).trim()
 
     def _open(
         self, sources: Sequence[Source], should_stop: ShouldStop, documents: "list[Document]"

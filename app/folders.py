@@ -31,3 +31,8 @@ class Folders:
     @property
     def history(self) -> Path:
         return self.data / "chats.sqlite3"
+
+    @property
+    def contexts(self) -> Path:
+        """What was read; the same place as kiv_engine.shelf.default_shelf."""
+        return self.data / "contexts"

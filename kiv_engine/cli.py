@@ -123,7 +123,7 @@ def add_contexts_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     contexts = commands.add_parser("contexts", help="saved contexts: list, show, remove, verify", prog="kiv contexts")
     actions = contexts.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the saved contexts in a folder")
-    listing.add_argument("folder", metavar="FOLDER")
+    listing.add_argument("folder", metavar="FOLDER", nargs="?", help="the app's own by default")
     for name, what in (
         ("show", "what a saved context holds"),
         ("remove", "delete a saved context"),
@@ -496,6 +496,8 @@ class AskCommand:
             f"({rate:,.0f} tokens/s), prefill {event.prefill_mode}: {event.prefill_reason}.",
             file=sys.stderr,
         )
+        if event.not_saved:
+            print_error(f"Not saved: {event.not_saved}")
         return event
 
     def _ask(self, context: "Context", question: str, sampling: SamplingConfig, stop: StopFlag) -> int:
@@ -539,21 +541,24 @@ class ContextsCommand:
 
     def run(self) -> int:
         """The whole command; returns the exit code."""
-        from kiv_engine.saving import SavedContext
-
         if self._options.action == "list":
-            return self._list(SavedContext.all_in(self._options.folder))
+            return self._list(self._options.folder)
         action = {"show": self._show, "remove": self._remove, "verify": self._verify}[self._options.action]
         return max(action(folder) for folder in self._options.folder)
 
     def _print(self, report: dict[str, Any], line: str) -> None:
         print(json.dumps(report) if self._options.json else line)
 
-    def _list(self, found: "list[SavedContext]") -> int:
+    def _list(self, folder: str | None) -> int:
+        from kiv_engine.saving import SavedContext
+        from kiv_engine.shelf import Shelf, default_shelf
+
+        shelf = default_shelf()
+        found = SavedContext.all_in(folder) if folder else Shelf(shelf).saved()
         for saved in found:
             self._print(context_report(saved), context_line(saved))
         if not found and not self._options.json:
-            print(f"There is no saved context in {self._options.folder}.")
+            print(f"There is no saved context in {folder or shelf}.")
         return DONE
 
     def _show(self, folder: str) -> int:

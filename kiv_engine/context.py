@@ -15,7 +15,7 @@ from kiv_engine.cache import CacheSnapshot, KIVCache
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, TokenizedDocument, tokenize_stepwise
-from kiv_engine.errors import CapacityError, ConfigError, EngineError
+from kiv_engine.errors import CapacityError, ConfigError, EngineError, SavedContextError
 from kiv_engine.events import (
     AnswerEvent,
     AnswerFinished,
@@ -145,6 +145,7 @@ class Context:
         self._torn = False  # a forward was broken off: some layers have its tokens, others not
         self._system = system
         self._writer: ContextWriter | None = None
+        self._not_saved = ""  # why the writer was given up
 
     @classmethod
     def opened(cls, loaded: LoadedModel, saved: SavedContext, retrieved_tokens: int | None = None) -> "Context":
@@ -232,6 +233,19 @@ class Context:
         if self.documents:
             self._write_checkpoint()
 
+    def _try_checkpoint(self) -> None:
+        """A checkpoint that cannot be written ends saving, not reading; ReadFinished tells."""
+        try:
+            self._write_checkpoint()
+        except (SavedContextError, CapacityError) as error:
+            self._not_saved = str(error)
+            self._stop_saving()
+
+    def _stop_saving(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
     def _write_checkpoint(self) -> None:
         """Bring the folder up to date; close it once everything is read."""
         assert self._writer is not None
@@ -248,8 +262,7 @@ class Context:
         )
         self._writer.checkpoint(self.cache, progress)
         if progress.complete:
-            self._writer.close()
-            self._writer = None
+            self._stop_saving()
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -284,7 +297,7 @@ class Context:
         while queued and self._unread and not should_stop():
             self._feed_document(total)
             if self._writer is not None and self._writer.seconds_since > CHECKPOINT_S:
-                self._write_checkpoint()
+                self._try_checkpoint()
             now = time.perf_counter()
             if now - last_report >= PROGRESS_INTERVAL_S or not self._unread:
                 last_report = now
@@ -292,7 +305,8 @@ class Context:
         self._take_snapshot()
         self.cache.check_saved()
         if self._writer is not None and self.documents and queued:
-            self._write_checkpoint()
+            self._try_checkpoint()
+        not_saved, self._not_saved = self._not_saved, ""
         mode, reason = self._mode_and_reason(total)
         return ReadFinished(
             self.num_tokens,
@@ -301,6 +315,7 @@ class Context:
             bool(self._unread) or not queued,
             prefill_mode=mode,
             prefill_reason=reason,
+            not_saved=not_saved,
         )
 
     def _queue(self, documents: Sequence[Document], should_stop: ShouldStop) -> Generator[TokenizeProgress, None, bool]:
@@ -636,9 +651,7 @@ class Context:
 
     def close(self) -> None:
         """Give the memory back."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._stop_saving()
         with torch.inference_mode():
             self.cache.close()
 

@@ -89,7 +89,10 @@ class ReadProgress:
 
 @dataclass(frozen=True)
 class ReadFinished:
-    """Terminal. `stopped` says that reading was interrupted; what was read stays usable, and reading can go on."""
+    """Terminal. `stopped` says that reading was interrupted; what was read stays usable, and reading can go on.
+
+    `not_saved` says why the context is no longer being saved, if it was to be.
+    """
 
     tokens_read: int
     tokens_total: int
@@ -97,6 +100,7 @@ class ReadFinished:
     stopped: bool
     prefill_mode: str
     prefill_reason: str
+    not_saved: str = ""
 
 
 @dataclass(frozen=True)

@@ -381,6 +381,8 @@ class SessionController(QObject):
         reading = chat.reading
         reading.tokens_read, reading.tokens_total = event.tokens_read, event.tokens_total
         reading.seconds += event.seconds
+        if event.not_saved:
+            self._notice(self.tr("What was read is not kept: {}").format(event.not_saved), NoticeKind.INFO)
         self._drop_unread(chat)
         whole = not event.stopped or event.tokens_read >= event.tokens_total
         reading.state = ReadingState.READ if whole else ReadingState.STOPPED

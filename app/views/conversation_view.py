@@ -26,6 +26,10 @@ from app.views.theme import GAP, Theme
 TEXT_WIDTH: Final = 720
 """Lines longer than this are hard to read."""
 SAMPLE_TOKENS: Final = 100_000
+EXCHANGES_AT_ONCE: Final = 10
+"""So many of the newest are shown: each takes some milliseconds to make."""
+ABOVE: Final = 2
+"""What stands above the exchanges: the card, and the button for earlier ones."""
 
 
 class Welcome(QWidget):
@@ -123,7 +127,12 @@ class Transcript(QScrollArea):
         self._theme = theme
         self._chat = chat
         self._at_end = True
+        self._wanted = EXCHANGES_AT_ONCE
         self.exchanges: list[ExchangeView] = []
+        self.earlier = QPushButton()
+        self.earlier.setObjectName("small")
+        self.earlier.setAccessibleName(self.tr("Show earlier questions"))
+        self.earlier.clicked.connect(self.show_earlier)
         self.card = DocumentCard(theme, status, chat, self)
         self.card.stop_wanted.connect(self.stop_wanted)
         self.card.continue_wanted.connect(self.continue_wanted)
@@ -140,11 +149,12 @@ class Transcript(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName(self.tr("Conversation"))
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        content = QWidget()
+        self._content = content = QWidget()
         content.setObjectName("transcript")
         self._column = QVBoxLayout()
         self._column.setSpacing(4 * GAP)
         self._column.addWidget(self.card)
+        self._column.addWidget(self.earlier, 0, Qt.AlignmentFlag.AlignHCenter)
         self._column.addStretch(1)
         middle = QWidget()
         middle.setMaximumWidth(TEXT_WIDTH)
@@ -158,28 +168,55 @@ class Transcript(QScrollArea):
 
     @Slot()
     def _on_path_changed(self) -> None:
-        """Show the path's exchanges; those that are shown already stay, up to the first other one."""
-        path = [exchange.id for exchange in self._chat.exchanges]
-        pairs = enumerate(zip(path, (view.exchange_id for view in self.exchanges), strict=False))
+        """Show the path's newest exchanges; those that are shown already stay, up to the first other one."""
+        whole = [exchange.id for exchange in self._chat.exchanges]
+        hidden = max(0, len(whole) - self._wanted)
+        path = whole[hidden:]
+        shown = [view.exchange_id for view in self.exchanges]
+        gone = shown.index(path[0]) if path and path[0] in shown else len(shown)
+        self._remove(0, gone)
+        pairs = enumerate(zip(path, shown[gone:], strict=False))
         same = next((place for place, (one, other) in pairs if one != other), min(len(path), len(self.exchanges)))
-        for view in self.exchanges[same:]:
-            self._column.removeWidget(view)
-            view.hide()
-            view.deleteLater()
-        del self.exchanges[same:]
+        self._remove(same, len(self.exchanges))
         for exchange_id in path[same:]:
             self._add(exchange_id)
         for view in self.exchanges:
             view.show_branches()
+        self.earlier.setText(self.tr("Show earlier questions ({0:,})").format(hidden))
+        self.earlier.setVisible(hidden > 0)
 
-    def _add(self, exchange_id: int) -> None:
+    def _remove(self, first: int, last: int) -> None:
+        for view in self.exchanges[first:last]:
+            self._column.removeWidget(view)
+            view.hide()
+            view.deleteLater()
+        del self.exchanges[first:last]
+
+    @Slot()
+    def show_earlier(self) -> None:
+        """Show some more of the older exchanges, above what is shown, which stays where it is."""
+        bar = self.verticalScrollBar()
+        from_end = bar.maximum() - bar.value()
+        whole = [exchange.id for exchange in self._chat.exchanges]
+        before = max(0, len(whole) - self._wanted)
+        self._wanted += EXCHANGES_AT_ONCE
+        hidden = max(0, len(whole) - self._wanted)
+        for place, exchange_id in enumerate(whole[hidden:before]):
+            self._add(exchange_id, place)
+        self._on_path_changed()
+        self._at_end = False
+        self._content.adjustSize()
+        bar.setValue(bar.maximum() - from_end)
+
+    def _add(self, exchange_id: int, place: int | None = None) -> None:
         view = ExchangeView(self._theme, self._chat, exchange_id, self)
         view.passage_chosen.connect(self.passage_chosen)
         view.claim_chosen.connect(self.claim_chosen)
         view.again_wanted.connect(self.again_wanted)
         view.edited.connect(self.edited)
-        self.exchanges.append(view)
-        self._column.insertWidget(self._column.count() - 1, view)
+        place = len(self.exchanges) if place is None else place
+        self.exchanges.insert(place, view)
+        self._column.insertWidget(ABOVE + place, view)
         self._at_end = True
 
     @Slot(int)

@@ -1,8 +1,9 @@
 """The right pane: the full text of the documents, with search, marks for passages, and the heat strip as its map."""
 
+import time
 from typing import Final
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor, QTextDocument
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPlainTextEdit, QTextEdit, QVBoxLayout, QWidget
 
@@ -14,12 +15,22 @@ from app.views.heat_strip import HeatStrip
 from app.views.icons import IconButton
 from app.views.theme import GAP, Theme
 
-POUR_BLOCKS: Final = 1_000
-"""Blocks added to the text at once, between two of which the window stays alive."""
+POUR_BLOCKS: Final = 50
+"""Blocks added to the text at once."""
+POUR_S: Final = 0.006
+"""So long blocks are added, before the window gets its turn."""
 
 
 class DocumentView(QPlainTextEdit):
-    """Read-only text of all documents, one below the other; knows where their characters are."""
+    """Read-only text of all documents, one below the other; knows where their characters are.
+
+    A long text comes bit by bit. Places can be gone to once it is complete.
+
+    Signals:
+        completed: all of the text is there.
+    """
+
+    completed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,19 +62,20 @@ class DocumentView(QPlainTextEdit):
         self._pouring += [(text, 0) for text in texts[len(self._texts) :]]
         self._texts = list(texts)
         if self._pouring:
-            self._on_pour()
             self._pour.start()
-
-    def finish_pouring(self) -> None:
-        """Add all that is left: somebody wants to go there."""
-        while self._pouring:
             self._on_pour()
 
     @Slot()
     def _on_pour(self) -> None:
+        """Add blocks for some milliseconds."""
+        end = time.perf_counter() + POUR_S
+        while self._pouring and time.perf_counter() < end:
+            self._pour_some()
         if not self._pouring:
             self._pour.stop()
-            return
+            self.completed.emit()
+
+    def _pour_some(self) -> None:
         text, first = self._pouring[0]
         last = min(first + POUR_BLOCKS, text.num_blocks)
         cursor = QTextCursor(self.document())
@@ -78,8 +90,7 @@ class DocumentView(QPlainTextEdit):
     # -- where things are ----------------------------------------------------------------------------------------
 
     def cursor_at(self, document: int, start: int, end: int) -> QTextCursor:
-        """A cursor that spans characters of a document."""
-        self.finish_pouring()
+        """A cursor that spans characters of a document. The text is complete."""
         cursor = QTextCursor(self.document())
         cursor.setPosition(self._position(document, start))
         cursor.setPosition(self._position(document, end), QTextCursor.MoveMode.KeepAnchor)
@@ -154,6 +165,7 @@ class FindBar(QWidget):
         self.shut.clicked.connect(self.hide)
         self.edit.textEdited.connect(self._on_edited)
         self.edit.installEventFilter(self)
+        view.completed.connect(self._on_completed)
         self.hide()
 
     @Slot()
@@ -180,9 +192,16 @@ class FindBar(QWidget):
         self._view.setTextCursor(cursor)
         self.find_next()
 
+    @Slot()
+    def _on_completed(self) -> None:
+        if self.isVisible() and self.edit.text():
+            self.find_next()
+
     def _find(self, flags: QTextDocument.FindFlag) -> None:
         text = self.edit.text()
-        self._view.finish_pouring()
+        if not self._view.is_complete:
+            self.found.setText(self.tr("Loading …"))
+            return
         found = not text or self._view.find(text, flags) or self._find_around(text, flags)
         self.found.setText("" if found else self.tr("Not found"))
 
@@ -262,8 +281,9 @@ class DocumentPane(QWidget):
     def _connect(self) -> None:
         self._chats.current_changed.connect(self._on_current_changed)
         self.search.clicked.connect(self.find_bar.open)
-        self.strip.place_chosen.connect(self.text.show_share)
-        self.map.place_chosen.connect(self.text.show_share)
+        self.strip.place_chosen.connect(self._on_place_chosen)
+        self.map.place_chosen.connect(self._on_place_chosen)
+        self.text.completed.connect(self._on_selection_changed)
         self.text.verticalScrollBar().valueChanged.connect(self._on_scrolled)
         self.text.verticalScrollBar().rangeChanged.connect(self._on_scrolled)
         self._theme.changed.connect(self._on_selection_changed)
@@ -298,6 +318,11 @@ class DocumentPane(QWidget):
             self.find_bar.hide()
         self._on_scrolled()
 
+    @Slot(float)
+    def _on_place_chosen(self, share: float) -> None:
+        if self.text.is_complete:
+            self.text.show_share(share)
+
     @Slot()
     def _on_selection_changed(self) -> None:
         """Mark the passages of the selected answer, and go to the selected one."""
@@ -306,7 +331,8 @@ class DocumentPane(QWidget):
         exchange = chat.all_exchanges[number] if number is not None else None
         self._show_heat()
         marks = []
-        if exchange is not None and len(chat.opened_documents) == len(chat.documents):
+        whole = self.text.is_complete and len(chat.opened_documents) == len(chat.documents)  # else we come back here
+        if exchange is not None and whole:
             chosen = chat.selected_place
             places = [chat.place_of(passage) for passage in exchange.passages]
             if chosen is not None and chosen not in places:
@@ -331,6 +357,12 @@ class DocumentPane(QWidget):
             self.strip.set_heat(())
         else:
             self.strip.set_heat(evidence.heat_of(chat.pointed) if chat.pointed else evidence.heat)
+
+    def show_place(self, document: int, start: int, end: int) -> None:
+        """Go to characters of a document and mark them."""
+        cursor = self.text.cursor_at(document, start, end)
+        self.text.reveal(cursor)
+        self.text.setExtraSelections([self._mark(cursor, chosen=True)])
 
     def _mark(self, cursor: QTextCursor, *, chosen: bool) -> QTextEdit.ExtraSelection:
         look = QTextCharFormat()

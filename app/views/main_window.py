@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QMimeData, QSize, Qt, Signal, Slot
 from PySide6.QtGui import (
@@ -30,6 +31,7 @@ from PySide6.QtWidgets import (
 
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
+from app.models.memory_log import MemoryLog
 from app.resources import FOLDER
 from app.settings import ThemeName
 from app.views.banner import Banner
@@ -41,6 +43,9 @@ from app.views.meters import Meters
 from app.views.sidebar import Sidebar
 from app.views.theme import GAP, Theme
 from kiv_engine.documents.kinds import KINDS
+
+if TYPE_CHECKING:
+    from app.views.memory_chart import MemoryChart
 
 SIZE = QSize(1280, 800)
 WIDTHS = [216, 604, 460]
@@ -70,8 +75,10 @@ class MainWindow(QMainWindow):
     look_wanted = Signal(object)
     closed = Signal()
 
-    def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList) -> None:
+    def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList, log: MemoryLog) -> None:
         super().__init__()
+        self._log = log
+        self.chart: MemoryChart | None = None
         self._theme, self._status, self._chats = theme, status, chats
         self.setWindowTitle("KIV Desktop")
         self.setWindowIcon(QIcon(str(FOLDER / "icons" / "kiv.svg")))
@@ -82,7 +89,7 @@ class MainWindow(QMainWindow):
         self.conversation = ConversationView(theme, status, chats)
         self.composer = Composer(theme, status)
         self.document = DocumentPane(theme, chats)
-        self.meters = Meters(theme, status, chats)
+        self.meters = Meters(theme, status, chats, log)
         self.title = QLabel()
         self.title.setObjectName("title")
         self.title.setTextFormat(Qt.TextFormat.PlainText)
@@ -118,6 +125,7 @@ class MainWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.panes, 1)
         column.addWidget(self.meters)
+        self._whole = column
         self.setCentralWidget(whole)
 
     def _centre(self) -> QWidget:
@@ -182,6 +190,7 @@ class MainWindow(QMainWindow):
         menu.addSeparator()
         sidebar = self._action(menu, self.tr("Show or hide the chats"), "Ctrl+B")
         document = self._action(menu, self.tr("Show or hide the document"), "Ctrl+E")
+        self.chart_action = self._action(menu, self.tr("Show or hide the memory chart"), "Ctrl+M")
         menu.addMenu(self._theme_menu())
         for text, keys, look in (
             (self.tr("Larger letters"), "Ctrl++", Look(larger=1)),
@@ -206,6 +215,8 @@ class MainWindow(QMainWindow):
         self.find_action.triggered.connect(self._on_find)
         self.sidebar_button.clicked.connect(sidebar.trigger)
         self.document_button.clicked.connect(document.trigger)
+        self.chart_action.triggered.connect(self._on_toggle_chart)
+        self.meters.chart.clicked.connect(self.chart_action.trigger)
         self.options_button.clicked.connect(self.chat_options_action.trigger)
         self.copy_action.triggered.connect(self.conversation.copy_last)
         self.again_action.triggered.connect(self.conversation.answer_last_again)
@@ -255,6 +266,18 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_toggle_document(self) -> None:
         self.document.setVisible(not self.document.isVisible())
+
+    @Slot()
+    def _on_toggle_chart(self) -> None:
+        """The chart's library is loaded when it is first wanted: it takes as long as the whole window."""
+        if self.chart is None:
+            from app.views.memory_chart import MemoryChart
+
+            self.chart = MemoryChart(self._theme, self._log)
+            self._whole.insertWidget(1, self.chart)
+            self.chart.show()
+        else:
+            self.chart.setVisible(not self.chart.isVisible())
 
     @Slot()
     def _on_search(self) -> None:

@@ -1,5 +1,6 @@
 """The strip below: what the memory is used for, and how fast things go."""
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,6 +12,8 @@ from app.figures import as_bytes, as_rate
 from app.machine import RamReading, read_ram
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
+from app.models.memory_log import MemoryLog, MemorySample
+from app.views.icons import IconButton
 from app.views.theme import GAP, Theme
 
 IDLE_MS: Final = 1_000
@@ -107,8 +110,12 @@ class Dot(QWidget):
 class Meters(QWidget):
     """Figures of the process, the PC and the context that is shown. Sleeps while it is hidden."""
 
-    def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, theme: Theme, status: EngineStatus, chats: ChatList, log: MemoryLog, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
+        self._log = log
+        self.chart = IconButton(theme, "chart", self.tr("Show or hide the memory chart (Ctrl+M)"))
         self.setObjectName("meters")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._status, self._chats = status, chats
@@ -142,6 +149,7 @@ class Meters(QWidget):
         row.addStretch(1)
         for meter in (self.system, self.vram, self.context, self.rate):
             row.addWidget(meter)
+        row.addWidget(self.chart)
 
     @Slot()
     def measure(self) -> None:
@@ -150,8 +158,19 @@ class Meters(QWidget):
         used = self.tr("{0} of {1}").format(as_bytes(ram.used), as_bytes(ram.total))
         self.system.set_value(used, (("muted", ram.used / max(ram.total, 1)),))
         self._show_process(ram)
+        self._log.add(self._sample(ram))
         self._show_vram()
         self._show_context()
+
+    def _sample(self, ram: RamReading) -> MemorySample:
+        """All contexts together; the weights are there once."""
+        memories = [measured.memory for measured in self._status.measured.values()]
+        weights = max((memory.weights for memory in memories), default=0)
+        known = [weights, *(sum(getattr(memory, part) for memory in memories) for part in PARTS[1:])]
+        measured = self._status.measured.get(self._chats.current.number)
+        length = measured.num_tokens if measured else 0
+        other = max(0, ram.process - sum(known))
+        return MemorySample(time.monotonic(), (*known, other), length, self._status.tokens_per_s or 0.0)
 
     def _show_vram(self) -> None:
         model = self._status.model

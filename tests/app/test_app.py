@@ -364,3 +364,41 @@ def test_what_failed_has_not_been_said(driver: AppDriver, book: Path) -> None:
     driver.until_answered()
     assert [exchange.question for exchange in driver.chat.exchanges] == ["Who?"]
     assert driver.chat.exchanges[0].answer == ANSWER
+
+
+def test_a_long_chat_shows_its_newest_questions_and_earlier_ones_when_asked(driver: AppDriver) -> None:
+    for number in range(25):
+        driver.controller.ask(f"Question {number}?")
+    driver.until_answered(24)
+
+    def shown() -> list[str]:
+        return [view.question.text() for view in driver.transcript.exchanges]
+
+    assert shown() == [f"Question {number}?" for number in range(15, 25)]
+    assert driver.transcript.earlier.text() == "Show earlier questions (15)"
+    driver.transcript.earlier.click()
+    assert shown() == [f"Question {number}?" for number in range(5, 25)]
+    driver.transcript.earlier.click()
+    assert shown() == [f"Question {number}?" for number in range(25)]
+    assert not driver.transcript.earlier.isVisible()
+    driver.transcript.exchanges[3].again.click()
+    driver.until(lambda: driver.chat.exchanges[3].state is ExchangeState.DONE)
+    assert shown() == [f"Question {number}?" for number in range(4)]
+    driver.transcript.exchanges[3].branches.before.click()
+    assert shown() == [f"Question {number}?" for number in range(25)]
+
+
+def test_a_passage_of_a_long_document_is_gone_to_once_its_text_has_come(driver: AppDriver) -> None:
+    driver.controller.read_pasted(f"{'Words and more words. ' * 100_000}\n{SENTENCE}\n")
+    driver.until_read()
+    assert not driver.window.document.text.is_complete
+    driver.window.find_action.trigger()
+    QTest.keyClicks(driver.window.document.find_bar.edit, "second")
+    assert driver.window.document.find_bar.found.text() == "Loading …"
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.chat.select(0, 0)
+    driver.until(lambda: driver.window.document.text.is_complete)
+    marks = driver.window.document.text.extraSelections()
+    assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE]
+    assert driver.window.document.find_bar.found.text() == ""

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from app.application import Application
 from app.engine_session import EngineSession
-from app.models.chat import Exchange, ExchangeState, ReadingState
+from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
@@ -140,3 +140,33 @@ def test_stopping_while_a_file_is_parsed(qtbot: QtBot, application: Application,
     assert seen[0].startswith("Opening long.pdf")
     assert chat.documents == []
     qtbot.waitUntil(lambda: application.status.state is EngineState.IDLE, timeout=WAIT_MS)
+
+
+def test_what_was_read_before_is_opened_instead(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    book = tmp_path / "book.txt"
+    book.write_text("\n\n".join(LINES), encoding="utf-8")
+    answers = []
+    for _start in range(2):
+        application = Application(qapp, EngineSession(tmp_path / "contexts"))
+        application.start([book])
+        application.controller.ask("Who counted the goose?")
+        chat = application.chats.current
+
+        def is_answered(chat: Chat = chat) -> bool:
+            return chat.exchanges[0].state is ExchangeState.DONE
+
+        qtbot.waitUntil(is_answered, timeout=WAIT_MS)
+        assert chat.reading.state is ReadingState.READ
+        assert chat.reading.tokens_read == chat.reading.tokens_total > 1000
+        answers.append((chat.exchanges[0].answer, chat.documents[0].place))
+        [saved] = (tmp_path / "contexts").iterdir()
+        written = (saved / "manifest.json").read_bytes()
+        answers[-1] += (written,)
+        application.window.close()
+        assert application.closed_in_time
+        application.window.deleteLater()
+        application.deleteLater()
+    torch.set_num_threads(threads)
+    assert answers[0] == answers[1], "the second start neither read nor wrote"

@@ -1,0 +1,107 @@
+"""How smooth the window stays: gaps between ticks of a 60 Hz clock on the GUI thread, offscreen, with the real engine.
+
+The clock runs at rest, while the built-in model reads an archive, and while it answers. On a machine that does other
+things the gaps at rest tell how much of the rest is noise.
+
+    python benchmarks/app_gaps.py [--seconds 30] [--tokens 200000]
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import numpy as np
+from PySide6.QtCore import QObject, Qt, QTimer, Slot
+from PySide6.QtWidgets import QApplication
+
+from app.application import Application
+from app.engine_session import EngineSession
+from app.models.engine_status import EngineState
+from app.settings import ChatOptions
+from kiv_engine.config import SamplingConfig
+
+TICK_MS: Final = 16
+LIMITS_MS: Final = {"p99": 20, "p99.9": 50}
+QUESTION: Final = "Who runs the Golden Crumb barbershop?"
+
+
+class Clock(QObject):
+    """Notes the time of every tick."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ticks: list[float] = []
+        self._timer = QTimer(self, interval=TICK_MS, timerType=Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._on_tick)
+        self._timer.start()
+
+    @Slot()
+    def _on_tick(self) -> None:
+        self.ticks.append(time.perf_counter())
+
+    def gaps_ms(self, begin: float, end: float) -> np.ndarray:
+        """Milliseconds between the ticks of a stretch of time."""
+        return 1e3 * np.diff([tick for tick in self.ticks if begin <= tick <= end])
+
+
+def wait(qt: QApplication, is_over: Callable[[], bool], seconds: float = 3_600) -> None:
+    """Run the event loop until something is so, or time is up."""
+    end = time.perf_counter() + seconds
+    check = QTimer(interval=50)
+    check.timeout.connect(lambda: qt.exit() if is_over() or time.perf_counter() >= end else None)
+    check.start()
+    qt.exec()
+    check.stop()
+
+
+def measured(qt: QApplication, clock: Clock, seconds: float, is_over: Callable[[], bool]) -> dict[str, float]:
+    """Percentiles of the gaps until time is up, or what is measured is over."""
+    begin = time.perf_counter()
+    wait(qt, is_over, seconds)
+    gaps = clock.gaps_ms(begin, time.perf_counter())
+    percentiles = {f"p{share:g}": float(np.percentile(gaps, share)) for share in (50, 99, 99.9)}
+    return {**percentiles, "max": float(gaps.max()), "seconds": time.perf_counter() - begin}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--tokens", type=int, default=200_000)
+    options = parser.parse_args()
+    qt = QApplication(["kiv"])
+    application, clock = Application(qt, EngineSession()), Clock()
+    status, chat, controller = application.status, application.chats.current, application.controller
+    application.start()
+    wait(qt, lambda: status.state is EngineState.IDLE)
+    results = {"rest": measured(qt, clock, min(5.0, options.seconds), lambda: False)}
+    controller.read_archive(options.tokens)
+    wait(qt, lambda: chat.reading.tokens_read > 0)
+    results["reading"] = measured(qt, clock, options.seconds, lambda: status.state is EngineState.IDLE)
+    wait(qt, lambda: status.state is EngineState.IDLE)
+    chat.set_options(ChatOptions("", SamplingConfig(temperature=1.0, max_new_tokens=4_000, seed=1)))
+    end = time.perf_counter() + options.seconds
+
+    def go_on() -> bool:
+        """The model ends its answers soon: ask and ask again."""
+        if status.state is EngineState.IDLE:
+            controller.ask(QUESTION)
+        return time.perf_counter() > end
+
+    results["answering"] = measured(qt, clock, options.seconds, go_on)
+    window = application.window
+    window.close()
+    for name, gaps in results.items():
+        print(f"{name:10}" + "".join(f"  {key} {value:7.1f}" for key, value in gaps.items()))
+    within = {
+        name: all(results[name][key] < limit for key, limit in LIMITS_MS.items()) for name in ("reading", "answering")
+    }
+    print(json.dumps({"benchmark": "app_gaps", "tokens": options.tokens, "gaps_ms": results, "within_limit": within}))
+
+
+if __name__ == "__main__":
+    main()

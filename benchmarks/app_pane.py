@@ -1,0 +1,175 @@
+"""What the window's heavy moments take, offscreen, without an engine: a 4 MB document, jumps in it, heat, long chats.
+
+    python benchmarks/app_pane.py [--runs 3]
+
+"shown" is the first paint of the document pane after a chat's document has come; "slice" is the longest piece of work
+on the GUI thread while the rest of the text follows. "jump" goes to places all over the text once that has come, and
+paints; the slowest counts. "heat" sums softmax mass of a million tokens into the strip's bins and paints them; "hits"
+does so with what one token hits in 36 layers. "chat" opens 500 exchanges, to the first paint.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable
+from typing import Final
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import numpy as np
+from PySide6.QtWidgets import QApplication
+
+from app.application import Application
+from app.document_text import DocumentText
+from app.evidence import HEAT_BINS, HitCollector, as_heat
+from app.models.chat import Chat, ChatDocument, ExchangeState
+from app.reports import DocumentPlace
+from app.requests import TextSource
+from kiv_engine.events import AnswerFinished, Passage
+
+CHARACTERS: Final = 4_000_000
+TOKENS: Final = 1_000_000
+EXCHANGES: Final = 500
+JUMPS: Final = 20
+LIMITS_MS: Final = {"shown": 150, "jump": 100, "heat": 5, "chat": 500}
+
+
+class NoSession:
+    """An engine that is never asked."""
+
+    def handle(self, *_request: object) -> None:
+        raise AssertionError
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """How long a call takes."""
+    begin = time.perf_counter()
+    work()
+    return 1e3 * (time.perf_counter() - begin)
+
+
+def sample_text() -> str:
+    """Paragraphs of words, with some letters that take two units in Qt."""
+    rng = random.Random(0)
+    words = [("x" * rng.randrange(1, 9)) for _ in range(500)] + ["🪿"]
+    lines: list[str] = []
+    length = 0
+    while length < CHARACTERS:
+        lines.append(" ".join(rng.choices(words, k=rng.randrange(5, 160))))
+        length += len(lines[-1]) + 2
+    return "\n\n".join(lines)[:CHARACTERS]
+
+
+def measure(qt: QApplication, text: str) -> dict[str, float]:
+    """All figures once, in milliseconds."""
+    application = Application(qt, NoSession())
+    window = application.window
+    window.show()
+    qt.processEvents()
+    pane, chat = window.document, application.chats.current
+    cut = DocumentText.cut("book", text)
+    document = ChatDocument("book", TextSource("book", text), cut, DocumentPlace(0, TOKENS))
+
+    def show() -> None:
+        chat.set_documents([document])
+        pane.repaint()
+
+    result = {"shown": milliseconds(show)}
+    slices = [milliseconds(qt.processEvents)]
+    while not pane.text.is_complete:
+        slices.append(milliseconds(qt.processEvents))
+    result["slice"], result["poured"] = max(slices), sum(slices)
+    places = [random.Random(n).randrange(len(text) - 200) for n in range(JUMPS)]
+    result["jump"] = max(milliseconds(lambda place=place: jump(application, place)) for place in places)
+    result["search"] = milliseconds(lambda: pane.text.find("no such words"))
+    result["heat"], result["hits"] = heat(application), hits(application)
+    result["chat"] = open_chat(application, text)
+    window.close()
+    window.deleteLater()
+    application.deleteLater()
+    qt.processEvents()
+    return result
+
+
+def jump(application: Application, place: int) -> None:
+    """Go to a passage and paint."""
+    pane = application.window.document
+    pane.show_place(0, place, place + 150)
+    pane.repaint()
+
+
+def heat(application: Application) -> float:
+    """From mass of a million tokens to the painted strip."""
+    starts = np.linspace(0, TOKENS, HEAT_BINS, endpoint=False).astype(np.int64)
+    mass = np.random.default_rng(0).random(TOKENS, np.float32)
+    strip = application.window.document.strip
+
+    def show() -> None:
+        strip.set_heat(as_heat(np.add.reduceat(mass, starts)))
+        strip.repaint()
+
+    show()
+    return milliseconds(show)
+
+
+def hits(application: Application) -> float:
+    """From what one token hits, 36 layers with 8 heads, to the painted strip."""
+    bins = (np.arange(TOKENS) * HEAT_BINS // TOKENS).astype(np.int16)
+    rng = np.random.default_rng(0)
+    found = [(rng.integers(0, TOKENS, 8 * 256), rng.random(8 * 256, np.float32)) for _ in range(36)]
+    strip = application.window.document.strip
+
+    def show() -> None:
+        collector = HitCollector(bins)
+        for layer, (tokens, mass) in enumerate(found):
+            collector.add(layer, 0, tokens, mass)
+        collector.take()
+        strip.set_heat(collector.heat())
+        strip.repaint()
+
+    show()
+    return milliseconds(show)
+
+
+def open_chat(application: Application, text: str) -> float:
+    """Show a chat of many exchanges with passages."""
+    chat = Chat(0, application.chats)
+    passages = tuple(
+        Passage("book", None, 200 * n, 200 * n + 150, n, n + 40, 0.2, text[200 * n : 200 * n + 150]) for n in range(5)
+    )
+    for number in range(EXCHANGES):
+        exchange = chat.add_exchange(f"Question {number}, and {text[:80]}?")
+        exchange.answer, exchange.state = f"The document says {text[:300]}.", ExchangeState.DONE
+        exchange.finished = AnswerFinished(exchange.answer, "stop", 9_000, 8_000, 30, 0.1, 80.0, passages)
+    application.chats.insert(chat)
+
+    def show() -> None:
+        application.chats.show(chat)
+        application.window.conversation.repaint()
+
+    return milliseconds(show)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    qt = QApplication(["kiv"])
+    text = sample_text()
+    runs = [measure(qt, text) for _ in range(options.runs)]
+    median = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    for name, taken in median.items():
+        limit = f"  limit {LIMITS_MS[name]}" if name in LIMITS_MS else ""
+        print(f"{name:8} {taken:9.1f} ms{limit}")
+    within = {name: median[name] < limit for name, limit in LIMITS_MS.items()}
+    print(json.dumps({"benchmark": "app_pane", "runs": options.runs, "median_ms": median, "within_limit": within}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The app's start: from the start of its process to the first paint of its window, which is before torch is imported.
+
+Each run is a fresh process, offscreen, as `./kiv` starts it once it is set up (the shell script before it takes some
+ten milliseconds more). The first run fills the file cache and is not counted.
+
+    python benchmarks/app_start.py [--runs 3]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def started() -> dict[str, float]:
+    """Seconds of one start, to each mark that the child tells."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen"}
+    begin = time.time()
+    command = [sys.executable, __file__, "--child"]
+    printed = subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True).stdout
+    return {name: at - begin for name, at in json.loads(printed.splitlines()[-1]).items()}
+
+
+def child() -> None:
+    """Start the app, and leave at its window's first paint."""
+    marks = {"python": time.time()}
+    from PySide6.QtCore import QEvent, QObject
+    from PySide6.QtWidgets import QApplication
+
+    marks["Qt imported"] = time.time()
+    from app.application import Application
+    from app.engine_session import EngineSession
+
+    marks["app imported"] = time.time()
+
+    class Watcher(QObject):
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+            if event.type() == QEvent.Type.UpdateRequest:
+                watched.event(event)
+                marks["painted"] = time.time()
+                print(json.dumps(marks), flush=True)
+                os._exit(0)
+            return False
+
+    qt = QApplication(["kiv"])
+    application = Application(qt, EngineSession())
+    watcher = Watcher()
+    application.window.installEventFilter(watcher)
+    application.start()
+    qt.exec()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child()
+    runs = [started() for _ in range(options.runs + 1)][1:]
+    median = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    for name, seconds in median.items():
+        print(f"{name:14} {seconds * 1e3:8.0f} ms")
+    result = {"benchmark": "app_start", "runs": options.runs, "median_s": median, "within_limit": median["painted"] < 1}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The memory chart: what is drawn are the samples, and only while somebody looks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from app.machine import read_ram
+from app.models.memory_log import PARTS
+from tests.app.conftest import AppDriver
+
+
+def toggle(driver: AppDriver) -> None:
+    QTest.keyClick(driver.window, Qt.Key.Key_M, Qt.KeyboardModifier.ControlModifier)
+
+
+def test_the_chart_draws_the_samples_and_sleeps_while_hidden(driver: AppDriver, book: Path) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+    toggle(driver)
+    chart, log = driver.window.chart, driver.window._log
+    assert chart is not None
+    assert chart.isVisible()
+    driver.window.meters.measure()
+    newest = log.samples[-1]
+    edges = np.array([edge.getData()[1] for edge in chart.edges])
+    assert edges.shape == (len(PARTS) + 1, len(log.samples))
+    assert np.diff(edges[:, -1]).tolist() == list(newest.parts)
+    assert chart.length.getData()[1][-1] == newest.context_tokens == len(book.read_text()) // 4
+    assert chart.length.getData()[0][-1] == 0
+    assert f"{newest.context_tokens:,} tokens" in chart.summary.text()
+    toggle(driver)
+    assert not chart.isVisible()
+    driver.window.meters.measure()
+    assert len(chart.length.getData()[1]) == len(log.samples) - 1
+    toggle(driver)
+    assert len(chart.length.getData()[1]) == len(log.samples)
+
+
+def test_the_parts_are_what_the_process_has(driver: AppDriver, book: Path) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.window.meters.measure()
+    sample = driver.window._log.samples[-1]
+    assert sum(sample.parts) == pytest.approx(read_ram().process, rel=0.1)
+    memory = driver.status.measured[driver.chat.number].memory
+    assert sample.parts[:-1] == (memory.weights, memory.hot, memory.index, memory.cold_keys, memory.cold_values)
+
+
+def test_the_chart_follows_the_theme(driver: AppDriver) -> None:
+    from app.views.theme import DARK
+
+    toggle(driver)
+    driver.application.theme.choose(DARK)
+    assert driver.window.chart is not None
+    assert driver.window.chart.fills[0].brush().color().name() == DARK.weights
