@@ -404,8 +404,8 @@ class AskCommand:
             raise BadInputError("--context asks what was saved, so it takes no DOCUMENT; leave one of the two out.")
         if options.save and not options.documents:
             raise BadInputError("--save keeps what is read; name a DOCUMENT.")
-        if (options.save or options.context) and config.store_folder is not None:
-            raise BadInputError("--store names a folder for one run only; with --save or --context leave it out.")
+        if options.context and config.store_folder is not None:
+            raise BadInputError("--store is for reading; a saved context is mapped as it is. Leave it out.")
         if options.context:
             defaults = KIVConfig()
             for name in ("hot_tokens", "prefill", "positions", "store_dtype"):

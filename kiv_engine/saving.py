@@ -31,7 +31,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
-from kiv_engine.blocks import BlockFile, BlockWriter, MappedRows, write_whole
+from kiv_engine.blocks import BlockFile, BlockWriter, LinkedWriter, MappedRows, write_whole
 from kiv_engine.cache import CacheSnapshot, KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.document import Document, TokenizedDocument
@@ -180,6 +180,8 @@ class ContextWriter:
         """Let the mapped files be longer than what they hold, so that a chat's tokens lie behind them in one piece."""
         for kind, table in (("keys", layer.store.keys), ("values", layer.store.values)):
             name = f"layer{layer.geometry.index}.{kind}"
+            if isinstance(self._writer(name), LinkedWriter):
+                table.detach()
             self._writer(name).make_room(OVERLAY_TOKENS * _row_bytes(table))
             if table.stored_types[1]:
                 self._writer(f"{name}.scales").make_room(OVERLAY_TOKENS * 4 * table.row_shape[0])
@@ -207,8 +209,16 @@ class ContextWriter:
             self._write_new(f"{name}.starts", placed.tokens.starts)
             self._write_new(f"{name}.ends", placed.tokens.ends)
 
+    def _link(self, name: str, table: RowTable) -> None:
+        """Take mapped files over by a second name instead of copying them, if they are on the same disk."""
+        for suffix, path in zip(("", ".scales"), table.mapped_files, strict=False):
+            if name + suffix not in self._writers and name + suffix not in self._known:
+                with suppress(OSError):
+                    self._writers[name + suffix] = LinkedWriter(self.folder / (name + suffix), path)
+
     def _write_rows(self, number: int, layer: KIVLayer) -> None:
         for kind, table in (("keys", layer.store.keys), ("values", layer.store.values)):
+            self._link(f"layer{number}.{kind}", table)
             rows = self._writer(f"layer{number}.{kind}")
             rows.cut(table.num_tokens * _row_bytes(table))
             first = rows.length // _row_bytes(table)

@@ -238,6 +238,25 @@ class RowTable:
         return (torch.int8, torch.float32) if self._int8 else (self.dtype, None)
 
     @property
+    def mapped_files(self) -> tuple[Path, ...]:
+        """The files of rows and scales, if all rows lie in one mapped slab of the cache's own folder."""
+        if self._folder is None or len(self._slabs) != 1 or self.saved_files:
+            return ()
+        rows = self._folder.path / f"{self._name}.0"
+        return (rows, rows.with_name(f"{rows.name}.scales")) if self._int8 else (rows,)
+
+    def detach(self) -> None:
+        """Let what is written from now on stay out of the mapped files, which others may have by another name."""
+        [slab] = self._slabs
+        parts = (slab.rows,) if slab.scales is None else (slab.rows, slab.scales)
+        with torch.inference_mode(False):
+            private = [
+                torch.from_file(str(path), shared=False, size=part.numel(), dtype=part.dtype).view(part.shape)
+                for path, part in zip(self.mapped_files, parts, strict=True)
+            ]
+        self._slabs = [Slab(slab.start, private[0], private[1] if self._int8 else None)]
+
+    @property
     def row_shape(self) -> tuple[int, int]:
         """(num_heads, dim)."""
         return self._shape

@@ -61,7 +61,7 @@ def test_what_cannot_be_saved_or_opened_is_refused(kiv: Kiv, book: Path, tmp_pat
     assert_refused(kiv("ask", "--context", folder, "--save", folder, *QUESTION), "exclude each other")
     assert_refused(kiv("ask", "--save", folder, *QUESTION), "name a DOCUMENT")
     assert_refused(kiv("ask", "--context", folder, "--hot-tokens", 256, *QUESTION), "--hot-tokens was settled")
-    assert_refused(kiv("ask", book, "--save", folder, "--store", tmp_path, *QUESTION), "--store")
+    assert_refused(kiv("ask", "--context", folder, "--store", tmp_path, *QUESTION), "--store")
     assert_refused(kiv("ask", "--context", tmp_path / "nowhere", *QUESTION), "does not exist")
     assert_refused(kiv("ask", book, "--save", tmp_path, *QUESTION), "not empty")
     assert_refused(kiv("ask", book, "--save", other, *QUESTION), other)

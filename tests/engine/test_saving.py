@@ -120,6 +120,23 @@ def test_a_new_process_gives_the_same_tokens(tmp_path: Path, contexts: list[Cont
     assert json.loads(printed) == [text for text, _ in answers(contexts[0])]
 
 
+@pytest.mark.parametrize("dtype", ["model", "int8"])
+def test_mapped_files_become_the_saved_form(dtype: Any, tmp_path: Path, contexts: list[Context]) -> None:
+    config = KIVConfig(**{**vars(SMALL), "store": tmp_path / "store", "store_dtype": dtype})
+    contexts.append(saved(tmp_path / "kept", config=config))
+    files = [path for path in (tmp_path / "kept").iterdir() if path.name.startswith("layer0.keys")]
+    assert len(files) == (2 if dtype == "int8" else 1)
+    assert all(path.stat().st_nlink == 2 for path in files), "there is no second copy"
+    before = contents(tmp_path / "kept")
+    contexts.append(opened(tmp_path / "kept"))
+    for _ in range(4):
+        assert answers(contexts[1]) == answers(contexts[0])
+    assert contents(tmp_path / "kept") == before
+    contexts[0].close()
+    SavedContext.open(tmp_path / "kept").verify()
+    assert not list((tmp_path / "store").iterdir())
+
+
 # -- never changed -------------------------------------------------------------------------------------------------
 
 
