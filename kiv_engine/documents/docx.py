@@ -24,8 +24,10 @@ def parse(data: bytes, out: TextBuilder) -> None:
     Package(data, out.limits).check()  # python-docx unpacks whatever there is
     try:
         document = docx.Document(io.BytesIO(data))
-    except (PackageNotFoundError, KeyError, ValueError) as error:
-        raise UnreadableError("is damaged, or no Word document; open it in Word and save it anew.") from error
+    except (PackageNotFoundError, KeyError) as error:
+        raise UnreadableError("is a damaged Word document; open it in Word and save it anew.") from error
+    except ValueError as error:
+        raise UnreadableError("is a Word template, or has macros; save it as a plain docx.") from error
     Body(document, out).write()
 
 
