@@ -48,6 +48,8 @@ class Worker:
             self._send({"refused": str(error)})
         except OSError as error:
             self._send({"refused": f"cannot be read: {error.strerror or error}."})
+        except MemoryError:
+            self._send({"refused": too_greedy(self.limits)})
 
     def _parse(self, path: Path, member: str | None, name: str) -> ParsedText:
         data = read_file(path, self.limits) if member is None else self._open_package(path).read(member)
@@ -74,9 +76,9 @@ class Worker:
 def read_file(path: Path, limits: Limits) -> bytes:
     """All bytes of a file. Raises UnreadableError where they are too many or none."""
     with path.open("rb") as file:
-        data = file.read(limits.file_bytes + 1)
-    if len(data) > limits.file_bytes:
-        raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; open a part of it.")
+        if os.fstat(file.fileno()).st_size > limits.file_bytes:
+            raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; open a part of it.")
+        data = file.read()
     if not data:
         raise UnreadableError("is empty.")
     return data
@@ -94,7 +96,7 @@ def parse(data: bytes, name: str, limits: Limits, tell: Any = None) -> ParsedTex
     except UnreadableError:
         raise
     except MemoryError:
-        raise UnreadableError(f"needs more than {limits.memory_bytes // MIB:,} MB of memory to be read.") from None
+        raise UnreadableError(too_greedy(limits)) from None
     except RecursionError:
         raise UnreadableError("is nested too deeply to be read.") from None
     except Exception as error:  # whatever a library thinks of a damaged file
@@ -104,6 +106,11 @@ def parse(data: bytes, name: str, limits: Limits, tell: Any = None) -> ParsedTex
 
 def _article(kind: Kind) -> str:
     return "an" if kind.name[0] in "AEIOUaeiouRX" else "a"
+
+
+def too_greedy(limits: Limits) -> str:
+    """How the sentence goes on about a file that takes too much memory."""
+    return f"needs more than {limits.memory_bytes // MIB:,} MB of memory to be read."
 
 
 def list_members(data: bytes, name: str, limits: Limits) -> list[tuple[str, int]]:
