@@ -10,6 +10,7 @@ Started by `parser_process`, which may kill it at any moment. Nothing here is pi
 
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import ParsedText, TextBuilder, UnreadableError
 
 RECURSION_LIMIT: Final = 1_000
+PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass
@@ -132,6 +134,14 @@ def limit_memory(limits: Limits) -> None:
         resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
+def die_with_parent() -> None:
+    """Where the system can; elsewhere the next answer finds nobody, and standard input ends."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Run a worker on the process's own streams; what libraries print goes nowhere."""
     limits = Limits(**json.loads(sys.argv[1]))
@@ -139,6 +149,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     limit_memory(limits)
+    die_with_parent()
     sys.setrecursionlimit(RECURSION_LIMIT)
     Worker(sys.stdin.buffer, answers, limits).run()
 
