@@ -16,6 +16,7 @@ TOLD_EVERY: Final = 100
 
 # Deleted text, the second form of what old programs cannot show, and fields' instructions.
 UNSEEN: Final = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText", "pPr", "rPr"})
+LETTERS: Final = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 NOTES: Final = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 
 
@@ -125,17 +126,15 @@ def pieces(paragraph: Element) -> Iterator[str | tuple[str, str]]:
         name = local_name(element)
         if name == "t":
             yield element.text or ""
-        elif name in ("tab", "ptab"):
-            yield "\t"
-        elif name in ("br", "cr"):
-            yield "\n"
-        elif name == "noBreakHyphen":
-            yield "-"
+        elif name in LETTERS:
+            yield LETTERS[name]
         elif name == "lastRenderedPageBreak":
             yield ("page", "")
         elif name in NOTES:
             yield (NOTES[name], attribute(element, "id"))
         elif name not in UNSEEN:
+            if name == "p":  # of a text box
+                yield "\n"
             waiting.append(iter(element))
 
 
