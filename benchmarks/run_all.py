@@ -21,6 +21,7 @@ import psutil
 HERE: Final = Path(__file__).resolve().parent
 SMALL: Final = {
     "importing": ["--runs", "2"],
+    "parsing": ["--pages", "50", "--runs", "1"],
     "recording": ["--rounds", "5", "--tokens", "8192"],
     "bytes": ["--tokens", "12288"],
     "decode": ["--steps", "64", "--long", "16384"],

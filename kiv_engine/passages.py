@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import torch
@@ -33,6 +34,10 @@ class PlacedDocument:
     def end(self) -> int:
         return self.start + len(self.tokens.ids)
 
+    def part_of(self, token: int) -> tuple[int, int, int]:
+        """What tells the page, section and row of a token from others."""
+        return self.tokens.document.places.part(int(self.tokens.starts[token - self.start]))
+
 
 def token_mass(hits: Iterable[LayerHits], num_tokens: int) -> torch.Tensor:
     """Softmax mass per position, (num_tokens,) float32, summed over steps and averaged over layers and heads."""
@@ -59,8 +64,9 @@ def rank_passages(
     total = float(evidence.sum())
     if total <= 0:
         return ()
-    ranked = sorted(_groups(evidence, documents), key=lambda group: -group[2])[:count]
-    return tuple(_passage(documents[index], tokens, weight / total) for index, tokens, weight in ranked)
+    ranked = sorted(_groups(evidence, documents), key=lambda group: -group[2])
+    passages = (_passage(documents[index], tokens, weight / total) for index, tokens, weight in ranked)
+    return tuple(islice((passage for passage in passages if passage.text), count))
 
 
 def _groups(evidence: torch.Tensor, documents: list[PlacedDocument]) -> list[tuple[int, tuple[int, int], float]]:
@@ -70,26 +76,32 @@ def _groups(evidence: torch.Tensor, documents: list[PlacedDocument]) -> list[tup
     groups: list[tuple[int, tuple[int, int], float]] = []
     for index, document in enumerate(documents):
         inside = [token for token in heavy if document.start <= token < document.end]
-        for first, last in _runs(inside):
+        for first, last in _runs(inside, document):
             groups.append((index, (first, last + 1), float(evidence[first : last + 1].sum())))
     return groups
 
 
-def _runs(tokens: list[int]) -> list[tuple[int, int]]:
+def _runs(tokens: list[int], document: PlacedDocument) -> list[tuple[int, int]]:
+    """Neighbours together, (first, last), but never two pages, sections or rows."""
     runs: list[tuple[int, int]] = []
+    part_before = None
     for token in tokens:
-        if runs and token - runs[-1][1] <= MERGE_TOKENS:
+        part = document.part_of(token)
+        if runs and token - runs[-1][1] <= MERGE_TOKENS and part == part_before:
             runs[-1] = (runs[-1][0], token)
         else:
             runs.append((token, token))
+        part_before = part
     return runs
 
 
 def _passage(document: PlacedDocument, tokens: tuple[int, int], weight: float) -> Passage:
     text = document.tokens.document.text
     start, end = document.tokens.char_range(tokens[0] - document.start, tokens[1] - document.start)
-    start, end = _grow(text, start, end)
-    place = document.tokens.document.places.at(start)
+    places = document.tokens.document.places
+    part_start, part_end = places.span(start, len(text))
+    start, end = _grow(text, start, end, min(part_start, start), max(part_end, end))
+    place = places.at(start)
     return Passage(
         document=document.tokens.document.name,
         page=place.page,
@@ -105,9 +117,9 @@ def _passage(document: PlacedDocument, tokens: tuple[int, int], weight: float) -
     )
 
 
-def _grow(text: str, start: int, end: int) -> tuple[int, int]:
-    """Extend to sentence ends, or to word ends where none is near; without surrounding white space."""
-    floor, ceiling = max(0, start - CONTEXT_CHARS), min(len(text), end + CONTEXT_CHARS)
+def _grow(text: str, start: int, end: int, low: int, high: int) -> tuple[int, int]:
+    """Extend to sentence ends, or to word ends where none is near, inside [low, high); without white space around."""
+    floor, ceiling = max(low, start - CONTEXT_CHARS), min(high, end + CONTEXT_CHARS)
     before = max(
         (text.rfind(mark, floor, start) + len(mark) for mark in SENTENCE_ENDS if mark in text[floor:start]), default=-1
     )
@@ -115,8 +127,8 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
     after = min(
         (text.find(mark, last, ceiling) + len(mark) for mark in SENTENCE_ENDS if mark in text[last:ceiling]), default=-1
     )
-    start = before if before >= 0 else (floor and text.find(" ", floor, start) + 1) or floor
-    end = after if after >= 0 else (text.rfind(" ", end, ceiling) if ceiling < len(text) else ceiling)
+    start = before if before >= 0 else (floor > low and text.find(" ", floor, start) + 1) or floor
+    end = after if after >= 0 else (text.rfind(" ", end, ceiling) if ceiling < high else ceiling)
     if end < 0:
         end = ceiling
     while start < end and text[start].isspace():

@@ -1,9 +1,11 @@
 """The rules about who may import whom, and what a file may be called."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ BAD_IMPORTS = [
     ("Imports in the engine point one way", "context.py", "def late() -> None:\n    import kiv_engine.engine"),
     ("Imports in the engine point one way", "chat.py", "from kiv_engine import sampling"),
     ("Imports in the engine point one way", "a_file_without_a_place.py", ""),
+    ("Imports in the engine point one way", "documents/pdf.py", "import kiv_engine.document"),
     ("The engine knows nothing of the app", "events.py", "import app.reports"),
     ("Imports in the app point one way", "app/models/chat.py", "import app.views.theme"),
     ("Imports in the app point one way", "app/reports.py", "import app.models.chat"),
@@ -32,6 +35,7 @@ BAD_IMPORTS = [
     ("Only the app's session uses the engine", "app/views/meters.py", "import torch"),
     ("Only the app's session uses the engine", "app/models/chat.py", "from kiv_engine.context import Context"),
     ("Only the app's session uses the engine", "app/engine_bridge.py", "import kiv_engine.engine"),
+    ("Only the app's session uses the engine", "app/views/meters.py", "import kiv_engine.documents.opening"),
     ("The app's values and its session are free of Qt", "app/engine_session.py", "import PySide6.QtCore"),
 ]
 
@@ -51,7 +55,7 @@ def tree_with(folder: Path, file: str, line: str) -> Path:
     # Whatever the line imports must be there to be found.
     for name in ["engine.py", "cache.py", "config.py", "sampling.py"]:
         (folder / "kiv_engine" / name).touch()
-    path = folder / file if "/" in file else folder / "kiv_engine" / file
+    path = folder / file if file.startswith("app/") else folder / "kiv_engine" / file
     with path.open("a") as planted:
         planted.write(f"\n{line}\n")
     return folder
@@ -78,6 +82,17 @@ def test_a_bad_import_breaks_its_contract(tmp_path: Path, contract: str, file: s
     result = run_python(LINT_IMPORTS, tree_with(tmp_path, file, line))
     assert result.returncode == 1
     assert f"{contract} BROKEN" in result.stdout, result.stdout + result.stderr
+
+
+def test_every_library_is_listed_with_its_licence() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["app"],
+        *project["optional-dependencies"]["dev"],
+    ]
+    listed = (ROOT / "resources" / "THIRD_PARTY.md").read_text(encoding="utf-8").replace(",", " ").split()
+    assert [name for name in (re.split("[<>=]", line)[0] for line in needed) if name not in listed] == []
 
 
 def test_every_file_is_named_after_a_thing() -> None:

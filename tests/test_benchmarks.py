@@ -68,6 +68,12 @@ def test_importing() -> None:
     assert {"import_s", "kiv_help_s"} <= result.keys()
 
 
+def test_parsing() -> None:
+    result = run("parsing.py", "--pages", "60", "--runs", "1")
+    assert result["wrong_pages"] == 0
+    assert result["seconds"] > 0
+
+
 def test_bytes(smoke: dict[str, dict[str, Any]]) -> None:
     result = smoke["bytes"]
     assert result["hot_is_constant"]

@@ -2,11 +2,15 @@
 
 import codecs
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kiv_engine.documents.text_builder import UnreadableError
 
+if TYPE_CHECKING:
+    from charset_normalizer import CharsetMatch
+
 SAMPLE_BYTES: Final = 256 * 1024
+MAX_LINE: Final = 4 * 1024
 MAX_CONTROLS: Final = 0.02
 """A text has no control characters but line ends, tabs and form feeds; some files have a few."""
 
@@ -17,6 +21,19 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
+WESTERN: Final = "cp1252"
+EASTERN_LANGUAGES: Final = frozenset({
+    "Polish", "Czech", "Hungarian", "Slovak", "Slovene", "Croatian", "Romanian", "Turkish", "Lithuanian", "Estonian",
+    "Vietnamese",
+})  # fmt: skip
+WIDE_CODECS: Final = [
+    "big5", "big5hkscs", "cp932", "cp949", "cp950", "euc_jp", "euc_jis_2004", "euc_jisx0213", "euc_kr", "gb18030",
+    "gbk", "gb2312", "hz", "johab", "shift_jis", "shift_jis_2004", "shift_jisx0213", "utf_16", "utf_16_be", "utf_16_le",
+    "utf_32", "utf_32_be", "utf_32_le", "utf_7",
+]  # fmt: skip
+
+_ODD_RUN: Final = re.compile(b"[\x80-\xff]+")
+_ODD: Final = re.compile(b"[\x80-\xff]")
 _CONTROLS: Final = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -54,14 +71,42 @@ def _utf16_without_mark(data: bytes) -> str | None:
 
 
 def _guess(data: bytes) -> tuple[str, str]:
-    """The likeliest encoding of a sample from where the first odd byte is."""
+    """The likeliest encoding, judged by the lines that are not plain ASCII."""
     from charset_normalizer import from_bytes
 
-    first = next(place for place, byte in enumerate(data) if byte > 127)
-    start = max(0, first - SAMPLE_BYTES // 2)
-    best = from_bytes(data[start : start + SAMPLE_BYTES]).best()
-    codec = best.encoding if best is not None else "cp1252"
+    sample = odd_lines(data)
+    wide = WIDE_CODECS if stand_alone(sample) else None
+    codec = _preferred(list(from_bytes(sample, cp_exclusion=wide)))
     return data.decode(codec, "replace"), name_of(codec)
+
+
+def _preferred(matches: "list[CharsetMatch]") -> str:
+    """The best match; of equals the commonest encoding in the West, unless the language is one of another."""
+    if not matches:
+        return WESTERN
+    best = matches[0]
+    equals = [match for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence)]
+    western = any(WESTERN in (match.encoding, *match.could_be_from_charset) for match in equals)
+    return WESTERN if western and best.language not in EASTERN_LANGUAGES else best.encoding
+
+
+def stand_alone(sample: bytes) -> bool:
+    """Whether most bytes that are not ASCII have no such neighbour, as in Latin scripts; those of Asia come in runs."""
+    runs = [len(run) for run in _ODD_RUN.findall(sample)]
+    return 2 * runs.count(1) > len(runs)
+
+
+def odd_lines(data: bytes) -> bytes:
+    """The first SAMPLE_BYTES of the lines with other bytes than ASCII, long ones from where those are."""
+    found: list[bytes] = []
+    size = start = 0
+    while size < SAMPLE_BYTES and (odd := _ODD.search(data, start)) is not None:
+        begin = max(start, data.rfind(b"\n", start, odd.start()) + 1, odd.start() - MAX_LINE)
+        end = data.find(b"\n", odd.start(), odd.start() + MAX_LINE) + 1 or odd.start() + MAX_LINE
+        found.append(data[begin:end])
+        size += end - begin
+        start = end
+    return b"".join(found)
 
 
 def name_of(codec: str) -> str:

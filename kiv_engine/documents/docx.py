@@ -16,6 +16,7 @@ TOLD_EVERY: Final = 100
 
 # Deleted text, the second form of what old programs cannot show, and fields' instructions.
 UNSEEN: Final = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText", "pPr", "rPr"})
+LETTERS: Final = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 NOTES: Final = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 
 
@@ -24,8 +25,10 @@ def parse(data: bytes, out: TextBuilder) -> None:
     Package(data, out.limits).check()  # python-docx unpacks whatever there is
     try:
         document = docx.Document(io.BytesIO(data))
-    except (PackageNotFoundError, KeyError, ValueError) as error:
-        raise UnreadableError("is damaged, or no Word document; open it in Word and save it anew.") from error
+    except (PackageNotFoundError, KeyError) as error:
+        raise UnreadableError("is a damaged Word document; open it in Word and save it anew.") from error
+    except ValueError as error:
+        raise UnreadableError("is a Word template, or has macros; save it as a plain docx.") from error
     Body(document, out).write()
 
 
@@ -123,17 +126,15 @@ def pieces(paragraph: Element) -> Iterator[str | tuple[str, str]]:
         name = local_name(element)
         if name == "t":
             yield element.text or ""
-        elif name in ("tab", "ptab"):
-            yield "\t"
-        elif name in ("br", "cr"):
-            yield "\n"
-        elif name == "noBreakHyphen":
-            yield "-"
+        elif name in LETTERS:
+            yield LETTERS[name]
         elif name == "lastRenderedPageBreak":
             yield ("page", "")
         elif name in NOTES:
             yield (NOTES[name], attribute(element, "id"))
         elif name not in UNSEEN:
+            if name == "p":  # of a text box
+                yield "\n"
             waiting.append(iter(element))
 
 

@@ -13,7 +13,7 @@ from kiv_engine.documents.text_builder import TextBuilder, clean
 LONG_LINE: Final = 2_000
 """Longer lines are those of a machine, and are broken."""
 
-MAX_INDENT: Final = 40
+MAX_INDENT: Final = 12
 
 _TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s{}\[\],:"]++|"', re.S)
 

@@ -1,6 +1,8 @@
 """What a file is, by its content first and its name second, and which parser reads it."""
 
+import io
 import re
+import zipfile
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Protocol, cast
@@ -9,8 +11,6 @@ from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 
 HEAD_BYTES: Final = 64 * 1024
 """So much of a file tells what it is."""
-
-DIRECTORY_BYTES: Final = 4 * 1024 * 1024
 
 
 class Parse(Protocol):
@@ -33,7 +33,7 @@ class Kind:
 
 
 PDF = Kind("PDF", ("pdf",), "pdf")
-DOCX = Kind("DOCX", ("docx", "docm"), "docx")
+DOCX = Kind("DOCX", ("docx",), "docx")
 EPUB = Kind("EPUB", ("epub",), "epub")
 ODT = Kind("ODT", ("odt", "ott"), "odt")
 PPTX = Kind("PPTX", ("pptx", "pptm"), "pptx")
@@ -69,14 +69,8 @@ BY_EXTENSION: Final = {extension: kind for kind in KINDS for extension in kind.e
 
 _CODE_NAMES: Final = frozenset({"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile"})
 
-_PACKED: Final = (
-    (b"word/document.xml", DOCX),
-    (b"xl/workbook.xml", XLSX),
-    (b"ppt/presentation.xml", PPTX),
-    (b"application/vnd.oasis.opendocument.text", ODT),
-    (b"application/epub+zip", EPUB),
-    (b"META-INF/container.xml", EPUB),
-)
+_OFFICE_FOLDERS: Final = {"word": DOCX, "xl": XLSX, "ppt": PPTX}
+_MIMETYPES: Final = {b"application/vnd.oasis.opendocument.text": ODT, b"application/epub+zip": EPUB}
 
 # What begins like this is no document; what it is instead.
 _FOREIGN: Final = (
@@ -121,10 +115,10 @@ def extension(name: str) -> str:
 def kind_of(data: bytes, name: str) -> Kind:
     """What a file is. Raises UnreadableError for what is no document."""
     head = data[:HEAD_BYTES]
-    if b"%PDF-" in head[:1024]:
-        return PDF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _packed_kind(data, name)
+    if b"%PDF-" in head[:1024]:
+        return PDF
     if head.startswith(b"{\\rtf"):
         return RTF
     if head.startswith(_OLE):
@@ -133,12 +127,20 @@ def kind_of(data: bytes, name: str) -> Kind:
 
 
 def _packed_kind(data: bytes, name: str) -> Kind:
-    """Which of the formats that are zip files; their table of contents is at the end."""
-    for mark, kind in _PACKED:
-        if mark in data[:HEAD_BYTES] or mark in data[-DIRECTORY_BYTES:]:
-            return kind
-    named = BY_EXTENSION.get(extension(name))
-    return named if named in (DOCX, EPUB, ODT, PPTX, XLSX) else ZIP
+    """Which of the formats that are zip files, by the files in it."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as package:
+            names = set(package.namelist())
+            mimetype = package.read("mimetype") if "mimetype" in names else b""
+    except Exception:  # noqa: BLE001 - damaged in any way; the parser says so
+        named = BY_EXTENSION.get(extension(name))
+        return named if named in (DOCX, EPUB, ODT, PPTX, XLSX) else ZIP
+    if kind := _MIMETYPES.get(mimetype.strip()):
+        return kind
+    if "[Content_Types].xml" in names:
+        folders = {name.partition("/")[0] for name in names}
+        return next((kind for folder, kind in _OFFICE_FOLDERS.items() if folder in folders), ZIP)
+    return EPUB if "META-INF/container.xml" in names else ZIP
 
 
 def _ole_reason(data: bytes) -> str:

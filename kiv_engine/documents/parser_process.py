@@ -37,6 +37,11 @@ class ParserProcess:
         self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         self._reader: threading.Thread | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process, while there is one."""
+        return None if self._process is None else self._process.pid
+
     def ask(self, request: dict[str, Any]) -> Generator[Progress | None, None, Answer]:
         """Yield progress, or None ten times a second, and return the answer; closing the generator kills the process.
 
@@ -107,7 +112,8 @@ class ParserProcess:
                 yield None
                 continue
             if message is None:
-                raise UnreadableError(f"made its parser {self._death()}; it is damaged, or made to do harm.")
+                code = self._process.wait()
+                raise UnreadableError(f"made its parser crash (exit code {code}); it is damaged, or made to do harm.")
             heard = time.monotonic()
             if "progress" not in message[0]:
                 return message
@@ -126,11 +132,6 @@ class ParserProcess:
             return  # it is gone, which the pipe tells
         if used > self._limits.memory_bytes:
             raise UnreadableError(f"needs more than {self._limits.memory_bytes // MIB:,} MB of memory to be read.")
-
-    def _death(self) -> str:
-        assert self._process is not None
-        code = self._process.wait()
-        return "run out of memory" if code == 1 else f"crash (exit code {code})"
 
 
 def worker_command(limits: Limits) -> list[str]:

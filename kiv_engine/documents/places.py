@@ -68,6 +68,19 @@ class Places:
             line=self.lines.at(offset) or None,
         )
 
+    def part(self, offset: int) -> tuple[int, int, int]:
+        """Page, section and row as numbers: the same for characters of the same part."""
+        return self.pages.at(offset), self.sections.at(offset), self.rows.at(offset)
+
+    def span(self, offset: int, length: int) -> tuple[int, int]:
+        """The characters [start, end) of a text of this length that are of one part with the one at `offset`."""
+        low, high = 0, length
+        for track in (self.pages, self.sections, self.rows):
+            index = bisect_right(track.starts, offset)
+            low = max(low, track.starts[index - 1] if index else 0)
+            high = min(high, track.starts[index] if index < len(track.starts) else length)
+        return low, high
+
     def append_section(self, start: int, title: str) -> None:
         """A section begins; one without a title ends what is before it."""
         if title:

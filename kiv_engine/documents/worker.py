@@ -10,6 +10,7 @@ Started by `parser_process`, which may kill it at any moment. Nothing here is pi
 
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import ParsedText, TextBuilder, UnreadableError
 
 RECURSION_LIMIT: Final = 1_000
+PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Worker:
             self._send({"refused": str(error)})
         except OSError as error:
             self._send({"refused": f"cannot be read: {error.strerror or error}."})
+        except MemoryError:
+            self._send({"refused": too_greedy(self.limits)})
 
     def _parse(self, path: Path, member: str | None, name: str) -> ParsedText:
         data = read_file(path, self.limits) if member is None else self._open_package(path).read(member)
@@ -74,9 +78,9 @@ class Worker:
 def read_file(path: Path, limits: Limits) -> bytes:
     """All bytes of a file. Raises UnreadableError where they are too many or none."""
     with path.open("rb") as file:
-        data = file.read(limits.file_bytes + 1)
-    if len(data) > limits.file_bytes:
-        raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; open a part of it.")
+        if os.fstat(file.fileno()).st_size > limits.file_bytes:
+            raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; open a part of it.")
+        data = file.read()
     if not data:
         raise UnreadableError("is empty.")
     return data
@@ -94,7 +98,7 @@ def parse(data: bytes, name: str, limits: Limits, tell: Any = None) -> ParsedTex
     except UnreadableError:
         raise
     except MemoryError:
-        raise UnreadableError(f"needs more than {limits.memory_bytes // MIB:,} MB of memory to be read.") from None
+        raise UnreadableError(too_greedy(limits)) from None
     except RecursionError:
         raise UnreadableError("is nested too deeply to be read.") from None
     except Exception as error:  # whatever a library thinks of a damaged file
@@ -104,6 +108,11 @@ def parse(data: bytes, name: str, limits: Limits, tell: Any = None) -> ParsedTex
 
 def _article(kind: Kind) -> str:
     return "an" if kind.name[0] in "AEIOUaeiouRX" else "a"
+
+
+def too_greedy(limits: Limits) -> str:
+    """How the sentence goes on about a file that takes too much memory."""
+    return f"needs more than {limits.memory_bytes // MIB:,} MB of memory to be read."
 
 
 def list_members(data: bytes, name: str, limits: Limits) -> list[tuple[str, int]]:
@@ -125,6 +134,14 @@ def limit_memory(limits: Limits) -> None:
         resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
+def die_with_parent() -> None:
+    """Where the system can; elsewhere the next answer finds nobody, and standard input ends."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Run a worker on the process's own streams; what libraries print goes nowhere."""
     limits = Limits(**json.loads(sys.argv[1]))
@@ -132,6 +149,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     limit_memory(limits)
+    die_with_parent()
     sys.setrecursionlimit(RECURSION_LIMIT)
     Worker(sys.stdin.buffer, answers, limits).run()
 

@@ -1,6 +1,7 @@
 """XLSX: every sheet as a section, its cells a row a line, with the rows' numbers."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterable
 from datetime import date, datetime, time
@@ -12,6 +13,9 @@ from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import TextBuilder
 
 TOLD_EVERY: Final = 200
+
+_WIDE_GAP: Final = re.compile(r"(?: \| ){20,}")
+"""So many empty cells in a row are a stray cell far to the right."""
 
 
 def parse(data: bytes, out: TextBuilder) -> None:
@@ -47,7 +51,7 @@ def write_sheet(sheet: Any, out: TextBuilder) -> None:
 
 def row_line(row: Iterable[Any]) -> str:
     """The cells of a row, parted by bars; empty for a row without any."""
-    return " | ".join(map(cell_text, row)).rstrip(" |")
+    return _WIDE_GAP.sub(" | … | ", " | ".join(map(cell_text, row)).rstrip(" |"))
 
 
 def cell_text(value: Any) -> str:

@@ -1,13 +1,20 @@
 """Every format as real programs write it: its text in order, and the place of each part."""
 
+import json
+import zipfile
+from email.message import EmailMessage
 from pathlib import Path
 
+import docx
 import pytest
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from lxml import etree
 
 from kiv_engine.documents.limits import Limits
 from kiv_engine.documents.text_builder import ParsedText
 from kiv_engine.documents.worker import parse
-from tests.engine.documents.writers import NEEDLE, SAMPLES, Sample
+from tests.engine.documents.writers import FILLER, NEEDLE, SAMPLES, Sample, write_epub, write_pdf
 
 BY_NAME = {sample.name: sample for sample in SAMPLES}
 
@@ -34,3 +41,167 @@ def test_a_wrong_name_does_not_matter_where_the_content_tells(tmp_path: Path, sa
     assert NEEDLE in parsed.text
     if sample.kind in ("PDF", "DOCX", "EPUB", "ODT", "RTF", "PPTX", "XLSX", "HTML"):
         assert parsed.kind == sample.kind
+
+
+# -- DOCX --------------------------------------------------------------------------------------------------------------
+
+W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+NOTES = (
+    f'<w:footnotes xmlns:w="{W}"><w:footnote w:id="0"><w:p><w:r><w:separator/></w:r></w:p></w:footnote>'
+    '<w:footnote w:id="2"><w:p><w:r><w:footnoteRef/><w:t xml:space="preserve"> Counted </w:t></w:r><w:r>'
+    "<w:t>twice.</w:t></w:r></w:p></w:footnote></w:footnotes>"
+)
+FOOTNOTES_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml.footnotes+xml"
+FOOTNOTES_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"
+
+
+def read_docx(folder: Path, body: str, *, notes: bool = False) -> ParsedText:
+    """A document that python-docx made, with a body as Word writes it."""
+    document = docx.Document()
+    if notes:
+        part = Part(PackURI("/word/footnotes.xml"), FOOTNOTES_TYPE, NOTES.encode(), document.part.package)
+        document.part.relate_to(part, FOOTNOTES_RELATION)
+    for number, element in enumerate(etree.fromstring(f'<b xmlns:w="{W}">{body}</b>')):
+        document.element.body.insert(number, element)
+    document.save(folder / "a.docx")
+    return parse((folder / "a.docx").read_bytes(), "a.docx", Limits())
+
+
+def test_footnotes_follow_their_paragraph(tmp_path: Path) -> None:
+    body = (
+        '<w:p><w:r><w:t>Geese</w:t><w:footnoteReference w:id="2"/><w:t> swim.</w:t></w:r></w:p>'
+        "<w:p><w:r><w:t>End.</w:t></w:r></w:p>"
+    )
+    assert read_docx(tmp_path, body, notes=True).text == "Geese[2] swim.\n[2] Counted twice.\n\nEnd."
+
+
+def test_pages_are_those_that_word_noted(tmp_path: Path) -> None:
+    turn = "<w:lastRenderedPageBreak/>"
+    body = (
+        "<w:p><w:r><w:t>first</w:t></w:r></w:p>"
+        f"<w:p><w:r><w:t>still first</w:t></w:r><w:r>{turn}<w:t>second</w:t></w:r></w:p>"
+        f"<w:tbl><w:tr><w:tc><w:p><w:r>{turn}<w:t>cell</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
+        "<w:p><w:r><w:t>third</w:t></w:r></w:p>"
+    )
+    parsed = read_docx(tmp_path, body)
+    pages = {word: parsed.places.at(parsed.text.index(word)).page for word in ("first", "still", "second", "third")}
+    assert pages == {"first": 1, "still": 1, "second": 2, "third": 3}
+
+
+def test_deleted_text_is_gone_and_inserted_text_is_there(tmp_path: Path) -> None:
+    body = (
+        "<w:p><w:del><w:r><w:delText>old</w:delText></w:r></w:del><w:ins><w:r><w:t>new</w:t></w:r></w:ins>"
+        "<w:hyperlink><w:r><w:t> link</w:t></w:r></w:hyperlink><w:r><w:tab/><w:t>a</w:t><w:br/><w:t>b</w:t></w:r></w:p>"
+        "<w:sdt><w:sdtContent><w:p><w:r><w:t>in a control</w:t></w:r></w:p></w:sdtContent></w:sdt>"
+    )
+    assert read_docx(tmp_path, body).text == "new link\ta\nb\n\nin a control"
+
+
+def test_a_table_in_a_table_is_shown_once(tmp_path: Path) -> None:
+    inner = "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>deep</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
+    body = (
+        f"<w:tbl><w:tr><w:tc><w:p><w:r><w:t>left</w:t></w:r></w:p>{inner}</w:tc>"
+        "<w:tc><w:p><w:r><w:t>right</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
+    )
+    assert read_docx(tmp_path, body).text == "left deep | right"
+
+
+# -- the others --------------------------------------------------------------------------------------------------------
+
+
+def parse_text(name: str, text: str) -> ParsedText:
+    return parse(text.encode(), name, Limits())
+
+
+def test_old_books_have_their_titles_elsewhere(tmp_path: Path) -> None:
+    path = write_epub(tmp_path / "old.epub", [("One", f"<p>{FILLER}</p>"), ("Two", f"<p>{NEEDLE}</p>")])
+    with zipfile.ZipFile(path) as book:
+        members = {name: book.read(name) for name in book.namelist()}
+    del members["OEBPS/nav.xhtml"]
+    members["OEBPS/book.opf"] = members["OEBPS/book.opf"].replace(
+        b'href="nav.xhtml" properties="nav" media-type="application/xhtml+xml"',
+        b'href="toc.ncx" media-type="application/x-dtbncx+xml"',
+    )
+    members["OEBPS/toc.ncx"] = (
+        b'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap><navPoint><navLabel><text>Der zweite'
+        b'</text></navLabel><content src="chapter%202.xhtml#top"/></navPoint></navMap></ncx>'
+    )
+    with zipfile.ZipFile(path, "w") as book:
+        for name, data in members.items():
+            book.writestr(name, data)
+    parsed = parse(path.read_bytes(), "old.epub", Limits())
+    assert parsed.places.at(0).section == "The Town"
+    assert parsed.places.at(parsed.text.index(NEEDLE)).section == "Der zweite"
+
+
+def test_html_is_what_a_reader_sees() -> None:
+    parsed = parse_text(
+        "a.html",
+        "<p>one   two\n three<br>four</p><ul><li>a<ul><li>b</ul><li><div>c</div></ul><ol><li>x<li>y</ol>"
+        "<pre>  kept\n    as is</pre><img alt='a goose'><noscript>not</noscript>"
+        "<table><tr><th>h<th>i<tr><td>1<td>2</table>",
+    )
+    assert parsed.text.strip().split("\n") == [
+        "one two three", "four", "", "- a", "  - b", "- c", "", "1. x", "2. y", "", "  kept", "    as is", "",
+        "[a goose]", "", "h | i", "1 | 2",
+    ]  # fmt: skip
+
+
+def test_html_says_its_encoding() -> None:
+    page = "<html><head><meta charset='windows-1251'></head><body><p>Гуси</p></body></html>"
+    parsed = parse(page.encode("cp1251"), "a.html", Limits())
+    assert parsed.text.strip() == "Гуси"
+    assert parsed.encoding == "windows-1251"
+
+
+def test_json_without_line_ends_is_set_in_lines() -> None:
+    text = '{"a": [1, 2.50, 1e999, "x, {y} \\" z"], "b": {}, "long": "' + "w " * 1_500 + '"}'
+    parsed = parse_text("a.json", text)
+    assert parsed.text.startswith('{\n  "a": [\n    1,\n    2.50,\n    1e999,\n    "x, {y} \\" z"\n  ],\n  "b": {\n')
+    assert json.loads(parsed.text) == json.loads(text)
+    assert parsed.places.titles == ["a", "b", "long"]
+    assert parsed.places.at(parsed.text.index("1e999")).section == "a"
+
+
+def test_json_lists_number_their_items() -> None:
+    parsed = parse_text("a.json", '[{"a": 1},\n {"a": 2}, 3]')
+    assert parsed.places.titles == ["item 1", "item 2", "item 3"]
+    assert parsed.text == '[{"a": 1},\n {"a": 2}, 3]'
+
+
+def test_rows_of_a_csv_with_one_quote_too_many_are_its_lines() -> None:
+    parsed = parse_text("a.csv", 'a,"b\nc,d\ne,f\n')
+    assert parsed.places.at(parsed.text.index("e,f")).row == 3
+
+
+def test_a_message_in_html_alone_is_read(tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["From"], message["Subject"] = "a@example.org", "Gänse"
+    message.set_content(f"<p>{FILLER}</p>", subtype="html")
+    parsed = parse(bytes(message), "a.eml", Limits())
+    assert parsed.text.strip() == f"From: a@example.org\nSubject: Gänse\n\n{FILLER}"
+
+
+def test_words_parted_at_the_end_of_a_line_are_whole(tmp_path: Path) -> None:
+    path = write_pdf(tmp_path / "a.pdf", ["The barber\u00ad\nshop was counted."])
+    assert "barbershop was counted" in parse(path.read_bytes(), "a.pdf", Limits()).text.replace("\n", " ").replace(
+        "- ", ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "kind"),
+    [
+        ("page", "<!doctype html><p>Hello", "HTML"),
+        ("page.txt", "<!-- a --><!-- b -->\n<html><p>Hello", "HTML"),
+        ("mail", "From: a\nTo: b\nSubject: c\n\nHello", "e-mail"),
+        ("Makefile", "all:\n\techo", "source code"),
+        ("tool", "#!/bin/sh\necho", "source code"),
+        ("notes", "Hello", "text"),
+        ("notes.docx", "Hello", "text"),
+        ("a.b.PY", "x = 1", "source code"),
+        (".json", "Hello", "text"),
+    ],
+)
+def test_kinds_are_told_by_content_then_name(name: str, head: str, kind: str) -> None:
+    assert parse_text(name, head).kind == kind

@@ -202,15 +202,17 @@ def write_csv(path: Path) -> Path:
 
 
 def write_json(path: Path) -> Path:
-    """One long line, as programs write it; the needle is in "shops"."""
-    value = {"geese": [FILLER] * 60, "shops": {"list": [{"name": NEEDLE}]}, "count": 1.50}
-    path.write_text(json.dumps(value), encoding="utf-8")
+    """Set in lines, as people keep it; the needle is in "shops"."""
+    value = {"geese": FILLER, "shops": f"{FILLER} {NEEDLE}"}  # the built-in model gets lost among more brackets
+    path.write_text(json.dumps(value, indent=2), encoding="utf-8")
     return path
 
 
 def write_jsonl(path: Path) -> Path:
     """The needle is in row 3."""
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in (FILLER, FILLER, NEEDLE)), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in (FILLER, FILLER, f"{FILLER} {NEEDLE}")), encoding="utf-8"
+    )
     return path
 
 

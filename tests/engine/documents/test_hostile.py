@@ -1,0 +1,370 @@
+"""Files made to do harm, and files that came to harm: read or refused with one sentence, never a crash or a hang."""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import openpyxl
+import pytest
+from PIL import Image
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen import canvas
+
+from kiv_engine.documents.limits import MIB, Limits
+from kiv_engine.documents.opening import open_document, unpacked
+from kiv_engine.documents.parser_process import ParserProcess
+from kiv_engine.documents.text_builder import ParsedText, UnreadableError
+from kiv_engine.documents.worker import parse
+from kiv_engine.errors import DocumentError
+from tests.engine.documents.writers import FILLER, NEEDLE, SAMPLES, Sample, write_docx, write_epub, write_pdf
+
+SMALL: Final = Limits(unpacked_bytes=4 * MIB, characters=2_000_000, files=10, memory_bytes=1024 * MIB)
+SECRET: Final = "root:"
+
+NESTED_MAIL: Final = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3_000))
+
+# The part of each format that holds its text.
+XML_PARTS: Final = {
+    "town.docx": "word/document.xml",
+    "town.epub": "OEBPS/book.opf",
+    "town.odt": "content.xml",
+    "town.pptx": "ppt/presentation.xml",
+    "town.xlsx": "xl/worksheets/sheet1.xml",
+}
+
+
+def open_whole(path: Path, limits: Limits = SMALL) -> ParsedText:
+    steps = open_document(path, limits)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def assert_refused(path: Path, *parts: str, limits: Limits = SMALL) -> None:
+    with pytest.raises(DocumentError) as refusal:
+        open_whole(path, limits)
+    message = str(refusal.value)
+    assert message.startswith(f"{path} "), message
+    assert "\n" not in message
+    assert "parser crash" not in message, message
+    for part in parts:
+        assert part in message, (part, message)
+
+
+def with_part(path: Path, name: str, change) -> Path:
+    """Change one member of a package."""
+    with zipfile.ZipFile(path) as package:
+        members = {member: package.read(member) for member in package.namelist()}
+    members[name] = change(members[name])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as package:
+        for member, data in members.items():
+            package.writestr(member, data)
+    return path
+
+
+def outcome(path: Path) -> str:
+    """A file's text, or why it was refused."""
+    try:
+        return open_whole(path).text
+    except DocumentError as error:
+        return str(error)
+
+
+def answer_of(process: ParserProcess, path: Path, name: str) -> str:
+    """The same, from one parsing process for many files."""
+    asking = process.ask({"path": str(path), "member": None, "name": name})
+    try:
+        while True:
+            next(asking)
+    except StopIteration as stop:
+        return unpacked(*stop.value).text
+    except UnreadableError as error:
+        return str(error)
+
+
+@pytest.fixture
+def process() -> Iterator[ParserProcess]:
+    with closing(ParserProcess(Limits())) as process:
+        yield process
+
+
+# -- bombs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", XML_PARTS)
+def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, name: str) -> None:
+    sample = next(sample for sample in SAMPLES if sample.name == name)
+    path = with_part(sample.write(tmp_path / name), XML_PARTS[name], lambda data: data + b" " * (40 * MIB))
+    assert path.stat().st_size < MIB
+    assert_refused(path, "unpacks to more than 4 MB")
+
+
+def test_a_zip_file_that_lies_about_its_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as package:
+        package.writestr("a.txt", b"a" * (20 * MIB))
+    data = path.read_bytes()
+    size = (20 * MIB).to_bytes(4, "little")
+    assert data.count(size) == 2
+    path.write_bytes(data.replace(size, (1_000).to_bytes(4, "little")))
+    assert_refused(path, "holds nothing that can be read", "cannot be unpacked")
+
+
+def test_zip_files_in_zip_files_are_left_out(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as package:
+        package.writestr("a.txt", FILLER)
+    path = tmp_path / "outer.zip"
+    with zipfile.ZipFile(path, "w") as package:
+        package.writestr("inner.zip", inner.getvalue())
+    assert_refused(path, "inner.zip is a zip file in a zip file")
+    with zipfile.ZipFile(path, "a") as package:
+        package.writestr("b.txt", NEEDLE)
+    parsed = open_whole(path)
+    assert NEEDLE in parsed.text
+    assert parsed.notes == ("1 of 2 files were left out: inner.zip is a zip file in a zip file; unpack it first.",)
+
+
+@pytest.mark.parametrize("name", [*XML_PARTS, "town.html"])
+def test_entities_are_neither_multiplied_nor_fetched(tmp_path: Path, name: str) -> None:
+    def attack(data: bytes) -> bytes:
+        laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+        kind = f'<!DOCTYPE x [<!ENTITY l0 "ha"><!ENTITY file SYSTEM "file:///etc/passwd">{laughs}]>'.encode()
+        start = data.find(b"?>") + 2 if data.startswith(b"<?xml") else 0
+        head, body = data[:start], data[start:]
+        # Into every text, so that one of them is shown.
+        return head + kind + body.replace(b"</", b"&l9;&file;</")
+
+    sample = next(sample for sample in SAMPLES if sample.name == name)
+    path = sample.write(tmp_path / name)
+    if name in XML_PARTS:
+        with_part(path, XML_PARTS[name], attack)
+    else:
+        path.write_bytes(attack(path.read_bytes()))
+    text = outcome(path)
+    assert "crash" not in text
+    assert SECRET not in text
+    assert len(text) < 10_000
+
+
+# -- cut off -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_a_file_cut_anywhere_is_read_or_refused(tmp_path: Path, process: ParserProcess, sample: Sample) -> None:
+    whole = sample.write(tmp_path / sample.name).read_bytes()
+    path, first_pid = tmp_path / "cut", None
+    for cut in [*range(40), *range(40, len(whole), max(1, len(whole) // 60)), len(whole) - 1]:
+        path.write_bytes(whole[:cut])
+        assert answer_of(process, path, sample.name).strip()
+        first_pid = first_pid or process.pid
+        assert process.pid == first_pid, f"it crashed at {cut}"
+
+
+@pytest.mark.parametrize("name", ["town.docx", "town.epub", "town.xlsx", "town.odt", "town.pptx", "town.zip"])
+def test_half_a_package_is_refused_in_plain_words(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "town.zip":
+        with zipfile.ZipFile(path, "w") as package:
+            package.writestr("a.txt", FILLER * 50)
+    else:
+        next(sample for sample in SAMPLES if sample.name == name).write(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert_refused(path, "is damaged or cut off: it cannot be unpacked.")
+
+
+# -- nested deeply -----------------------------------------------------------------------------------------------------
+
+
+def test_html_may_be_nested_as_deeply_as_it_likes(tmp_path: Path) -> None:
+    path = tmp_path / "deep.html"
+    path.write_text("<html><body>" + "<div><ul><li>" * 50_000 + NEEDLE)
+    assert NEEDLE in open_whole(path).text
+
+
+def test_json_may_be_nested_as_deeply_as_it_likes(tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 20_000 + f'"{NEEDLE}"' + "]" * 20_000)
+    assert NEEDLE in open_whole(path).text
+
+
+@pytest.mark.parametrize("name", XML_PARTS)
+def test_xml_that_is_nested_too_deeply_is_refused(tmp_path: Path, name: str) -> None:
+    def nest(data: bytes) -> bytes:
+        at = data.rfind(b"</")
+        return data[:at] + b"<a>" * 20_000 + b"</a>" * 20_000 + data[at:]
+
+    sample = next(sample for sample in SAMPLES if sample.name == name)
+    path = with_part(sample.write(tmp_path / name), XML_PARTS[name], nest)
+    # A library that reads it as a stream does not mind.
+    assert re.search(f"{NEEDLE}|is damaged|nested too deeply", outcome(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("deep.rtf", b"{\\rtf1 " + b"{" * 100_000 + NEEDLE.encode() + b"}" * 100_001),
+        (
+            "deep.eml",
+            NESTED_MAIL,
+        ),
+        ("quotes.csv", b'"' * 1_000_001 + b"\n" + NEEDLE.encode()),
+        ("tags.html", b"<" * 500_000 + b" <p>" + NEEDLE.encode()),
+        ("comments.html", b"<!--" * 200_000 + b"--><p>" + NEEDLE.encode()),
+        ("comments", b"<!---->" * 9_000 + NEEDLE.encode()),
+        ("fences.md", b"```\n~~~\n" * 100_000 + NEEDLE.encode()),
+        ("headers.eml", b"Subject: =?utf-8?q?" + b"=?" * 100_000 + b"\n\n" + NEEDLE.encode()),
+        ("header", b"From: a\n" + b" \n" * 20_000 + b"To: b\nSubject: c\n\n" + NEEDLE.encode()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_could_take_for_ever_does_not(tmp_path: Path, name: str, data: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert re.search(f"{NEEDLE}|nested too deeply|holds nothing but blanks|holds no text", outcome(path))
+
+
+def test_a_sheet_with_a_cell_in_its_last_corner_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "corner.xlsx"
+    book = openpyxl.Workbook()
+    book.active["A1"] = "start"
+    book.active["XFD1048576"] = NEEDLE
+    book.save(path)
+    parsed = open_whole(path, Limits())
+    assert parsed.places.at(parsed.text.index(NEEDLE)).row == 1_048_576
+    assert len(parsed.text) < 200
+
+
+# -- locked, scanned, foreign ------------------------------------------------------------------------------------------
+
+
+def test_a_pdf_with_a_password_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "locked.pdf"
+    pdf = canvas.Canvas(str(path), encrypt="secret")
+    pdf.drawString(72, 700, NEEDLE)
+    pdf.save()
+    assert_refused(path, "is protected by a password; save a copy without one.")
+
+
+def test_an_office_file_with_a_password_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "locked.docx"
+    path.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1_000) + "EncryptedPackage".encode("utf-16-le"))
+    assert_refused(path, "is protected by a password; save a copy without one.")
+
+
+def test_a_zip_file_with_a_password_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "locked.zip"
+    with zipfile.ZipFile(path, "w") as package:
+        package.writestr("a.txt", NEEDLE)
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    assert_refused(path, "a.txt is protected by a password")
+
+
+def test_a_book_that_its_seller_locked_is_refused(tmp_path: Path) -> None:
+    path = write_epub(tmp_path / "locked.epub", [("One", f"<p>{NEEDLE}</p>")])
+    with zipfile.ZipFile(path, "a") as book:
+        book.writestr(
+            "META-INF/encryption.xml",
+            '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><e:EncryptedData '
+            'xmlns:e="http://www.w3.org/2001/04/xmlenc#"><e:CipherData><e:CipherReference URI="OEBPS/chapter 1.xhtml"/>'
+            "</e:CipherData></e:EncryptedData></encryption>",
+        )
+    assert_refused(path, "is locked by its seller")
+
+
+def scanned(path: Path, num_pictures: int, num_texts: int, num_blanks: int = 0) -> Path:
+    """A PDF with pages that are pictures, pages of text, and empty ones."""
+    picture = ImageReader(Image.new("L", (80, 120), 200))
+    pdf = canvas.Canvas(str(path))
+    for _ in range(num_pictures):
+        pdf.drawImage(picture, 0, 0, 595, 842)
+        pdf.drawString(10, 10, "p. 1")
+        pdf.showPage()
+    for _ in range(num_texts):
+        pdf.drawString(72, 700, FILLER)
+        pdf.showPage()
+    for _ in range(num_blanks):
+        pdf.showPage()
+    pdf.save()
+    return path
+
+
+@pytest.mark.parametrize(("texts", "blanks"), [(0, 0), (4, 0), (0, 20)])
+def test_a_scanned_pdf_is_refused_with_a_next_step(tmp_path: Path, texts: int, blanks: int) -> None:
+    path = scanned(tmp_path / "scan.pdf", 9, texts, blanks)
+    assert_refused(path, f"is scanned: 9 of {9 + texts + blanks} pages are pictures without text", "ocrmypdf")
+
+
+def test_a_pdf_with_some_pictures_is_read_and_they_are_told(tmp_path: Path) -> None:
+    parsed = open_whole(scanned(tmp_path / "plates.pdf", 2, 6))
+    assert parsed.notes == ("2 of 8 pages are pictures without text: 1, 2.",)
+    assert parsed.places.at(parsed.text.index(FILLER)).page == 3
+
+
+def test_a_short_page_without_a_picture_is_no_scan(tmp_path: Path) -> None:
+    assert open_whole(write_pdf(tmp_path / "short.pdf", ["Hi"])).text == "Hi"
+
+
+# -- too much ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("word " * 400_001)
+    assert_refused(path, "holds more than 2,000,000 characters of text")
+
+
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "large.txt"
+    with path.open("wb") as file:
+        file.truncate(5 * 1024 * MIB)
+    assert_refused(path, "is larger than 1,024 MB")
+
+
+def test_a_folder_with_too_many_files_is_refused(tmp_path: Path) -> None:
+    for number in range(10_000):
+        (tmp_path / f"{number}.txt").touch()
+    assert_refused(tmp_path, "holds more than 5,000 files; open a part of it.", limits=Limits())
+
+
+def test_a_folder_with_too_much_text_is_refused(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("word " * 150_000)
+    assert_refused(tmp_path, "holds more than 2,000,000 characters of text")
+
+
+def test_a_folder_with_nothing_readable_says_why(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(b"\x89PNG\x00")
+    assert_refused(tmp_path, "holds nothing that can be read: 0.png is a picture, not text (and 2 more).")
+
+
+def test_hidden_files_and_linked_folders_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_text("a secret")
+    (tmp_path / ".env").write_text("a secret")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "a.txt").write_text(NEEDLE)
+    parsed = open_whole(tmp_path)
+    assert "a secret" not in parsed.text
+    assert parsed.text.count(NEEDLE) == 1
+
+
+def test_memory_that_a_file_takes_is_limited(tmp_path: Path) -> None:
+    path = write_epub(tmp_path / "fat.epub", [("One", "a" * (150 * MIB))])
+    assert_refused(path, "needs more than 256 MB of memory", limits=Limits(memory_bytes=256 * MIB))
+
+
+def test_a_parser_in_this_process_refuses_in_the_same_words(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError, match=r"^is damaged or cut off"):
+        parse(write_docx(tmp_path / "a.docx").read_bytes()[:500], "a.docx", SMALL)
