@@ -289,6 +289,11 @@ class MainWindow(QMainWindow):
             self.document.find_bar.open()
 
     @Slot()
+    def focus_composer(self) -> None:
+        """Give the keyboard back to the next question."""
+        self.composer.edit.setFocus()
+
+    @Slot()
     def choose_files(self) -> None:
         """Ask for files."""
         kinds = self.tr("Text and Markdown (*.txt *.md *.markdown);;All files (*)")
