@@ -70,6 +70,8 @@ class Application(QObject):
         window.conversation.continue_wanted.connect(controller.continue_reading)
         window.conversation.passage_chosen.connect(self._on_passage_chosen)
         window.conversation.again_wanted.connect(controller.regenerate)
+        window.conversation.again_wanted.connect(window.focus_composer)
+        window.conversation.edited.connect(window.focus_composer)
         window.conversation.edited.connect(controller.ask_instead)
         window.conversation.claim_chosen.connect(self._on_claim_chosen)
         window.conversation.read_again_wanted.connect(controller.read_again)

@@ -107,7 +107,8 @@ class EngineSession:
         parameters = self._engine.loaded.model.num_parameters()
         topology, loaded = context.cache.topology, self._engine.loaded.model
         row_bytes = topology.row_bytes(loaded.dtype.itemsize)
-        return ModelLoaded(model, parameters, context.tokens_that_fit(), row_bytes, find_gpu())
+        fit, trained = context.tokens_that_fit(), topology.trained_tokens
+        return ModelLoaded(model, parameters, fit, row_bytes, trained, find_gpu())
 
     def _loaded(self) -> "Engine":
         if self._engine is None:

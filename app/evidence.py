@@ -149,6 +149,10 @@ class Evidence:
         self.tokens += tokens
         self.ends, self.heat = tuple(ends), heat
 
+    def forget_tokens(self) -> None:
+        """Keep only the heat: hits of single tokens take thousands of bytes each."""
+        self.tokens, self.ends = [], ()
+
     @property
     def layers(self) -> list[int]:
         """The layers that search, ascending."""

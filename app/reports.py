@@ -23,13 +23,14 @@ class Report:
 @dataclass(frozen=True)
 class ModelLoaded:
     """Terminal. `fit_tokens` is how long a context this PC can hold with this model, `row_bytes` the keys and values of
-    one token in the model's precision.
+    one token in the model's precision, `trained_tokens` the longest context it was trained on.
     """
 
     name: str
     parameters: int
     fit_tokens: int
     row_bytes: int
+    trained_tokens: int
     gpu: Gpu | None = None
 
 

@@ -106,6 +106,7 @@ class Photographer(QObject):
         QApplication.sendEvent(view.viewport(), move)
 
     def _edit_question(self) -> None:
+        self._application.chats.current.point(range(0))
         self._application.window.chart_action.trigger()
         self._application.window.conversation.transcript.exchanges[0].edit.click()
 

@@ -1,6 +1,6 @@
 """What the window's heavy moments take, offscreen, without an engine: a 4 MB document, jumps in it, heat, long chats.
 
-    python benchmarks/app_pane.py [--runs 3]
+    python benchmarks/app_pane.py [--runs 3] [--characters 4000000] [--exchanges 500]
 
 "shown" is the first paint of the document pane after a chat's document has come; "slice" is the longest piece of work
 on the GUI thread while the rest of the text follows. "jump" goes to places all over the text once that has come, and
@@ -30,9 +30,7 @@ from app.reports import DocumentPlace
 from app.requests import TextSource
 from kiv_engine.events import AnswerFinished, Passage
 
-CHARACTERS: Final = 4_000_000
 TOKENS: Final = 1_000_000
-EXCHANGES: Final = 500
 JUMPS: Final = 20
 LIMITS_MS: Final = {"shown": 150, "jump": 100, "heat": 5, "chat": 500}
 
@@ -54,19 +52,19 @@ def milliseconds(work: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - begin)
 
 
-def sample_text() -> str:
+def sample_text(characters: int) -> str:
     """Paragraphs of words, with some letters that take two units in Qt."""
     rng = random.Random(0)
     words = [("x" * rng.randrange(1, 9)) for _ in range(500)] + ["🪿"]
     lines: list[str] = []
     length = 0
-    while length < CHARACTERS:
+    while length < characters:
         lines.append(" ".join(rng.choices(words, k=rng.randrange(5, 160))))
         length += len(lines[-1]) + 2
-    return "\n\n".join(lines)[:CHARACTERS]
+    return "\n\n".join(lines)[:characters]
 
 
-def measure(qt: QApplication, text: str) -> dict[str, float]:
+def measure(qt: QApplication, text: str, exchanges: int) -> dict[str, float]:
     """All figures once, in milliseconds."""
     application = Application(qt, NoSession())
     window = application.window
@@ -89,7 +87,7 @@ def measure(qt: QApplication, text: str) -> dict[str, float]:
     result["jump"] = max(milliseconds(lambda place=place: jump(application, place)) for place in places)
     result["search"] = milliseconds(lambda: pane.text.find("no such words"))
     result["heat"], result["hits"] = heat(application), hits(application)
-    result["chat"] = open_chat(application, text)
+    result["chat"] = open_chat(application, text, exchanges)
     window.close()
     window.deleteLater()
     application.deleteLater()
@@ -137,13 +135,13 @@ def hits(application: Application) -> float:
     return milliseconds(show)
 
 
-def open_chat(application: Application, text: str) -> float:
+def open_chat(application: Application, text: str, exchanges: int) -> float:
     """Show a chat of many exchanges with passages."""
     chat = Chat(0, application.chats)
     passages = tuple(
         Passage("book", None, 200 * n, 200 * n + 150, n, n + 40, 0.2, text[200 * n : 200 * n + 150]) for n in range(5)
     )
-    for number in range(EXCHANGES):
+    for number in range(exchanges):
         exchange = chat.add_exchange(f"Question {number}, and {text[:80]}?")
         exchange.answer, exchange.state = f"The document says {text[:300]}.", ExchangeState.DONE
         exchange.finished = AnswerFinished(exchange.answer, "stop", 9_000, 8_000, 30, 0.1, 80.0, passages)
@@ -159,10 +157,12 @@ def open_chat(application: Application, text: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--characters", type=int, default=4_000_000)
+    parser.add_argument("--exchanges", type=int, default=500)
     options = parser.parse_args()
     qt = QApplication(["kiv"])
-    text = sample_text()
-    runs = [measure(qt, text) for _ in range(options.runs)]
+    text = sample_text(options.characters)
+    runs = [measure(qt, text, options.exchanges) for _ in range(options.runs)]
     median = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     for name, taken in median.items():
         limit = f"  limit {LIMITS_MS[name]}" if name in LIMITS_MS else ""

@@ -140,3 +140,21 @@ def test_run_all_keeps_the_result_and_the_machine(tmp_path: Path) -> None:
     assert {"date", "machine", "options", "result"} <= record.keys()
     assert {"cpu", "cores", "ram_bytes", "torch"} <= record["machine"].keys()
     assert record["result"]["benchmark"] == "importing"
+
+
+def test_app_start() -> None:
+    result = run("app_start.py", "--runs", "1")
+    assert 0 < result["median_s"]["python"] < result["median_s"]["painted"]
+
+
+def test_app_pane() -> None:
+    result = run("app_pane.py", "--runs", "1", "--characters", "100000", "--exchanges", "12")
+    assert {"shown", "slice", "jump", "heat", "chat"} <= result["median_ms"].keys()
+    assert set(result["within_limit"]) == {"shown", "jump", "heat", "chat"}
+
+
+@pytest.mark.long
+def test_app_gaps() -> None:
+    result = run("app_gaps.py", "--seconds", "1", "--tokens", "3000")
+    assert set(result["gaps_ms"]) == {"rest", "reading", "answering"}
+    assert all(gaps["p99"] >= gaps["p50"] > 0 for gaps in result["gaps_ms"].values())

@@ -53,6 +53,8 @@ from kiv_engine.events import (
 MAX_FILES: Final = 100
 """More files at once are a slip of the hand."""
 RATE_WINDOW_S: Final = 2.0
+EVIDENCE_TOKENS: Final = 4_096
+"""Hits are kept word by word for the newest answers of so many tokens, all chats together: some 10 KB each."""
 
 
 class Engine(Protocol):
@@ -109,6 +111,7 @@ class SessionController(QObject):
         self._request: Request | None = None
         self._request_id: int | None = None
         self._rate = WritingRate()
+        self._with_tokens: deque[Exchange] = deque()
 
     # -- what the user wants -------------------------------------------------------------------------------------
 
@@ -415,8 +418,7 @@ class SessionController(QObject):
             exchange.state = state
             chat.exchange_changed.emit(exchange.id)
 
-    @staticmethod
-    def _take_answer(chat: Chat, exchange: Exchange, event: object) -> None:
+    def _take_answer(self, chat: Chat, exchange: Exchange, event: object) -> None:
         match event:
             case EvidenceGrown():
                 exchange.evidence.baseline = event.baseline
@@ -426,9 +428,19 @@ class SessionController(QObject):
                 exchange.claims = claims
             case AnswerFinished():
                 exchange.answer, exchange.finished, exchange.state = event.text, event, ExchangeState.DONE
+                self._forget_old_tokens(exchange)
                 chat.exchange_changed.emit(exchange.id)
                 if chat.selected_exchange == exchange.id:
                     chat.selection_changed.emit()
+
+    def _forget_old_tokens(self, newest: Exchange) -> None:
+        """Beyond so many tokens, the oldest answers keep only their heat."""
+        self._with_tokens.append(newest)
+        while (
+            sum(len(each.evidence.tokens) for each in self._with_tokens) > EVIDENCE_TOKENS
+            and len(self._with_tokens) > 1
+        ):
+            self._with_tokens.popleft().evidence.forget_tokens()
 
     # -- failing -------------------------------------------------------------------------------------------------
 

@@ -45,7 +45,6 @@ class ChatDialog(QDialog):
         self.penalty = decimals(0.5, 2, 0.01)
         self.length = QSpinBox(minimum=1, maximum=MAX_ANSWER, singleStep=128)
         self.length.setGroupSeparatorShown(True)
-        self.length.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.system = QPlainTextEdit()
         self.system.setObjectName("field")
         self.system.setFixedHeight(84)
@@ -136,6 +135,4 @@ class ChatDialog(QDialog):
 
 def decimals(low: float, high: float, step: float) -> QDoubleSpinBox:
     """A box for a number with two places."""
-    box = QDoubleSpinBox(minimum=low, maximum=high, singleStep=step, decimals=2)
-    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-    return box
+    return QDoubleSpinBox(minimum=low, maximum=high, singleStep=step, decimals=2)

@@ -48,6 +48,9 @@ class DocumentCard(QFrame):
         for label in (self.state, self.facts):
             label.setWordWrap(True)
             label.setTextFormat(Qt.TextFormat.PlainText)
+        self.beyond = QLabel()
+        self.beyond.setObjectName("muted")
+        self.beyond.setWordWrap(True)
         self.stop = self._button(self.tr("Stop"), self.tr("Stop reading"))
         self.stop.clicked.connect(self.stop_wanted)
         self.resume = self._button(self.tr("Continue"), self.tr("Continue reading"))
@@ -84,6 +87,7 @@ class DocumentCard(QFrame):
         column.setSpacing(GAP)
         column.addLayout(self._names)
         column.addWidget(self.facts)
+        column.addWidget(self.beyond)
         column.addWidget(self.progress)
         column.addLayout(row)
 
@@ -115,6 +119,8 @@ class DocumentCard(QFrame):
         self.state.style().polish(self.state)
         self.facts.setText(self._facts_line())
         self.facts.setVisible(bool(self.facts.text()))
+        self.beyond.setText(self._beyond_line())
+        self.beyond.setVisible(bool(self.beyond.text()))
         is_reading = mine and self._status.state is EngineState.READING
         self.stop.setVisible(is_reading)
         self.resume.setVisible(reading.state is ReadingState.STOPPED and self._chat.takes_documents)
@@ -137,6 +143,14 @@ class DocumentCard(QFrame):
         needs = self.tr("Needs {0} of RAM").format(as_bytes(reading.ram_bytes))
         fits = self.tr("fits this PC (room for about {0} tokens more)")
         return "\n".join([f"{needs} · {fits.format(as_round_tokens(reading.fit_tokens))}", *notes])
+
+    def _beyond_line(self) -> str:
+        """A plain warning where the context is longer than what the model knows."""
+        model, tokens = self._status.model, sum(each.place.tokens for each in self._chat.documents if each.place)
+        if model is None or tokens <= model.trained_tokens:
+            return ""
+        line = self.tr("Longer than the {0:,} tokens that the model was trained on: it finds, but understands less")
+        return line.format(model.trained_tokens)
 
     def _state_line(self) -> str:
         reading = self._chat.reading

@@ -62,7 +62,7 @@ class MapPicture(QWidget):
     @property
     def _row_height(self) -> float:
         """Pixels per token; few tokens do not fill the map."""
-        return min(self.height() / max(1, len(self._rows)), 2.0 * MIN_ROW)
+        return min(self.height() / max(1, len(self._rows)), 3.0 * MIN_ROW)
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 
@@ -137,10 +137,10 @@ class EvidenceMap(QWidget):
         self._chat: Chat | None = None
         self.picture = MapPicture(theme)
         self.layer = QComboBox()
-        self.layer.setMinimumContentsLength(9)
+        self.layer.setMinimumContentsLength(7)
         self.layer.setAccessibleName(self.tr("Layer"))
         self.layer.setToolTip(self.tr("Whose searches are shown"))
-        self.above = QCheckBox(self.tr("Only what stands out"))
+        self.above = QCheckBox(self.tr("What stands out"))
         self.above.setAccessibleName(self.tr("Only what stands out"))
         self.above.setToolTip(self.tr("Leaves out what every answer hits, whatever it is about"))
         self.above.setChecked(True)
@@ -158,6 +158,7 @@ class EvidenceMap(QWidget):
         caption = QLabel(self.tr("Where each word looked"))
         caption.setObjectName("title")
         head = QHBoxLayout()
+        head.setSpacing(GAP + GAP // 2)
         head.addWidget(caption, 1)
         head.addWidget(self.above)
         head.addWidget(self.layer)

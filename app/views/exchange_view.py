@@ -172,6 +172,7 @@ class ExchangeView(QWidget):
         column.addLayout(asked)
         column.addWidget(self.editor)
         column.addLayout(below)
+        column.addSpacing(GAP)
         column.addWidget(self.waiting)
         column.addWidget(self.answer)
         column.addLayout(figures)

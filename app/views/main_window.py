@@ -292,6 +292,11 @@ class MainWindow(QMainWindow):
             self.document.find_bar.open()
 
     @Slot()
+    def focus_composer(self) -> None:
+        """Give the keyboard back to the next question."""
+        self.composer.edit.setFocus()
+
+    @Slot()
     def choose_files(self) -> None:
         """Ask for files."""
         patterns = " ".join(f"*.{extension}" for kind in KINDS for extension in kind.extensions)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyqtgraph
-from PySide6.QtCore import Slot
+from PySide6.QtCore import Qt, Slot
 from PySide6.QtGui import QColor, QHideEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -14,6 +14,7 @@ from app.views.theme import GAP, Theme
 
 HEIGHT: Final = 216
 SPAN_S: Final = 300.0
+LEAST_SPAN_S: Final = 30.0
 AXIS_WIDTH: Final = 60
 
 
@@ -34,7 +35,7 @@ class FigureAxis(pyqtgraph.AxisItem):  # type: ignore[misc]
         self.enableAutoSIPrefix(False)
 
     def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
-        return [self._write(int(value)) if value >= 0 else "" for value in values]
+        return [self._write(int(value)) if value > 0 else "" for value in values]
 
 
 class MemoryChart(QWidget):
@@ -43,12 +44,13 @@ class MemoryChart(QWidget):
     def __init__(self, theme: Theme, log: MemoryLog, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("chart")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._theme, self._log = theme, log
         self.setFixedHeight(HEIGHT)
         self.setAccessibleName(self.tr("Memory over the last five minutes"))
         self.plots = pyqtgraph.GraphicsLayoutWidget()
         self.plots.ci.layout.setContentsMargins(0, 0, 0, 0)
-        self.plots.ci.layout.setVerticalSpacing(0)
+        self.plots.ci.layout.setVerticalSpacing(GAP)
         self.summary = QLabel()
         self.summary.setObjectName("caption")
         self._make_memory()
@@ -85,7 +87,7 @@ class MemoryChart(QWidget):
         self.length_view = pyqtgraph.ViewBox()
         self.memory.scene().addItem(self.length_view)
         self.length_axis.linkToView(self.length_view)
-        self.length_view.setXLink(self.memory)
+        self.length_view.setMouseEnabled(False, False)
         self.length = pyqtgraph.PlotDataItem()
         self.length_view.addItem(self.length)
         self.memory.vb.sigResized.connect(self._fit_length)
@@ -94,7 +96,6 @@ class MemoryChart(QWidget):
         axes = {"bottom": TimeAxis("bottom"), "left": FigureAxis("left", lambda count: f"{count:,}")}
         self.rate = self.plots.addPlot(1, 0, axisItems=axes)
         self.rate.setMaximumHeight(72)
-        self.rate.setXLink(self.memory)
         self.rate_line = self.rate.plot()
         right = FigureAxis("right", lambda _count: "")
         right.setStyle(tickLength=0)
@@ -104,7 +105,6 @@ class MemoryChart(QWidget):
             plot.setMouseEnabled(False, False)
             plot.setMenuEnabled(False)
             plot.hideButtons()
-            plot.setXRange(-SPAN_S, 0, padding=0)
 
     @Slot()
     def _fit_length(self) -> None:
@@ -133,6 +133,8 @@ class MemoryChart(QWidget):
             return
         newest = samples[-1]
         times = np.array([sample.time_s for sample in samples]) - newest.time_s
+        for view in (self.memory, self.rate, self.length_view):
+            view.setXRange(min(-LEAST_SPAN_S, times[0]), 0, padding=0)
         heights = np.cumsum([(0, *sample.parts) for sample in samples], axis=1)
         for edge, height in zip(self.edges, heights.T, strict=True):
             edge.setData(times, height)

@@ -236,6 +236,7 @@ class SettingsDialog(QDialog):
     def open_part(self, part: int) -> None:
         """Show the dialog with one of its parts."""
         self.parts.setCurrentRow(part)
+        self._show()
         self.show()
         self.raise_()
         self.parts.setFocus()

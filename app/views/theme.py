@@ -117,9 +117,8 @@ class Theme(QObject):
         sizes = {"caption": 0.9, "part": 1.3, "headline": 1.65}
         letters = {name: f"{factor * self.points:.1f}pt" for name, factor in sizes.items()}
         arrow = (FOLDER / "icons" / ("arrow-dark.svg" if self.colors == DARK else "arrow-light.svg")).as_posix()
-        self._application.setStyleSheet(
-            sheet.substitute(asdict(self.colors), **letters, down=arrow, veil="#e8" + self.colors.soft[1:])
-        )
+        more = {"down": arrow, "veil": "#e8" + self.colors.soft[1:]}  # the first two digits are the opacity
+        self._application.setStyleSheet(sheet.substitute(asdict(self.colors) | letters | more))
 
 
 def interface_font() -> QFont:

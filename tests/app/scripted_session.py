@@ -81,7 +81,7 @@ class ScriptedSession:
         match request:
             case LoadModel():
                 self._step("load", should_stop)
-                yield ModelLoaded("demo", 3_400_000, 4_200_000, 1_024)
+                yield ModelLoaded("demo", 3_400_000, 4_200_000, 1_024, 2_048)
             case Read(chat, sources):
                 self.read.append(request)
                 yield from self._open(chat, sources)

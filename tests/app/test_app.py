@@ -67,6 +67,7 @@ def test_a_dropped_file_is_read_and_shown(driver: AppDriver, book: Path) -> None
     assert card.isVisible()
     assert f"{tokens:,} tokens read" in card.state.text()
     assert "fits this PC" in card.facts.text()
+    assert not card.beyond.isVisible()
     assert driver.window.tokens.text() == f"{tokens:,} of {tokens:,} tokens in context"
     driver.until(lambda: driver.window.document.text.is_complete)
     assert SENTENCE in driver.window.document.text.toPlainText()
@@ -402,3 +403,10 @@ def test_a_passage_of_a_long_document_is_gone_to_once_its_text_has_come(driver: 
     marks = driver.window.document.text.extraSelections()
     assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE]
     assert driver.window.document.find_bar.found.text() == ""
+
+
+def test_a_text_beyond_the_trained_length_is_told(driver: AppDriver) -> None:
+    driver.controller.read_pasted("Some words. " * 3_000)
+    driver.until_read()
+    assert driver.transcript.card.beyond.isVisible()
+    assert "2,048 tokens" in driver.transcript.card.beyond.text()

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
 
+from app.controllers import session_controller
 from app.views.evidence_map import squeezed
 from app.views.heat_strip import tinted
 from tests.app.conftest import AppDriver
@@ -108,3 +110,18 @@ def test_a_picture_is_as_opaque_as_its_values() -> None:
     alpha = [[picture.pixelColor(x, y).alpha() for x in range(2)] for y in range(2)]
     assert alpha == [[0, 127], [255, 0]]
     assert picture.pixelColor(0, 1) == QColor("#e07b00")
+
+
+def test_of_old_answers_only_the_heat_is_kept(driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_controller, "EVIDENCE_TOKENS", 30)
+    ask_about(driver, book)
+    for question in ("And when?", "And why?"):
+        driver.controller.ask(question)
+    driver.until_answered(2)
+    assert [len(exchange.evidence.tokens) for exchange in driver.chat.exchanges] == [0, 12, 12]
+    assert all(max(exchange.evidence.heat) == 1 for exchange in driver.chat.exchanges)
+    driver.chat.select(0)
+    assert not driver.window.document.map.isVisible()
+    assert driver.window.document.strip._heat == driver.chat.exchanges[0].evidence.heat
+    driver.chat.select(1)
+    assert driver.window.document.map.isVisible()
