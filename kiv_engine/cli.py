@@ -21,6 +21,8 @@ from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConf
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
 from kiv_engine.events import (
     AnswerFinished,
+    Downloaded,
+    DownloadProgress,
     Failed,
     ParseProgress,
     Passage,
@@ -115,6 +117,9 @@ def build_parser() -> Parser:
         "models", help="models that KIV supports well, and what fits this PC", prog="kiv models"
     )
     models.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    actions = models.add_subparsers(dest="action", metavar="ACTION")
+    get = actions.add_parser("get", help="download a model, or go on with a download", prog="kiv models get")
+    get.add_argument("id", metavar="ID", help="its name on the HuggingFace hub")
     return parser
 
 
@@ -224,9 +229,11 @@ class ProgressBar:
         self._last = 0.0
         self._stage: type[object] = ParseProgress
 
-    def show(self, event: ParseProgress | TokenizeProgress | ReadProgress) -> None:
+    def show(self, event: ParseProgress | TokenizeProgress | ReadProgress | DownloadProgress) -> None:
         """Draw a progress event."""
-        done = isinstance(event, ReadProgress) and event.tokens_read >= event.tokens_total
+        done = (isinstance(event, ReadProgress) and event.tokens_read >= event.tokens_total) or (
+            isinstance(event, DownloadProgress) and event.bytes_done >= event.bytes_total
+        )
         now = time.monotonic()
         if not self._last and isinstance(event, ParseProgress):
             self._last = now  # most files are open before anybody wonders
@@ -243,19 +250,27 @@ class ProgressBar:
             self._stream.flush()
 
     @staticmethod
-    def _line(event: ParseProgress | TokenizeProgress | ReadProgress) -> str:
+    def _line(event: ParseProgress | TokenizeProgress | ReadProgress | DownloadProgress) -> str:
         if isinstance(event, ParseProgress):
-            done = f": {event.done:,} of {event.total:,} {event.unit}" if event.total else ""
-            return f"Opening {event.document}{done}"
+            parsed = f": {event.done:,} of {event.total:,} {event.unit}" if event.total else ""
+            return f"Opening {event.document}{parsed}"
         if isinstance(event, TokenizeProgress):
             return f"Tokenizing: {event.characters_done:,} of {event.characters_total:,} characters"
-        share = event.tokens_read / max(event.tokens_total, 1)
-        bar = ("#" * round(share * BAR_WIDTH)).ljust(BAR_WIDTH, ".")
         eta = "" if event.eta_s is None else f"  {format_seconds(event.eta_s)} left"
+        if isinstance(event, DownloadProgress):
+            bar = draw_bar(event.bytes_done / max(event.bytes_total, 1))
+            done, total = event.bytes_done / 1e6, event.bytes_total / 1e6
+            return f"Downloading [{bar}] {done:,.1f} of {total:,.1f} MB  {event.bytes_per_s / 1e6:,.1f} MB/s{eta}"
+        bar = draw_bar(event.tokens_read / max(event.tokens_total, 1))
         return (
             f"Reading [{bar}] {event.tokens_read:,} of {event.tokens_total:,} tokens  "
             f"{event.tokens_per_s:,.0f} tokens/s{eta}"
         )
+
+
+def draw_bar(share: float) -> str:
+    """Like `######......`."""
+    return ("#" * round(share * BAR_WIDTH)).ljust(BAR_WIDTH, ".")
 
 
 def format_seconds(seconds: float) -> str:
@@ -301,6 +316,46 @@ def run_fit(options: argparse.Namespace) -> int:
 
 
 def run_models(options: argparse.Namespace) -> int:
+    """`kiv models`."""
+    return get_model(options.id) if options.action == "get" else list_models(options)
+
+
+def get_model(model_id: str) -> int:
+    """`kiv models get`: download a model that is not here yet."""
+    from kiv_engine.download import Download, find_downloaded, look_up
+
+    if model_id == "demo":
+        raise BadInputError("The model demo is built in; there is nothing to download.")
+    folder = find_downloaded(model_id)
+    if folder is not None:
+        print(f"{model_id} is here already: {folder}")
+        return DONE
+    download = Download(look_up(model_id))
+    size, missing = download.model.num_bytes, download.bytes_missing
+    print(f"{model_id}: {size:,} bytes, {missing:,} of them to be downloaded.", file=sys.stderr)
+    bar = ProgressBar(sys.stderr)
+    with StopFlag() as stop:
+        for event in download.run(stop):
+            if isinstance(event, DownloadProgress):
+                bar.show(event)
+            else:
+                bar.close()
+                return after_download(model_id, event)
+    raise AssertionError("a download ended without a terminal event")
+
+
+def after_download(model_id: str, event: Downloaded) -> int:
+    """Say where it is, or that a later download goes on."""
+    if event.stopped:
+        print_error(
+            f"Stopped after {event.bytes_done:,} of {event.bytes_total:,} bytes; the same command goes on from there."
+        )
+        return INTERRUPTED
+    print(f"{model_id} is here: {event.folder}")
+    return DONE
+
+
+def list_models(options: argparse.Namespace) -> int:
     """`kiv models`: the catalogue, and what fits here."""
     from kiv_engine import doctor, fit
     from kiv_engine.catalogue import read_catalogue
@@ -358,9 +413,7 @@ class AskCommand:
         self._check_documents()
         self._check_folders(config)
         self._open_files()
-        from kiv_engine.engine import Engine  # torch: only once all that is asked for is known to be sound
-
-        engine = Engine.load(self._options.model, quantize=self._options.quantize, device=self._options.device)
+        engine = self._load()
         documents = [self._document(name, engine) for name in self._options.documents]
         context, documents = self._make_context(engine, config, documents)
         try:
@@ -446,6 +499,17 @@ class AskCommand:
                 self._parsed[name] = read_standard_input() if name == "-" else open_file(Path(name))
                 for note in self._parsed[name].notes:
                     print(f"{name}: {note}", file=sys.stderr)
+
+    def _load(self) -> "Engine":
+        """The model, after its download where it is not here yet."""
+        from kiv_engine.engine import Engine  # torch: only once all that is asked for is known to be sound
+
+        bar = ProgressBar(sys.stderr)
+        engine = Engine.load(
+            self._options.model, quantize=self._options.quantize, device=self._options.device, on_download=bar.show
+        )
+        bar.close()
+        return engine
 
     def _document(self, name: str, engine: "Engine") -> "Document":
         from kiv_engine.document import Document

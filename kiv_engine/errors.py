@@ -17,6 +17,10 @@ class ModelNotFoundError(EngineError):
     """There is no such model, or its folder lacks weights or a tokenizer."""
 
 
+class StoppedError(EngineError):
+    """The user stopped it; what was done is kept."""
+
+
 class DocumentError(EngineError):
     """A document cannot be read as text, or is empty."""
 

@@ -70,6 +70,28 @@ class MemoryUse:
 
 
 @dataclass(frozen=True)
+class DownloadProgress:
+    """Bytes of a model that are on this computer, of how many; `eta_s` is None until it can be estimated."""
+
+    file: str
+    bytes_done: int
+    bytes_total: int
+    bytes_per_s: float
+    eta_s: float | None
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """Terminal. The model is in `folder`, or, if `stopped`, a part of it, from which a later download goes on."""
+
+    folder: str
+    bytes_done: int
+    bytes_total: int
+    seconds: float
+    stopped: bool
+
+
+@dataclass(frozen=True)
 class TokenizeProgress:
     """Characters of the documents turned into tokens so far, of how many; reading begins behind the last."""
 
@@ -133,5 +155,6 @@ class Failed:
     error: BaseException
 
 
+DownloadEvent: TypeAlias = DownloadProgress | Downloaded
 ReadEvent: TypeAlias = TokenizeProgress | ReadProgress | ReadFinished | Failed
 AnswerEvent: TypeAlias = ReadProgress | TextDelta | AnswerFinished | Failed

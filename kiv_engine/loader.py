@@ -7,22 +7,14 @@ import importlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import torch
-from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's, by version
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]  # httpx's or httpx2's
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -41,7 +33,20 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.quantizers.quantizers_utils import should_convert_module
 from transformers.utils import logging as transformers_logging
 
+from kiv_engine.catalogue import find_entry
+from kiv_engine.download import (
+    ShouldStop,
+    connection_problem,
+    download,
+    fetch_config,
+    find_downloaded,
+    first_line,
+    has_tokenizer,
+    missing_weights,
+    weights_problem,
+)
 from kiv_engine.errors import ConfigError, DeviceError, EngineError, ModelNotFoundError, UnsupportedModelError
+from kiv_engine.events import DownloadProgress
 
 Quantize: TypeAlias = Literal["none", "4bit", "8bit"]
 DeviceChoice: TypeAlias = Literal["auto", "cpu", "cuda"]
@@ -51,24 +56,18 @@ DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-d
 
 _WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
 _PICKLE_FILES: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-_TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+_MOST: Final = {
+    "num_hidden_layers": 1_000,
+    "hidden_size": 262_144,
+    "intermediate_size": 2_097_152,
+    "vocab_size": 10_000_000,
+    "num_attention_heads": 4_096,
+    "num_key_value_heads": 4_096,
+    "head_dim": 8_192,
+}
+"""Sizes of a config beyond which no model exists."""
 
-
-_HUB_ERRORS: Final = (
-    (GatedRepoError, "is only for those whom its owner grants access on the HuggingFace hub; then: hf auth login."),
-    (
-        RepositoryNotFoundError,
-        "is not on the HuggingFace hub, or is private; check its name, or log in with: hf auth login.",
-    ),
-    (HFValidationError, "is neither a folder here nor a name that the HuggingFace hub can have."),
-    (
-        (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError),
-        "is not on this computer, and the HuggingFace hub cannot be reached; check the name and the connection.",
-    ),
-    (HfHubHTTPError, "cannot be had from the HuggingFace hub now, which answers with an error; try again later."),
-    (HTTPError, "could not be downloaded from the HuggingFace hub; check the connection and try again."),
-)
-"""What went wrong on the way to a hub id; the first that fits."""
+_PICKLE_ENDINGS: Final = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -102,27 +101,35 @@ class LoadedModel:
     generation_config: GenerationConfig
 
 
-def load(options: LoadOptions) -> LoadedModel:
-    """Load a model and its tokenizer; a hub id is downloaded first, if it is not there yet.
+def load(
+    options: LoadOptions,
+    on_download: Callable[[DownloadProgress], None] = lambda _: None,
+    should_stop: ShouldStop = lambda: False,
+) -> LoadedModel:
+    """Load a model and its tokenizer; a hub id is downloaded first, if it is not complete in the cache.
+
+    A model that is in the cache, or in a folder, is loaded without any connection. `should_stop` is asked while
+    downloading.
 
     Weights are in the checkpoint's dtype on CUDA, and in float32 on the CPU, where bfloat16 is slow without AMX.
 
     Raises:
         ModelNotFoundError: no such model, no way to it, or no safetensors or tokenizer in it.
+        CapacityError: the disk has too little room for it.
+        StoppedError: `should_stop` ended the download.
         UnsupportedModelError: it is no causal language model that transformers itself has.
         DeviceError: CUDA was asked for and is not there.
         EngineError: bitsandbytes cannot quantize it here.
     """
-    source = _source(options.model)
+    device = _device(options.device)
+    source = _source(options.model, on_download, should_stop)
+    config = _checked_config(source)
     with _quiet():
-        device = _device(options.device)
         try:
-            config = _config(source)
-            _require_causal_model(config)
             tokenizer = _tokenizer(source)
             model = _model(source, config, options.quantize, device)
-        except (OSError, HTTPError) as error:
-            raise _unreachable(source, error) from error
+        except OSError as error:
+            raise ModelNotFoundError(f"{source} cannot be loaded: {first_line(error)}") from error
     model.eval()
     model.requires_grad_(False)
     return LoadedModel(model, tokenizer, options.model, device, _generation_config(model))
@@ -163,96 +170,140 @@ def _tensors_of(state: object) -> Iterator[Tensor]:
 # -- where it is -----------------------------------------------------------------------------------------------------
 
 
-def _source(model: str, *, complete: bool = True) -> str:
-    """The folder or hub id that a model's name stands for; `complete` asks for weights and a tokenizer in a folder."""
+@dataclass(frozen=True)
+class _Source:
+    """A model's folder, and what the user called it, which is what messages say."""
+
+    name: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _source(model: str, on_download: Callable[[DownloadProgress], None], should_stop: ShouldStop) -> _Source:
+    """A complete folder; of a hub id, after what is missing of it was downloaded."""
+    local = _local_folder(model)
+    if local is not None:
+        _require_config(local)
+        _require_complete(local)
+        return _Source(str(local), local)
+    return _Source(model, find_downloaded(model) or download(model, on_download, should_stop))
+
+
+def _local_folder(model: str) -> Path | None:
+    """The folder that a model's name stands for, or None if it is a hub id."""
     if model == "demo":
         if not DEMO_FOLDER.is_dir():
             raise ModelNotFoundError(f"The embedded model is missing from {DEMO_FOLDER}; install KIV Desktop again.")
-        return str(DEMO_FOLDER)
+        return DEMO_FOLDER
     if not model.strip():
         raise ModelNotFoundError('No model is named; give "demo", a folder or a name on the HuggingFace hub.')
     path = Path(model).expanduser()
     if path.is_dir():
-        _require_config(path)
-        if complete:
-            _require_complete(path)
-        return str(path)
+        return path
+    if path.is_file() and path.suffix == ".gguf":
+        raise _no_safetensors(model, {path.name})
     if path.is_file():
         raise ModelNotFoundError(f"{model} is a file; give the folder with config.json and the safetensors.")
     if model.startswith((".", "~", "/")) or "\\" in model or model.count("/") > 1:
         raise ModelNotFoundError(f"There is no folder {model!r}.")
-    return model
+    return None
 
 
 def _require_config(folder: Path) -> None:
     """Raise ModelNotFoundError unless a folder holds a config."""
-    if not (folder / "config.json").exists():
-        kind = "holds an adapter" if (folder / "adapter_config.json").exists() else "is not a model folder"
-        raise ModelNotFoundError(f"{folder} {kind}: it has no config.json.")
+    names = {path.name for path in folder.iterdir()}
+    if "config.json" in names:
+        return
+    if "adapter_config.json" in names:
+        raise ModelNotFoundError(f"{folder} holds an adapter: it has no config.json.")
+    if any(name.endswith(".gguf") for name in names):
+        raise _no_safetensors(str(folder), names)
+    raise ModelNotFoundError(f"{folder} is not a model folder: it has no config.json.")
 
 
 def _require_complete(folder: Path) -> None:
-    """Raise ModelNotFoundError unless a folder holds safetensors and a tokenizer."""
+    """Raise ModelNotFoundError unless a folder holds all of its safetensors, and a tokenizer."""
     names = {path.name for path in folder.iterdir()}
     if names.isdisjoint(_WEIGHT_FILES):
-        raise _no_safetensors(str(folder), not names.isdisjoint(_PICKLE_FILES))
-    if names.isdisjoint(_TOKENIZER_FILES):
+        raise _no_safetensors(str(folder), names)
+    if missing := missing_weights(folder):
+        raise ModelNotFoundError(
+            f"{folder} is not complete: it lacks {len(missing)} of its weight files, such as {missing[0]}; "
+            "download it again, or copy what is missing."
+        )
+    for path in sorted(folder.glob("model*.safetensors")):
+        if problem := weights_problem(path):
+            raise ModelNotFoundError(f"{path} {problem}")
+    if not has_tokenizer(folder):
         raise _no_tokenizer(str(folder))
 
 
-def _no_safetensors(source: str, has_pickle: bool) -> ModelNotFoundError:
-    if not has_pickle:
-        return ModelNotFoundError(f"{source} has no weights: there is no model.safetensors.")
-    return ModelNotFoundError(
-        f"{source} has its weights only as a pickle, which could run code when it is opened, and not as safetensors; "
-        "convert it where you trust it: load it with transformers' from_pretrained and store it with save_pretrained."
-    )
+def _no_safetensors(folder: str, names: set[str]) -> ModelNotFoundError:
+    """What to get instead of what is there."""
+    if any(name.endswith(".gguf") for name in names):
+        return ModelNotFoundError(
+            f"{folder} has its weights as GGUF, which KIV does not read; get the model that it was made from, "
+            "as safetensors ('kiv models' lists some)."
+        )
+    if any(name.endswith(_PICKLE_ENDINGS) or name in _PICKLE_FILES for name in names):
+        return ModelNotFoundError(
+            f"{folder} has its weights only as a pickle, which could run code when it is opened, and not as "
+            "safetensors; convert it where you trust it: load it with transformers' from_pretrained and store it with "
+            "save_pretrained."
+        )
+    return ModelNotFoundError(f"{folder} has no weights: there is no model.safetensors.")
 
 
 def _no_tokenizer(source: str) -> ModelNotFoundError:
     return ModelNotFoundError(f"{source} has no tokenizer; put the model's tokenizer.json beside its config.json.")
 
 
-def _unreachable(source: str, error: Exception) -> EngineError:
-    """What an error on the way to the files means, in one sentence."""
-    if Path(source).is_dir():
-        return ModelNotFoundError(f"{source} cannot be loaded: {_first_line(error)}")
-    causes = tuple(_causes(error))
-    if any("safetensors" in str(each) and "does not appear to have a file" in str(each) for each in causes):
-        return _no_safetensors(source, has_pickle=True)
-    for kind, meaning in _HUB_ERRORS:
-        if any(isinstance(each, kind) for each in causes):
-            return ModelNotFoundError(f"{source} {meaning}")
-    return ModelNotFoundError(f"{source} cannot be loaded: {_first_line(error)}")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it came from, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
 # -- what it will be, for the fit planner ----------------------------------------------------------------------------
 
 
 def read_config(model: str) -> PreTrainedConfig:
-    """The config of "demo", a folder or a hub id. Of a hub id nothing else is downloaded; a folder needs no weights.
+    """The config of "demo", a folder or a hub id; a folder needs no weights.
+
+    What the catalogue knows needs no connection; of other hub ids nothing but the config is downloaded.
 
     Raises ModelNotFoundError and UnsupportedModelError, as `load` does.
     """
-    source = _source(model, complete=False)
+    local = _local_folder(model)
+    if local is not None:
+        _require_config(local)
+        return _checked_config(_Source(model, local))
+    try:
+        folder = find_downloaded(model)
+        entry = find_entry(model)
+        if folder is None and entry is not None:
+            return config_of_shape(entry.shape)
+        return _checked_config(_Source(model, folder or fetch_config(model)))
+    except (OSError, HTTPError, HFValidationError) as error:
+        raise connection_problem(model, error) from error
+
+
+def _checked_config(source: _Source) -> PreTrainedConfig:
     with _quiet():
         try:
             config = _config(source)
-        except (OSError, HTTPError) as error:
-            raise _unreachable(source, error) from error
+        except OSError as error:
+            raise ModelNotFoundError(f"{source} cannot be loaded: {first_line(error)}") from error
     _require_causal_model(config)
+    _require_plausible(source, config)
     return config
+
+
+def _require_plausible(source: _Source, config: PreTrainedConfig) -> None:
+    """Raise UnsupportedModelError where a size is one that no model has: building it would take hours or all memory."""
+    text = config.get_text_config(decoder=True)
+    for name, most in _MOST.items():
+        value = getattr(text, name, None)
+        if isinstance(value, int) and not 0 < value <= most:
+            raise UnsupportedModelError(
+                f"The config.json of {source} is damaged: {name} is {value:,}, where 1 to {most:,} is plausible."
+            )
 
 
 def config_of_shape(shape: dict[str, Any]) -> PreTrainedConfig:
@@ -312,9 +363,9 @@ def linear_for_timing(
 # -- what it is ------------------------------------------------------------------------------------------------------
 
 
-def _config(source: str) -> PreTrainedConfig:
+def _config(source: _Source) -> PreTrainedConfig:
     """The model's config, if transformers has a class of its own for it."""
-    raw, _ = PreTrainedConfig.get_config_dict(source)
+    raw, _ = PreTrainedConfig.get_config_dict(source.folder)
     model_type = raw.get("model_type")
     if not isinstance(model_type, str):
         raise UnsupportedModelError(f"The config.json of {source} names no model_type.")
@@ -326,9 +377,9 @@ def _config(source: str) -> PreTrainedConfig:
             )
         raise UnsupportedModelError(f"transformers does not know models of type {model_type!r}; a newer one may.")
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
     except (ValueError, TypeError, KeyError) as error:
-        raise UnsupportedModelError(f"The config.json of {source} is not valid: {_first_line(error)}") from error
+        raise UnsupportedModelError(f"The config.json of {source} is not valid: {first_line(error)}") from error
     assert isinstance(config, PreTrainedConfig)
     return config
 
@@ -354,16 +405,16 @@ def _causal_names() -> set[str]:
     return {name for value in values for name in ([value] if isinstance(value, str) else value)}
 
 
-def _tokenizer(source: str) -> PreTrainedTokenizerBase:
+def _tokenizer(source: _Source) -> PreTrainedTokenizerBase:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
     except (ValueError, TypeError, ImportError, AttributeError, KeyError) as error:
         if "trust_remote_code" in str(error):
             raise UnsupportedModelError(f"The tokenizer of {source} needs remote code, which is never run.") from error
-        raise ModelNotFoundError(f"{source} has no tokenizer that can be loaded: {_first_line(error)}") from error
+        raise ModelNotFoundError(f"{source} has no tokenizer that can be loaded: {first_line(error)}") from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     if not len(tokenizer):
-        raise _no_tokenizer(source)
+        raise _no_tokenizer(str(source))
     return tokenizer
 
 
@@ -383,7 +434,7 @@ def _device(choice: DeviceChoice) -> torch.device:
     raise DeviceError("PyTorch finds no NVIDIA GPU or no driver for it; install the driver, or use the CPU.")
 
 
-def _model(source: str, config: PreTrainedConfig, quantize: Quantize, device: torch.device) -> PreTrainedModel:
+def _model(source: _Source, config: PreTrainedConfig, quantize: Quantize, device: torch.device) -> PreTrainedModel:
     """The model on the device, quantized if asked for."""
     if quantize != "none" and getattr(config, "quantization_config", None) is not None:
         raise ConfigError(f"{source} is already quantized; load it without quantizing it again.")
@@ -394,7 +445,7 @@ def _model(source: str, config: PreTrainedConfig, quantize: Quantize, device: to
         arguments["dtype"] = "auto"
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **arguments
+            source.folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **arguments
         )
     except (ImportError, RuntimeError, ValueError, SafetensorError) as error:
         raise _cannot_load(source, quantize, error) from error
@@ -422,12 +473,12 @@ def _quantization(quantize: Quantize, config: PreTrainedConfig, device: torch.de
     )
 
 
-def _cannot_load(source: str, quantize: Quantize, error: Exception) -> EngineError:
+def _cannot_load(source: _Source, quantize: Quantize, error: Exception) -> EngineError:
     if isinstance(error, torch.OutOfMemoryError):
         return EngineError(f"{source} does not fit into the GPU's memory; quantize it, or use the CPU.")
     if quantize != "none":
-        return EngineError(f"bitsandbytes cannot load {source} in {quantize}: {_first_line(error)}")
-    return EngineError(f"{source} cannot be loaded: {_first_line(error)}")
+        return EngineError(f"bitsandbytes cannot load {source} in {quantize}: {first_line(error)}")
+    return EngineError(f"{source} cannot be loaded: {first_line(error)}")
 
 
 class _DropCastWarning(logging.Filter):

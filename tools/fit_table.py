@@ -48,8 +48,8 @@ The arithmetic, in bytes:
 - **Weights**: the model is built without memory and its numbers are counted. In full they have 4 bytes on the CPU
   (float32) and 2 on a GPU. 8 bit: 1 byte and a float32 per row. 4 bit: half a byte, a byte of scale for each 64, and a
   float32 for each 256 scales. Embeddings and the output layer are never quantized.
-- **Hot window**: sinks, {KIVConfig().hot_tokens:,} newest tokens and room for one block, for each growing layer, and the
-  windows of the layers that slide.
+- **Hot window**: sinks, {KIVConfig().hot_tokens:,} newest tokens and room for one block, for each growing layer; and
+  the windows of the layers that slide.
 - **PyTorch**: {doctor.gigabytes(fit.RUNTIME_BYTES["cpu"])} in RAM, measured; on a GPU the CUDA context,
   {doctor.gigabytes(fit.RUNTIME_BYTES["cuda"])} of VRAM, and {doctor.gigabytes(fit.CUDA_HOST_BYTES)} of RAM, both
   assumptions: no GPU was at hand.
@@ -66,7 +66,7 @@ TABLE_HEAD: Final = """
 TOKEN_HEAD: Final = """
 ## Bytes per token
 
-| model | growing layers x K and V x KV heads x dimensions | GPU, 16 bit | CPU, float32 | int8 | index, CPU | index, GPU |
+| model | growing layers x K and V x KV heads x dimensions | 16 bit, GPU | float32, CPU | int8 | index, CPU | GPU |
 |---|---|---|---|---|---|---|"""
 
 

@@ -63,7 +63,7 @@ def kiv(demo: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """Run the command line; the embedded model is loaded once for all tests."""
     load = Engine.load
 
-    def load_once(model: str, **options: str) -> Engine:
+    def load_once(model: str, on_download: object = None, **options: str) -> Engine:
         return demo if (model, options) == ("demo", {"quantize": "none", "device": "auto"}) else load(model, **options)
 
     monkeypatch.setattr(Engine, "load", load_once)
@@ -444,6 +444,18 @@ def test_models_that_are_not_there(kiv: Kiv, tmp_path: Path, llama: Path) -> Non
     assert_refused(kiv("ask", "-q", "Who?", "--model", ""), "No model is named")
     assert_refused(kiv("ask", "-q", "Who?", "--model", tmp_path), tmp_path, "no config.json")
     assert_refused(kiv("ask", "-q", "Who?", "--model", llama / "config.json"), "is a file; give the folder")
+
+
+def test_a_typo_is_answered_with_the_nearest_name(kiv: Kiv) -> None:
+    for arguments in (["ask", "-q", "Who?", "--model"], ["fit"], ["models", "get"]):
+        assert_refused(kiv(*arguments, "Qwen/Qwen2.5-3B-Instrukt"), "Did you mean Qwen/Qwen2.5-3B-Instruct")
+    assert_refused(kiv("models", "get", "demo"), "built in")
+    assert_refused(kiv("models", "get"), "ID", "--help")
+
+
+def test_folders_of_other_formats(kiv: Kiv, llama: Path) -> None:
+    (llama / "model.safetensors").rename(llama / "model.gguf")
+    assert_refused(kiv("ask", "-q", "Who?", "--model", llama), llama, "GGUF", "kiv models")
 
 
 def test_folders_that_lack_something(kiv: Kiv, llama: Path) -> None:

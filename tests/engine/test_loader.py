@@ -184,6 +184,63 @@ def test_pickles_are_refused(llama: Path, name: str) -> None:
         on_cpu(llama)
 
 
+def test_a_gguf_is_refused_with_what_to_get_instead(llama: Path, tmp_path: Path) -> None:
+    message = r"as GGUF, which KIV does not read; get the model that it was made from, as safetensors"
+    (llama / "model.safetensors").rename(llama / "model-Q4_K_M.gguf")
+    with pytest.raises(ModelNotFoundError, match=message):
+        on_cpu(llama)
+    with pytest.raises(ModelNotFoundError, match=message):
+        on_cpu(llama / "model-Q4_K_M.gguf")
+    (llama / "config.json").unlink()
+    with pytest.raises(ModelNotFoundError, match=message):
+        on_cpu(llama)
+
+
+@pytest.mark.parametrize("name", ["consolidated.00.pth", "pytorch_model-00001-of-00002.bin", "flax.ckpt"])
+def test_other_pickles_are_refused(llama: Path, name: str) -> None:
+    (llama / "model.safetensors").rename(llama / name)
+    with pytest.raises(ModelNotFoundError, match="only as a pickle"):
+        on_cpu(llama)
+
+
+def test_a_half_downloaded_folder_is_refused(llama: Path) -> None:
+    weights = llama / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1_000])
+    with pytest.raises(ModelNotFoundError, match=r"model\.safetensors is not complete: 1,000 bytes are missing"):
+        on_cpu(llama)
+    weights.write_bytes(whole[:5])
+    with pytest.raises(ModelNotFoundError, match="is damaged; download it again"):
+        on_cpu(llama)
+    weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    with pytest.raises(ModelNotFoundError, match=r"only a pointer to the weights; .* git lfs pull"):
+        on_cpu(llama)
+    weights.rename(llama / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (llama / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    with pytest.raises(ModelNotFoundError, match=r"lacks 1 of its weight files, such as model-00002-of-00002\.safe"):
+        on_cpu(llama)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"weight_map": 3}', "{}"])
+def test_a_damaged_index_is_refused(llama: Path, content: str) -> None:
+    (llama / "model.safetensors").unlink()
+    (llama / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(ModelNotFoundError, match="lacks 1 of its weight files"):
+        on_cpu(llama)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_hidden_layers", 10**9), ("hidden_size", 10**7), ("vocab_size", 10**12), ("num_hidden_layers", -4)],
+)
+def test_absurd_sizes_are_refused(llama: Path, name: str, value: int) -> None:
+    change_config(llama, **{name: value})
+    for use in (on_cpu, loader.read_config):
+        with pytest.raises(UnsupportedModelError, match=rf"{name} is {value:,}, where|not valid"):
+            use(str(llama))
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_damaged_file_is_refused(llama: Path, name: str) -> None:
     (llama / name).write_bytes(b"{ damaged")

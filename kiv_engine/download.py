@@ -1,0 +1,434 @@
+"""Downloads from the HuggingFace hub into the cache of HuggingFace's own tools. The only file that opens connections.
+
+Only safetensors, config and tokenizer files are fetched. Large ones go on where they stopped, even after a kill: the
+library itself would begin again. They count only once their checksum is right.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's, by version
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # it exports them, without saying so to mypy
+    are_progress_bars_disabled,
+    build_hf_headers,
+    disable_progress_bars,
+    enable_progress_bars,
+    hf_raise_for_status,
+    http_stream_backoff,
+)
+from huggingface_hub.utils import logging as hub_logging
+
+from kiv_engine.catalogue import nearest_ids
+from kiv_engine.errors import CapacityError, EngineError, ModelNotFoundError, StoppedError
+from kiv_engine.events import Downloaded, DownloadEvent, DownloadProgress
+from kiv_engine.hardware import existing_folder
+
+WEIGHTS: Final = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+SMALL_FILES: Final = ("config.json", "generation_config.json", "chat_template.jinja", "chat_template.json")
+TOKENIZER: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+TOKENIZER_EXTRAS: Final = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+WANTED: Final = WEIGHTS + SMALL_FILES + TOKENIZER + TOKENIZER_EXTRAS
+
+CHUNK_BYTES: Final = 1 << 18
+PROGRESS_INTERVAL_S: Final = 0.1
+MAX_STALLS: Final = 3
+"""So often in a row a connection may break without a single new byte."""
+
+RETRIED: Final = (408, 429, 500, 502, 503, 504)
+
+MEANINGS: Final = (
+    (
+        GatedRepoError,
+        "is only for those whom its owner grants access: ask for it on huggingface.co/{id}, then: hf auth login.",
+    ),
+    (
+        RepositoryNotFoundError,
+        "is not on the HuggingFace hub, or is private; check its name, or log in with: hf auth login.",
+    ),
+    (HFValidationError, "is neither a folder here nor a name that the HuggingFace hub can have."),
+    (
+        (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError),
+        "is not on this computer, and the HuggingFace hub cannot be reached; check the name and the connection.",
+    ),
+    (HfHubHTTPError, "cannot be had from the HuggingFace hub now, which answers with an error; try again later."),
+    (
+        HTTPError,
+        "is not on this computer, and the HuggingFace hub cannot be reached; check the name and the connection.",
+    ),
+)
+"""What went wrong on the way to a hub id; the first that fits."""
+
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a model on the hub; `sha256` is "" for small ones, which git keeps itself."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """What a model's download consists of, at one commit."""
+
+    id: str
+    commit: str
+    files: tuple[HubFile, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all files, those included that are here already."""
+        return sum(file.num_bytes for file in self.files)
+
+
+# -- what is here ----------------------------------------------------------------------------------------------------
+
+
+def find_downloaded(model_id: str) -> Path | None:
+    """The folder of a model that lies complete in the cache, or None. Opens no connection."""
+    try:
+        config = try_to_load_from_cache(model_id, "config.json", cache_dir=constants.HF_HUB_CACHE)
+    except HFValidationError:
+        return None
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return None if missing_weights(folder) or not has_tokenizer(folder) else folder
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """The weight files that a model's folder lacks, by its index where it has one."""
+    if (folder / "model.safetensors").exists():
+        return []
+    try:
+        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        shards = sorted(set(index["weight_map"].values()))
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return ["model.safetensors"]
+    return [str(shard) for shard in shards if not (folder / str(shard)).exists()]
+
+
+def weights_problem(path: Path) -> str:
+    """What is wrong with a safetensors file, judged by its size and header, or ""."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        if start == b"version ":
+            return "is only a pointer to the weights; fetch them with: git lfs pull."
+        try:
+            header = json.loads(file.read(int.from_bytes(start, "little")) if len(start) == 8 else b"")
+            end = max((each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"), default=0)
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError):
+            return "is damaged; download it again."
+        missing = file.tell() + end - _size(path)
+    return f"is not complete: {missing:,} bytes are missing; download it again." if missing > 0 else ""
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether any file is there that a tokenizer is made of."""
+    return any((folder / name).exists() for name in TOKENIZER)
+
+
+def connection_problem(model_id: str, error: Exception) -> ModelNotFoundError:
+    """What an error on the way to a hub id means, in one sentence, with the nearest ids where the name may be wrong."""
+    for kind, meaning in MEANINGS:
+        if any(isinstance(each, kind) for each in _causes(error)):
+            near = [] if kind in (GatedRepoError, HfHubHTTPError) else nearest_ids(model_id)
+            hint = f" Did you mean {' or '.join(near)}?" if near and model_id not in near else ""
+            return ModelNotFoundError(f"{model_id} {meaning.format(id=model_id)}{hint}")
+    return ModelNotFoundError(f"{model_id} cannot be loaded: {first_line(error)}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it came from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its name where it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+# -- what is on the hub ----------------------------------------------------------------------------------------------
+
+
+def fetch_config(model_id: str) -> Path:
+    """The folder of a model's config.json, which alone is fetched where it is not in the cache."""
+    cached = try_to_load_from_cache(model_id, "config.json", cache_dir=constants.HF_HUB_CACHE)
+    if isinstance(cached, str):
+        return Path(cached).parent
+    with quiet_hub():
+        path = hf_hub_download(model_id, "config.json", cache_dir=constants.HF_HUB_CACHE, endpoint=constants.ENDPOINT)
+    return Path(path).parent
+
+
+def download(model_id: str, on_progress: Callable[[DownloadProgress], None], should_stop: ShouldStop) -> Path:
+    """Download what is missing of a model; its folder. Raises StoppedError where `should_stop` says so."""
+    for event in Download(look_up(model_id)).run(should_stop):
+        if isinstance(event, DownloadProgress):
+            on_progress(event)
+        elif event.stopped:
+            raise StoppedError(
+                f"Stopped after {event.bytes_done:,} of {event.bytes_total:,} bytes of {model_id}; "
+                "the next download goes on from there."
+            )
+        else:
+            return Path(event.folder)
+    raise AssertionError("a download ended without a terminal event")
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """The hub's library neither draws progress bars of its own nor logs that it tries again."""
+    drawn, verbosity = not are_progress_bars_disabled(), hub_logging.get_verbosity()
+    disable_progress_bars()
+    hub_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(verbosity)
+        if drawn:
+            enable_progress_bars()
+
+
+def look_up(model_id: str) -> HubModel:
+    """Ask the hub what a model consists of. Raises ModelNotFoundError, also where it has no safetensors."""
+    try:
+        with quiet_hub():
+            info = HfApi(endpoint=constants.ENDPOINT).model_info(model_id, files_metadata=True)
+    except (OSError, HTTPError, HFValidationError) as error:
+        raise connection_problem(model_id, error) from error
+    siblings = info.siblings or []
+    names = [each.rfilename for each in siblings]
+    _require_weights(model_id, names, info)
+    wanted = [each for each in siblings if any(fnmatch(each.rfilename, pattern) for pattern in WANTED)]
+    if "model.safetensors" in names:
+        wanted = [each for each in wanted if not fnmatch(each.rfilename, WEIGHTS[1]) and each.rfilename != WEIGHTS[2]]
+    if not any(each.rfilename in TOKENIZER for each in wanted):
+        raise ModelNotFoundError(f"{model_id} has no tokenizer.")
+    files = (HubFile(each.rfilename, int(each.size or 0), each.lfs.sha256 if each.lfs else "") for each in wanted)
+    return HubModel(model_id, str(info.sha), tuple(files))
+
+
+def _require_weights(model_id: str, names: list[str], info: Any) -> None:
+    """Raise ModelNotFoundError, saying what to get instead, unless there are a config and safetensors."""
+    if "config.json" in names and any(fnmatch(name, pattern) for name in names for pattern in WEIGHTS[:2]):
+        return
+    base = getattr(info.card_data, "base_model", None)
+    base = base[0] if isinstance(base, list) and base else base
+    instead = f"get the model it was made from, {base}" if isinstance(base, str) else "get the model it was made from"
+    if any(name.endswith(".gguf") for name in names):
+        raise ModelNotFoundError(f"{model_id} has only GGUF files, which KIV does not read; {instead}.")
+    if "adapter_config.json" in names:
+        raise ModelNotFoundError(f"{model_id} is an adapter and no model of its own; {instead}.")
+    if any(name.endswith((".bin", ".pt", ".pth")) for name in names):
+        raise ModelNotFoundError(
+            f"{model_id} has its weights only as a pickle, which could run code when it is opened, and not as "
+            "safetensors; look for another upload of it that has model.safetensors."
+        )
+    lacks = "weights" if "config.json" in names else "config.json"
+    raise ModelNotFoundError(f"{model_id} is no language model that KIV can load: it has no {lacks}.")
+
+
+# -- downloading -----------------------------------------------------------------------------------------------------
+
+
+class Download:
+    """One model's way into the cache. Use `run`; what was fetched is kept, whatever happens.
+
+    Attributes:
+        model: what is downloaded.
+        bytes_done: of the model, those that are here.
+    """
+
+    def __init__(self, model: HubModel) -> None:
+        self.model = model
+        self._storage = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model.id, repo_type="model")
+        self._begin = self._last_report = time.monotonic()
+        self.bytes_done = sum(self._bytes_here(file) for file in model.files)
+        self._bytes_before = self.bytes_done
+
+    @property
+    def bytes_missing(self) -> int:
+        """Bytes still to be fetched."""
+        return self.model.num_bytes - self.bytes_done
+
+    def run(self, should_stop: ShouldStop) -> Iterator[DownloadEvent]:
+        """Fetch what is missing; ends with Downloaded.
+
+        Raises CapacityError before the first byte where the disk has too little room, and ModelNotFoundError.
+        """
+        self._require_room()
+        yield self._progress("")
+        for file in self.model.files:
+            if not self._is_here(file):
+                try:
+                    yield from self._fetch_large(file, should_stop) if file.sha256 else self._fetch_small(file)
+                except (HTTPError, HfHubHTTPError) as error:
+                    raise connection_problem(self.model.id, error) from error
+            if should_stop():
+                yield self._finished(stopped=True)
+                return
+        self._publish()
+        yield self._finished(stopped=False)
+
+    def _require_room(self) -> None:
+        free = shutil.disk_usage(existing_folder(self._storage)).free
+        if self.bytes_missing > free:
+            raise CapacityError(
+                f"{self.model.id} needs {self.bytes_missing / 1e9:.1f} GB more on the disk of {self._storage.parent}, "
+                f"where {free / 1e9:.1f} GB are free; free some, or set HF_HOME to a folder on another disk."
+            )
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def _blob(self, file: HubFile) -> Path:
+        return self._storage / "blobs" / file.sha256
+
+    def _part(self, file: HubFile) -> Path:
+        return self._blob(file).with_name(f"{file.sha256}.kiv-part")
+
+    def _is_here(self, file: HubFile) -> bool:
+        return (self._storage / "snapshots" / self.model.commit / file.name).exists()
+
+    def _bytes_here(self, file: HubFile) -> int:
+        if self._is_here(file) or (file.sha256 and self._blob(file).exists()):
+            return file.num_bytes
+        return min(_size(self._part(file)), file.num_bytes) if file.sha256 else 0
+
+    def _fetch_small(self, file: HubFile) -> Iterator[DownloadProgress]:
+        self._link(file)
+        self.bytes_done += file.num_bytes
+        yield self._progress(file.name)
+
+    def _link(self, file: HubFile) -> Path:
+        """Let the hub's library put a file into its cache; it fetches only what is not there."""
+        with quiet_hub():
+            path = hf_hub_download(
+                self.model.id,
+                file.name,
+                revision=self.model.commit,
+                cache_dir=constants.HF_HUB_CACHE,
+                endpoint=constants.ENDPOINT,
+            )
+        return Path(path)
+
+    def _fetch_large(self, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
+        if not self._blob(file).exists():
+            part = self._part(file)
+            part.parent.mkdir(parents=True, exist_ok=True)
+            yield from self._fill(part, file, should_stop)
+            if _size(part) < file.num_bytes:
+                return
+            self._check(part, file)
+            os.replace(part, self._blob(file))
+        self._link(file)
+
+    def _fill(self, part: Path, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
+        """Fetch the rest of a file, over as many connections as it takes."""
+        stalls = 0
+        while (before := _size(part)) < file.num_bytes and not should_stop():
+            try:
+                with quiet_hub():
+                    yield from self._receive(part, file, should_stop)
+            except HfHubHTTPError:
+                raise
+            except HTTPError:
+                stalls = 0 if _size(part) > before else stalls + 1
+                if stalls >= MAX_STALLS:
+                    raise
+
+    def _receive(self, part: Path, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
+        """One connection's share of a file, from where the part ends."""
+        have = _size(part)
+        url, headers = self._address(file)
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        with http_stream_backoff(
+            "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+            retry_on_exceptions=(), retry_on_status_codes=RETRIED, follow_redirects=True,
+        ) as response:  # fmt: skip
+            hf_raise_for_status(response)
+            if have and response.status_code != 206:  # the server begins at the beginning
+                self.bytes_done -= have
+                have = 0
+            with part.open("ab") as out:
+                out.truncate(have)
+                for chunk in response.iter_bytes(CHUNK_BYTES):
+                    out.write(chunk)
+                    self.bytes_done += len(chunk)
+                    if should_stop():
+                        return
+                    if time.monotonic() - self._last_report >= PROGRESS_INTERVAL_S:
+                        yield self._progress(file.name)
+
+    def _address(self, file: HubFile) -> tuple[str, dict[str, str]]:
+        """Where a file is now, and the headers to ask with; a token is for the hub only, not for where it sends us."""
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+        url = hf_hub_url(self.model.id, file.name, revision=self.model.commit, endpoint=constants.ENDPOINT)
+        location = get_hf_file_metadata(
+            url, headers=headers, endpoint=constants.ENDPOINT, retry_on_errors=True
+        ).location
+        if urlsplit(location).netloc != urlsplit(url).netloc:
+            headers.pop("authorization", None)
+        return location, headers
+
+    def _check(self, part: Path, file: HubFile) -> None:
+        """Raise EngineError, and forget the part, unless it is what the hub says it is."""
+        with part.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != file.sha256 or _size(part) != file.num_bytes:
+            part.unlink()
+            raise EngineError(f"{file.name} of {self.model.id} arrived damaged (its checksum is wrong); try again.")
+
+    def _publish(self) -> None:
+        """Make this commit the one that the model's name stands for."""
+        ref = self._storage / "refs" / "main"
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        ref.write_text(self.model.commit)
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def _progress(self, name: str) -> DownloadProgress:
+        self._last_report = time.monotonic()
+        seconds = self._last_report - self._begin
+        speed = (self.bytes_done - self._bytes_before) / seconds if seconds > 0 else 0.0
+        eta_s = self.bytes_missing / speed if speed > 0 else None
+        return DownloadProgress(name, self.bytes_done, self.model.num_bytes, max(0.0, speed), eta_s)
+
+    def _finished(self, *, stopped: bool) -> Downloaded:
+        folder = self._storage / "snapshots" / self.model.commit
+        return Downloaded(str(folder), self.bytes_done, self.model.num_bytes, time.monotonic() - self._begin, stopped)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

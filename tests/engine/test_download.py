@@ -1,0 +1,384 @@
+"""Downloads from a real server on loopback: what is fetched, what goes on after a break or a kill, what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub import constants
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from kiv_engine import cli, download
+from kiv_engine.download import Download, find_downloaded, look_up
+from kiv_engine.errors import CapacityError, EngineError, ModelNotFoundError, StoppedError
+from kiv_engine.events import Downloaded, DownloadProgress
+from kiv_engine.loader import DEMO_FOLDER, LoadOptions, load
+from tests.engine.loopback_hub import COMMIT, HubRepo, files_of, serve
+from tests.engine.test_loader import copy_tokenizer
+
+ID = "some-one/some-model"
+NEEDED = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+
+
+@dataclass(frozen=True)
+class Hub:
+    repo: HubRepo
+    endpoint: str
+    cache: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the model's files are in the end."""
+        return self.cache / "models--some-one--some-model" / "snapshots" / COMMIT
+
+    @property
+    def parts(self) -> list[Path]:
+        return list(self.cache.rglob("*.kiv-part"))
+
+    def environment(self) -> dict[str, str]:
+        """For a process of its own."""
+        changes = {"HF_ENDPOINT": self.endpoint, "HF_HUB_CACHE": str(self.cache), "HF_HUB_OFFLINE": "0"}
+        return os.environ | changes | {"PYTHONPATH": os.getcwd(), "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A tiny random Llama of 4 MB with the demo's tokenizer, and files that nobody needs."""
+    folder = tmp_path_factory.mktemp("llama")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=4_096, **sizes)).save_pretrained(folder)
+    copy_tokenizer(folder)
+    useless = {"README.md": b"# Model", "pytorch_model.bin": b"pickle", "consolidated.safetensors": b"again"}
+    return files_of(folder) | useless
+
+
+@pytest.fixture
+def hub(content: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    repo = HubRepo(dict(content))
+    with serve(repo) as endpoint:
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        yield Hub(repo, endpoint, tmp_path / "hub")
+        huggingface_hub.close_session()
+
+
+def never() -> bool:
+    return False
+
+
+def run(stop_after: int | None = None) -> list[DownloadProgress | Downloaded]:
+    """Download the model; asked to stop once more than so many bytes are here."""
+    one = Download(look_up(ID))
+    return list(one.run(lambda: stop_after is not None and one.bytes_done > stop_after))
+
+
+# -- what is fetched -------------------------------------------------------------------------------------------------
+
+
+def test_a_download_is_complete_and_loads(hub: Hub) -> None:
+    events = run()
+    last = events[-1]
+    assert isinstance(last, Downloaded)
+    assert not last.stopped
+    assert Path(last.folder) == hub.folder == find_downloaded(ID)
+    present = {path.name for path in hub.folder.iterdir()}
+    assert present >= NEEDED
+    assert not present & {"README.md", "pytorch_model.bin", "consolidated.safetensors"}
+    assert all((hub.folder / name).read_bytes() == hub.repo.files[name] for name in present)
+    assert last.bytes_done == last.bytes_total == sum(len(hub.repo.files[name]) for name in present)
+    assert hub.parts == []
+
+
+def test_progress_grows_to_the_end(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PROGRESS_INTERVAL_S", 0)
+    *events, last = run()
+    done = [event.bytes_done for event in events]
+    assert done == sorted(done)
+    assert done[0] == 0
+    assert len(done) > len(NEEDED)
+    assert last.bytes_done >= done[-1]
+    assert all(event.bytes_per_s >= 0 for event in events if isinstance(event, DownloadProgress))
+    assert any(event.eta_s is not None for event in events if isinstance(event, DownloadProgress))
+
+
+def test_loading_downloads_once_and_then_needs_no_connection(hub: Hub) -> None:
+    heard: list[DownloadProgress] = []
+    loaded = load(LoadOptions(ID, device="cpu"), heard.append)
+    assert type(loaded.model) is LlamaForCausalLM
+    assert loaded.name == ID
+    assert heard[-1].bytes_total > 1_000_000
+    asked = len(hub.repo.requests)
+    heard.clear()
+    load(LoadOptions(ID, device="cpu"), heard.append)
+    assert len(hub.repo.requests) == asked
+    assert heard == []
+
+
+def test_what_other_tools_downloaded_is_used(hub: Hub) -> None:
+    """The cache is theirs: what they put there is not fetched again."""
+    huggingface_hub.hf_hub_download(ID, "model.safetensors", cache_dir=hub.cache, endpoint=hub.endpoint)
+    fetched = hub.repo.gets("model.safetensors")
+    assert len(fetched) == 1
+    run()
+    assert hub.repo.gets("model.safetensors") == fetched
+    path = huggingface_hub.hf_hub_download(ID, "model.safetensors", cache_dir=hub.cache, local_files_only=True)
+    assert Path(path).read_bytes() == hub.repo.files["model.safetensors"]
+
+
+def test_shards_are_fetched_by_their_index(hub: Hub) -> None:
+    whole = hub.repo.files.pop("model.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    hub.repo.files |= {"model-00001-of-00002.safetensors": whole, "model-00002-of-00002.safetensors": b"b" * 9}
+    hub.repo.files["model.safetensors.index.json"] = json.dumps(index).encode()
+    run()
+    assert find_downloaded(ID) == hub.folder
+    (hub.folder / "model-00002-of-00002.safetensors").unlink()
+    assert find_downloaded(ID) is None
+
+
+# -- breaks ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cut_connection_is_taken_up_where_it_broke(hub: Hub) -> None:
+    hub.repo.cut_after = [1_000_000, 500_000]
+    run()
+    assert find_downloaded(ID) == hub.folder
+    spans = hub.repo.gets("model.safetensors")
+    assert len(spans) == 3
+    starts = [int(span.removeprefix("bytes=").rstrip("-") or 0) for span in spans]
+    assert starts == sorted(set(starts))
+    assert starts[1] > 500_000
+
+
+def test_a_connection_that_never_brings_anything_ends_in_a_sentence(hub: Hub) -> None:
+    hub.repo.cut_after = [0] * 20
+    with pytest.raises(ModelNotFoundError, match="cannot be reached; check the name and the connection"):
+        run()
+    assert len(hub.repo.gets("model.safetensors")) == download.MAX_STALLS
+
+
+def test_a_stop_keeps_what_is_there_and_the_next_download_goes_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "CHUNK_BYTES", 65_536)
+    first = run(stop_after=1_500_000)[-1]
+    assert isinstance(first, Downloaded)
+    assert first.stopped
+    assert 1_500_000 < first.bytes_done < first.bytes_total
+    assert find_downloaded(ID) is None
+    (part,) = hub.parts
+    begun, size = len(hub.repo.gets("model.safetensors")), part.stat().st_size
+    second = run()
+    assert isinstance(second[0], DownloadProgress)
+    assert second[0].bytes_done == first.bytes_done
+    assert hub.repo.gets("model.safetensors")[begun:] == [f"bytes={size}-"]
+    assert find_downloaded(ID) == hub.folder
+
+
+def test_stopping_while_loading_is_an_error_of_its_own(hub: Hub) -> None:
+    with pytest.raises(StoppedError, match=r"Stopped after .* of .* bytes of some-one/some-model; .* goes on"):
+        load(LoadOptions(ID, device="cpu"), should_stop=lambda: True)
+
+
+def test_a_killed_download_goes_on_and_finishes(hub: Hub) -> None:
+    """kill -9 in the middle of the weights; the next run asks for the rest alone."""
+    hub.repo.hold_after = 2_000_000
+    command = [sys.executable, "-m", "kiv_engine.cli", "models", "get", ID]
+    with subprocess.Popen(command, env=hub.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+        assert hub.repo.held.wait(60)
+        while not any(part.stat().st_size for part in hub.parts):  # what was sent arrives a little later
+            assert first.poll() is None
+        first.kill()
+        first.communicate()
+    hub.repo.release.set()
+    (part,) = hub.parts
+    size = part.stat().st_size
+    assert 0 < size <= 2_000_000
+    assert hub.repo.files["model.safetensors"].startswith(part.read_bytes())
+    second = subprocess.run(command, env=hub.environment(), capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == f"{ID} is here: {hub.folder}\n"
+    assert hub.repo.gets("model.safetensors") == ["", f"bytes={size}-"]
+    assert (hub.folder / "model.safetensors").read_bytes() == hub.repo.files["model.safetensors"]
+
+
+def test_a_server_without_ranges_begins_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "CHUNK_BYTES", 65_536)
+    run(stop_after=1_500_000)
+    hub.repo.ignores_ranges = True
+    last = run()[-1]
+    assert last.bytes_done == last.bytes_total
+    assert (hub.folder / "model.safetensors").read_bytes() == hub.repo.files["model.safetensors"]
+
+
+def test_a_wrong_checksum_is_noticed_and_nothing_of_it_is_kept(hub: Hub) -> None:
+    hub.repo.corrupt = {"model.safetensors"}
+    with pytest.raises(EngineError, match=r"model\.safetensors of .* arrived damaged"):
+        run()
+    assert hub.parts == []
+    assert find_downloaded(ID) is None
+    hub.repo.corrupt = set()
+    run()
+    assert find_downloaded(ID) == hub.folder
+
+
+def test_a_busy_hub_is_waited_for(hub: Hub) -> None:
+    model = look_up(ID)
+    hub.repo.busy = 1
+    assert isinstance(list(Download(model).run(never))[-1], Downloaded)
+    assert hub.repo.busy == 0
+    assert find_downloaded(ID) == hub.folder
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [
+        (
+            (401, "GatedRepo"),
+            "only for those whom its owner grants access: ask for it on huggingface.co/some-one/some-",
+        ),
+        ((403, "GatedRepo"), "grants access"),
+        ((401, "RepoNotFound"), "is not on the HuggingFace hub, or is private"),
+        ((404, "RepoNotFound"), "is not on the HuggingFace hub, or is private"),
+        ((500, ""), "answers with an error; try again later"),
+        ((429, ""), "answers with an error; try again later"),
+    ],
+)
+def test_refusals_are_sentences(hub: Hub, refusal: tuple[int, str], message: str) -> None:
+    hub.repo.refusal = refusal
+    with pytest.raises(ModelNotFoundError, match=message):
+        look_up(ID)
+
+
+def test_a_typo_is_answered_with_the_nearest_id(hub: Hub) -> None:
+    hub.repo.refusal = (404, "RepoNotFound")
+    with pytest.raises(ModelNotFoundError, match=r"Did you mean Qwen/Qwen2\.5-3B-Instruct"):
+        look_up("Qwen/Qwen2.5-3B-Instrukt")
+    with pytest.raises(ModelNotFoundError, match="neither a folder here nor a name"):
+        look_up("no such/model?")
+
+
+@pytest.mark.parametrize(
+    ("remaining", "message"),
+    [
+        ({"model.Q4_K_M.gguf": b"GGUF"}, r"only GGUF files.*get the model it was made from, base/model\."),
+        ({"config.json": b"{}", "pytorch_model.bin": b"x"}, r"only as a pickle.*another upload"),
+        ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, r"adapter.*base/model"),
+        ({"config.json": b"{}"}, "has no weights"),
+        ({"README.md": b""}, "has no config.json"),
+        ({"config.json": b"{}", "model.safetensors": b"x"}, "has no tokenizer"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_a_download(hub: Hub, remaining: dict[str, bytes], message: str) -> None:
+    hub.repo.files = remaining
+    hub.repo.card = {"base_model": ["base/model"]}
+    with pytest.raises(ModelNotFoundError, match=message):
+        look_up(ID)
+    assert not hub.cache.exists()
+
+
+def test_a_full_disk_is_said_before_the_first_byte(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = look_up(ID)
+    asked = len(hub.repo.requests)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000}))
+    with pytest.raises(CapacityError, match=r"needs 0\.0 GB more on the disk .* set HF_HOME"):
+        next(Download(model).run(never))
+    assert len(hub.repo.requests) == asked
+
+
+def test_offline_says_so_and_finds_what_is_here(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelNotFoundError, match="is not on this computer, and the HuggingFace hub cannot be reached"):
+        look_up(ID)
+    assert hub.repo.requests == []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    run()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert type(load(LoadOptions(ID, device="cpu")).model) is LlamaForCausalLM
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_getting_a_model_twice(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "get", ID]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{ID} is here: {hub.folder}\n"
+    assert "bytes, " in err.splitlines()[0]
+    assert "Downloading [########################]" in err
+    assert cli.main(["models", "get", ID]) == 0
+    assert capsys.readouterr() == (f"{ID} is here already: {hub.folder}\n", "")
+
+
+def test_refusals_on_the_command_line(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.repo.refusal = (401, "GatedRepo")
+    assert cli.main(["models", "get", ID]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "hf auth login" in err
+
+
+def test_a_fit_fetches_nothing_but_the_config(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fit", ID, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == ID
+    assert {path.rpartition("/")[2] for _, path, _ in hub.repo.requests} == {"config.json"}
+    hub.repo.requests.clear()
+    assert cli.main(["fit", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", "--json"]) == 0
+    assert hub.repo.requests == []
+
+
+# -- nothing else opens a connection ---------------------------------------------------------------------------------
+
+FORBID = """
+import socket, sys
+def refuse(*arguments, **_):
+    raise AssertionError(f"a connection was opened: {arguments}")
+for name in ("connect", "connect_ex", "sendto", "bind", "listen"):
+    setattr(socket.socket, name, refuse)
+socket.create_connection = socket.getaddrinfo = socket.gethostbyname = refuse
+from kiv_engine import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ask", "archive:2000", "-q", "Who?", "--max-new-tokens", "4"],
+        ["ask", "-q", "Who?", "--model", str(DEMO_FOLDER), "--quantize", "8bit", "--max-new-tokens", "2"],
+        ["doctor"],
+        ["models"],
+        ["fit", "demo"],
+        ["fit", "google/gemma-4-E2B-it"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_nothing_but_a_download_opens_a_connection(arguments: list[str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environment["PYTHONPATH"] = os.getcwd()
+    command = [sys.executable, "-c", FORBID, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "a connection was opened" not in done.stderr
+
+
+def test_a_connection_would_be_noticed() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environment |= {"PYTHONPATH": os.getcwd(), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    command = [sys.executable, "-c", FORBID, "models", "get", ID]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "a connection was opened" in done.stderr
