@@ -1,4 +1,4 @@
-"""The command line: `kiv ask`. Progress and messages go to stderr, answers to stdout.
+"""The command line: `kiv ask`, `contexts`, `eval`. Progress and messages go to stderr, answers to stdout.
 
 Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 """
@@ -6,22 +6,26 @@ Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 import argparse
 import io
 import json
+import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, get_args
 
 from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
+from kiv_engine.evaluation.options import add_commands as add_evaluation_commands
+from kiv_engine.evaluation.progress import Note, Progress
 from kiv_engine.events import AnswerFinished, Failed, Passage, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 
 if TYPE_CHECKING:
     from kiv_engine.context import Context
     from kiv_engine.document import Document
     from kiv_engine.engine import Engine
+    from kiv_engine.evaluation.commands import Outcome
     from kiv_engine.saving import SavedContext
 
 DONE: Final = 0
@@ -88,6 +92,7 @@ def build_parser() -> Parser:
     ask.add_argument("--seed", type=whole_number, default=None, metavar="N", help="of the sampling")
     ask.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     add_contexts_parser(commands)
+    add_evaluation_commands(commands)
     return parser
 
 
@@ -133,7 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command is None:
             parser.print_help()
             return DONE
-        code = (ContextsCommand if options.command == "contexts" else AskCommand)(options).run()
+        code = COMMANDS[options.command](options).run()
         sys.stdout.flush()  # here, where a closed pipe is caught
         return code
     except BadInputError as error:
@@ -469,6 +474,70 @@ class ContextsCommand:
             return FAILED
         self._print({"folder": folder, "sound": True}, f"{folder} is sound.")
         return DONE
+
+
+class EvaluationCommand:
+    """`kiv eval` and `kiv bench`: progress on stderr, then a table, and one JSON line last."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    def run(self) -> int:
+        """The whole command; returns the exit code."""
+        from kiv_engine.evaluation.commands import run
+
+        line = StatusLine(sys.stderr)
+        with StopFlag() as stop:
+            steps = run(self._options, stop)
+            while True:
+                try:
+                    line.show(next(steps))
+                except StopIteration as finished:
+                    outcome: Outcome = finished.value
+                    break
+        line.close()
+        if not self._options.json:
+            print(outcome.table)
+        print(json.dumps(outcome.line))
+        return INTERRUPTED if outcome.stopped else DONE
+
+
+class StatusLine:
+    """Progress of a long run: one line, redrawn in a terminal; elsewhere a line every ten seconds."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._last = -math.inf
+
+    def show(self, event: Progress | Note) -> None:
+        """Draw an event."""
+        if isinstance(event, Note):
+            self.close()
+            self._stream.write(f"{event.text}\n")
+            return
+        now = time.monotonic()
+        if now - self._last < (0.1 if self._live else 10):
+            return
+        self._last = now
+        eta = "" if event.eta_s is None else f"  {format_seconds(event.eta_s)} left"
+        bar = ("#" * round(event.share * BAR_WIDTH)).ljust(BAR_WIDTH, ".")
+        line = f"[{bar}] {event.share * 100:3.0f} %{eta}  {event.label}"
+        self._stream.write(f"\r\x1b[K{line}" if self._live else f"{line}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the line."""
+        if self._live:
+            self._stream.write("\r\x1b[K")
+        self._stream.flush()
+
+
+COMMANDS: Final[dict[str, Callable[[argparse.Namespace], "AskCommand | ContextsCommand | EvaluationCommand"]]] = {
+    "ask": AskCommand,
+    "contexts": ContextsCommand,
+    "eval": EvaluationCommand,
+}
 
 
 def context_report(saved: "SavedContext") -> dict[str, Any]:
