@@ -135,4 +135,4 @@ def test_a_part_counts_only_as_a_whole_word() -> None:
 @pytest.mark.parametrize(("length", "depths", "says"), [(4_095, 1, "at least 4,096"), (4_096, 20, "leave no room")])
 def test_what_has_no_room_is_refused(length: int, depths: int, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        make_haystack(length, 0, depths, lambda pieces: [len(piece) // 3 for piece in pieces])
+        make_haystack(length, 0, depths, lambda pieces: [len(piece) for piece in pieces])
