@@ -1,4 +1,4 @@
-"""The command line: `kiv ask`, `doctor`, `fit` and `models`. Progress and messages go to stderr, answers to stdout.
+"""The command line. Progress and messages go to stderr, answers to stdout.
 
 Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 """
@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 import argparse
 import io
 import json
+import math
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, get_args
 
 from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
+from kiv_engine.evaluation.options import add_commands as add_evaluation_commands
+from kiv_engine.evaluation.progress import Note, Progress
 from kiv_engine.events import (
     AnswerFinished,
     Downloaded,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from kiv_engine.document import Document
     from kiv_engine.documents.text_builder import ParsedText
     from kiv_engine.engine import Engine
+    from kiv_engine.evaluation.commands import Outcome
     from kiv_engine.saving import SavedContext
 
 DONE: Final = 0
@@ -120,6 +124,7 @@ def build_parser() -> Parser:
     actions = models.add_subparsers(dest="action", metavar="ACTION")
     get = actions.add_parser("get", help="download a model, or go on with a download", prog="kiv models get")
     get.add_argument("id", metavar="ID", help="its name on the HuggingFace hub")
+    add_evaluation_commands(commands)
     return parser
 
 
@@ -382,9 +387,15 @@ def run_contexts(options: argparse.Namespace) -> int:
     return ContextsCommand(options).run()
 
 
+def run_evaluation(options: argparse.Namespace) -> int:
+    """`kiv eval`."""
+    return EvaluationCommand(options).run()
+
+
 RUNNERS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "ask": run_ask,
     "contexts": run_contexts,
+    "eval": run_evaluation,
     "doctor": run_doctor,
     "fit": run_fit,
     "models": run_models,
@@ -652,6 +663,63 @@ class ContextsCommand:
             return FAILED
         self._print({"folder": folder, "sound": True}, f"{folder} is sound.")
         return DONE
+
+
+class EvaluationCommand:
+    """`kiv eval` and `kiv bench`: progress on stderr, then a table, and one JSON line last."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    def run(self) -> int:
+        """The whole command; returns the exit code."""
+        from kiv_engine.evaluation.commands import run
+
+        line = StatusLine(sys.stderr)
+        with StopFlag() as stop:
+            steps = run(self._options, stop)
+            while True:
+                try:
+                    line.show(next(steps))
+                except StopIteration as finished:
+                    outcome: Outcome = finished.value
+                    break
+        line.close()
+        if not self._options.json:
+            print(outcome.table)
+        print(json.dumps(outcome.line))
+        return INTERRUPTED if outcome.stopped else DONE
+
+
+class StatusLine:
+    """Progress of a long run: one line, redrawn in a terminal; elsewhere a line every ten seconds."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._last = -math.inf
+
+    def show(self, event: Progress | Note) -> None:
+        """Draw an event."""
+        if isinstance(event, Note):
+            self.close()
+            self._stream.write(f"{event.text}\n")
+            return
+        now = time.monotonic()
+        if now - self._last < (0.1 if self._live else 10):
+            return
+        self._last = now
+        eta = "" if event.eta_s is None else f"  {format_seconds(event.eta_s)} left"
+        bar = ("#" * round(event.share * BAR_WIDTH)).ljust(BAR_WIDTH, ".")
+        line = f"[{bar}] {event.share * 100:3.0f} %{eta}  {event.label}"
+        self._stream.write(f"\r\x1b[K{line}" if self._live else f"{line}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the line."""
+        if self._live:
+            self._stream.write("\r\x1b[K")
+        self._stream.flush()
 
 
 def context_report(saved: "SavedContext") -> dict[str, Any]:

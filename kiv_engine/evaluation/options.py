@@ -1,0 +1,40 @@
+"""The command line of `kiv eval` and `kiv bench`: options only, so that --help needs no torch."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[Any]
+
+
+def add_commands(commands: "Commands") -> None:
+    """Add both commands to the parser's."""
+    evaluate = commands.add_parser(
+        "eval",
+        help="needles, phone books and other long-context tasks, beside other caches",
+        description="Read made-up documents and ask about what stands in them, with this cache and with others.",
+        prog="kiv eval",
+    )
+    evaluate.add_argument("--quick", action="store_true", help="up to 64K tokens, one document each")
+    evaluate.add_argument("--tasks", type=names, metavar="NAME,...", help="ask only these")
+    evaluate.add_argument("--lengths", type=names, metavar="N,...", help="of the documents, in tokens")
+    evaluate.add_argument("--seeds", metavar="N", help="documents per length")
+    evaluate.add_argument("--depths", metavar="N", help="parts of a document with a needle of each kind")
+    evaluate.add_argument("--peers", type=names, metavar="NAME,...", help="run only these caches, at every length")
+    add_common(evaluate, "kiv-eval")
+
+
+def add_common(parser: argparse.ArgumentParser, folder: str) -> None:
+    """What both commands take."""
+    parser.add_argument(
+        "--model", default="demo", metavar="demo|ID|FOLDER", help="the built-in model, a hub id or a folder"
+    )
+    parser.add_argument("--quantize", default="none", choices=("none", "8bit", "4bit"))
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--out", default=folder, metavar="FOLDER", help=f"of the results, {folder} if not given")
+    parser.add_argument("--json", action="store_true", help="print only the JSON line")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The names between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

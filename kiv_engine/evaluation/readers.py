@@ -1,0 +1,290 @@
+"""What reads a document once and answers questions about it: our cache in its modes, and the peers' caches.
+
+Protocol B: the document is read before any question is known; question and answer then go through the cache as it is,
+and the reader goes back to the end of the document after each. All answer greedily.
+"""
+
+import copy
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import torch
+import transformers
+from transformers import DynamicCache
+from transformers.cache_utils import Cache, DynamicLayer
+
+from kiv_engine.chat import ChatFormat, TextStream
+from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, PrefillMode, SamplingConfig
+from kiv_engine.context import READ_CHUNK_TOKENS, ShouldStop
+from kiv_engine.document import Document, tokenize
+from kiv_engine.engine import Engine
+from kiv_engine.errors import EngineError
+from kiv_engine.evaluation.streaming import StreamingCache
+from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress
+from kiv_engine.sampling import Sampler
+from kiv_engine.topology import inspect
+
+EVERYTHING: Final = 2**31 - 1
+"""As `retrieved_tokens`: the question and the answer attend exactly to all that was read."""
+
+
+class ReadingStoppedError(EngineError):
+    """Reading was stopped before the document's end."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and how long it took."""
+
+    text: str
+    num_tokens: int
+    first_token_s: float
+    seconds: float
+
+
+class Reader(Protocol):
+    """Reads one document and answers questions about it."""
+
+    def read(self, text: str, should_stop: ShouldStop) -> Iterator[int]:
+        """Read it; yields tokens read so far. Raises ReadingStoppedError."""
+        ...
+
+    def ask(self, question: str, max_new_tokens: int, *, everything: bool = False) -> Answer:
+        """Answer, and go back to the end of the document."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back."""
+        ...
+
+
+class KIVReader:
+    """Our cache in one prefill mode."""
+
+    def __init__(self, engine: Engine, config: KIVConfig) -> None:
+        self._context = engine.new_context(config)
+
+    def read(self, text: str, should_stop: ShouldStop) -> Iterator[int]:
+        """Read it; yields tokens read so far."""
+        for event in self._context.read(Document("document", text), should_stop=should_stop):
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, ReadFinished) and event.stopped:
+                raise ReadingStoppedError("Reading was stopped.")
+            if isinstance(event, ReadProgress | ReadFinished):
+                yield event.tokens_read
+
+    def ask(self, question: str, max_new_tokens: int, *, everything: bool = False) -> Answer:
+        """Answer with the configuration's retrieved tokens, or with everything; then go back."""
+        begin = time.perf_counter()
+        start = self._context.num_tokens
+        with self._retrieving(EVERYTHING) if everything else nothing_changed():
+            last = list(self._context.ask(question, SamplingConfig(max_new_tokens=max_new_tokens)))[-1]
+        if isinstance(last, Failed):
+            raise last.error
+        assert isinstance(last, AnswerFinished)
+        seconds = time.perf_counter() - begin
+        self._context.rewind(start)
+        return Answer(last.text, last.answer_tokens, last.first_token_s, seconds)
+
+    @contextmanager
+    def _retrieving(self, tokens: int) -> Iterator[None]:
+        policy = self._context.cache.policy
+        config = policy.config
+        policy.config = replace(config, retrieved_tokens=tokens)
+        try:
+            yield
+        finally:
+            policy.config = config
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._context.close()
+
+
+@contextmanager
+def nothing_changed() -> Iterator[None]:
+    """The empty `with`."""
+    yield
+
+
+class CacheReader:
+    """Any other cache of transformers, driven by plain forwards in the same chunks."""
+
+    def __init__(self, engine: Engine, cache: Any) -> None:
+        loaded = engine.loaded
+        self._loaded = loaded
+        self._format = ChatFormat(loaded.tokenizer, loaded.generation_config)
+        self._cache = cache
+        self._state: list[dict[str, Any]] = []
+
+    def read(self, text: str, should_stop: ShouldStop) -> Iterator[int]:
+        """Read it; yields tokens read so far."""
+        ids = self._format.document_prefix()
+        ids += tokenize(Document("document", text), self._loaded.tokenizer).ids.tolist()
+        for first in range(0, len(ids), READ_CHUNK_TOKENS):
+            if should_stop():
+                raise ReadingStoppedError("Reading was stopped.")
+            self._forward(ids[first : first + READ_CHUNK_TOKENS])
+            yield min(first + READ_CHUNK_TOKENS, len(ids))
+        self._state = [kept_state(layer) for layer in self._cache.layers]
+
+    def ask(self, question: str, max_new_tokens: int, *, everything: bool = False) -> Answer:
+        """Answer, then go back; there is nothing to retrieve, so `everything` changes nothing."""
+        begin = time.perf_counter()
+        ids = self._format.question_suffix(question, after_document=True)
+        for first in range(0, len(ids) - 1, SEARCH_BLOCK_TOKENS):
+            self._forward(ids[first : min(len(ids) - 1, first + SEARCH_BLOCK_TOKENS)])
+        answer = self._decode(ids[-1], max_new_tokens, begin)
+        for layer, state in zip(self._cache.layers, self._state, strict=True):
+            vars(layer).clear()
+            vars(layer).update(copy_state(state))
+        return answer
+
+    def _decode(self, last: int, max_new_tokens: int, begin: float) -> Answer:
+        sampler = Sampler(SamplingConfig(), self._loaded.device)
+        stream = TextStream(self._loaded.tokenizer, stop=self._format.stop_strings)
+        ids: list[int] = []
+        pieces = []
+        first_token_s = 0.0
+        while len(ids) < max_new_tokens and not stream.stopped:
+            last = sampler.next_token(self._forward([last]), ids)
+            first_token_s = first_token_s or time.perf_counter() - begin
+            if last in self._format.stop_token_ids:
+                break
+            ids.append(last)
+            pieces.append(stream.push(last))
+        pieces.append(stream.finish())
+        return Answer("".join(pieces), len(ids), first_token_s, time.perf_counter() - begin)
+
+    def _forward(self, ids: list[int]) -> torch.Tensor:
+        inputs = torch.tensor([ids], device=self._loaded.device)
+        with torch.inference_mode():
+            output = self._loaded.model(input_ids=inputs, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+        logits: torch.Tensor = output.logits[0, -1]
+        return logits
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if isinstance(self._cache, StreamingCache):
+            self._cache.close()
+        self._cache = None
+        self._state = []
+
+
+def kept_state(layer: Any) -> dict[str, Any]:
+    """A layer's attributes, to come back to. K and V are no copies: these layers replace and never change them."""
+    return copy_state(vars(layer))
+
+
+def copy_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Attributes with what linear layers change in place copied."""
+    return {name: copy.deepcopy(value) if name.endswith("_states") else value for name, value in state.items()}
+
+
+# -- who takes part ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One of the caches compared.
+
+    Attributes:
+        name: as on the command line and in the results.
+        label: for people.
+        make: makes a reader, once the document is there.
+        ours: asked a second time with everything retrieved.
+        quadratic: reads in time that grows with the square of the length.
+        missing: why it cannot run here, or None.
+    """
+
+    name: str
+    label: str
+    make: Callable[[Engine], Reader]
+    ours: bool = False
+    quadratic: bool = False
+    missing: Callable[[Engine], str | None] = lambda _engine: None
+
+
+def _ours(mode: PrefillMode) -> Callable[[Engine], Reader]:
+    return lambda engine: KIVReader(engine, KIVConfig(prefill=mode))
+
+
+def _dynamic(engine: Engine, *, offloading: bool = False) -> Cache:
+    return DynamicCache(config=engine.loaded.model.config, offloading=offloading)
+
+
+def _quantized(engine: Engine, layer_class: str, **options: int) -> Cache:
+    """DynamicCache with quantized growing layers; transformers' QuantizedCache refuses models with sliding ones."""
+    layers = DynamicCache(config=engine.loaded.model.config).layers
+    for geometry in inspect(engine.loaded.model.config).growing:
+        layers[geometry.index] = getattr(transformers.cache_utils, layer_class)(**options)
+    return Cache(layers=layers)
+
+
+def _no_fp8(engine: Engine) -> str | None:
+    if hasattr(transformers.cache_utils, "Fp8QuantizedLayer"):
+        return _mixed_layers(engine)
+    return f"transformers {transformers.__version__} has no fp8 cache"
+
+
+def _no_quanto(engine: Engine) -> str | None:
+    if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.quanto") is None:
+        return "the package optimum-quanto is not installed"
+    return _mixed_layers(engine)
+
+
+def _mixed_layers(engine: Engine) -> str | None:
+    """Why this model's growing layers cannot be replaced by quantized ones."""
+    config = engine.loaded.model.config
+    layers = DynamicCache(config=config).layers
+    if all(type(layers[geometry.index]) is DynamicLayer for geometry in inspect(config).growing):
+        return None
+    return "this model's layers keep more than K and V"
+
+
+def _no_cuda(engine: Engine) -> str | None:
+    return (
+        None if engine.loaded.device.type == "cuda" else "offloading needs a CUDA device, and the model is on the CPU"
+    )
+
+
+ENTRANTS: Final = (
+    Entrant("sparse", "KIV sparse", _ours("sparse"), ours=True),
+    Entrant("window", "KIV window", _ours("window"), ours=True),
+    Entrant("exact", "KIV exact", _ours("exact"), ours=True, quadratic=True),
+    Entrant(
+        "full", "DynamicCache (full attention)", lambda engine: CacheReader(engine, _dynamic(engine)), quadratic=True
+    ),
+    Entrant(
+        "offloaded",
+        "DynamicCache with offloading",
+        lambda engine: CacheReader(engine, _dynamic(engine, offloading=True)),
+        quadratic=True,
+        missing=_no_cuda,
+    ),
+    Entrant(
+        "fp8",
+        "quantized, fp8",
+        lambda engine: CacheReader(engine, _quantized(engine, "Fp8QuantizedLayer")),
+        quadratic=True,
+        missing=_no_fp8,
+    ),
+    Entrant(
+        "int4",
+        "quantized, 4 bit (quanto)",
+        lambda engine: CacheReader(engine, _quantized(engine, "QuantoQuantizedLayer")),
+        quadratic=True,
+        missing=_no_quanto,
+    ),
+    Entrant(
+        "sinks",
+        "sliding window with sinks",
+        lambda engine: CacheReader(engine, StreamingCache(engine.loaded.model, KIVConfig())),
+    ),
+)
+BY_NAME: Final = {entrant.name: entrant for entrant in ENTRANTS}

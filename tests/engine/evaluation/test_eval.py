@@ -1,0 +1,159 @@
+"""`kiv eval` on a tiny random model: files, resumption, bad input, and figures worked out by hand."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+from kiv_engine import cli
+from kiv_engine.engine import Engine
+from kiv_engine.evaluation import figures
+from kiv_engine.evaluation.readers import BY_NAME, KIVReader
+from kiv_engine.loader import DEMO_FOLDER, LoadedModel
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SMALL = ("--lengths", "4096", "--seeds", "1", "--depths", "2", "--tasks", "digits,quote", "--peers", "window,sinks")
+Kiv = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Engine:
+    """One layer of random weights with the built-in model's tokenizer."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=4_096, max_position_embeddings=65_536, **sizes)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(DEMO_FOLDER)
+    return Engine(LoadedModel(model, tokenizer, "tiny", torch.device("cpu"), GenerationConfig()))
+
+
+@pytest.fixture
+def kiv(tiny: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Kiv:
+    monkeypatch.setattr(Engine, "load", lambda *_args, **_options: tiny)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = cli.main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def last_line(out: str) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return line
+
+
+def test_a_run_ends_with_a_table_and_a_json_line_and_is_not_repeated(
+    kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    code, printed, _ = kiv("eval", *SMALL, "--out", out)
+    assert code == 0
+    assert printed.startswith("| tokens | cache |")
+    line = last_line(printed)
+    assert line["complete"]
+    rows = line["lengths"]["4096"]
+    assert rows["window"]["questions"] == rows["sinks"]["questions"] == 7
+    assert {path.name for path in out.iterdir()} == {
+        "run.json", "answers.jsonl", "report.json", "report.md", "needles.svg",
+    }  # fmt: skip
+    assert len((out / "answers.jsonl").read_text().splitlines()) == 2 + 7 * 3
+    svg = ElementTree.parse(out / "needles.svg").getroot()
+    assert len(list(svg.iter("{http://www.w3.org/2000/svg}rect"))) == 1 + 3 * 2
+    assert "| 4,096 | digits | 2 |" in (out / "report.md").read_text()
+
+    def forbidden(*_arguments: object) -> None:
+        raise AssertionError("a document was read again")
+
+    monkeypatch.setattr(KIVReader, "read", forbidden)
+    code, printed, _ = kiv("eval", *SMALL, "--out", out, "--json")
+    assert code == 0
+    assert printed.count("\n") == 1
+    assert last_line(printed)["lengths"] == line["lengths"]
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    ask = KIVReader.ask
+
+    def ask_and_note(reader: KIVReader, question: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(question)
+        return ask(reader, question, *arguments, **options)
+
+    monkeypatch.setattr(KIVReader, "ask", ask_and_note)
+    with monkeypatch.context() as patched:
+        patched.setattr(cli.StopFlag, "__call__", lambda _self: len(asked) >= 5)
+        code, printed, _ = kiv("eval", *SMALL, "--out", tmp_path / "out")
+    assert code == 130
+    assert not last_line(printed)["complete"]
+    assert len(asked) == 5
+    code, printed, _ = kiv("eval", *SMALL, "--out", tmp_path / "out")
+    assert code == 0
+    assert last_line(printed)["complete"]
+    assert len(asked) == 14
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--tasks", "chess"), "tasks is 'chess'"),
+        (("--lengths", "12"), "lengths is 12"),
+        (("--lengths", "many"), "lengths is 'many'"),
+        (("--peers", "nobody"), "peers is 'nobody'"),
+        (("--seeds", "0"), "seeds is 0"),
+        (("--depths", "99"), "depths is 99"),
+        (("--tasks", ","), "must each name at least one"),
+        (("--out", "/dev/null/x"), "cannot take the results"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(kiv: Kiv, arguments: tuple[str, str], says: str) -> None:
+    code, out, err = kiv("eval", "--lengths", "4096", "--out", "/dev/null/x", *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_what_is_not_run_says_why(kiv: Kiv, tmp_path: Path) -> None:
+    short = ("--lengths", "4096", "--seeds", "1", "--tasks", "digits", "--depths", "1")
+    code, printed, err = kiv("eval", *short, "--peers", "offloaded,sinks", "--out", tmp_path)
+    assert code == 0
+    assert "offloaded: not run; offloading needs a CUDA device" in err
+    assert last_line(printed)["left_out"][0]["peer"] == "offloaded"
+    assert "CUDA" in (tmp_path / "report.md").read_text()
+
+
+def answer(question: str, *found: bool, depth: float = 0.1) -> dict[str, Any]:
+    return {
+        "document": "d", "question": question, "task": "digits", "depth": depth, "found": list(found),
+        "answer": question, "seconds": 1.0, "first_token_s": 0.5,
+    }  # fmt: skip
+
+
+def test_agreement_counts_only_what_the_ceiling_found() -> None:
+    default = [answer("a", True, False), answer("b", True, True), answer("c", False, False)]
+    everything = [answer("a", True, True), answer("b", False, True), answer("c", False, False)]
+    row = figures.summarize(default, everything)
+    assert row["rate"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert row["ceiling"] == pytest.approx((1 + 0.5 + 0) / 3)
+    assert (row["ceiling_parts"], row["agreement"]) == (3, pytest.approx(2 / 3))
+    nothing = figures.summarize([answer("c", False)], [answer("c", False)])
+    assert nothing["agreement"] is None
+
+
+def test_depths_are_told_apart() -> None:
+    records = [answer("a", True, depth=0.1), answer("b", False, depth=0.2), answer("c", True, depth=0.9)]
+    assert figures.by_depth(records, 4) == [0.5, None, None, 1.0]
+
+
+def test_an_interval_holds_its_rate() -> None:
+    low, high = figures.wilson(9, 10)
+    assert (round(low, 3), round(high, 3)) == (0.596, 0.982)
+
+
+def test_every_cache_has_a_label_of_its_own() -> None:
+    assert len({entrant.label for entrant in BY_NAME.values()}) == len(BY_NAME)
