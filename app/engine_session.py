@@ -167,10 +167,15 @@ class EngineSession:
         engine, shelf, options = self._loaded(), Shelf(self._saved), request.options
         place = shelf.place_of(engine.loaded, options.config, options.system or None, documents)
         try:
-            if shelf.use(place) is None:
+            if shelf.use(place) is not None:
+                opened = engine.open_context(place)
+            elif before := shelf.beginning_of(engine.loaded, options.config, options.system or None, documents):
+                opened = engine.open_context(before.folder, copy=True)
+                opened.exchange(*documents)
+                opened.save(place)
+            else:
                 context.save(place)
                 return context, documents
-            opened = engine.open_context(place, retrieved_tokens=options.config.retrieved_tokens)
         except EngineError:  # a disk that cannot be written, a folder that another window writes: read without it
             return context, documents
         context.close()

@@ -14,7 +14,7 @@ import torch
 from kiv_engine.cache import CacheSnapshot, KIVCache
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
-from kiv_engine.document import Document, TokenizedDocument, tokenize_stepwise
+from kiv_engine.document import Document, TokenizedDocument, tokenize, tokenize_stepwise
 from kiv_engine.errors import CapacityError, ConfigError, EngineError, SavedContextError
 from kiv_engine.events import (
     AnswerEvent,
@@ -148,26 +148,28 @@ class Context:
         self._not_saved = ""  # why the writer was given up
 
     @classmethod
-    def opened(cls, loaded: LoadedModel, saved: SavedContext, retrieved_tokens: int | None = None) -> "Context":
-        """A context that goes on from a saved one. Raises SavedContextError, DamagedContextError."""
+    def opened(
+        cls, loaded: LoadedModel, saved: SavedContext, retrieved_tokens: int | None = None, *, copy: bool = False
+    ) -> "Context":
+        """A context that goes on from a saved one; `copy` to read much more. Raises SavedContextError."""
         saved.require_same_model(loaded)
         config = saved.config
         if retrieved_tokens is not None:
             config = replace(config, retrieved_tokens=retrieved_tokens)
         context = cls(loaded, config, saved.system)
         try:
-            context._open(saved)
+            context._open(saved, copy=copy or not saved.complete)
         except BaseException:
             context.close()
             raise
         return context
 
-    def _open(self, saved: SavedContext) -> None:
+    def _open(self, saved: SavedContext, *, copy: bool) -> None:
         tokens = array("i", saved.tokens().tolist())
         self.documents = saved.documents()
         self._ids, self._unread = tokens[: saved.num_tokens], tokens[saved.num_tokens :]
-        self.cache.policy.planned_tokens = 0 if saved.complete else saved.planned_tokens
-        self._snapshots = saved.restore(self.cache, self._loaded.device)
+        self.cache.policy.planned_tokens = saved.planned_tokens if copy else 0
+        self._snapshots = saved.restore(self.cache, self._loaded.device, copy=copy)
         self.cache.policy.planned_tokens = saved.planned_tokens
         if not saved.complete:
             self._writer = ContextWriter(saved.folder, self._loaded, self._config, self._system, saved)
@@ -265,6 +267,21 @@ class Context:
             self._stop_saving()
 
     # -- reading -------------------------------------------------------------------------------------------------
+
+    def exchange(self, *documents: Document) -> None:
+        """Make these the context's documents. What they have in common with the present ones, from the beginning on,
+        stays read; `read()` goes on behind it. Raises ConfigError behind the first question.
+        """
+        if self.turns:
+            raise ConfigError("Documents come before the first question; open a new context.")
+        fresh = Context(self._loaded, self._config, self._system)
+        try:
+            for document in documents:
+                fresh._place(tokenize(document, self._loaded.tokenizer))
+        finally:
+            fresh.close()
+        self.rewind(shared_length(self._ids, fresh._unread))
+        self.documents, self._unread = fresh.documents, fresh._unread[self.num_tokens :]
 
     def read(self, *documents: Document, should_stop: ShouldStop = never) -> Iterator[ReadEvent]:
         """Read documents into the context; without documents, go on where reading stopped or failed.
@@ -654,6 +671,13 @@ class Context:
         self._stop_saving()
         with torch.inference_mode():
             self.cache.close()
+
+
+def shared_length(first: "array[int]", second: "array[int]") -> int:
+    """How many tokens two sequences have in common from the beginning on."""
+    length = min(len(first), len(second))
+    differ = torch.tensor(first[:length]).ne(torch.tensor(second[:length])).nonzero()
+    return int(differ[0]) if len(differ) else length
 
 
 def drained(

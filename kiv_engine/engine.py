@@ -38,12 +38,14 @@ class Engine:
         """An empty context; `system` is the system prompt. Any number of contexts can live on one model."""
         return Context(self.loaded, config or KIVConfig(), system)
 
-    def open_context(self, folder: str | Path, *, retrieved_tokens: int | None = None) -> Context:
+    def open_context(self, folder: str | Path, *, retrieved_tokens: int | None = None, copy: bool = False) -> Context:
         """A saved context, ready for questions; if its documents were not read to their end, `read()` goes on.
+
+        `copy` brings it into memory instead of mapping it: for an `exchange` with longer documents.
 
         Raises SavedContextError where the folder holds none, or one of another model, and DamagedContextError.
         """
-        return Context.opened(self.loaded, SavedContext.open(folder), retrieved_tokens)
+        return Context.opened(self.loaded, SavedContext.open(folder), retrieved_tokens, copy=copy)
 
     def count_tokens(self, pieces: list[str]) -> list[int]:
         """Token counts of separate pieces of text."""

@@ -468,6 +468,16 @@ class SavedContext:
             return False
         return all(self._text(number) == document.text for number, document in enumerate(documents))
 
+    def begins(self, documents: Sequence[Document]) -> bool:
+        """Whether these are its documents, the last of which grew at the end, or more of them."""
+        names, count = self.document_names, len(self.document_names)
+        if not count or names != [document.name for document in documents[:count]]:
+            return False
+        *whole, last = range(count)
+        return all(self._text(number) == documents[number].text for number in whole) and documents[
+            last
+        ].text.startswith(self._text(last))
+
     def require_same_model(self, loaded: LoadedModel) -> None:
         """Refuse another model or tokenizer than it was read with."""
         known, now = self.manifest["fingerprint"], fingerprint(loaded)
@@ -516,10 +526,10 @@ class SavedContext:
                 placed.append(PlacedDocument(TokenizedDocument(document, ids[first:last], starts, ends), first))
         return placed
 
-    def restore(self, cache: KIVCache, device: torch.device) -> list[CacheSnapshot]:
+    def restore(self, cache: KIVCache, device: torch.device, *, copy: bool) -> list[CacheSnapshot]:
         """Bring an empty cache to what was saved; the snapshots of the layers that forget.
 
-        Rows of a complete context are mapped; of one that will be read further they are copied into memory.
+        Rows are mapped; or, where many more will follow them, copied into memory.
         """
         tensors = self._state()
         with _damage(self.folder):
@@ -528,7 +538,7 @@ class SavedContext:
                 if self.num_tokens and layer.geometry.index not in cold:
                     raise ValueError("a layer is missing")
                 if layer.geometry.index in cold:
-                    self._restore_layer(layer, cold[layer.geometry.index], tensors, device)
+                    self._restore_layer(layer, cold[layer.geometry.index], tensors, device, copy=copy)
             snapshots = [
                 CacheSnapshot(
                     entry["num_tokens"],
@@ -551,7 +561,7 @@ class SavedContext:
             raise DamagedContextError(f"{self.folder / name} is damaged ({error}). Read the document again.") from error
 
     def _restore_layer(
-        self, layer: KIVLayer, cold: int, tensors: dict[str, torch.Tensor], device: torch.device
+        self, layer: KIVLayer, cold: int, tensors: dict[str, torch.Tensor], device: torch.device, *, copy: bool
     ) -> None:
         name = f"layer{layer.geometry.index}"
         keys, values = (tensors[f"{name}.hot_{kind}"].to(device) for kind in ("keys", "values"))
@@ -559,11 +569,11 @@ class SavedContext:
         maps = {key.removeprefix(prefix): part for key, part in tensors.items() if key.startswith(prefix)}
         layer.load(keys, values, cold, maps)
         for kind, table in (("keys", layer.store.keys), ("values", layer.store.values)):
-            self._restore_rows(f"{name}.{kind}", table, cold)
+            self._restore_rows(f"{name}.{kind}", table, cold, copy=copy)
         for plane, codes in (layer.index.codes(0, cold) if layer.index.ready else {}).items():
             codes.copy_(self._numbers(f"{name}.{plane}", torch.uint8).view(codes.shape))
 
-    def _restore_rows(self, name: str, table: RowTable, cold: int) -> None:
+    def _restore_rows(self, name: str, table: RowTable, cold: int, *, copy: bool) -> None:
         dtypes = table.stored_types
         shapes = (table.row_shape, table.row_shape[:1])
         parts: list[MappedRows] = []
@@ -575,7 +585,7 @@ class SavedContext:
                 raise ValueError(f"{name} has {file.length} bytes")
             parts.append(MappedRows(self.folder / (name + suffix), file, shape, dtype))
         if parts:
-            table.adopt(parts, copy=not self.complete)
+            table.adopt(parts, copy=copy)
 
 
 @contextmanager

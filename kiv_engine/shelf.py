@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +67,18 @@ class Shelf:
         except OSError:
             return None
         return saved
+
+    def beginning_of(
+        self, loaded: LoadedModel, config: KIVConfig, system: str | None, documents: Sequence[Document]
+    ) -> SavedContext | None:
+        """The longest complete context of the same kind whose documents these begin with: what they were before."""
+        marks = fingerprint(loaded)
+        for saved in sorted(self.saved(), key=lambda saved: saved.num_tokens, reverse=True):
+            same = saved.complete and saved.system == system and saved.config == replace(config, store="ram")
+            with suppress(SavedContextError):
+                if same and saved.manifest["fingerprint"] == marks and saved.begins(documents):
+                    return saved
+        return None
 
     def saved(self) -> list[SavedContext]:
         """Everything sound on the shelf, the most recently used first."""

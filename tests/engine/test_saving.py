@@ -168,6 +168,27 @@ def test_a_rewound_context_reads_the_rest_again(tmp_path: Path, contexts: list[C
     assert [text for text, _ in answers(contexts[1])] == [text for text, _ in expected]
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma3", "lfm2"])
+def test_a_document_that_grew_is_read_from_where_it_grew(family: str, tmp_path: Path, contexts: list[Context]) -> None:
+    grown = Document("log", TEXT + "Chapter 18: the last ship brought 12 bells. " * 3)
+    saved(tmp_path / "before", family).close()
+    assert SavedContext.open(tmp_path / "before").begins([grown])
+    assert not SavedContext.open(tmp_path / "before").begins([Document("log", "x" + TEXT)])
+    contexts += [opened(tmp_path / "before", family, copy=True), Context(loaded(family), SMALL)]
+    reused, whole = contexts
+    reused.exchange(grown)
+    assert reused.num_tokens > 0.9 * len(TEXT)
+    reused.save(tmp_path / "after")
+    assert isinstance(read(reused), ReadFinished)
+    assert isinstance(read(whole, grown), ReadFinished)
+    assert reused.num_tokens == whole.num_tokens
+    assert [text for text, _ in answers(reused)] == [text for text, _ in answers(whole)]
+    contexts.append(opened(tmp_path / "after", family))
+    assert SavedContext.open(tmp_path / "after").holds([grown])
+    with pytest.raises(ConfigError, match="before the first question"):
+        reused.exchange(DOCUMENT)
+
+
 # -- while reading -------------------------------------------------------------------------------------------------
 
 

@@ -71,3 +71,14 @@ def test_the_least_recently_used_goes_first_and_the_newest_never(tmp_path: Path)
     assert Shelf(tmp_path, quota=0).trim() == [places[2]]
     assert [saved.folder for saved in shelf.saved()] == [places[0]]
     assert Shelf(tmp_path / "nowhere").saved() == []
+
+
+def test_what_a_document_was_before_it_grew_is_found(tmp_path: Path) -> None:
+    shelf, model = Shelf(tmp_path), loaded("llama")
+    for times in (10, 20):
+        place = kept(shelf, Document("log", "Seven bells. " * times))
+    found = shelf.beginning_of(model, SMALL, None, [Document("log", "Seven bells. " * 25), Document("note", "Rain.")])
+    assert found is not None
+    assert found.folder == place
+    assert shelf.beginning_of(model, SMALL, "Be brief.", [Document("log", "Seven bells. " * 25)]) is None
+    assert shelf.beginning_of(model, SMALL, None, [Document("log", "Eight bells. " * 25)]) is None
