@@ -17,6 +17,7 @@ from kiv_engine.events import ParseProgress
 
 SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "__MACOSX"})
 NAMED_SKIPS: Final = 3
+EMPTY: Final = "is empty."
 CONTENTS: Final = "Table of contents"
 
 Opening = Generator[ParseProgress, None, ParsedText]
@@ -230,8 +231,8 @@ def with_contents(title: str, found: Collection, limits: Limits) -> ParsedText:
         out.include(text, name)
         out.end_block(0)
         add_notes(out, name, text)
-    if found.skipped:
-        out.note(skipped_note(found))
+    if note := skipped_note(found):
+        out.note(note)
     return out.finish("folder")
 
 
@@ -242,9 +243,12 @@ def add_notes(out: TextBuilder, name: str, text: ParsedText) -> None:
 
 
 def skipped_note(found: Collection) -> str:
-    """Which files were left out."""
-    named = "; ".join(f"{name} {reason.rstrip('.')}" for name, reason in found.skipped[:NAMED_SKIPS])
-    rest = len(found.skipped) - NAMED_SKIPS
+    """Which files were left out; nothing is missed of those that are empty."""
+    skipped = [(name, reason.rstrip(".")) for name, reason in found.skipped if reason != EMPTY]
+    if not skipped:
+        return ""
+    named = "; ".join(f"{name} {reason}" for name, reason in skipped[:NAMED_SKIPS])
+    rest = len(skipped) - NAMED_SKIPS
     more = f"; and {rest:,} more" if rest > 0 else ""
     whole = len(found.skipped) + len(found.texts)
-    return f"{len(found.skipped):,} of {whole:,} files were left out: {named}{more}."
+    return f"{len(skipped):,} of {whole:,} files were left out: {named}{more}."
