@@ -118,7 +118,7 @@ class Opener:
             return None
         names = sorted(str(name) for name, _size in members if not is_hidden(str(name)))
         check_count(len(names), self._limits)
-        return [Entry(name, self._path, name) for name in names]
+        return [Entry(printable(name), self._path, name) for name in names]
 
     def _open_many(self, entries: list[Entry]) -> Opening:
         """Read every file that can be read; the others are named in a note."""
@@ -190,13 +190,18 @@ def folder_entries(folder: Path, limits: Limits) -> Iterator[Entry]:
                 continue
             count += 1
             check_count(count, limits)
-            yield Entry(path.relative_to(folder).as_posix(), path)
+            yield Entry(printable(path.relative_to(folder).as_posix()), path)
 
 
 def is_hidden(name: str) -> bool:
     """Whether a file is not meant to be read: hidden ones, and what tools put there."""
     parts = name.split("/")
     return any(part.startswith(".") or part in SKIPPED_FOLDERS for part in parts)
+
+
+def printable(name: str) -> str:
+    """A file's name as it can be shown: in one line, without control characters."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
 
 
 def check_count(count: int, limits: Limits) -> None:
