@@ -500,6 +500,8 @@ class AskCommand:
         if "-" in names and (sys.stdin is None or sys.stdin.isatty()):
             raise BadInputError("'-' reads standard input, but nothing is piped into it; pipe a text or name a file.")
         for name in names:
+            if not name:
+                raise BadInputError("The name of a document is empty; give a file, a folder, or '-'.")
             if name.startswith(ARCHIVE_PREFIX):
                 archive_tokens(name)
 

@@ -13,6 +13,7 @@ from kiv_engine.documents.text_builder import TextBuilder, clean
 LONG_LINE: Final = 2_000
 """Longer lines are those of a machine, and are broken."""
 
+TOLD_EVERY: Final = 50_000
 MAX_INDENT: Final = 12
 
 _TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s{}\[\],:"]++|"', re.S)
@@ -22,17 +23,24 @@ def parse(data: bytes, out: TextBuilder) -> None:
     """Text that is no sound JSON is text all the same."""
     text = clean(decoded(data, out))
     if any(len(line) > LONG_LINE for line in text.split("\n")):
-        text = "".join(set_in_lines(text))
-    for start, title in sections(text):
+        text = "".join(set_in_lines(text, out))
+    for start, title in sections(text, out):
         out.places.append_section(start, title)
     out.add(text)
 
 
-def set_in_lines(text: str) -> Iterator[str]:
+def tokens(text: str, out: TextBuilder) -> Iterator[tuple[int, str]]:
+    """Where each token begins, and what it is; says how far it is."""
+    for count, match in enumerate(_TOKEN.finditer(text)):
+        if count % TOLD_EVERY == 0:
+            out.progress(match.start(), len(text), "characters")
+        yield match.start(), match[0]
+
+
+def set_in_lines(text: str, out: TextBuilder) -> Iterator[str]:
     """The same tokens, a value a line, indented."""
     depth = 0
-    for match in _TOKEN.finditer(text):
-        token = match[0]
+    for _start, token in tokens(text, out):
         if token in "{[":
             depth += 1
             yield token + line_end(depth)
@@ -50,15 +58,14 @@ def line_end(depth: int) -> str:
     return "\n" + "  " * min(depth, MAX_INDENT)
 
 
-def sections(text: str) -> Iterator[tuple[int, str]]:
+def sections(text: str, out: TextBuilder) -> Iterator[tuple[int, str]]:
     """Where each value of the outermost object or list begins, and its key or number."""
     depth = count = 0
     kind, waits = "", False
-    for match in _TOKEN.finditer(text):
-        token = match[0]
+    for start, token in tokens(text, out):
         if waits and token not in "}]":
             count += 1
-            yield match.start(), token.strip('"') if kind == "{" else f"item {count}"
+            yield start, token.strip('"') if kind == "{" else f"item {count}"
         waits = False
         if token in "{[":
             depth += 1

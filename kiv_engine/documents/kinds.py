@@ -94,8 +94,14 @@ _FOREIGN: Final = (
     (b"7z\xbc\xaf\x27\x1c", "a packed file (7z)"),
     (b"Rar!", "a packed file (rar)"),
     (b"SQLite format 3", "a database"),
+    (b"\x00\x00\x00\x18ftyp", "a film"),
+    (b"\x00\x00\x00\x1cftyp", "a film"),
+    (b"\x00\x00\x00\x20ftyp", "a film"),
+    (b"\x1aE\xdf\xa3", "a film"),
+    (b"\xff\xfb", "a sound"),
 )
 
+_DOCUMENT_STARTS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"{\\rtf", b"\xd0\xcf\x11\xe0", b"\xff\xfe", b"\xfe\xff")
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HTML_START: Final = re.compile(
     rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?:(?><!--.*?-->)\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
@@ -110,6 +116,12 @@ def extension(name: str) -> str:
     """The last part of a file's name, in small letters."""
     stem, dot, last = name.rpartition(".")
     return last.lower() if dot and stem else ""
+
+
+def check_head(head: bytes) -> None:
+    """Raise UnreadableError where a file's beginning shows that it is no document, before all of it is read."""
+    if b"\x00" in head and not head.startswith(_DOCUMENT_STARTS) and b"%PDF-" not in head[:1024]:
+        _refuse_foreign(head)
 
 
 def kind_of(data: bytes, name: str) -> Kind:

@@ -6,16 +6,15 @@ from typing import Final
 from kiv_engine.documents.plain import decoded
 from kiv_engine.documents.text_builder import TextBuilder, clean
 
-_HEADING: Final = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*$")
-_FENCE: Final = re.compile(r" {0,3}(```|~~~)")
+_MARK: Final = re.compile(r"^ {0,3}+(?:#{1,6}+[ \t](?P<title>[^\n]*+)|(?P<fence>```|~~~))", re.M)
 
 
 def parse(data: bytes, out: TextBuilder) -> None:
     """Headings with # begin a section; inside of code blocks they do not."""
-    fence = ""
-    for line in clean(decoded(data, out)).splitlines(keepends=True):
-        if mark := _FENCE.match(line):
-            fence = "" if fence == mark[1] else fence or mark[1]
-        elif not fence and (heading := _HEADING.match(line.rstrip("\n"))):
-            out.begin_section(heading[1])
-        out.add(line)
+    text, fence = clean(decoded(data, out)), ""
+    for mark in _MARK.finditer(text):
+        if mark["fence"]:
+            fence = "" if fence == mark["fence"] else fence or mark["fence"]
+        elif not fence and (title := mark["title"].strip().rstrip("#").strip()):
+            out.begin_section(title, mark.start())
+    out.add(text)

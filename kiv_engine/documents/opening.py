@@ -17,6 +17,7 @@ from kiv_engine.events import ParseProgress
 
 SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "__MACOSX"})
 NAMED_SKIPS: Final = 3
+EMPTY: Final = "is empty."
 CONTENTS: Final = "Table of contents"
 
 Opening = Generator[ParseProgress, None, ParsedText]
@@ -117,7 +118,7 @@ class Opener:
             return None
         names = sorted(str(name) for name, _size in members if not is_hidden(str(name)))
         check_count(len(names), self._limits)
-        return [Entry(name, self._path, name) for name in names]
+        return [Entry(printable(name), self._path, name) for name in names]
 
     def _open_many(self, entries: list[Entry]) -> Opening:
         """Read every file that can be read; the others are named in a note."""
@@ -189,13 +190,18 @@ def folder_entries(folder: Path, limits: Limits) -> Iterator[Entry]:
                 continue
             count += 1
             check_count(count, limits)
-            yield Entry(path.relative_to(folder).as_posix(), path)
+            yield Entry(printable(path.relative_to(folder).as_posix()), path)
 
 
 def is_hidden(name: str) -> bool:
     """Whether a file is not meant to be read: hidden ones, and what tools put there."""
     parts = name.split("/")
     return any(part.startswith(".") or part in SKIPPED_FOLDERS for part in parts)
+
+
+def printable(name: str) -> str:
+    """A file's name as it can be shown: in one line, without control characters."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
 
 
 def check_count(count: int, limits: Limits) -> None:
@@ -230,8 +236,8 @@ def with_contents(title: str, found: Collection, limits: Limits) -> ParsedText:
         out.include(text, name)
         out.end_block(0)
         add_notes(out, name, text)
-    if found.skipped:
-        out.note(skipped_note(found))
+    if note := skipped_note(found):
+        out.note(note)
     return out.finish("folder")
 
 
@@ -242,9 +248,12 @@ def add_notes(out: TextBuilder, name: str, text: ParsedText) -> None:
 
 
 def skipped_note(found: Collection) -> str:
-    """Which files were left out."""
-    named = "; ".join(f"{name} {reason.rstrip('.')}" for name, reason in found.skipped[:NAMED_SKIPS])
-    rest = len(found.skipped) - NAMED_SKIPS
+    """Which files were left out; nothing is missed of those that are empty."""
+    skipped = [(name, reason.rstrip(".")) for name, reason in found.skipped if reason != EMPTY]
+    if not skipped:
+        return ""
+    named = "; ".join(f"{name} {reason}" for name, reason in skipped[:NAMED_SKIPS])
+    rest = len(skipped) - NAMED_SKIPS
     more = f"; and {rest:,} more" if rest > 0 else ""
     whole = len(found.skipped) + len(found.texts)
-    return f"{len(found.skipped):,} of {whole:,} files were left out: {named}{more}."
+    return f"{len(skipped):,} of {whole:,} files were left out: {named}{more}."

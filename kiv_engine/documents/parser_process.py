@@ -103,12 +103,11 @@ class ParserProcess:
         """Take messages until the answer; watch the clock and the memory meanwhile."""
         assert self._process is not None
         begun = heard = time.monotonic()
-        memory = psutil.Process(self._process.pid)
         while True:
             try:
                 message = self._answers.get(timeout=TICK_S)
             except queue.Empty:
-                self._check(time.monotonic() - begun, time.monotonic() - heard, memory)
+                self._check(time.monotonic() - begun, time.monotonic() - heard)
                 yield None
                 continue
             if message is None:
@@ -118,16 +117,16 @@ class ParserProcess:
             if "progress" not in message[0]:
                 return message
             done, total, unit = message[0]["progress"]
-            self._check(heard - begun, 0, memory)
+            self._check(heard - begun, 0)
             yield int(done), int(total), str(unit)
 
-    def _check(self, seconds: float, silence_s: float, memory: psutil.Process) -> None:
+    def _check(self, seconds: float, silence_s: float) -> None:
         if seconds > self._limits.seconds:
             raise UnreadableError(f"takes more than {self._limits.seconds:,.0f} s to be read; open a part of it.")
         if silence_s > self._limits.silence_s:
             raise UnreadableError(f"was given up: nothing could be read from it for {self._limits.silence_s:,.0f} s.")
         try:
-            used = memory.memory_info().rss
+            used = psutil.Process(self.pid).memory_info().rss
         except psutil.Error:
             return  # it is gone, which the pipe tells
         if used > self._limits.memory_bytes:

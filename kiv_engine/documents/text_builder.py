@@ -46,7 +46,7 @@ class TextBuilder:
         self._tell = tell
         self._told_at = 0.0
         self._pieces: list[str] = []
-        self._length = 0
+        self._length = self._line_ends = 0
         self._notes: list[str] = []
 
     @property
@@ -61,17 +61,13 @@ class TextBuilder:
         if self._length > self.limits.characters:
             raise UnreadableError(f"holds more than {self.limits.characters:,} characters of text; open a part of it.")
         self._pieces.append(text)
+        words = text.rstrip("\n")
+        self._line_ends = len(text) - len(words) + (0 if words else self._line_ends)
 
     def end_block(self, blank_lines: int = 1) -> None:
         """End a paragraph: the next text begins behind blank lines, unless nothing is there yet."""
-        tail = ""
-        for piece in reversed(self._pieces):
-            tail = piece + tail
-            if len(tail) > blank_lines:
-                break
-        missing = blank_lines + 1 - (len(tail) - len(tail.rstrip("\n")))
-        if tail and missing > 0:
-            self.add("\n" * missing)
+        if self._length and self._line_ends <= blank_lines:
+            self.add("\n" * (blank_lines + 1 - self._line_ends))
 
     def begin_page(self, number: int) -> None:
         self.places.pages.append(self._length, number)
@@ -82,10 +78,12 @@ class TextBuilder:
     def begin_line(self, number: int) -> None:
         self.places.lines.append(self._length, number)
 
-    def begin_section(self, title: str) -> None:
-        """A section begins; its title is shortened."""
+    def begin_section(self, title: str, offset: int = 0) -> None:
+        """A section begins here, or so many characters on; its title is shortened."""
         title = " ".join(clean(title).split())
-        self.places.append_section(self._length, title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1] + "…")
+        self.places.append_section(
+            self._length + offset, title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1] + "…"
+        )
 
     def include(self, part: ParsedText, section: str) -> None:
         """Append a whole text with its places, as a section with this title."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from kiv_engine.documents.kinds import ZIP, Kind, kind_of
+from kiv_engine.documents.kinds import HEAD_BYTES, ZIP, Kind, check_head, kind_of
 from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import ParsedText, TextBuilder, UnreadableError
@@ -80,7 +80,8 @@ def read_file(path: Path, limits: Limits) -> bytes:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > limits.file_bytes:
             raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; open a part of it.")
-        data = file.read()
+        check_head(head := file.read(HEAD_BYTES))
+        data = head + file.read()
     if not data:
         raise UnreadableError("is empty.")
     return data

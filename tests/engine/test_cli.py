@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from kiv_engine import cli
 from kiv_engine.context import Context
 from kiv_engine.engine import Engine
-from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta
+from kiv_engine.events import AnswerFinished, Failed, ParseProgress, ReadFinished, ReadProgress, TextDelta
 from kiv_engine.loader import DEMO_FOLDER
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -235,6 +235,17 @@ def test_progress_is_redrawn_in_a_terminal_only() -> None:
     assert plain.getvalue() == f"{line}\n"
 
 
+def test_the_bar_shows_how_far_a_file_is_parsed() -> None:
+    live = io.StringIO()
+    live.isatty = lambda: True  # type: ignore[method-assign]
+    bar = cli.ProgressBar(live)
+    bar.show(ParseProgress("book.pdf", 0, 0, "files"))
+    bar.show(ParseProgress("book.pdf", 3, 1_000, "pages"))
+    bar.close()
+    lines = ["\r\x1b[KOpening book.pdf", "\r\x1b[KOpening book.pdf: 3 of 1,000 pages", "\r\x1b[K"]
+    assert live.getvalue() == "".join(lines)
+
+
 def test_answers_outside_of_the_terminals_encoding_are_still_printed(kiv: Kiv, monkeypatch: pytest.MonkeyPatch) -> None:
     answered = AnswerFinished("Köder", "stop", 1, 0, 1, 0.1, 1.0, ())
     monkeypatch.setattr(Context, "ask", lambda *_, **__: iter([TextDelta("Köder", 1), answered]))
@@ -352,6 +363,16 @@ def test_an_encoding_that_was_guessed_is_told(kiv: Kiv, tmp_path: Path) -> None:
     result = kiv("ask", path, "-q", "Who?", *SMALL)
     assert result.code == 0
     assert result.err.startswith(f"{path}: Its encoding was taken for UTF-16.\n")
+
+
+def test_a_document_without_a_name(kiv: Kiv) -> None:
+    assert_refused(kiv("ask", "", "-q", "Who?"), "name of a document is empty")
+
+
+def test_a_file_that_came_to_harm(kiv: Kiv, tmp_path: Path) -> None:
+    path = tmp_path / "half.docx"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    assert_refused(kiv("ask", path, "-q", "Who?"), path, "is damaged or cut off")
 
 
 def test_an_empty_folder(kiv: Kiv, tmp_path: Path) -> None:

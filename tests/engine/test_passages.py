@@ -3,6 +3,7 @@
 import torch
 
 from kiv_engine.document import Document, tokenize
+from kiv_engine.documents.places import Places
 from kiv_engine.events import Passage
 from kiv_engine.hits import LayerHits
 from kiv_engine.passages import CONTEXT_CHARS, MERGE_TOKENS, PlacedDocument, rank_passages, token_mass
@@ -129,3 +130,49 @@ def test_without_sentences_a_passage_is_whole_words_or_a_bounded_stretch() -> No
     assert len(found.text) <= 1 + 2 * CONTEXT_CHARS
     (found,) = rank(placed("x" * 1_000), {PREFIX + 500: 1.0})
     assert (found.start, found.end) == (500 - CONTEXT_CHARS, 501 + CONTEXT_CHARS)
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_passage_stays_on_its_page_and_tells_it() -> None:
+    text = "the first page is here\n\nand this is the second one\n\nthe third"
+    places = Places()
+    for number, word in enumerate(("the first", "and", "the third"), 1):
+        places.pages.append(text.index(word), number)
+    document = PlacedDocument(tokenize(Document("book", text, places), tokenizer()), 0)
+    mass = torch.zeros(len(text))
+    mass[text.index("page")] = 3.0
+    mass[text.index("\n\nand") : text.index("and") + 3] = 1.0
+    mass[text.index("third")] = 0.5
+    passages = rank_passages(mass, [document], 0, 9)
+    assert [(passage.page, passage.text) for passage in passages] == [
+        (1, "the first page is here"),
+        (2, "and this is the second one"),
+        (3, "the third"),
+    ]
+    assert [passage.place for passage in passages] == ["page 1", "page 2", "page 3"]
+
+
+def test_neighbouring_rows_are_passages_of_their_own() -> None:
+    text = "a,1\nb,2\nc,3\n"
+    places = Places()
+    places.append_section(0, "Sheet")
+    for number in range(3):
+        places.rows.append(4 * number, number + 1)
+    document = PlacedDocument(tokenize(Document("table", text, places), tokenizer()), 0)
+    mass = torch.tensor([0.0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0])
+    found = [(passage.row, passage.text, passage.place) for passage in rank_passages(mass, [document], 0, 9)]
+    assert found == [(2, "b,2", "row 2, Sheet"), (1, "a,1", "row 1, Sheet")]
+
+
+def test_space_between_pages_is_no_passage() -> None:
+    text = "one\n\n\n\ntwo"
+    places = Places()
+    places.pages.append(0, 1)
+    places.pages.append(3, 0)
+    places.pages.append(7, 2)
+    document = PlacedDocument(tokenize(Document("book", text, places), tokenizer()), 0)
+    mass = torch.zeros(len(text))
+    mass[4], mass[8] = 5.0, 1.0
+    assert [passage.text for passage in rank_passages(mass, [document], 0, 9)] == ["two"]

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+
+from tests.engine.documents.writers import write_pdf
 
 ROOT = Path(__file__).parents[2]
 KIV = [sys.executable, "-m", "kiv_engine.cli"]
@@ -38,7 +41,8 @@ def test_bad_input_is_known_before_torch_is_loaded() -> None:
         "import sys; from kiv_engine.cli import main; code = main(sys.argv[1:]); "
         "sys.exit(99 if 'torch' in sys.modules else code)"
     )
-    for arguments in ([], ["ask", "-q", " "], ["ask", "archive:5", "-q", "Who?"], ["ask", "-q", "a", "--seed", "-1"]):
+    bad = (["-q", " "], ["archive:5", "-q", "Who?"], ["-q", "a", "--seed", "-1"], ["/dev/null", "-q", "Who?"])
+    for arguments in ([], *(["ask", *options] for options in bad)):
         result = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, check=False)
         assert result.returncode == (2 if arguments else 0), result
 
@@ -94,6 +98,18 @@ def test_ctrl_c_while_answering(options: list[str]) -> None:
         assert json.loads(out)["finish_reason"] == "cancelled"
     else:
         assert "[cancelled; " in out
+
+
+def test_ctrl_c_while_a_file_is_parsed(tmp_path: Path) -> None:
+    process = start("ask", write_pdf(tmp_path / "long.pdf", ["Some text."] * 3_000), "-q", "Who?")
+    parent = psutil.Process(process.pid)
+    while not (children := parent.children()):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "kiv: Stopped.\n")
+    for child in children:
+        child.wait(timeout=20)
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_latin_utf_16_is_known_without_a_mark(codec: str) -> None:
         (CHINESE, "gb18030"),
         (KOREAN, "euc_kr"),
         ("Für Käse", "cp1252"),
+        ("Die Gänse wurden gezählt. " * 20, "cp1252"),
     ],
 )
 def test_other_encodings_are_guessed_and_named(text: str, codec: str) -> None:

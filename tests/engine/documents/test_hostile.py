@@ -360,6 +360,16 @@ def test_hidden_files_and_linked_folders_are_not_read(tmp_path: Path) -> None:
     assert parsed.text.count(NEEDLE) == 1
 
 
+def test_names_in_a_zip_file_are_shown_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "names.zip"
+    with zipfile.ZipFile(path, "w") as package:
+        package.writestr("a\n\x1b[31mb.txt", NEEDLE)
+        package.writestr("bad\n.png", b"\x89PNG\x00")
+    parsed = open_whole(path)
+    assert "1. a\ufffd\ufffd[31mb.txt\n" in parsed.text
+    assert parsed.notes == ("1 of 2 files were left out: bad\ufffd.png is a picture, not text.",)
+
+
 def test_memory_that_a_file_takes_is_limited(tmp_path: Path) -> None:
     path = write_epub(tmp_path / "fat.epub", [("One", "a" * (150 * MIB))])
     assert_refused(path, "needs more than 256 MB of memory", limits=Limits(memory_bytes=256 * MIB))
