@@ -18,6 +18,7 @@ from app.models.engine_status import EngineStatus
 from app.models.memory_log import MemoryLog
 from app.models.preferences import Preferences
 from app.settings import FONT_POINTS
+from app.views.announcer import Announcer
 from app.views.chat_dialog import ChatDialog
 from app.views.main_window import Look, MainWindow
 from app.views.settings_dialog import SHORTCUTS_PART, SettingsDialog
@@ -43,6 +44,7 @@ class Application(QObject):
         self.keeper = HistoryController(self.history, self.chats, self)
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
         self.window = MainWindow(self.theme, self.status, self.chats, MemoryLog(self))
+        self.announcer = Announcer(self.status, self.window)
         self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window)
         self.chat_dialog = ChatDialog(self.window)
         self._connect()

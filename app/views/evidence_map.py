@@ -111,13 +111,17 @@ class MapPicture(QWidget):
 
 
 def squeezed(values: Mass, rows: int, columns: int) -> Mass:
-    """The largest of the values that fall together at a size of (rows, columns); rows are not stretched."""
-    result = np.zeros((rows, columns), np.float32)
-    down = np.arange(values.shape[0]) * rows // max(1, values.shape[0])
-    across = np.arange(values.shape[1]) * columns // values.shape[1]
-    places = np.nonzero(values)
-    np.maximum.at(result, (down[places[0]], across[places[1]]), values[places])
-    return result
+    """The largest of the values that fall together at a size of (rows, columns)."""
+    if not values.size:
+        return np.zeros((rows, columns), np.float32)
+    for axis, size in ((0, rows), (1, columns)):
+        count = values.shape[axis]
+        if size < count:
+            starts = (np.arange(size) * count + size - 1) // size  # value i falls to i * size // count
+            values = np.maximum.reduceat(values, starts, axis=axis)
+        else:
+            values = np.take(values, np.arange(size) * count // size, axis=axis)
+    return np.ascontiguousarray(values)
 
 
 class EvidenceMap(QWidget):

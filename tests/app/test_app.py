@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
@@ -13,6 +14,7 @@ from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.reports import Report
 from app.requests import Ask, LoadModel, Read, Said
+from app.views import announcer
 from kiv_engine.errors import CapacityError, ModelNotFoundError
 from kiv_engine.events import TextDelta
 from tests.app.conftest import AppDriver
@@ -410,3 +412,17 @@ def test_a_text_beyond_the_trained_length_is_told(driver: AppDriver) -> None:
     driver.until_read()
     assert driver.transcript.card.beyond.isVisible()
     assert "2,048 tokens" in driver.transcript.card.beyond.text()
+
+
+def test_screen_readers_are_told_what_is_over(driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        announcer, "QAccessible", SimpleNamespace(updateAccessibility=lambda event: said.append(event.message()))
+    )
+    driver.until_state(EngineState.IDLE)
+    said.clear()
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.until_state(EngineState.IDLE)
+    assert said == ["Reading is over", "The answer is finished"]
