@@ -377,8 +377,8 @@ def list_models(options: argparse.Namespace) -> int:
         listed.append(doctor.ListedModel.of(entry, shape, plans, fit.best_of(plans["model"])))
         if not options.json:
             print(listed[-1].line, flush=True)
-    if options.json:
-        print(json.dumps({"models": [each.report for each in listed]}))
+    advice = doctor.recommendation(listed)
+    print(json.dumps({"models": [each.report for each in listed], "advice": advice}) if options.json else f"\n{advice}")
     return DONE
 
 

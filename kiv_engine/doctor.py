@@ -48,6 +48,7 @@ def lines(hardware: Hardware) -> Iterator[str]:
         yield f"           {hardware.cuda.remedy}"
     yield ""
     yield verdict(hardware)
+    yield "Which models fit: ./kiv models. What one of them holds, and how fast it would be: ./kiv fit MODEL."
 
 
 def describe_gpu(gpu: Gpu) -> str:
@@ -150,6 +151,9 @@ def fit_report(name: str, plans: "Plans", best: "Quantize", pace: "Pace | None")
 MODELS_HEADER: Final = f"{'model':<38}{'download':>10}{'trained for':>13}{'per token':>12}  on this PC"
 
 
+LONG_TEXT_TOKENS: Final = 131_072
+
+
 @dataclass(frozen=True)
 class ListedModel:
     """A catalogue's entry with what was computed from its shape.
@@ -188,6 +192,20 @@ class ListedModel:
         computed = {name: value for name, value in asdict(self).items() if name not in ("entry", "plan")}
         counts = {name: getattr(self.plan, name) for name in ("tokens_in_ram", "tokens_on_disk", "missing")}
         return {**entry, **computed, **counts}
+
+
+def recommendation(listed: list[ListedModel]) -> str:
+    """Which model to take: the largest that holds a long text here and that anybody may download."""
+    able = [each for each in listed if each.plan.tokens_in_ram >= LONG_TEXT_TOKENS and not each.entry.gated]
+    if not able:
+        return (
+            "None of them holds a long text in this PC's RAM; the built-in model does, and so do others with the disk."
+        )
+    best = max(able, key=lambda each: (each.entry.published_billions, each.plan.tokens_in_ram))
+    return (
+        f"The largest that holds at least {tokens(LONG_TEXT_TOKENS)} tokens in RAM here: {best.entry.id}, "
+        f"with weights {WEIGHTS[best.best]}. Get it with: ./kiv models get {best.entry.id}"
+    )
 
 
 def megabytes(size: int) -> str:

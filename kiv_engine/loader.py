@@ -67,6 +67,9 @@ _MOST: Final = {
 }
 """Sizes of a config beyond which no model exists."""
 
+_BESIDE_LANGUAGE: Final = {"gemma4": ("vision_config", "audio_config")}
+"""What sees and hears, in models that can be built without it; its weights stay in the files."""
+
 _PICKLE_ENDINGS: Final = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -291,16 +294,15 @@ def _checked_config(source: _Source) -> PreTrainedConfig:
         except OSError as error:
             raise ModelNotFoundError(f"{source} cannot be loaded: {first_line(error)}") from error
     _require_causal_model(config)
-    _require_plausible(source, config)
     return config
 
 
-def _require_plausible(source: _Source, config: PreTrainedConfig) -> None:
+def _require_plausible(source: _Source, raw: dict[str, Any]) -> None:
     """Raise UnsupportedModelError where a size is one that no model has: building it would take hours or all memory."""
-    text = config.get_text_config(decoder=True)
-    for name, most in _MOST.items():
-        value = getattr(text, name, None)
-        if isinstance(value, int) and not 0 < value <= most:
+    text = raw.get("text_config")
+    for name, value in {**raw, **(text if isinstance(text, dict) else {})}.items():
+        most = _MOST.get(name)
+        if most is not None and isinstance(value, int | float) and not 0 < value <= most:
             raise UnsupportedModelError(
                 f"The config.json of {source} is damaged: {name} is {value:,}, where 1 to {most:,} is plausible."
             )
@@ -376,11 +378,14 @@ def _config(source: _Source) -> PreTrainedConfig:
                 "a model is never run here."
             )
         raise UnsupportedModelError(f"transformers does not know models of type {model_type!r}; a newer one may.")
+    _require_plausible(source, raw)
     try:
         config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
     except (ValueError, TypeError, KeyError) as error:
         raise UnsupportedModelError(f"The config.json of {source} is not valid: {first_line(error)}") from error
     assert isinstance(config, PreTrainedConfig)
+    for part in _BESIDE_LANGUAGE.get(model_type, ()):
+        setattr(config, part, None)
     return config
 
 
@@ -445,7 +450,12 @@ def _model(source: _Source, config: PreTrainedConfig, quantize: Quantize, device
         arguments["dtype"] = "auto"
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source.folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **arguments
+            source.folder,
+            config=config,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **arguments,
         )
     except (ImportError, RuntimeError, ValueError, SafetensorError) as error:
         raise _cannot_load(source, quantize, error) from error

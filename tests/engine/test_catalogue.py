@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from kiv_engine import cli
+from kiv_engine import cli, doctor
 from kiv_engine.catalogue import CATALOGUE_FILE, CatalogueEntry, find_entry, nearest_ids, read_catalogue
-from kiv_engine.fit import ModelShape, Setting
+from kiv_engine.fit import ModelShape, Needs, Room, Setting, plan
 from kiv_engine.loader import config_of_shape
 
 ENTRIES = pytest.mark.parametrize("entry", read_catalogue(), ids=lambda entry: entry.id)
@@ -82,7 +82,9 @@ def test_models_are_listed_with_what_fits(capsys: pytest.CaptureFixture[str]) ->
     assert cli.main(["models"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    header, *lines = out.splitlines()
+    header, *lines, blank, advice = out.splitlines()
+    assert blank == ""
+    assert "tokens in RAM here: " in advice or "None of them" in advice
     assert "on this PC" in header
     assert [line.split()[0] for line in lines] == [entry.id for entry in read_catalogue()]
     assert all("does not fit" in line or "tokens in RAM" in line for line in lines)
@@ -97,6 +99,20 @@ def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert phi["token_bytes"]["int8"] == 32 * 2 * 32 * (96 + 4)
     assert phi["download_bytes"] == pytest.approx(7.64e9, rel=0.01)
     assert phi["tokens_on_disk"] >= phi["tokens_in_ram"] or phi["missing"]
+
+
+def test_the_largest_open_model_with_room_for_a_long_text_is_advised() -> None:
+    def listed(name: str, room: int) -> doctor.ListedModel:
+        entry = find_entry(name)
+        assert entry is not None
+        needs = Needs(0, 0, 0, 0, 0, 0, token_keys_values=1_000, token_index=0)
+        return doctor.ListedModel(entry, 0, 0, "4bit", plan(needs, Room(room, 0)), {})
+
+    small, large = listed("Qwen/Qwen3-0.6B", 10**9), listed("Qwen/Qwen3-8B", 10**9)
+    gated, full = listed("meta-llama/Llama-3.2-3B-Instruct", 10**9), listed("Qwen/Qwen2.5-14B-Instruct-1M", 10**6)
+    assert "Qwen/Qwen3-8B, with weights 4 bit" in doctor.recommendation([small, large, gated, full])
+    assert "Qwen/Qwen3-0.6B" in doctor.recommendation([full, gated, small])
+    assert "None of them" in doctor.recommendation([full, gated])
 
 
 def test_reading_the_catalogue_imports_nothing_heavy() -> None:
