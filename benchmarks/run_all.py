@@ -9,14 +9,12 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
+from kiv_engine.evaluation.machine import describe_machine, load_average
 
 HERE: Final = Path(__file__).resolve().parent
 SMALL: Final = {
@@ -29,31 +27,6 @@ SMALL: Final = {
     "needles": ["--lengths", "4096", "--seeds", "1"],
 }
 """Every benchmark, quickest first, with its options for a trial."""
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "ram_bytes": psutil.virtual_memory().total,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-    }
-
-
-def cpu_model() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
 
 
 def run(name: str, options: list[str]) -> dict[str, Any]:
@@ -83,12 +56,12 @@ def main() -> None:
     arguments.results.mkdir(parents=True, exist_ok=True)
     for name in arguments.only:
         options = SMALL[name] if arguments.small else []
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        load = load_average()
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         record = {
             "date": date,
             "load_before": load,
-            "machine": machine(),
+            "machine": describe_machine(),
             "options": options,
             "result": run(name, options),
         }

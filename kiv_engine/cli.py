@@ -1,4 +1,4 @@
-"""The command line: `kiv ask`, `contexts`, `eval`. Progress and messages go to stderr, answers to stdout.
+"""The command line: `kiv ask`, `contexts`, `eval`, `bench`. Progress and messages go to stderr, answers to stdout.
 
 Exit codes: 0 done, 1 failed while running, 2 bad input, 130 Ctrl-C.
 """
@@ -537,6 +537,7 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], "AskCommand | ContextsC
     "ask": AskCommand,
     "contexts": ContextsCommand,
     "eval": EvaluationCommand,
+    "bench": EvaluationCommand,
 }
 
 

@@ -7,40 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from kiv_engine import cli
-from kiv_engine.engine import Engine
 from kiv_engine.evaluation import figures
 from kiv_engine.evaluation.readers import BY_NAME, KIVReader
-from kiv_engine.loader import DEMO_FOLDER, LoadedModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = ("--lengths", "4096", "--seeds", "1", "--depths", "2", "--tasks", "digits,quote", "--peers", "window,sinks")
 Kiv = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Engine:
-    """One layer of random weights with the built-in model's tokenizer."""
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=4_096, max_position_embeddings=65_536, **sizes)).eval()
-    tokenizer = AutoTokenizer.from_pretrained(DEMO_FOLDER)
-    return Engine(LoadedModel(model, tokenizer, "tiny", torch.device("cpu"), GenerationConfig()))
-
-
-@pytest.fixture
-def kiv(tiny: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Kiv:
-    monkeypatch.setattr(Engine, "load", lambda *_args, **_options: tiny)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = cli.main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def last_line(out: str) -> dict[str, Any]:
