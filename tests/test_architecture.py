@@ -24,6 +24,9 @@ BAD_IMPORTS = [
     ("Imports in the engine point one way", "context.py", "def late() -> None:\n    import kiv_engine.engine"),
     ("Imports in the engine point one way", "chat.py", "from kiv_engine import sampling"),
     ("Imports in the engine point one way", "a_file_without_a_place.py", ""),
+    ("Imports in the engine point one way", "engine.py", "import kiv_engine.evaluation"),
+    ("Imports in the evaluation point one way", "evaluation/tasks.py", "import kiv_engine.evaluation.run"),
+    ("Imports in the evaluation point one way", "evaluation/a_file_without_a_place.py", ""),
     ("The engine knows nothing of the app", "events.py", "import app.reports"),
     ("Imports in the app point one way", "app/models/chat.py", "import app.views.theme"),
     ("Imports in the app point one way", "app/reports.py", "import app.models.chat"),
@@ -51,7 +54,7 @@ def tree_with(folder: Path, file: str, line: str) -> Path:
     # Whatever the line imports must be there to be found.
     for name in ["engine.py", "cache.py", "config.py", "sampling.py"]:
         (folder / "kiv_engine" / name).touch()
-    path = folder / file if "/" in file else folder / "kiv_engine" / file
+    path = folder / file if file.startswith("app/") else folder / "kiv_engine" / file
     with path.open("a") as planted:
         planted.write(f"\n{line}\n")
     return folder

@@ -121,8 +121,8 @@ SECTIONS = (
 )
 
 
-def sections(report: dict[str, Any]) -> list[str]:
-    """Titles and tables of what was measured."""
+def measured_sections(report: dict[str, Any]) -> list[str]:
+    """Titles and tables of what was measured, and of what was predicted if anything was."""
     parts = []
     for title, needs, make in SECTIONS:
         if report[needs]:
@@ -130,10 +130,19 @@ def sections(report: dict[str, Any]) -> list[str]:
     if report.get("prediction"):
         parts += [f"## Prediction for {report['prediction']['gpu']} (arithmetic, not measured)"]
         parts += [prediction_table(report["prediction"])]
+    return parts
+
+
+def left_out_lines(report: dict[str, Any]) -> list[str]:
+    """What was not measured, and why."""
+    return [f"- {each['what']}: {each['reason']}." for each in report["left_out"]]
+
+
+def sections(report: dict[str, Any]) -> list[str]:
+    """Titles and tables, and what was not measured."""
+    parts = measured_sections(report)
     if report["left_out"]:
-        parts.append(
-            "Not measured:\n\n" + "\n".join(f"- {each['what']}: {each['reason']}." for each in report["left_out"])
-        )
+        parts.append("Not measured:\n\n" + "\n".join(left_out_lines(report)))
     return parts
 
 

@@ -1,6 +1,9 @@
 """A command line on a tiny random model that reads with the built-in model's tokenizer."""
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +14,25 @@ from kiv_engine.engine import Engine
 from kiv_engine.loader import DEMO_FOLDER, LoadedModel
 
 Kiv = Callable[..., tuple[int, str, str]]
+PageOf = Callable[[str, dict[str, Any]], str]
+GENERATOR = Path(__file__).resolve().parents[3] / "benchmarks" / "make_results.py"
+
+
+@pytest.fixture
+def page_of() -> PageOf:
+    """The page that docs/results.md would be if a report were the only result."""
+    spec = importlib.util.spec_from_file_location("make_results", GENERATOR)
+    assert spec is not None
+    assert spec.loader is not None
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+
+    def page(name: str, report: dict[str, Any]) -> str:
+        record = {"result": report, "machine": report["machine"], "date": report["date"], "options": []}
+        rendered: str = generator.render({name: {**record, "load_before": None}}, "")["results.md"]
+        return rendered
+
+    return page
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,9 +26,12 @@ TINY = BenchPlan(
     decode=(4_096, 8_192), int8=5_120, keep_all=4_096, quadratic_read=4_096, steps=4, read=(4_096,), layer=(4_096,)
 )
 Kiv = Callable[..., tuple[int, str, str]]
+PageOf = Callable[[str, dict[str, Any]], str]
 
 
-def test_a_run_ends_with_tables_and_a_json_line(kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_ends_with_tables_and_a_json_line(
+    kiv: Kiv, page_of: PageOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(commands, "QUICK", TINY)
     monkeypatch.setattr(bench, "MODEL_SHAPES", (GEMMA_4_E2B,))
     monkeypatch.setattr(bench, "ANSWERS", 1)
@@ -57,6 +61,9 @@ def test_a_run_ends_with_tables_and_a_json_line(kiv: Kiv, tmp_path: Path, monkey
     assert "arithmetic, not measured" in files["report.md"]
     for name in ("decode.svg", "reading.svg"):
         assert ElementTree.fromstring(files[name]).tag.endswith("svg")
+    page = page_of("bench", json.loads(files["report.json"]))
+    assert "### Prediction for RTX 4070 (arithmetic, not measured)" in page
+    assert "- Shape B, DynamicCache (full attention), 8,192 tokens: attends to everything" in page
 
 
 @pytest.mark.parametrize(

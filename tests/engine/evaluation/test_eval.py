@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = ("--lengths", "4096", "--seeds", "1", "--depths", "2", "--tasks", "digits,quote", "--peers", "window,sinks")
 Kiv = Callable[..., tuple[int, str, str]]
+PageOf = Callable[[str, dict[str, Any]], str]
 
 
 def last_line(out: str) -> dict[str, Any]:
@@ -93,13 +94,17 @@ def test_bad_input_is_told_in_one_line(kiv: Kiv, arguments: tuple[str, str], say
     assert err.count("\n") == 1
 
 
-def test_what_is_not_run_says_why(kiv: Kiv, tmp_path: Path) -> None:
+def test_what_is_not_run_says_why(kiv: Kiv, page_of: PageOf, tmp_path: Path) -> None:
     short = ("--lengths", "4096", "--seeds", "1", "--tasks", "digits", "--depths", "1")
     code, printed, err = kiv("eval", *short, "--peers", "offloaded,sinks", "--out", tmp_path)
     assert code == 0
     assert "offloaded: not run; offloading needs a CUDA device" in err
     assert last_line(printed)["left_out"][0]["peer"] == "offloaded"
     assert "CUDA" in (tmp_path / "report.md").read_text()
+    page = page_of("eval", json.loads((tmp_path / "report.json").read_text()))
+    assert "- DynamicCache with offloading: offloading needs a CUDA device" in page
+    assert "| 4,096 | sliding window with sinks |" in page
+    assert "results/needles.svg" in page
 
 
 def answer(question: str, *found: bool, depth: float = 0.1) -> dict[str, Any]:
