@@ -487,15 +487,16 @@ class EvaluationCommand:
         from kiv_engine.evaluation.commands import run
 
         line = StatusLine(sys.stderr)
+        outcome: Outcome
         with StopFlag() as stop:
             steps = run(self._options, stop)
-            while True:
-                try:
+            try:
+                while True:
                     line.show(next(steps))
-                except StopIteration as finished:
-                    outcome: Outcome = finished.value
-                    break
-        line.close()
+            except StopIteration as finished:
+                outcome = finished.value
+            finally:
+                line.close()
         if not self._options.json:
             print(outcome.table)
         print(json.dumps(outcome.line))

@@ -194,6 +194,7 @@ class Entrant:
         missing: why it cannot run here, or None.
         ours: asked a second time with everything retrieved.
         quadratic: reads in time that grows with the square of the length.
+        usual: takes part where nobody is named.
     """
 
     name: str
@@ -202,6 +203,7 @@ class Entrant:
     missing: Callable[[Engine], str | None] = lambda _engine: None
     ours: bool = False
     quadratic: bool = False
+    usual: bool = True
 
 
 def _ours(mode: PrefillMode) -> Entrant:
@@ -219,5 +221,12 @@ def _theirs(peer: Peer) -> Entrant:
     )
 
 
-ENTRANTS: Final = (_ours("sparse"), _ours("window"), _ours("exact"), *map(_theirs, PEERS))
+TWO_BITS: Final = Entrant(
+    "codes2",
+    "KIV sparse, 2-bit codes that rank alone",
+    lambda engine: KIVReader(engine, KIVConfig(prefill="sparse", index_bits=2)),
+    ours=True,
+    usual=False,
+)
+ENTRANTS: Final = (_ours("sparse"), _ours("window"), _ours("exact"), *map(_theirs, PEERS), TWO_BITS)
 BY_NAME: Final = {entrant.name: entrant for entrant in ENTRANTS}

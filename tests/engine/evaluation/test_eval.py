@@ -137,3 +137,28 @@ def test_an_interval_holds_its_rate() -> None:
 
 def test_every_cache_has_a_label_of_its_own() -> None:
     assert len({entrant.label for entrant in BY_NAME.values()}) == len(BY_NAME)
+
+
+def test_what_does_not_fit_is_left_out_and_the_rest_goes_on(
+    kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiv_engine.context.Context.tokens_that_fit", lambda _self: 100)
+    code, printed, err = kiv("eval", *SMALL, "--out", tmp_path / "out")
+    assert code == 0
+    assert "window at 4,096 tokens: not run; The document has" in err
+    line = last_line(printed)
+    assert set(line["lengths"]["4096"]) == {"sinks"}
+    assert [each["peer"] for each in line["left_out"]] == ["window"]
+
+
+def test_any_other_failure_ends_the_run_with_what_was_answered(
+    kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("the moon is full")
+
+    monkeypatch.setattr(KIVReader, "ask", fail)
+    code, out, err = kiv("eval", *SMALL, "--out", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert "kiv: RuntimeError: the moon is full" in err
+    assert '"tokens"' in (tmp_path / "out" / "answers.jsonl").read_text()
