@@ -16,11 +16,16 @@ def add_commands(commands: "Commands") -> None:
         prog="kiv eval",
     )
     evaluate.add_argument("--quick", action="store_true", help="up to 64K tokens, one document each")
-    evaluate.add_argument("--tasks", type=names, metavar="NAME,...", help="ask only these")
+    evaluate.add_argument(
+        "--tasks", type=names, metavar="NAME,...", help="ask only these; an unknown name lists them all"
+    )
     evaluate.add_argument("--lengths", type=names, metavar="N,...", help="of the documents, in tokens")
     evaluate.add_argument("--seeds", metavar="N", help="documents per length")
     evaluate.add_argument("--depths", metavar="N", help="parts of a document with a needle of each kind")
-    evaluate.add_argument("--peers", type=names, metavar="NAME,...", help="run only these caches, at every length")
+    evaluate.add_argument(
+        "--peers", type=names, metavar="NAME,...",
+        help="run only these caches, at every length; an unknown name lists them all",
+    )  # fmt: skip
     add_common(evaluate, "kiv-eval")
     bench = commands.add_parser(
         "bench",
