@@ -16,32 +16,22 @@ attended crosses the bus), filled with random K and V, and then decode some step
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 
 from kiv_engine import KIVConfig
+from kiv_engine.evaluation.shapes import GEMMA_4_E2B, build_layers, random_rows
+from kiv_engine.evaluation.timing import counting_rows
 from kiv_engine.layer import KIVLayer
-from kiv_engine.policy import Policy
 from kiv_engine.prefill import ScoreRule
-from kiv_engine.store import RowTable
-from kiv_engine.topology import GrowingLayer
 
+SHAPE: Final = GEMMA_4_E2B
 SHORT: Final = 4_096
 CHUNK_TOKENS: Final = 4_096
-HEAD_DIM: Final = 512
-KV_HEADS: Final = 1
-QUERY_HEADS: Final = 8
-ATTENDING: Final = (0, 1, 2, 2, 2, 2, 2)
-"""The growing layer that each attending layer uses."""
-
-LAYERS: Final = 3
-TRAINED_TOKENS: Final = 131_072
 ELEMENT_BYTES: Final = 2
-ROW_BYTES: Final = HEAD_DIM * ELEMENT_BYTES
+ROW_BYTES: Final = SHAPE.row_bytes(ELEMENT_BYTES)
 MAX_HOT_BYTES: Final = 13_000_000
 MAX_FETCHED_BYTES: Final = 4_000_000
 MAX_INDEX_SHARE: Final = 1 / 8
@@ -72,51 +62,17 @@ class Count:
         return {**vars(self), "fetched_per_step": self.fetched_per_step, "index_over_keys": self.index_share}
 
 
-def build(config: KIVConfig) -> list[KIVLayer]:
-    """Empty layers of one cache."""
-    policy = Policy(config, config.hot_tokens, TRAINED_TOKENS, rotary=None, folder=None)
-    return [KIVLayer(GrowingLayer(index, QUERY_HEADS, KV_HEADS, HEAD_DIM, True), policy) for index in range(LAYERS)]
-
-
-def random_rows(count: int, generator: torch.Generator) -> torch.Tensor:
-    """K or V of `count` tokens."""
-    return torch.randn((1, KV_HEADS, count, HEAD_DIM), generator=generator).bfloat16()
-
-
 def grow(layers: list[KIVLayer], num_tokens: int, generator: torch.Generator) -> None:
     """Fill to `num_tokens` by plain updates."""
     while (held := layers[0].num_tokens) < num_tokens:
         count = min(CHUNK_TOKENS, num_tokens - held)
         for layer in layers:
-            layer.update(random_rows(count, generator), random_rows(count, generator))
+            layer.update(
+                random_rows(SHAPE, count, generator, torch.bfloat16),
+                random_rows(SHAPE, count, generator, torch.bfloat16),
+            )
         if held // (64 * CHUNK_TOKENS) < (held + count) // (64 * CHUNK_TOKENS):
             print(f"  {held + count:,} tokens", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def counting_rows(layers: list[KIVLayer]) -> Iterator[list[int]]:
-    """Collect the number of rows of every look into a store."""
-    counts: list[int] = []
-    tables = [table for layer in layers for table in (layer.store.keys, layer.store.values)]
-    for table in tables:
-        watch(table, counts)
-    try:
-        yield counts
-    finally:
-        for table in tables:
-            del table.read, table.gather
-
-
-def watch(table: RowTable, counts: list[int]) -> None:
-    """Note how many rows each `read` and `gather` of a table returns."""
-    read, gather = table.read, table.gather
-
-    def noted(rows: torch.Tensor) -> torch.Tensor:
-        counts.append(rows.shape[0] * rows.shape[1])
-        return rows
-
-    table.read = lambda *args, **kwargs: noted(read(*args, **kwargs))  # type: ignore[method-assign]
-    table.gather = lambda *args, **kwargs: noted(gather(*args, **kwargs))  # type: ignore[method-assign]
 
 
 def decode(layers: list[KIVLayer], generator: torch.Generator) -> tuple[int, int]:
@@ -124,7 +80,7 @@ def decode(layers: list[KIVLayer], generator: torch.Generator) -> tuple[int, int
     before = sum(layer.rows_fetched for layer in layers)
     rule = ScoreRule(scaling=1.0)
     for layer in layers:
-        layer.update(random_rows(1, generator), random_rows(1, generator))
+        layer.update(random_rows(SHAPE, 1, generator, torch.bfloat16), random_rows(SHAPE, 1, generator, torch.bfloat16))
     with counting_rows(layers) as counts:
         attend_all(layers, rule, generator)
     return sum(counts), sum(layer.rows_fetched for layer in layers) - before
@@ -132,9 +88,12 @@ def decode(layers: list[KIVLayer], generator: torch.Generator) -> tuple[int, int
 
 def attend_all(layers: list[KIVLayer], rule: ScoreRule, generator: torch.Generator) -> None:
     """One query token in every attending layer."""
-    for attending, owner in enumerate(ATTENDING):
+    for attending, owner in enumerate(SHAPE.attending):
         # Scaling 1, as in the model: short queries keep the softmax from being all one token.
-        queries = torch.randn((KV_HEADS, QUERY_HEADS // KV_HEADS, 1, HEAD_DIM), generator=generator) * HEAD_DIM**-0.5
+        queries = (
+            torch.randn((SHAPE.kv_heads, SHAPE.query_heads // SHAPE.kv_heads, 1, SHAPE.head_dim), generator=generator)
+            * SHAPE.head_dim**-0.5
+        )
         layers[owner].attend(attending, queries.bfloat16(), rule)
 
 
@@ -162,7 +121,7 @@ def main() -> None:
     parser.add_argument("--index-bits", type=int, choices=(1, 2), default=2)
     options = parser.parse_args()
     generator = torch.Generator().manual_seed(0)
-    layers = build(KIVConfig(index_bits=options.index_bits))
+    layers = build_layers(SHAPE, SHAPE.growing, KIVConfig(index_bits=options.index_bits))
     counts = []
     with torch.inference_mode():
         for length in (SHORT, options.tokens):
@@ -172,7 +131,7 @@ def main() -> None:
     print_table(counts)
     result = {
         "benchmark": "bytes",
-        "shape": "Gemma 4 E2B",
+        "shape": SHAPE.name,
         "short": short.as_row(),
         "long": long.as_row(),
         "hot_is_constant": short.hot == long.hot,

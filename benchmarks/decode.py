@@ -12,11 +12,12 @@ import json
 import time
 from typing import Any
 
-import shape_b
 import torch
 from transformers import DynamicCache
 
 from kiv_engine import KIVCache, KIVConfig
+from kiv_engine.evaluation import shapes
+from kiv_engine.evaluation.timing import quantile, timed_steps
 from kiv_engine.prefill import ScoreRule
 
 PROBES = 64
@@ -24,34 +25,13 @@ SHORT = 4_096
 PEER_LONG = 131_072
 
 
-def timed_steps(model: Any, cache: Any, steps: int, between: Any = None) -> list[float]:
-    """Seconds of each of `steps` single-token forwards; `between(step)` runs untimed after each."""
-    generator = torch.Generator().manual_seed(1)
-    tokens = torch.randint(0, 4_096, (steps,), generator=generator)
-    times = []
-    with torch.inference_mode():
-        for step in range(steps):
-            inputs = tokens[step].view(1, 1)
-            begin = time.perf_counter()
-            model(input_ids=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            times.append(time.perf_counter() - begin)
-            if between is not None:
-                between(step)
-    return times
-
-
-def quantile(times: list[float], share: float) -> float:
-    """In milliseconds."""
-    return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1e3
-
-
 class Probes:
     """Queries with one planted key each, and how many of those keys turn up in the hit sets."""
 
     def __init__(self, cache: KIVCache, num_tokens: int, steps: int) -> None:
         generator = torch.Generator().manual_seed(2)
-        group = shape_b.QUERY_HEADS // shape_b.KV_HEADS
-        shape = (PROBES, shape_b.LAYERS, shape_b.KV_HEADS, group, shape_b.HEAD_DIM)
+        group = shapes.QUERY_HEADS // shapes.KV_HEADS
+        shape = (PROBES, shapes.LAYERS, shapes.KV_HEADS, group, shapes.HEAD_DIM)
         self._queries = torch.randn(shape, generator=generator)
         # From the first cold token to the last that is cold when the run begins.
         self._places = (torch.randperm(num_tokens - 4_096, generator=generator)[:PROBES] + 1_024).tolist()
@@ -72,20 +52,20 @@ class Probes:
         probe = step // self._every
         if step % self._every or probe >= PROBES:
             return
-        rule = ScoreRule(shape_b.HEAD_DIM**-0.5)
+        rule = ScoreRule(shapes.HEAD_DIM**-0.5)
         with self._cache.recording() as recorder:
-            for layer in range(shape_b.LAYERS):
+            for layer in range(shapes.LAYERS):
                 queries = self._queries[probe, layer][:, :, None]
                 self._cache.growing_layers[layer].attend(layer, queries, rule)
         for hits in recorder.drain():
-            self.asked += shape_b.KV_HEADS
+            self.asked += shapes.KV_HEADS
             self.found += int((hits.cold_tokens == self._places[probe]).any(-1).sum())
 
 
 def peer(model: Any, num_tokens: int, steps: int) -> list[float]:
     """DynamicCache."""
     cache = DynamicCache(config=model.config)
-    shape_b.fill(cache, num_tokens)
+    shapes.fill(cache, num_tokens)
     return timed_steps(model, cache, steps)
 
 
@@ -94,7 +74,7 @@ def ours(model: Any, num_tokens: int, steps: int) -> tuple[list[float], dict[str
     cache = KIVCache(model, KIVConfig())
     probes = Probes(cache, num_tokens, steps) if num_tokens > 8_192 else None
     begin = time.perf_counter()
-    shape_b.fill(cache, num_tokens, planted=probes.planted() if probes else None)
+    shapes.fill(cache, num_tokens, planted=probes.planted() if probes else None)
     filled_s = time.perf_counter() - begin
     times = timed_steps(model, cache, steps, probes.run if probes else None)
     facts: dict[str, Any] = {"fill_s": filled_s, "bytes": cache.bytes_by_part()}
@@ -109,7 +89,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2_100)
     parser.add_argument("--long", type=int, default=1_048_576)
     options = parser.parse_args()
-    model = shape_b.build()
+    model = shapes.build()
     rows: dict[str, list[float]] = {}
     rows["DynamicCache 4K"] = peer(model, SHORT, 500)
     rows["KIVCache 4K"], _ = ours(model, SHORT, options.steps)

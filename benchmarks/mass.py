@@ -19,23 +19,15 @@ tokens can be candidates (below about 10,000 tokens) the search is exact and bot
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import demo
-import torch
 
 from kiv_engine import Engine, KIVConfig
-from kiv_engine.cache import KIVCache
-from kiv_engine.chat import ChatFormat
-from kiv_engine.context import Context
 from kiv_engine.document import Document
-from kiv_engine.hits import HitRecorder
-from kiv_engine.layer import KIVLayer
-from kiv_engine.prefill import ScoreRule
+from kiv_engine.evaluation.bench import feed
+from kiv_engine.evaluation.recall import Sample, probing, summarize
 
 QUESTIONS: Final = 10
 GENERAL_QUESTIONS: Final = (
@@ -50,105 +42,6 @@ GENERAL_QUESTIONS: Final = (
     "Which names come up more than once?",
     "What was said about money?",
 )
-
-
-# -- one query ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Masses of one query token in one layer, averaged over query heads."""
-
-    layer: int
-    local: float
-    captured: float
-    best: float
-
-
-def exact_shares(layer: KIVLayer, queries: torch.Tensor, rule: ScoreRule) -> tuple[torch.Tensor, torch.Tensor]:
-    """Softmax shares of one query (H, G, 1, D): sinks and hot window together (H, G), each cold token (H, G, N)."""
-    hot, store = layer.hot, layer.store
-    local_keys = torch.cat((hot.keys[:, : hot.num_sinks], hot.read(0, hot.num_hot)[0]), 1)
-    local = rule.scores(queries, local_keys)[:, :, 0]
-    cold_keys = store.keys.read(0, store.num_tokens).to(queries.device)
-    cold = rule.scores(queries, cold_keys)[:, :, 0]
-    lse = rule.total(torch.logaddexp(local.logsumexp(-1), cold.logsumexp(-1))[..., None])
-    return (local - lse).exp().sum(-1), (cold - lse).exp_()
-
-
-def sample(
-    layer: KIVLayer, hit_ids: torch.Tensor, shares: tuple[torch.Tensor, torch.Tensor], count: int, at: int
-) -> Sample:
-    """Compare the hit set (H, R) with the best `count` tokens per KV head."""
-    local, cold = shares
-    best_ids = cold.sum(1).topk(min(count, cold.shape[-1]), -1).indices
-    return Sample(
-        layer=at,
-        local=float(local.mean()),
-        captured=float((local + share_of(cold, hit_ids)).mean()),
-        best=float((local + share_of(cold, best_ids)).mean()),
-    )
-
-
-def share_of(cold: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Mass (H, G) of tokens (H, R) among shares (H, G, N)."""
-    return cold.gather(-1, ids[:, None].expand(-1, cold.shape[1], -1)).sum(-1)
-
-
-# -- all queries -------------------------------------------------------------------------------------------------------
-
-
-class Probe:
-    """Stands between the model and the layers of a cache, and compares after every attention."""
-
-    def __init__(self, cache: KIVCache, recorder: HitRecorder) -> None:
-        self.samples: list[Sample] = []
-        self._policy = cache.policy
-        self._recorder = recorder
-
-    def wrap(self, layer: KIVLayer) -> None:
-        """Let the layer's attention pass through here."""
-        attend = layer.attend
-
-        def attend_and_compare(layer_idx: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
-            output = attend(layer_idx, queries, rule)
-            self._compare(layer, layer_idx, queries, rule)
-            return output
-
-        layer.attend = attend_and_compare  # type: ignore[method-assign]
-
-    def _compare(self, layer: KIVLayer, layer_idx: int, queries: torch.Tensor, rule: ScoreRule) -> None:
-        (hits,) = self._recorder.drain()
-        assert hits.layer == layer_idx
-        shares = exact_shares(layer, queries, rule)
-        ids = hits.cold_tokens.to(queries.device) - self._policy.config.sink_tokens
-        self.samples.append(sample(layer, ids, shares, self._policy.config.retrieved_tokens, layer_idx))
-
-
-@contextmanager
-def probing(cache: KIVCache) -> Iterator[Probe]:
-    """Compare every attention inside the `with`."""
-    with cache.recording() as recorder:
-        probe = Probe(cache, recorder)
-        for layer in cache.growing_layers:
-            probe.wrap(layer)
-        try:
-            yield probe
-        finally:
-            for layer in cache.growing_layers:
-                del layer.attend
-
-
-def feed(engine: Engine, context: Context, question: str) -> None:
-    """Feed one question token by token, then go back."""
-    chat = ChatFormat(engine.loaded.tokenizer, engine.loaded.generation_config)
-    cache = context.cache
-    snapshot = cache.snapshot()
-    with torch.inference_mode():
-        for token in chat.question_suffix(question, after_document=True):
-            inputs = torch.tensor([[token]], device=engine.loaded.device)
-            engine.loaded.model(input_ids=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache.restore(snapshot)
 
 
 def measure(engine: Engine, config: KIVConfig, document: Document, questions: list[str]) -> list[Sample]:
@@ -181,34 +74,6 @@ def make_document(engine: Engine, options: argparse.Namespace) -> tuple[Document
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
-
-
-def mean(values: list[float]) -> float:
-    """The arithmetic mean."""
-    return sum(values) / len(values)
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value that `share` of the values do not exceed."""
-    return sorted(values)[int(share * (len(values) - 1))]
-
-
-def summarize(samples: list[Sample]) -> dict[str, Any]:
-    """Means and ratios of some samples."""
-    local = mean([each.local for each in samples])
-    captured = mean([each.captured for each in samples])
-    best = mean([each.best for each in samples])
-    ratios = [each.captured / each.best for each in samples]
-    return {
-        "queries": len(samples),
-        "local": local,
-        "captured": captured,
-        "best": best,
-        "ratio": captured / best,
-        "cold_ratio": (captured - local) / (best - local) if best > local else 1.0,
-        "p5_ratio": percentile(ratios, 0.05),
-        "min_ratio": min(ratios),
-    }
 
 
 def report(samples: list[Sample]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,19 +38,6 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
 
 
-def forward_chunks(engine: Any, ids: Any) -> float:
-    """Tokens/s of plain forwards without a cache."""
-    import torch
-
-    from kiv_engine.context import READ_CHUNK_TOKENS
-
-    begin = time.perf_counter()
-    with torch.inference_mode():
-        for chunk in ids.long().split(READ_CHUNK_TOKENS):
-            engine.loaded.model(input_ids=chunk[None].to(engine.loaded.device), use_cache=False, logits_to_keep=1)
-    return len(ids) / (time.perf_counter() - begin)
-
-
 def measure(mode: Any, num_tokens: int, peer_tokens: int) -> dict[str, Any]:
     """Read `num_tokens` in one mode."""
     import demo
@@ -59,11 +45,12 @@ def measure(mode: Any, num_tokens: int, peer_tokens: int) -> dict[str, Any]:
     from kiv_engine import Engine, KIVConfig
     from kiv_engine.context import READ_CHUNK_TOKENS
     from kiv_engine.document import Document, tokenize
+    from kiv_engine.evaluation.timing import forward_chunks
 
     engine = Engine.load("demo")
     text = demo.archive(engine, num_tokens).text
     warm = tokenize(Document("archive", text[: 8 * READ_CHUNK_TOKENS]), engine.loaded.tokenizer)
-    forward_chunks(engine, warm.ids[:READ_CHUNK_TOKENS])
+    forward_chunks(engine.loaded.model, warm.ids[:READ_CHUNK_TOKENS])
     before = peak_bytes()
     context = engine.new_context(KIVConfig(prefill=mode))
     done = demo.read(context, text)
@@ -76,7 +63,7 @@ def measure(mode: Any, num_tokens: int, peer_tokens: int) -> dict[str, Any]:
         "tokens": done.tokens_read,
         "seconds": done.seconds,
         "tokens_per_s": done.tokens_read / done.seconds,
-        "peer_tokens_per_s": forward_chunks(engine, ids),
+        "peer_tokens_per_s": forward_chunks(engine.loaded.model, ids),
         "peak_before_reading_bytes": before,
         "peak_bytes": peak,
         "bytes_by_part": parts,

@@ -11,10 +11,9 @@ import statistics
 from contextlib import nullcontext
 from typing import Final
 
-import shape_b
-from decode import timed_steps
-
 from kiv_engine import KIVCache, KIVConfig
+from kiv_engine.evaluation import shapes
+from kiv_engine.evaluation.timing import timed_steps
 
 KINDS: Final = ("plain", "recording", "plain again")
 
@@ -24,9 +23,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--tokens", type=int, default=131_072)
     options = parser.parse_args()
-    model = shape_b.build()
+    model = shapes.build()
     cache = KIVCache(model, KIVConfig())
-    shape_b.fill(cache, options.tokens)
+    shapes.fill(cache, options.tokens)
     timed_steps(model, cache, 20)
     times: dict[str, list[float]] = {kind: [] for kind in KINDS}
     drained = 0
@@ -36,8 +35,8 @@ def main() -> None:
                 times[kind] += timed_steps(model, cache, 1)
             drained += len(recorder.drain()) if recorder is not None else 0
     cache.close()
-    if drained != options.rounds * shape_b.LAYERS:
-        raise SystemExit(f"{drained} hit sets were recorded instead of {options.rounds * shape_b.LAYERS}.")
+    if drained != options.rounds * shapes.LAYERS:
+        raise SystemExit(f"{drained} hit sets were recorded instead of {options.rounds * shapes.LAYERS}.")
     median = {kind: statistics.median(some) * 1e3 for kind, some in times.items()}
     for kind, milliseconds in median.items():
         print(f"{kind:12} {milliseconds:8.2f} ms")

@@ -1,6 +1,6 @@
 """Run the benchmarks one after another and keep each JSON line in results/NAME.json, with the machine it ran on.
 
-    python benchmarks/run_all.py [--only NAME ...] [--small] [--results FOLDER]
+    python benchmarks/run_all.py [--only NAME ...] [--small] [--results FOLDER] [-- OPTION ...]
 
 --small takes minutes and shows that everything works; its figures mean nothing, so they need another --results.
 """
@@ -9,16 +9,17 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
+from kiv_engine.evaluation.machine import describe_machine, load_average
 
 HERE: Final = Path(__file__).resolve().parent
+COMMANDS: Final = {"bench": ["--predict"], "eval": []}
+"""Those that are commands of kiv, with their options; the report that they write is the result."""
+
 SMALL: Final = {
     "importing": ["--runs", "2"],
     "parsing": ["--pages", "50", "--runs", "1"],
@@ -29,40 +30,25 @@ SMALL: Final = {
     "saving": ["--tokens", "8192"],
     "mass": ["--tokens", "8192"],
     "needles": ["--lengths", "4096", "--seeds", "1"],
+    "bench": ["--quick"],
+    "eval": ["--lengths", "4096", "--seeds", "1", "--depths", "2"],
 }
 """Every benchmark, quickest first, with its options for a trial."""
 
 
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "ram_bytes": psutil.virtual_memory().total,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-    }
-
-
-def cpu_model() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
-
-
-def run(name: str, options: list[str]) -> dict[str, Any]:
-    """Run one benchmark, showing what it prints; its JSON line."""
+def run(name: str, options: list[str], results: Path) -> dict[str, Any]:
+    """Run one benchmark, showing what it prints; its JSON line, or the report of a command of kiv."""
     print(f"== {name} {' '.join(options)}", flush=True)
+    if name in COMMANDS:
+        folder = results / "scratch" / name  # an interrupted evaluation goes on from there
+        show([sys.executable, "-m", "kiv_engine.cli", name, *options, "--out", str(folder)])
+        return dict(json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    return dict(json.loads(show([sys.executable, str(HERE / f"{name}.py"), *options])))
+
+
+def show(command: list[str]) -> str:
+    """Run a command, printing what it prints; its last line."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    command = [sys.executable, str(HERE / f"{name}.py"), *options]
     last = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
@@ -70,8 +56,8 @@ def run(name: str, options: list[str]) -> dict[str, Any]:
             print(line, end="", flush=True)
             last = line
     if process.returncode:
-        raise SystemExit(f"{name} failed with exit code {process.returncode}.")
-    return dict(json.loads(last))
+        raise SystemExit(f"{' '.join(command[1:])} failed with exit code {process.returncode}.")
+    return last
 
 
 def main() -> None:
@@ -79,20 +65,23 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=tuple(SMALL), default=list(SMALL), metavar="NAME")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("options", nargs="*", help="behind --, for the one benchmark named by --only")
     arguments = parser.parse_args()
+    if arguments.options and len(arguments.only) != 1:
+        parser.error("options need exactly one benchmark, named by --only")
     if arguments.small and arguments.results.resolve() == HERE / "results":
         parser.error("--small needs a --results folder of its own")
     arguments.results.mkdir(parents=True, exist_ok=True)
     for name in arguments.only:
-        options = SMALL[name] if arguments.small else []
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        options = SMALL[name] if arguments.small else arguments.options or COMMANDS.get(name, [])
+        load = load_average()
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         record = {
             "date": date,
             "load_before": load,
-            "machine": machine(),
+            "machine": describe_machine(),
             "options": options,
-            "result": run(name, options),
+            "result": run(name, options, arguments.results),
         }
         path = arguments.results / f"{name}.json"
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -388,7 +388,7 @@ def run_contexts(options: argparse.Namespace) -> int:
 
 
 def run_evaluation(options: argparse.Namespace) -> int:
-    """`kiv eval`."""
+    """`kiv eval` and `kiv bench`."""
     return EvaluationCommand(options).run()
 
 
@@ -396,6 +396,7 @@ RUNNERS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "ask": run_ask,
     "contexts": run_contexts,
     "eval": run_evaluation,
+    "bench": run_evaluation,
     "doctor": run_doctor,
     "fit": run_fit,
     "models": run_models,
@@ -678,15 +679,16 @@ class EvaluationCommand:
         from kiv_engine.evaluation.commands import run
 
         line = StatusLine(sys.stderr)
+        outcome: Outcome
         with StopFlag() as stop:
             steps = run(self._options, stop)
-            while True:
-                try:
+            try:
+                while True:
                     line.show(next(steps))
-                except StopIteration as finished:
-                    outcome: Outcome = finished.value
-                    break
-        line.close()
+            except StopIteration as finished:
+                outcome = finished.value
+            finally:
+                line.close()
         if not self._options.json:
             print(outcome.table)
         print(json.dumps(outcome.line))

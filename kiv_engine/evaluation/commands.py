@@ -1,18 +1,28 @@
 """`kiv eval` and `kiv bench`: from the options to the files of a folder and the report."""
 
 import argparse
+import datetime
 import json
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import torch
 
 from kiv_engine.context import ShouldStop
 from kiv_engine.engine import Engine
 from kiv_engine.errors import ConfigError
+from kiv_engine.evaluation import bench_report
+from kiv_engine.evaluation.bench import QUICK, Bench, BenchPlan
 from kiv_engine.evaluation.eval_report import as_markdown, make_report, needle_maps, overview
+from kiv_engine.evaluation.journal import ResultsError
+from kiv_engine.evaluation.machine import describe_machine, load_average
+from kiv_engine.evaluation.prediction import gpu_of, predict
 from kiv_engine.evaluation.progress import Note, Progress
 from kiv_engine.evaluation.run import QUICK_LENGTHS, QUICK_QUADRATIC_TOKENS, Evaluation, Plan
+
+PREDICTED_TOKENS: Final = (4_096, 131_072, 1_048_576)
 
 Run = Generator[Progress | Note, None, "Outcome"]
 
@@ -62,6 +72,40 @@ def eval_plan(options: argparse.Namespace) -> Plan:
     return Plan(**chosen)
 
 
+def bench(options: argparse.Namespace, should_stop: ShouldStop) -> Run:
+    """`kiv bench`."""
+    gpu = gpu_of(options.predict) if options.predict is not None else None
+    folder = Path(options.out)
+    make_folder(folder)
+    engine = Engine.load(options.model, quantize=options.quantize, device=options.device)
+    run = Bench(engine, QUICK if options.quick else BenchPlan())
+    report: dict[str, Any] = {
+        "report": "bench",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "model_name": options.model,
+        "machine": describe_machine(),
+        "load_before": load_average(),
+        "threads": torch.get_num_threads(),
+    }
+    yield from run.run(should_stop)
+    report |= {**run.report, "complete": not should_stop()}
+    if gpu is not None:
+        report["prediction"] = predict(gpu, PREDICTED_TOKENS)
+    files = {"report.json": json.dumps(report, indent=1) + "\n", "report.md": bench_report.as_markdown(report)}
+    write(folder, files | bench_report.plots(report))
+    tables = "\n\n".join(bench_report.sections(report))
+    return Outcome(tables, {**report, "folder": options.out}, should_stop())
+
+
+def make_folder(folder: Path) -> None:
+    """Make sure, before anything is measured, that the report can be written. Raises ResultsError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").touch()
+    except OSError as error:
+        raise ResultsError(f"{folder} cannot take the results: {error.strerror or error}.") from error
+
+
 def whole(name: str, text: str) -> int:
     """A whole number of an option."""
     try:
@@ -88,4 +132,4 @@ def write(folder: Path, files: dict[str, str]) -> None:
         (folder / name).write_text(content, encoding="utf-8")
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace, ShouldStop], Run]] = {"eval": evaluate}
+_COMMANDS: dict[str, Callable[[argparse.Namespace, ShouldStop], Run]] = {"eval": evaluate, "bench": bench}

@@ -1,11 +1,12 @@
 """What `kiv eval` found, as one JSON object, as Markdown and as heat maps."""
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from kiv_engine.evaluation.figures import by_depth, summarize
 from kiv_engine.evaluation.machine import describe_machine
+from kiv_engine.evaluation.markdown import number, table
 from kiv_engine.evaluation.plots import HeatMap, heat_maps, short
 from kiv_engine.evaluation.readers import BY_NAME
 from kiv_engine.evaluation.run import Evaluation
@@ -73,17 +74,6 @@ def _row(evaluation: Evaluation, keys: list[str], name: str, found: list[dict[st
 
 
 # -- Markdown ----------------------------------------------------------------------------------------------------------
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def number(value: float | None, form: str = ".2f") -> str:
-    """A figure, or a dash where there is none."""
-    return "–" if value is None else format(value, form)
 
 
 def label_of(name: str, default_mode: str) -> str:

@@ -16,12 +16,29 @@ def add_commands(commands: "Commands") -> None:
         prog="kiv eval",
     )
     evaluate.add_argument("--quick", action="store_true", help="up to 64K tokens, one document each")
-    evaluate.add_argument("--tasks", type=names, metavar="NAME,...", help="ask only these")
+    evaluate.add_argument(
+        "--tasks", type=names, metavar="NAME,...", help="ask only these; an unknown name lists them all"
+    )
     evaluate.add_argument("--lengths", type=names, metavar="N,...", help="of the documents, in tokens")
     evaluate.add_argument("--seeds", metavar="N", help="documents per length")
     evaluate.add_argument("--depths", metavar="N", help="parts of a document with a needle of each kind")
-    evaluate.add_argument("--peers", type=names, metavar="NAME,...", help="run only these caches, at every length")
+    evaluate.add_argument(
+        "--peers", type=names, metavar="NAME,...",
+        help="run only these caches, at every length; an unknown name lists them all",
+    )  # fmt: skip
     add_common(evaluate, "kiv-eval")
+    bench = commands.add_parser(
+        "bench",
+        help="decode, reading, bytes and recall, beside other caches",
+        description="Measure time, memory and recall of this cache and of others.",
+        prog="kiv bench",
+    )
+    bench.add_argument("--quick", action="store_true", help="fewer lengths and steps")
+    bench.add_argument(
+        "--predict", nargs="?", const="RTX 4070", metavar="GPU",
+        help="add what a GPU should reach, by arithmetic: a name like 'RTX 4070', or MEMORY,PCIE in GB/s",
+    )  # fmt: skip
+    add_common(bench, "kiv-bench")
 
 
 def add_common(parser: argparse.ArgumentParser, folder: str) -> None:

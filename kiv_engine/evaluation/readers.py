@@ -5,7 +5,6 @@ and the reader goes back to the end of the document after each. All answer greed
 """
 
 import copy
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import torch
-import transformers
-from transformers import DynamicCache
-from transformers.cache_utils import Cache, DynamicLayer
 
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, PrefillMode, SamplingConfig
@@ -23,10 +19,9 @@ from kiv_engine.context import READ_CHUNK_TOKENS, ShouldStop
 from kiv_engine.document import Document, tokenize
 from kiv_engine.engine import Engine
 from kiv_engine.errors import EngineError
-from kiv_engine.evaluation.streaming import StreamingCache
+from kiv_engine.evaluation.caches import PEERS, Peer, close
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress
 from kiv_engine.sampling import Sampler
-from kiv_engine.topology import inspect
 
 EVERYTHING: Final = 2**31 - 1
 """As `retrieved_tokens`: the question and the answer attend exactly to all that was read."""
@@ -170,8 +165,7 @@ class CacheReader:
 
     def close(self) -> None:
         """Give the memory back."""
-        if isinstance(self._cache, StreamingCache):
-            self._cache.close()
+        close(self._cache)
         self._cache = None
         self._state = []
 
@@ -197,94 +191,42 @@ class Entrant:
         name: as on the command line and in the results.
         label: for people.
         make: makes a reader, once the document is there.
+        missing: why it cannot run here, or None.
         ours: asked a second time with everything retrieved.
         quadratic: reads in time that grows with the square of the length.
-        missing: why it cannot run here, or None.
+        usual: takes part where nobody is named.
     """
 
     name: str
     label: str
     make: Callable[[Engine], Reader]
+    missing: Callable[[Engine], str | None] = lambda _engine: None
     ours: bool = False
     quadratic: bool = False
-    missing: Callable[[Engine], str | None] = lambda _engine: None
+    usual: bool = True
 
 
-def _ours(mode: PrefillMode) -> Callable[[Engine], Reader]:
-    return lambda engine: KIVReader(engine, KIVConfig(prefill=mode))
+def _ours(mode: PrefillMode) -> Entrant:
+    make: Callable[[Engine], Reader] = lambda engine: KIVReader(engine, KIVConfig(prefill=mode))  # noqa: E731
+    return Entrant(mode, f"KIV {mode}", make, ours=True, quadratic=mode == "exact")
 
 
-def _dynamic(engine: Engine, *, offloading: bool = False) -> Cache:
-    return DynamicCache(config=engine.loaded.model.config, offloading=offloading)
-
-
-def _quantized(engine: Engine, layer_class: str, **options: int) -> Cache:
-    """DynamicCache with quantized growing layers; transformers' QuantizedCache refuses models with sliding ones."""
-    layers = DynamicCache(config=engine.loaded.model.config).layers
-    for geometry in inspect(engine.loaded.model.config).growing:
-        layers[geometry.index] = getattr(transformers.cache_utils, layer_class)(**options)
-    return Cache(layers=layers)
-
-
-def _no_fp8(engine: Engine) -> str | None:
-    if hasattr(transformers.cache_utils, "Fp8QuantizedLayer"):
-        return _mixed_layers(engine)
-    return f"transformers {transformers.__version__} has no fp8 cache"
-
-
-def _no_quanto(engine: Engine) -> str | None:
-    if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.quanto") is None:
-        return "the package optimum-quanto is not installed"
-    return _mixed_layers(engine)
-
-
-def _mixed_layers(engine: Engine) -> str | None:
-    """Why this model's growing layers cannot be replaced by quantized ones."""
-    config = engine.loaded.model.config
-    layers = DynamicCache(config=config).layers
-    if all(type(layers[geometry.index]) is DynamicLayer for geometry in inspect(config).growing):
-        return None
-    return "this model's layers keep more than K and V"
-
-
-def _no_cuda(engine: Engine) -> str | None:
-    return (
-        None if engine.loaded.device.type == "cuda" else "offloading needs a CUDA device, and the model is on the CPU"
+def _theirs(peer: Peer) -> Entrant:
+    return Entrant(
+        peer.name,
+        peer.label,
+        lambda engine: CacheReader(engine, peer.make(engine.loaded.model)),
+        lambda engine: peer.missing(engine.loaded.model),
+        quadratic=peer.keeps_all,
     )
 
 
-ENTRANTS: Final = (
-    Entrant("sparse", "KIV sparse", _ours("sparse"), ours=True),
-    Entrant("window", "KIV window", _ours("window"), ours=True),
-    Entrant("exact", "KIV exact", _ours("exact"), ours=True, quadratic=True),
-    Entrant(
-        "full", "DynamicCache (full attention)", lambda engine: CacheReader(engine, _dynamic(engine)), quadratic=True
-    ),
-    Entrant(
-        "offloaded",
-        "DynamicCache with offloading",
-        lambda engine: CacheReader(engine, _dynamic(engine, offloading=True)),
-        quadratic=True,
-        missing=_no_cuda,
-    ),
-    Entrant(
-        "fp8",
-        "quantized, fp8",
-        lambda engine: CacheReader(engine, _quantized(engine, "Fp8QuantizedLayer")),
-        quadratic=True,
-        missing=_no_fp8,
-    ),
-    Entrant(
-        "int4",
-        "quantized, 4 bit (quanto)",
-        lambda engine: CacheReader(engine, _quantized(engine, "QuantoQuantizedLayer")),
-        quadratic=True,
-        missing=_no_quanto,
-    ),
-    Entrant(
-        "sinks",
-        "sliding window with sinks",
-        lambda engine: CacheReader(engine, StreamingCache(engine.loaded.model, KIVConfig())),
-    ),
+TWO_BITS: Final = Entrant(
+    "codes2",
+    "KIV sparse, 2-bit codes that rank alone",
+    lambda engine: KIVReader(engine, KIVConfig(prefill="sparse", index_bits=2)),
+    ours=True,
+    usual=False,
 )
+ENTRANTS: Final = (_ours("sparse"), _ours("window"), _ours("exact"), *map(_theirs, PEERS), TWO_BITS)
 BY_NAME: Final = {entrant.name: entrant for entrant in ENTRANTS}

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from kiv_engine.config import KIVConfig, require_choice, require_whole
 from kiv_engine.context import ShouldStop
 from kiv_engine.engine import Engine
-from kiv_engine.errors import ConfigError
+from kiv_engine.errors import CapacityError, ConfigError
 from kiv_engine.evaluation.haystack import FEWEST_TOKENS, Haystack, make_haystack
 from kiv_engine.evaluation.journal import Journal
 from kiv_engine.evaluation.machine import describe_machine
@@ -27,6 +29,11 @@ ANSWER_TOKENS: Final = 24
 """An answer may have so many tokens beside twice those of what it must hold."""
 
 TASKS_VERSION: Final = 1
+NO_MEMORY: Final = "can't allocate memory"
+"""In torch's plain RuntimeError on the CPU."""
+
+
+USUAL: Final = tuple(entrant.name for entrant in ENTRANTS if entrant.usual)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Plan:
     lengths: tuple[int, ...] = LENGTHS
     seeds: int = 3
     tasks: tuple[str, ...] = TASKS
-    entrants: tuple[str, ...] = tuple(BY_NAME)
+    entrants: tuple[str, ...] = USUAL
     num_depths: int = 5
     quadratic_tokens: int = QUADRATIC_TOKENS
 
@@ -182,9 +189,19 @@ class Evaluation:
                 yield clock.at(read_cost + share * (cell.cost - read_cost), f"{label}: {question.name}")
         except ReadingStoppedError:
             return
+        except (CapacityError, MemoryError, RuntimeError) as error:
+            yield self._out_of_memory(cell, error)
         finally:
             reader.close()
         clock.finish(cell.cost)
+
+    def _out_of_memory(self, cell: Cell, error: Exception) -> Note:
+        """What does not fit is left out, and the rest goes on; any other error is raised again."""
+        if not isinstance(error, CapacityError | MemoryError | torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+            raise error
+        reason = str(error).rstrip(".") if isinstance(error, CapacityError) else "out of memory"
+        self.left_out.append((cell.entrant.name, cell.length, reason))
+        return Note(f"{cell.entrant.name} at {cell.length:,} tokens: not run; {reason}")
 
     def _read(self, reader: Reader, cell: Cell, document: Haystack, should_stop: ShouldStop) -> Iterator[int]:
         begin = time.perf_counter()

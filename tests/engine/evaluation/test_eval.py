@@ -7,40 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from kiv_engine import cli
-from kiv_engine.engine import Engine
 from kiv_engine.evaluation import figures
 from kiv_engine.evaluation.readers import BY_NAME, KIVReader
-from kiv_engine.loader import DEMO_FOLDER, LoadedModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = ("--lengths", "4096", "--seeds", "1", "--depths", "2", "--tasks", "digits,quote", "--peers", "window,sinks")
 Kiv = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Engine:
-    """One layer of random weights with the built-in model's tokenizer."""
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=4_096, max_position_embeddings=65_536, **sizes)).eval()
-    tokenizer = AutoTokenizer.from_pretrained(DEMO_FOLDER)
-    return Engine(LoadedModel(model, tokenizer, "tiny", torch.device("cpu"), GenerationConfig()))
-
-
-@pytest.fixture
-def kiv(tiny: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Kiv:
-    monkeypatch.setattr(Engine, "load", lambda *_args, **_options: tiny)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = cli.main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
+PageOf = Callable[[str, dict[str, Any]], str]
 
 
 def last_line(out: str) -> dict[str, Any]:
@@ -118,13 +94,17 @@ def test_bad_input_is_told_in_one_line(kiv: Kiv, arguments: tuple[str, str], say
     assert err.count("\n") == 1
 
 
-def test_what_is_not_run_says_why(kiv: Kiv, tmp_path: Path) -> None:
+def test_what_is_not_run_says_why(kiv: Kiv, page_of: PageOf, tmp_path: Path) -> None:
     short = ("--lengths", "4096", "--seeds", "1", "--tasks", "digits", "--depths", "1")
     code, printed, err = kiv("eval", *short, "--peers", "offloaded,sinks", "--out", tmp_path)
     assert code == 0
     assert "offloaded: not run; offloading needs a CUDA device" in err
     assert last_line(printed)["left_out"][0]["peer"] == "offloaded"
     assert "CUDA" in (tmp_path / "report.md").read_text()
+    page = page_of("eval", json.loads((tmp_path / "report.json").read_text()))
+    assert "- DynamicCache with offloading: offloading needs a CUDA device" in page
+    assert "| 4,096 | sliding window with sinks |" in page
+    assert "results/needles.svg" in page
 
 
 def answer(question: str, *found: bool, depth: float = 0.1) -> dict[str, Any]:
@@ -157,3 +137,28 @@ def test_an_interval_holds_its_rate() -> None:
 
 def test_every_cache_has_a_label_of_its_own() -> None:
     assert len({entrant.label for entrant in BY_NAME.values()}) == len(BY_NAME)
+
+
+def test_what_does_not_fit_is_left_out_and_the_rest_goes_on(
+    kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiv_engine.context.Context.tokens_that_fit", lambda _self: 100)
+    code, printed, err = kiv("eval", *SMALL, "--out", tmp_path / "out")
+    assert code == 0
+    assert "window at 4,096 tokens: not run; The document has" in err
+    line = last_line(printed)
+    assert set(line["lengths"]["4096"]) == {"sinks"}
+    assert [each["peer"] for each in line["left_out"]] == ["window"]
+
+
+def test_any_other_failure_ends_the_run_with_what_was_answered(
+    kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("the moon is full")
+
+    monkeypatch.setattr(KIVReader, "ask", fail)
+    code, out, err = kiv("eval", *SMALL, "--out", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert "kiv: RuntimeError: the moon is full" in err
+    assert '"tokens"' in (tmp_path / "out" / "answers.jsonl").read_text()

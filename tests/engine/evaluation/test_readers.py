@@ -62,7 +62,7 @@ def test_full_attention_answers_like_our_cache_with_room_for_all(family: str) ->
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3", "qwen3_next"])
-@pytest.mark.parametrize("name", ["full", "fp8", "sinks"])
+@pytest.mark.parametrize("name", ["full", "fp8", "sinks", "codes2"])
 def test_a_question_leaves_no_trace(name: str, family: str) -> None:
     of = engine(family)
     if BY_NAME[name].missing(of) is not None:

@@ -1,0 +1,284 @@
+"""Write docs/results.md, and the plots it shows, from the committed results. Nothing in it is written by hand but
+results/notes.md, which is taken in as it is.
+
+    python benchmarks/make_results.py [--check]        (--check writes nothing and fails if something would change)
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from kiv_engine.evaluation import bench_report, eval_report
+from kiv_engine.evaluation.bench_report import machine_line
+from kiv_engine.evaluation.markdown import number, table
+
+HERE: Final = Path(__file__).resolve().parent
+DOCS: Final = HERE.parent / "docs"
+PAGE: Final = "results.md"
+PLOTS: Final = "results"
+"""The plots' folder, beside the page."""
+
+Record = dict[str, Any]
+
+INTRODUCTION: Final = """# Results
+
+Written by `python benchmarks/make_results.py` from [benchmarks/results/](../benchmarks/results/); a test fails when the
+two differ. Ratios count more than times, which are those of one machine on one day: both sides of a ratio come from one
+run. "load" is the number of processes that wanted to run during the minute before."""
+
+
+def section_eval(result: Record) -> Iterator[str]:
+    """`kiv eval`."""
+    yield f"Model: {result['model']}; {result['seeds']} documents per length, {result['depths']} depths." + stopped(
+        result
+    )
+    yield eval_report.EXPLANATION
+    yield eval_report.overview(result)
+    yield "By task, with the default configuration and with the peers:"
+    yield eval_report.task_table(result)
+    if eval_report.needle_maps(result):
+        yield f"![Share of needles found, by length and depth]({PLOTS}/needles.svg)"
+
+
+def section_bench(result: Record) -> Iterator[str]:
+    """`kiv bench`."""
+    yield f"Model: {result['model_name']}; {result['threads']} threads.{stopped(result)}"
+    for part in bench_report.measured_sections(result):
+        yield part.replace("## ", "### ")
+    for name in bench_report.plots(result):
+        yield f"![{name.removesuffix('.svg')}]({PLOTS}/{name})"
+
+
+def stopped(result: Record) -> str:
+    """A remark where a run did not reach its end."""
+    return "" if result["complete"] else " The run was stopped; these are its figures so far."
+
+
+def asked_and_measured(rows: list[tuple[str, str, float | None]]) -> str:
+    """What was asked for beside what came out."""
+    return table(("", "asked for", "measured"), [(name, asked, number(value)) for name, asked, value in rows])
+
+
+def section_decode(result: Record) -> Iterator[str]:
+    """decode.py."""
+    yield (
+        "Qwen2 shape with random weights, 4 layers, 8 query heads, 2 KV heads, head_dim 64, float32; default "
+        f"`KIVConfig()`; {result['steps']:,} steps at 4K and at 1,048,576 tokens, {result['threads']} threads."
+    )
+    yield asked_and_measured([
+        ("planted keys (10 standard deviations, random cold places) in the hit sets", "0.95", result["planted_found"]),
+        ("median at 1M / median at 4K", "at most 1.25", result["long_over_short_median"]),
+        ("p99 at 1M / median at 4K", "at most 2.5", result["long_p99_over_short_median"]),
+        ("our 4K / DynamicCache's 4K", "at most 1.2", result["short_over_dynamic"]),
+        ("DynamicCache at 131,072 / ours at 131,072", "at least 15", result["dynamic_128k_over_ours_128k"]),
+    ])  # fmt: skip
+    rows = [(name, number(value), number(result["p99_ms"][name])) for name, value in result["median_ms"].items()]
+    yield table(("", "median, ms", "p99, ms"), rows)
+
+
+def section_bytes(result: Record) -> Iterator[str]:
+    """bytes.py."""
+    yield f"Shape of {result['shape']}, bfloat16."
+    names = ("hot", "index", "cold_keys", "cold_values", "fetched_per_step")
+    rows = [(name, *(f"{result[length][name] / 1e6:,.2f}" for length in ("short", "long"))) for name in names]
+    rows.append(("index / bytes of K", *(number(result[each]["index_over_keys"], ".4f") for each in ("short", "long"))))
+    lengths = [f"{result[length]['tokens']:,} tokens" for length in ("short", "long")]
+    yield table(("MB", *lengths), rows)
+    yield "Limits: hot 13 MB at both lengths, index 0.125 of the bytes of K, 4 MB of rows fetched per step."
+
+
+def section_reading(result: Record) -> Iterator[str]:
+    """reading.py."""
+    modes = result["modes"]
+    rows = [
+        (name, asked, *(number(summary[key]) for summary in modes.values()))
+        for name, asked, key in (
+            (f"tokens/s at {result['long']:,} / at {result['short']:,}", "at least 0.85", "long_over_short"),
+            (f"of a plain forward's tokens/s at {result['short']:,}", "window 0.7, sparse 0.35", "short_over_peer"),
+            (f"of a plain forward's tokens/s at {result['long']:,}", "window 0.7, sparse 0.35", "long_over_peer"),
+            ("peak, long / (store + index + peak, short)", "at most 1.2", "peak_ratio"),
+        )
+    ]
+    yield table(("", "asked for", *modes), rows)
+    if "sparse_over_window_long" in result:
+        yield f"Sparse over window, tokens/s: {result['sparse_over_window_long']:.2f} at {result['long']:,} tokens."
+
+
+def section_needles(result: Record) -> Iterator[str]:
+    """needles.py."""
+    yield f"Ten facts a document, {result['seeds']} documents a length, prefill {result['prefill']}."
+    columns = ("needles", "rate_default", "rate_everything", "agreement", "identical_answers", "passages_with_needle")
+    rows = [
+        (length, str(row["needles"]), *(number(row[name]) for name in columns[1:]))
+        for length, row in result["lengths"].items()
+    ]
+    yield table(("tokens", *(name.replace("_", " ") for name in columns)), rows)
+
+
+def section_mass(result: Record) -> Iterator[str]:
+    """mass.py."""
+    yield f"{result['questions']} questions about {result['document']}, {result['tokens'] or 'all its'} tokens."
+    columns = ("queries", "local", "captured", "best", "ratio", "cold_ratio", "p5_ratio", "worst_layer_ratio")
+    rows = [
+        (bits, *(number(row[name], ".4g") for name in columns)) for bits, row in result["index_bits"].items()
+    ]  # fmt: skip
+    yield table(("index bits", *(name.replace("_", " ") for name in columns)), rows)
+
+
+def section_recording(result: Record) -> Iterator[str]:
+    """recording.py."""
+    yield (
+        f"Recording hit sets at {result['tokens']:,} tokens, {result['rounds']} rounds: "
+        f"{result['recording_over_plain']:.3f} times the plain step, where two plain ones differ by "
+        f"{result['plain_again_over_plain']:.3f}."
+    )
+
+
+def section_importing(result: Record) -> Iterator[str]:
+    """importing.py."""
+    yield f"`import kiv_engine`: {result['import_s'] * 1e3:.0f} ms above an empty Python."
+
+
+def section_saving(result: Record) -> Iterator[str]:
+    """saving.py."""
+    yield f"The archive at {result['tokens']:,} tokens, the built-in model; read plainly in {result['read_s']:.0f} s."
+    over_index = (result["mapped_anonymous_bytes"] - result["index_bytes"]) / 1e6
+    yield asked_and_measured([
+        ("reading while saving / reading", "at most 1.1", result["saving_over_plain"]),
+        ("opening to the first token, s", "at most 3", result["open_to_first_token_s"]),
+        ("reading / opening to the first token", "at least 50", result["reading_over_opening"]),
+        ("decoding speed, opened / in RAM", "", result["opened_ram_speed"]),
+        ("decoding speed, mapped store / in RAM", "at least 0.8", result["mapped_ram_speed"]),
+        ("anonymous memory of a mapped store beyond its index, MB", "at most 512", over_index),
+    ])  # fmt: skip
+
+
+def section_parsing(result: Record) -> Iterator[str]:
+    """parsing.py."""
+    yield (
+        f"A generated PDF of {result['pages']:,} pages, {result['characters'] / 1e6:.1f} million characters: "
+        f"{result['seconds']:.1f} s (asked for: at most 30), {result['wrong_pages']} page numbers wrong."
+    )
+
+
+def section_app_start(result: Record) -> Iterator[str]:
+    """app_start.py."""
+    rows = [(name, number(value)) for name, value in result["median_s"].items()]
+    yield table(("from the start of the process, s", f"median of {result['runs']}"), rows)
+
+
+def section_app_gaps(result: Record) -> Iterator[str]:
+    """app_gaps.py."""
+    kinds = list(result["gaps_ms"])
+    rows = [
+        (name, *(number(result["gaps_ms"][kind].get(name)) for kind in kinds)) for name in result["gaps_ms"][kinds[0]]
+    ]
+    yield f"Gaps of the window's thread, {result['tokens']:,} tokens. Asked for: p99 20 ms, p99.9 50 ms."
+    yield table(("ms", *kinds), rows)
+
+
+def section_app_pane(result: Record) -> Iterator[str]:
+    """app_pane.py."""
+    yield table(
+        ("ms", f"median of {result['runs']}"), [(name, number(value)) for name, value in result["median_ms"].items()]
+    )
+
+
+SECTIONS: Final[dict[str, tuple[str, str, Callable[[Record], Iterator[str]]]]] = {
+    "eval": ("Finding things, beside other caches", "./kiv eval", section_eval),
+    "bench": ("Speed, bytes and recall, beside other caches", "./kiv bench --predict", section_bench),
+    "decode": ("Decode, Shape B", "python benchmarks/decode.py", section_decode),
+    "reading": ("Reading", "python benchmarks/reading.py", section_reading),
+    "bytes": ("Bytes on a GPU", "python benchmarks/bytes.py", section_bytes),
+    "needles": ("Needles in the sample archive", "python benchmarks/needles.py", section_needles),
+    "mass": ("Softmax mass that the search finds", "python benchmarks/mass.py", section_mass),
+    "saving": ("Saved contexts and mapped stores", "python benchmarks/saving.py", section_saving),
+    "parsing": ("Parsing", "python benchmarks/parsing.py", section_parsing),
+    "app_start": ("The window's start", "python benchmarks/app_start.py", section_app_start),
+    "app_gaps": ("The window's gaps", "python benchmarks/app_gaps.py", section_app_gaps),
+    "app_pane": ("The window's panes", "python benchmarks/app_pane.py", section_app_pane),
+    "recording": ("Recording hit sets", "python benchmarks/recording.py", section_recording),
+    "importing": ("Starting", "python benchmarks/importing.py", section_importing),
+}
+
+
+def load(folder: Path) -> dict[str, Record]:
+    """The committed results, by name."""
+    paths = {name: folder / f"{name}.json" for name in SECTIONS}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+
+
+def render(records: dict[str, Record], notes: str) -> dict[str, str]:
+    """The page and its plots: contents by path below docs/."""
+    parts = [INTRODUCTION]
+    files = {}
+    for name, (title, command, section) in SECTIONS.items():
+        if name in records:
+            parts += [f"## {title}", provenance(name, command, records[name]), *section(records[name]["result"])]
+    if "eval" in records and (plot := eval_report.needle_maps(records["eval"]["result"])):
+        files[f"{PLOTS}/needles.svg"] = plot
+    if "bench" in records:
+        files |= {f"{PLOTS}/{name}": svg for name, svg in bench_report.plots(records["bench"]["result"]).items()}
+    parts += [notes.strip(), "## What was not measured", "\n".join(not_measured(records)), reproduce()]
+    return {PAGE: "\n\n".join(part for part in parts if part) + "\n", **files}
+
+
+def provenance(name: str, command: str, record: Record) -> str:
+    """Where a section's figures come from."""
+    load_before = record["load_before"]
+    load_text = "load not noted" if load_before is None else f"load {load_before:.1f}"
+    options = " ".join(["", *record["options"]])
+    return (
+        f"`{command}{options}`, {record['date'][:10]}, {load_text}; {machine_line(record['machine'])} "
+        f"[results/{name}.json](../benchmarks/results/{name}.json)"
+    )
+
+
+def not_measured(records: dict[str, Record]) -> Iterator[str]:
+    """What has no figures: systems, missing results, and what the runs left out."""
+    machines = [record["machine"] for record in records.values()]
+    if not any(machine.get("gpu") for machine in machines):
+        yield "- CUDA: no result is from a machine with a GPU. Its code is there and its logic is tested on the CPU."
+    for prefix, system in (("Windows", "Windows"), ("macOS", "macOS")):
+        if not any(machine["system"].startswith(prefix) for machine in machines):
+            yield f"- {system}: no result is from it."
+    for name, (title, command, _) in SECTIONS.items():
+        if name not in records:
+            yield f"- {title}: no committed result yet; `{command}`."
+    if "eval" in records:
+        yield from eval_report.left_out_lines(records["eval"]["result"])
+    if "bench" in records:
+        yield from bench_report.left_out_lines(records["bench"]["result"])
+
+
+def reproduce() -> str:
+    """How to get all of it again."""
+    return (
+        "## How to reproduce\n\n"
+        "`python benchmarks/run_all.py` runs everything above, one after another, and keeps each result with its "
+        "machine and load; `--only eval bench` picks some. `python benchmarks/make_results.py` then writes this page."
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if something would change")
+    options = parser.parse_args()
+    files = render(load(HERE / "results"), (HERE / "results" / "notes.md").read_text(encoding="utf-8"))
+    changed = []
+    for name, content in files.items():
+        path = DOCS / name
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            changed.append(name)
+            if not options.check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content, encoding="utf-8")
+    print(json.dumps({"changed": changed, "written": not options.check}))
+    return 1 if options.check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What a decode step should take on a GPU that is not at hand: arithmetic on bytes, labelled as prediction.
+
+A step reads the 4-bit weights and the codes of all cold keys from the GPU's memory, and fetches the K and V rows that
+it attends to over PCIe. Each is divided by the share of the nominal bandwidth that such reads usually reach; nothing
+overlaps, and launching kernels takes `LAUNCH_MS` for the whole step, as in a captured graph.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kiv_engine.config import KIVConfig
+from kiv_engine.errors import ConfigError
+from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
+
+MEMORY_SHARE: Final = 0.85
+PCIE_SHARE: Final = 0.5
+"""Rows of some hundred bytes do not fill the bus."""
+
+LAUNCH_MS: Final = 0.5
+ELEMENT_BYTES: Final = 2
+WEIGHT_BYTES: Final = 0.5625
+"""Of a parameter in 4 bit with a 32-bit scale for every 64."""
+
+INDEX_SHARE: Final = 1 / 8
+"""Of the bfloat16 bytes of K: 2-bit codes, which rank alone where the cold keys are not in the GPU's memory."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """Nominal bandwidths in GB/s."""
+
+    name: str
+    memory_gb_per_s: float
+    pcie_gb_per_s: float
+
+
+KNOWN: Final = {
+    "RTX 4070": Gpu("RTX 4070", 504, 32),
+    "RTX 3060": Gpu("RTX 3060", 360, 32),
+    "RTX 4090": Gpu("RTX 4090", 1_008, 32),
+}
+
+
+def gpu_of(text: str) -> Gpu:
+    """A known name, or "MEMORY,PCIE" in GB/s. Raises ConfigError."""
+    if text in KNOWN:
+        return KNOWN[text]
+    try:
+        memory, pcie = (float(part) for part in text.split(","))
+    except ValueError:
+        memory = pcie = 0.0
+    if not (0 < memory < 1e5 and 0 < pcie < 1e5):
+        raise ConfigError(
+            f"predict is {text!r}; give {', '.join(KNOWN)}, or bandwidths of memory and PCIe in GB/s like 504,32."
+        )
+    return Gpu(f"{memory:g} GB/s memory, {pcie:g} GB/s PCIe", memory, pcie)
+
+
+def predict_step(gpu: Gpu, shape: ModelShape, num_tokens: int) -> dict[str, float]:
+    """Milliseconds of one decode step by part, and the bytes behind them."""
+    config = KIVConfig()
+    cold = max(0, num_tokens - config.hot_tokens - config.sink_tokens)
+    weights = shape.parameters * WEIGHT_BYTES
+    layers_per_owner = len(shape.attending) / shape.growing
+    codes = shape.keys_bytes(cold, ELEMENT_BYTES) * INDEX_SHARE * layers_per_owner
+    local = 2 * shape.keys_bytes(min(num_tokens, config.hot_tokens), ELEMENT_BYTES) * layers_per_owner
+    rows = 2 * len(shape.attending) * shape.kv_heads * min(cold, config.retrieved_tokens)
+    fetched = rows * shape.row_bytes(ELEMENT_BYTES)
+    memory, pcie = gpu.memory_gb_per_s * 1e6 * MEMORY_SHARE, gpu.pcie_gb_per_s * 1e6 * PCIE_SHARE
+    step = (weights + codes + local) / memory + fetched / pcie + LAUNCH_MS
+    return {
+        "weights_ms": weights / memory,
+        "codes_ms": codes / memory,
+        "local_ms": local / memory,
+        "fetch_ms": fetched / pcie,
+        "launch_ms": LAUNCH_MS,
+        "step_ms": step,
+        "tokens_per_s": 1e3 / step,
+        "fetched_bytes": fetched,
+        "codes_bytes": codes / layers_per_owner,
+    }
+
+
+def predict(gpu: Gpu, lengths: tuple[int, ...]) -> dict[str, Any]:
+    """Every model's step at every length."""
+    return {
+        "gpu": gpu.name,
+        "note": "prediction: arithmetic, not measured",
+        "models": {
+            shape.name: {str(length): predict_step(gpu, shape, length) for length in lengths} for shape in MODEL_SHAPES
+        },
+    }
