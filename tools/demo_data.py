@@ -26,8 +26,8 @@ ABSENT: Final = "I do not find that in the document."
 SAYS: Final = "The document says"
 GOES_ON: Final = "The document goes on:"
 HELLO: Final = "Hello! I am the small built-in model: add a document, then ask me for a fact or a quote in it."
-FOUND_WEIGHT: Final = 1.0
-ABSENT_WEIGHT: Final = 1.0
+FOUND_WEIGHT: Final = 2.0
+ABSENT_WEIGHT: Final = 0.8
 """The loss weights of an answer's first token, which decides whether anything was found. Where both are possible, an
 answer that can be checked against its passages is of more use than a refusal."""
 STRANGE: Final = 0.25
