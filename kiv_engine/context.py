@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-import psutil
 import torch
 
 from kiv_engine.cache import CacheSnapshot, KIVCache
@@ -29,6 +28,7 @@ from kiv_engine.events import (
     TextDelta,
     TokenizeProgress,
 )
+from kiv_engine.hardware import available_ram_bytes, existing_folder
 from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
 from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
@@ -199,10 +199,9 @@ class Context:
         """How many more tokens the free RAM can hold, 0 or more; with a store folder the disk counts instead."""
         folder = self._config.store_folder
         if folder is None:
-            free = int(psutil.virtual_memory().available * RAM_SHARE)
+            free = int(available_ram_bytes() * RAM_SHARE)
         else:
-            existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-            free = shutil.disk_usage(existing).free
+            free = shutil.disk_usage(existing_folder(folder)).free
         return max(0, free // self.token_bytes)
 
     @property
