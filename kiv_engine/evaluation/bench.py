@@ -310,7 +310,7 @@ def measure_decode(model: Any, cache: Any, length: int, steps: int) -> dict[str,
 def fetched_per_step(model: Any, cache: KIVCache) -> dict[str, float]:
     """Bytes of the rows that a step takes from the cold store: for ranking and attention, and for attention alone."""
     layers = cache.growing_layers
-    row_bytes = layers[0].store.keys.row_shape[-1] * 4 if layers else 0
+    row_bytes = shapes.HEAD_DIM * layers[0].store.keys.stored_types[0].itemsize
     before = sum(layer.rows_fetched for layer in layers)
     with counting_rows(layers) as counts:
         timed_steps(model, cache, COUNTED_STEPS)

@@ -1,5 +1,6 @@
 """Plots as SVG: heat maps and lines, in a few shapes and without a library."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,7 +12,7 @@ LABEL_WIDTH: Final = 76
 PANEL_TOP: Final = 44
 COLORS: Final = ("#1b6ca8", "#d1495b", "#2e933c", "#8d6a9f", "#edae49", "#00798c", "#6b705c", "#b5651d")
 PLOT: Final = (520, 300)
-MARGIN: Final = (64, 28, 190, 46)
+MARGIN: Final = (64, 28, 220, 46)
 """Of a line plot: left, top, right (for the names), bottom."""
 
 
@@ -92,8 +93,6 @@ class Series:
 
 def line_plot(title: str, x_name: str, y_name: str, series: Sequence[Series]) -> str:
     """Lines over two logarithmic axes."""
-    import math
-
     points = [point for one in series for point in one.points]
     xs = sorted({x for x, _ in points})
     low, high = _decades(min(y for _, y in points), max(y for _, y in points))
@@ -123,8 +122,6 @@ def line_plot(title: str, x_name: str, y_name: str, series: Sequence[Series]) ->
 
 def _decades(low: float, high: float) -> tuple[int, int]:
     """Whole powers of ten around two numbers."""
-    import math
-
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     return first, max(last, first + 1)
 
