@@ -1,7 +1,7 @@
 """Train the built-in model from generated text.
 
     python tools/train_demo_model.py FOLDER [--minutes N] [--seed N] [--start MODEL] [--texts FOLDER]
-    python tools/train_demo_model.py FOLDER --export TARGET
+    python tools/train_demo_model.py FOLDER --export TARGET [--average OTHER_FOLDER]
 
 FOLDER keeps the checkpoint, written every minute; a run that was killed goes on from it. --start begins a new run with
 the weights of an exported model, at the last stage of the curriculum. One batch is a world of
@@ -564,10 +564,14 @@ class Training:
             self.progress = Progress(**state["progress"])
 
 
-def export(folder: Path, target: Path) -> None:
-    """The checkpoint as a model folder: safetensors in bfloat16, tokenizer, chat template."""
+def export(folders: list[Path], target: Path) -> None:
+    """The mean of checkpoints as a model folder: safetensors in bfloat16, tokenizer, chat template.
+
+    The mean of two ends of one run lies between them in what they weigh differently (https://arxiv.org/abs/2203.05482).
+    """
+    states = [torch.load(folder / "checkpoint.pt", weights_only=True)["model"] for folder in folders]
     model = new_model()
-    model.load_state_dict(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
+    model.load_state_dict({name: sum(state[name] for state in states) / len(states) for name in states[0]})
     target.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(target)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
@@ -582,11 +586,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start", type=Path, metavar="MODEL")
     parser.add_argument("--texts", type=Path)
-    parser.add_argument("--export", type=Path)
+    parser.add_argument("--export", type=Path, metavar="TARGET")
+    parser.add_argument("--average", type=Path, metavar="FOLDER", help="of another checkpoint, for --export")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.export:
-        export(options.folder, options.export)
+        export([options.folder, *([options.average] if options.average else [])], options.export)
         return
     texts = [path.read_text(encoding="utf-8") for path in sorted(options.texts.glob("*.txt"))] if options.texts else []
     training = Training(options.folder, options.minutes, options.seed, texts)

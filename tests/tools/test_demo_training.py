@@ -1,12 +1,25 @@
 """The training tool of the built-in model: its worlds, its fast forward pass, and going on after a kill."""
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from demo_data import ABSENT, SINK, Recipe, WorldMaker
 from tokenizers import Tokenizer
-from train_demo_model import STAGES, TOKENIZER, WINDOW, Reader, Training, export, new_model, to_batch
+from train_demo_model import (
+    STAGES,
+    TOKENIZER,
+    WINDOW,
+    Counts,
+    Reader,
+    Training,
+    copy_loss,
+    crowding,
+    export,
+    new_model,
+    to_batch,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kiv_engine.chat import ChatFormat
@@ -68,7 +81,7 @@ def test_the_fast_pass_equals_the_transformers_model(maker: WorldMaker) -> None:
     world = maker.world(Recipe(1, 96, 3, 3, small_talk=0.0))
     batch = to_batch(world, maker.prefix)
     with torch.no_grad():
-        got = model.lm_head(Reader(model).forward(batch, 1).hidden)
+        got = model.lm_head(Reader(model).forward(batch, 1, 1.0).hidden)
     chunk, done = world.chunks[0].tolist(), 0
     for row in world.questions:
         ids = torch.tensor([chunk + row.ids])
@@ -86,6 +99,34 @@ def test_the_fast_pass_equals_the_transformers_model(maker: WorldMaker) -> None:
         done += len(rows)
 
 
+def test_a_crowd_counts_every_key_but_the_sink_and_those_looked_for(maker: WorldMaker) -> None:
+    batch = to_batch(maker.world(STAGES[3].recipe), maker.prefix)
+    rows = torch.arange(len(batch.asking))
+    assert crowding(batch, len(rows), rows, 1.0) is None
+    crowd = crowding(batch, len(rows), rows, 50.0)
+    assert crowd is not None
+    spared = torch.zeros_like(crowd, dtype=torch.bool)
+    spared[:, SINK] = True
+    for targets in batch.look_targets:
+        for place, target in zip(batch.look_places.tolist(), targets.tolist(), strict=True):
+            spared[place, target] = True
+    assert torch.equal(crowd == 0, spared)
+    torch.testing.assert_close(crowd[~spared], torch.full_like(crowd[~spared], math.log(50)))
+
+
+def test_moved_looks_ask_for_what_stands_there(maker: WorldMaker) -> None:
+    torch.manual_seed(1)
+    model = new_model()
+    batch = to_batch(maker.world(STAGES[0].recipe), maker.prefix)
+    reader, counts = Reader(model), Counts()
+    passed = reader.forward(batch, 1, 1.0)
+    before = copy_loss(reader, batch, passed, counts)
+    before.backward()
+    assert model.model.layers[-1].self_attn.v_proj.weight.grad.abs().sum() > 0
+    assert counts.total["copy"] == len(batch.copies) > 100
+    assert 0 <= counts.rates()["copy"] < 0.1, "an untrained model copies nothing"
+
+
 def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def steps(training: Training, count: int) -> None:
         for _, world in zip(range(count), training.worlds(), strict=False):
@@ -101,7 +142,11 @@ def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: p
     for name, tensor in again.model.state_dict().items():
         assert torch.equal(tensor, first.model.state_dict()[name])
     steps(again, 1)
-    export(tmp_path, tmp_path / "model")
+    export([tmp_path], tmp_path / "model")
+    export([tmp_path, tmp_path], tmp_path / "mean")
+    assert (tmp_path / "mean" / "model.safetensors").read_bytes() == (
+        tmp_path / "model" / "model.safetensors"
+    ).read_bytes()
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert model.dtype == torch.bfloat16
     assert (tmp_path / "model" / "chat_template.jinja").exists()
