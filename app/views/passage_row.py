@@ -3,7 +3,7 @@
 from typing import Final
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QTextLayout, QTextOption
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
 
 from app.views.theme import GAP, Theme
@@ -25,6 +25,8 @@ class PassageRow(QAbstractButton):
         self._bar = bar
         self._place = place
         self._text = " ".join(text.split())
+        self._broken_for: tuple[int, str] | None = None
+        self._broken: list[tuple[int, int]] = []
         self.setAccessibleName(self.tr("Passage, weight {0}, at {1}: {2}").format(self._weight, place, self._text))
         self.setToolTip(self.tr("Show in the document: {0}").format(place))
         self.setCheckable(True)
@@ -43,8 +45,9 @@ class PassageRow(QAbstractButton):
     def minimumSizeHint(self) -> QSize:
         return QSize(200, self.sizeHint().height())
 
-    def resizeEvent(self, _event: object) -> None:
-        self.updateGeometry()
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        if event.size().width() != event.oldSize().width():
+            self.updateGeometry()
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -91,7 +94,13 @@ class PassageRow(QAbstractButton):
             painter.drawText(QPointF(self._text_left(), top + number * spacing + self.fontMetrics().ascent()), text)
 
     def _lines(self, width: int) -> list[tuple[int, int]]:
-        """Start and length of the text's first lines at a width of the whole row."""
+        """Start and length of the text's first lines at a width of the whole row; layouts ask hundreds of times."""
+        wanted = (width, self.font().key())
+        if wanted != self._broken_for:
+            self._broken_for, self._broken = wanted, self._break(width)
+        return self._broken
+
+    def _break(self, width: int) -> list[tuple[int, int]]:
         layout = QTextLayout(self._text, self.font())
         option = QTextOption()
         option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
