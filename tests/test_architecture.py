@@ -35,11 +35,14 @@ BAD_IMPORTS = [
     ("Imports in the app point one way", "app/reports.py", "import app.models.chat"),
     ("Imports in the app point one way", "app/views/meters.py", "import app.controllers.session_controller"),
     ("Imports in the app point one way", "app/a_file_without_a_place.py", ""),
+    ("Imports in the app point one way", "app/history.py", "import app.controllers.session_controller"),
     ("Only the app's session uses the engine", "app/views/meters.py", "import torch"),
+    ("Only the app's session uses the engine", "app/evidence.py", "from kiv_engine.hits import LayerHits"),
     ("Only the app's session uses the engine", "app/models/chat.py", "from kiv_engine.context import Context"),
     ("Only the app's session uses the engine", "app/engine_bridge.py", "import kiv_engine.engine"),
     ("Only the app's session uses the engine", "app/views/meters.py", "import kiv_engine.documents.opening"),
     ("The app's values and its session are free of Qt", "app/engine_session.py", "import PySide6.QtCore"),
+    ("The app's values and its session are free of Qt", "app/settings.py", "import PySide6.QtCore"),
 ]
 
 

@@ -120,6 +120,7 @@ class HistoryController(QObject):
     def delete(self, chat: Chat) -> None:
         """Take a chat out of the list; it can be brought back until the next one is deleted, or for a while."""
         self.forget_deleted()
+        self.save()
         self._deleted = chat
         self._chats.remove(chat)
         self._undo_timer.start()

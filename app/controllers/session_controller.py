@@ -159,13 +159,18 @@ class SessionController(QObject):
     @Slot()
     def read_again(self) -> None:
         """Read the documents of the chat that is shown once more: their context is not in memory."""
-        chat = self._chats.current
-        sources = tuple(document.source for document in chat.documents if document.source is not None)
-        if chat.reading.state is ReadingState.CLOSED and sources:
-            chat.set_documents([ChatDocument(source.name, source) for source in sources])
-            self._set_reading(chat, Reading(ReadingState.WAITING))
-            self._waiting.append(Read(chat.number, sources))
+        if read := self._reading_again(self._chats.current):
+            self._waiting.append(read)
             self._advance()
+
+    def _reading_again(self, chat: Chat) -> Read | None:
+        """The request that brings a chat's documents back into memory, if they are not there."""
+        sources = tuple(document.source for document in chat.documents if document.source is not None)
+        if chat.reading.state is not ReadingState.CLOSED or not sources:
+            return None
+        chat.set_documents([ChatDocument(source.name, source) for source in sources])
+        self._set_reading(chat, Reading(ReadingState.WAITING))
+        return Read(chat.number, sources)
 
     @Slot(object, bool)
     def set_options(self, options: ChatOptions, for_all: bool) -> None:
@@ -182,10 +187,14 @@ class SessionController(QObject):
         """Give the memory of a chat back; its documents are read again when they are needed."""
         if self._status.busy_chat == chat.number:
             self.stop()
-        self._waiting.append(CloseChat(chat.number))
+        others = (each for each in self._waiting if not (isinstance(each, Read) and each.chat == chat.number))
+        self._waiting = deque((CloseChat(chat.number), *others))
+        self._mark_closed(chat)
+        self._advance()
+
+    def _mark_closed(self, chat: Chat) -> None:
         if chat.documents:
             self._set_reading(chat, Reading(ReadingState.CLOSED))
-        self._advance()
 
     @Slot()
     def continue_reading(self) -> None:
@@ -219,7 +228,6 @@ class SessionController(QObject):
             self._enqueue(chat, chat.add_branch(chat.all_exchanges[exchange], question.strip()))
 
     def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
-        self.read_again()
         self._waiting.append(Ask(chat.number, exchange.id, exchange.question))
         self._advance()
 
@@ -257,6 +265,9 @@ class SessionController(QObject):
             return
         if self._status.model is None and not isinstance(self._waiting[0], LoadModel):
             return
+        first = self._chats.numbered(getattr(self._waiting[0], "chat", None))
+        if isinstance(self._waiting[0], Ask) and first is not None and (read := self._reading_again(first)):
+            self._waiting.appendleft(read)
         self._request = self._ready(self._waiting.popleft())
         self._begin(self._request)
         self._request_id = self._engine.submit(self._request)
@@ -325,6 +336,8 @@ class SessionController(QObject):
                     self._take_answer(chat, chat.all_exchanges[request.exchange], event)
             case CloseChat(number), ChatClosed():
                 self._status.forget(number)
+                if chat := self._chats.numbered(number):
+                    self._mark_closed(chat)  # what was being read in the meantime has said otherwise
 
     # -- reading -------------------------------------------------------------------------------------------------
 

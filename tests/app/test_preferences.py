@@ -137,3 +137,17 @@ def test_a_document_that_is_gone_when_it_is_read_again_is_told(driver: AppDriver
     book.write_text("Words. " * 200)
     driver.transcript.card.again.click()
     driver.until_read()
+
+
+def test_another_system_prompt_while_documents_are_read_and_questions_wait(driver: AppDriver, book: Path) -> None:
+    driver.session.held_at = {"read"}
+    driver.controller.open_files([book])
+    driver.controller.ask("Who?")
+    driver.until_reached("read")
+    driver.controller.set_options(ChatOptions("Be brief."), False)
+    driver.session.go()
+    driver.until_answered()
+    assert [request.options.system for request in driver.session.read] == ["", "Be brief."]
+    assert driver.session.asked[0].options.system == "Be brief."
+    assert driver.chat.reading.state is ReadingState.READ
+    assert driver.chat.reading.tokens_read == driver.chat.reading.tokens_total == len(book.read_text()) // 4
