@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -35,6 +36,14 @@ def _no_stray_threads() -> Iterator[None]:
         thread.join(JOIN_TIMEOUT_S)
     stray = [thread for thread in suspects if thread.is_alive()]
     assert not stray, f"the test left threads running: {', '.join(map(repr, stray))}"
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """As in a terminal, in child processes too; a shell starts what runs in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

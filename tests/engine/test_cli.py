@@ -45,14 +45,6 @@ class Result:
 Kiv = Callable[..., Result]
 
 
-@pytest.fixture(autouse=True)
-def _ctrl_c_interrupts() -> Iterator[None]:
-    """As in a terminal; a shell starts what runs in the background with Ctrl-C ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture(scope="module")
 def demo() -> Engine:
     return Engine.load()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_cli import SMALL, Kiv, _ctrl_c_interrupts, assert_refused, book, demo, kiv
+from tests.engine.test_cli import SMALL, Kiv, assert_refused, book, demo, kiv
 
-__all__ = ["_ctrl_c_interrupts", "book", "demo", "kiv"]
+__all__ = ["book", "demo", "kiv"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

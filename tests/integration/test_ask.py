@@ -100,9 +100,6 @@ def test_ctrl_c_while_answering(options: list[str]) -> None:
         assert "[cancelled; " in out
 
 
-@pytest.mark.skipif(
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN, reason="started in the background, where Ctrl-C is ignored"
-)
 def test_ctrl_c_while_a_file_is_parsed(tmp_path: Path) -> None:
     process = start("ask", write_pdf(tmp_path / "long.pdf", ["Some text."] * 3_000), "-q", "Who?")
     parent = psutil.Process(process.pid)
