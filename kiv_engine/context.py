@@ -31,6 +31,7 @@ from kiv_engine.events import (
 from kiv_engine.hardware import available_ram_bytes, existing_folder
 from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
 from kiv_engine.loader import LoadedModel, weight_bytes
+from kiv_engine.memory import is_out_of_memory
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.policy import AUTO_EXACT_TOKENS
 from kiv_engine.sampling import Sampler
@@ -273,14 +274,12 @@ class Context:
         """
         if self.turns:
             raise ConfigError("Documents come before the first question; open a new context.")
-        fresh = Context(self._loaded, self._config, self._system)
-        try:
-            for document in documents:
-                fresh._place(tokenize(document, self._loaded.tokenizer))
-        finally:
-            fresh.close()
-        self.rewind(shared_length(self._ids, fresh._unread))
-        self.documents, self._unread = fresh.documents, fresh._unread[self.num_tokens :]
+        placed: list[PlacedDocument] = []
+        ids = array("i")
+        for document in documents:
+            self._lay(tokenize(document, self._loaded.tokenizer), placed, ids, 0)
+        self.rewind(shared_length(self._ids, ids))
+        self.documents, self._unread = placed, ids[self.num_tokens :]
 
     def read(self, *documents: Document, should_stop: ShouldStop = never) -> Iterator[ReadEvent]:
         """Read documents into the context; without documents, go on where reading stopped or failed.
@@ -374,12 +373,18 @@ class Context:
         return True
 
     def _place(self, tokens: TokenizedDocument) -> None:
-        if not self._ids and not self._unread:
-            self._unread.extend(self._format.document_prefix())
-        elif self.documents:
-            self._unread.extend(self._format.plain("\n\n"))
-        self.documents.append(PlacedDocument(tokens, self.num_tokens + len(self._unread)))
-        self._unread.extend(tokens.ids.tolist())
+        self._lay(tokens, self.documents, self._unread, self.num_tokens)
+
+    def _lay(
+        self, tokens: TokenizedDocument, documents: list[PlacedDocument], ids: "array[int]", start: int
+    ) -> None:
+        """Lay a document behind others; `ids` are the tokens from position `start` on."""
+        if not start and not ids:
+            ids.extend(self._format.document_prefix())
+        elif documents:
+            ids.extend(self._format.plain("\n\n"))
+        documents.append(PlacedDocument(tokens, start + len(ids)))
+        ids.extend(tokens.ids.tolist())
 
     def _tokens_without_room(self) -> int:
         """Unread tokens for which no memory is set aside; files have their room on the disk from the beginning."""
@@ -700,6 +705,6 @@ def failed(error: BaseException) -> Failed:
     """The terminal event for whatever was raised."""
     if isinstance(error, EngineError):
         return Failed(str(error), error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return Failed("Out of memory; use a shorter document, store_dtype int8 or a store folder.", error)
     return Failed(f"{type(error).__name__}: {error}".splitlines()[0], error)

@@ -141,7 +141,7 @@ def read_cpu() -> Cpu:
     """The processor, as LLVM and the system describe it."""
     cores = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    return Cpu(_cpu_name(), cores, min(usable, cores), _instruction_sets())
+    return Cpu(cpu_name(), cores, min(usable, cores), _instruction_sets())
 
 
 def _instruction_sets() -> tuple[str, ...]:
@@ -151,7 +151,8 @@ def _instruction_sets() -> tuple[str, ...]:
     return tuple(title for name, title in INSTRUCTION_SETS.items() if features.get(name))
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """As its maker calls it."""
     path = Path("/proc/cpuinfo")
     if path.exists():
         found = re.search(r"^model name\s*:\s*(.+)$", path.read_text(errors="replace"), re.MULTILINE)

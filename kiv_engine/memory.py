@@ -28,3 +28,8 @@ def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         with contextlib.suppress(OSError):  # a kernel without huge pages: small ones do
             block.madvise(mmap.MADV_HUGEPAGE)
         return torch.frombuffer(block, dtype=dtype, count=count).view(shape)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that RAM or VRAM ran out; on the CPU torch raises a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -15,6 +15,7 @@ the last one. It never changes once it is complete: what a chat adds stays in it
 import errno
 import hashlib
 import json
+import math
 import re
 import shutil
 import time
@@ -146,14 +147,9 @@ class ContextWriter:
         self._last = time.monotonic()
         with _disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(folder / LOCK)
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout:
-                raise SavedContextError(f"{folder} is being written by another program; choose another.") from None
             if found is None and any(path.name != LOCK for path in folder.iterdir()):
-                self.close()
                 raise SavedContextError(f"{folder} is not empty; choose another folder, or remove what is in it.")
+            self._lock = _locked(folder)
 
     @property
     def seconds_since(self) -> float:
@@ -182,9 +178,8 @@ class ContextWriter:
             name = f"layer{layer.geometry.index}.{kind}"
             if isinstance(self._writer(name), LinkedWriter):
                 table.detach()
-            self._writer(name).make_room(OVERLAY_TOKENS * _row_bytes(table))
-            if table.stored_types[1]:
-                self._writer(f"{name}.scales").make_room(OVERLAY_TOKENS * 4 * table.row_shape[0])
+            for suffix, size in _columns(table):
+                self._writer(name + suffix).make_room(OVERLAY_TOKENS * size)
 
     def _writer(self, name: str) -> BlockWriter:
         if name not in self._writers:
@@ -192,40 +187,44 @@ class ContextWriter:
         return self._writers[name]
 
     def _write_new(self, name: str, rows: torch.Tensor) -> None:
-        """Append what of a growing tensor is not in the file yet."""
+        """Bring a file to the rows of a tensor that grows at its end, and now and then shrinks there."""
         writer = self._writer(name)
-        done = writer.length // (rows[:1].nbytes or 1)
-        writer.append(rows[done:].cpu().contiguous())
+        row_bytes = rows[:1].nbytes or 1
+        writer.cut(len(rows) * row_bytes)
+        writer.append(rows[writer.length // row_bytes :].cpu().contiguous())
 
     def _write_documents(self, progress: Progress) -> None:
         self._write_new("tokens", progress.tokens)
         for number, placed in enumerate(progress.documents):
             name = f"document{number}"
-            text = placed.tokens.document.text.encode("utf-8", "surrogatepass")
-            places = placed.tokens.document.places.to_bytes()
-            for kind, data in (("text", text), ("places", places)):
-                if f"{name}.{kind}" not in self._writers and f"{name}.{kind}" not in self._known:
-                    self._writer(f"{name}.{kind}").append(torch.frombuffer(bytearray(data), dtype=torch.uint8))
-            self._write_new(f"{name}.starts", placed.tokens.starts)
-            self._write_new(f"{name}.ends", placed.tokens.ends)
+            if self._is_new(f"{name}.text"):
+                document = placed.tokens.document
+                self._writer(f"{name}.text").append(as_bytes(document.text.encode("utf-8", "surrogatepass")))
+                self._writer(f"{name}.places").append(as_bytes(document.places.to_bytes()))
+                self._writer(f"{name}.starts").append(placed.tokens.starts)
+                self._writer(f"{name}.ends").append(placed.tokens.ends)
+
+    def _is_new(self, name: str) -> bool:
+        return name not in self._writers and name not in self._known
 
     def _link(self, name: str, table: RowTable) -> None:
         """Take mapped files over by a second name instead of copying them, if they are on the same disk."""
         for suffix, path in zip(("", ".scales"), table.mapped_files, strict=False):
-            if name + suffix not in self._writers and name + suffix not in self._known:
+            if self._is_new(name + suffix):
                 with suppress(OSError):
                     self._writers[name + suffix] = LinkedWriter(self.folder / (name + suffix), path)
 
     def _write_rows(self, number: int, layer: KIVLayer) -> None:
         for kind, table in (("keys", layer.store.keys), ("values", layer.store.values)):
-            self._link(f"layer{number}.{kind}", table)
-            rows = self._writer(f"layer{number}.{kind}")
-            rows.cut(table.num_tokens * _row_bytes(table))
-            first = rows.length // _row_bytes(table)
-            for part, scales in table.stored(first, table.num_tokens):
-                rows.append(part)
-                if scales is not None:
-                    self._writer(f"layer{number}.{kind}.scales").append(scales)
+            name, count = f"layer{number}.{kind}", table.num_tokens
+            self._link(name, table)
+            writers = [self._writer(name + suffix) for suffix, _ in _columns(table)]
+            sizes = [size for _, size in _columns(table)]
+            for writer, size in zip(writers, sizes, strict=True):
+                writer.cut(count * size)
+            for parts in table.stored(writers[0].length // sizes[0], count):
+                for writer, part in zip(writers, parts, strict=True):
+                    writer.append(part)
 
     def _write_codes(self, number: int, layer: KIVLayer) -> None:
         if not layer.index.ready:
@@ -285,12 +284,31 @@ class ContextWriter:
         self._lock.release()
 
 
+def _locked(folder: Path) -> FileLock:
+    """The folder's lock, held. Raises SavedContextError where another writer has it."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SavedContextError(f"{folder} is being written by another program; choose another, or wait.") from None
+    return lock
+
+
 def _config_to_json(config: KIVConfig) -> dict[str, Any]:
     return asdict(replace(config, store="ram"))
 
 
-def _row_bytes(table: RowTable) -> int:
-    return int(torch.Size(table.row_shape).numel()) * table.stored_types[0].itemsize
+def _columns(table: RowTable) -> list[tuple[str, int]]:
+    """Of each file of a table, the end of its name, and the bytes of one token in it."""
+    return [
+        (suffix, math.prod(shape) * dtype.itemsize)
+        for suffix, (shape, dtype) in zip(("", ".scales"), table.stored_as, strict=False)
+    ]
+
+
+def as_bytes(data: bytes) -> torch.Tensor:
+    """Bytes as BlockWriter takes them."""
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
 
 
 def _newest(snapshots: Sequence[CacheSnapshot]) -> list[CacheSnapshot]:
@@ -307,7 +325,7 @@ def _newest(snapshots: Sequence[CacheSnapshot]) -> list[CacheSnapshot]:
 
 def _checked_file(path: Path, data: bytes) -> BlockFile:
     with BlockWriter(path) as writer:
-        writer.append(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        writer.append(as_bytes(data))
         writer.sync()
         return writer.written
 
@@ -376,18 +394,14 @@ class SavedContext:
         """Whether there is a manifest, sound or not."""
         return (Path(folder) / MANIFEST).exists()
 
-    @classmethod
-    def all_in(cls, parent: str | Path) -> list["SavedContext"]:
-        """The saved contexts in the folders of a folder, or itself, by name; what is damaged is left out."""
+    @staticmethod
+    def folders_in(parent: str | Path) -> list[Path]:
+        """The folders in a folder, or itself, that hold a saved context, sound or not, by name."""
         parent = Path(parent)
         if not parent.is_dir():
             raise SavedContextError(f"{parent} is no folder; name the folder that holds saved contexts.")
-        found = []
-        for folder in (parent, *sorted(path for path in parent.iterdir() if path.is_dir())):
-            if cls.exists(folder):
-                with suppress(SavedContextError):
-                    found.append(cls.open(folder))
-        return found
+        within = sorted(path for path in parent.iterdir() if path.is_dir())
+        return [folder for folder in (parent, *within) if SavedContext.exists(folder)]
 
     @staticmethod
     def remove(folder: str | Path) -> int:
@@ -399,7 +413,7 @@ class SavedContext:
         if not SavedContext.exists(folder):
             raise SavedContextError(f"{folder} holds no saved context; nothing was removed.")
         freed = 0
-        with _disk_errors(folder):
+        with _disk_errors(folder), _locked(folder):
             mine = [path for path in folder.iterdir() if _OWN_FILE.fullmatch(path.name)]
             for path in sorted(mine, key=lambda path: path.name != MANIFEST):  # the manifest first: the rest is void
                 freed += path.stat().st_size if path.name != LOCK else 0
@@ -409,13 +423,19 @@ class SavedContext:
         return freed
 
     def _require(self) -> None:
-        """Touch what the rest relies on, so that what is missing is found here."""
-        assert self.manifest["state"] in self.files
-        assert "tokens" in self.files
-        assert 0 <= self.num_tokens <= self.total_tokens
-        assert all(isinstance(entry["name"], str) and entry["start"] >= 0 for entry in self.manifest["documents"])
-        assert isinstance(self.complete, bool)
-        KIVConfig(**self.manifest["config"])
+        """Touch what the rest relies on, so that what is missing is found here. Raises ValueError or what it meets."""
+        manifest = self.manifest
+        sound = (
+            manifest["state"] in self.files
+            and "tokens" in self.files
+            and 0 <= self.num_tokens <= self.total_tokens
+            and all(isinstance(entry["name"], str) and entry["start"] >= 0 for entry in manifest["documents"])
+            and isinstance(manifest["complete"], bool)
+            and isinstance(manifest["saved"], str)
+        )
+        if not sound:
+            raise ValueError("a part is missing, or no part of a saved context")
+        KIVConfig(**manifest["config"])
 
     @property
     def complete(self) -> bool:
@@ -574,18 +594,15 @@ class SavedContext:
             codes.copy_(self._numbers(f"{name}.{plane}", torch.uint8).view(codes.shape))
 
     def _restore_rows(self, name: str, table: RowTable, cold: int, *, copy: bool) -> None:
-        dtypes = table.stored_types
-        shapes = (table.row_shape, table.row_shape[:1])
+        if not cold:
+            return
         parts: list[MappedRows] = []
-        for suffix, shape, dtype in zip(("", ".scales"), shapes, dtypes, strict=True):
-            if dtype is None or not cold:
-                continue
+        for (suffix, size), (shape, dtype) in zip(_columns(table), table.stored_as, strict=True):
             file = self.files[name + suffix]
-            if file.length != cold * int(torch.Size(shape).numel()) * dtype.itemsize:
-                raise ValueError(f"{name} has {file.length} bytes")
+            if file.length != cold * size:
+                raise ValueError(f"{name}{suffix} has {file.length} bytes")
             parts.append(MappedRows(self.folder / (name + suffix), file, shape, dtype))
-        if parts:
-            table.adopt(parts, copy=copy)
+        table.adopt(parts, copy=copy)
 
 
 @contextmanager

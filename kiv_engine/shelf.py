@@ -82,7 +82,10 @@ class Shelf:
 
     def saved(self) -> list[SavedContext]:
         """Everything sound on the shelf, the most recently used first."""
-        found = SavedContext.all_in(self.folder) if self.folder.is_dir() else []
+        found = []
+        for folder in SavedContext.folders_in(self.folder) if self.folder.is_dir() else ():
+            with suppress(SavedContextError):  # what is damaged is found by `use`, which makes room for it anew
+                found.append(SavedContext.open(folder))
         return sorted(found, key=lambda saved: (saved.folder / MANIFEST).stat().st_mtime, reverse=True)
 
     def trim(self) -> list[Path]:

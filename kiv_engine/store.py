@@ -84,9 +84,14 @@ class Slab:
 
     start: int
     rows: torch.Tensor
-    scales: torch.Tensor | None
+    scales: torch.Tensor | None = None
     files: tuple[MappedRows, ...] = ()
     """The saved files that rows and scales are mapped from, if they are."""
+
+    @property
+    def parts(self) -> tuple[torch.Tensor, ...]:
+        """Rows, and scales where there are any."""
+        return (self.rows,) if self.scales is None else (self.rows, self.scales)
 
     @property
     def capacity(self) -> int:
@@ -225,17 +230,19 @@ class RowTable:
             rows = (rows.float() * slab.scales[where][..., None]).to(self.dtype)
         return rows.transpose(0, 1)
 
-    def stored(self, start: int, end: int) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-        """Rows start..end as they are stored, (n, num_heads, dim), and their scales, slab by slab."""
+    def stored(self, start: int, end: int) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Tokens start..end as stored, slab by slab: rows (n, num_heads, dim), and for int8 scales (n, num_heads)."""
         for slab in self._slabs:
             where = slice(max(start, slab.start) - slab.start, min(end, slab.end) - slab.start)
             if where.start < where.stop:
-                yield slab.rows[where], None if slab.scales is None else slab.scales[where]
+                yield tuple(part[where] for part in slab.parts)
 
     @property
-    def stored_types(self) -> tuple[torch.dtype, torch.dtype | None]:
-        """Dtypes of rows and scales as they are stored."""
-        return (torch.int8, torch.float32) if self._int8 else (self.dtype, None)
+    def stored_as(self) -> tuple[tuple[tuple[int, ...], torch.dtype], ...]:
+        """Shape and dtype of one token's rows as they are stored, and for int8 of its scales."""
+        if not self._int8:
+            return ((self._shape, self.dtype),)
+        return ((self._shape, torch.int8), (self._shape[:1], torch.float32))
 
     @property
     def mapped_files(self) -> tuple[Path, ...]:
@@ -248,34 +255,26 @@ class RowTable:
     def detach(self) -> None:
         """Let what is written from now on stay out of the mapped files, which others may have by another name."""
         [slab] = self._slabs
-        parts = (slab.rows,) if slab.scales is None else (slab.rows, slab.scales)
         with torch.inference_mode(False):
             private = [
                 torch.from_file(str(path), shared=False, size=part.numel(), dtype=part.dtype).view(part.shape)
-                for path, part in zip(self.mapped_files, parts, strict=True)
+                for path, part in zip(self.mapped_files, slab.parts, strict=True)
             ]
-        self._slabs = [Slab(slab.start, private[0], private[1] if self._int8 else None)]
-
-    @property
-    def row_shape(self) -> tuple[int, int]:
-        """(num_heads, dim)."""
-        return self._shape
+        self._slabs = [Slab(slab.start, *private)]
 
     def adopt(self, files: Sequence[MappedRows], *, copy: bool) -> None:
         """Begin with the rows, and scales, of saved files: as they lie there, or copied to where others can follow."""
-        rows, *scales = files
+        count = files[0].num_rows
         if copy:
-            self.reserve(rows.num_rows)
-            slab = self._slabs[0]
-            for file, target in zip(files, (slab.rows, slab.scales), strict=False):
-                assert target is not None
-                file.use_span(0, file.num_rows)
+            self.reserve(count)
+            for file, target in zip(files, self._slabs[0].parts, strict=True):
+                file.use_span(0, count)
                 file.check()
-                target[: file.num_rows].copy_(file.rows[: file.num_rows])
+                target[:count].copy_(file.rows[:count])
         else:
             assert not self._slabs
-            self._slabs.append(Slab(0, rows.rows, scales[0].rows if scales else None, tuple(files)))
-        self.num_tokens = rows.num_rows
+            self._slabs.append(Slab(0, *(file.rows for file in files), files=tuple(files)))
+        self.num_tokens = count
 
     @property
     def saved_files(self) -> tuple[MappedRows, ...]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import psutil
 import torch
 
 from kiv_engine.archive import Archive, write_archive
@@ -27,6 +26,7 @@ from kiv_engine.evaluation.recall import Probe, mean, probing, summarize
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
 from kiv_engine.evaluation.timing import counting_rows, forward_chunks, quantile, timed_steps
 from kiv_engine.events import Failed
+from kiv_engine.hardware import available_ram_bytes
 from kiv_engine.layer import KIVLayer
 from kiv_engine.prefill import ScoreRule
 
@@ -118,7 +118,7 @@ class Bench:
 
     def _fits(self, what: str, num_bytes: int) -> bool:
         """Whether so many bytes can be had; if not, that is noted."""
-        free = int(psutil.virtual_memory().available * RAM_SHARE)
+        free = int(available_ram_bytes() * RAM_SHARE)
         if num_bytes > free:
             self._leave_out(what, f"needs {num_bytes / 1e9:.1f} GB of RAM, of which {free / 1e9:.1f} GB may be used")
         return num_bytes <= free
@@ -310,7 +310,7 @@ def measure_decode(model: Any, cache: Any, length: int, steps: int) -> dict[str,
 def fetched_per_step(model: Any, cache: KIVCache) -> dict[str, float]:
     """Bytes of the rows that a step takes from the cold store: for ranking and attention, and for attention alone."""
     layers = cache.growing_layers
-    row_bytes = shapes.HEAD_DIM * layers[0].store.keys.stored_types[0].itemsize
+    row_bytes = shapes.HEAD_DIM * layers[0].store.keys.stored_as[0][1].itemsize
     before = sum(layer.rows_fetched for layer in layers)
     with counting_rows(layers) as counts:
         timed_steps(model, cache, COUNTED_STEPS)
@@ -391,7 +391,7 @@ def feed(engine: Engine, context: Context, question: str) -> None:
 
 def longest_that_fits(shape: ModelShape, length: int) -> int:
     """The length, halved until one layer of it in float32 fits."""
-    free = int(psutil.virtual_memory().available * RAM_SHARE)
+    free = int(available_ram_bytes() * RAM_SHARE)
     while length > shapes.FILL_CHUNK_TOKENS and layer_bytes(shape, length) > free:
         length //= 2
     return length

@@ -3,18 +3,17 @@
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psutil
 
-_CPUINFO: Final = Path("/proc/cpuinfo")
+from kiv_engine.hardware import cpu_name
 
 
 def describe_machine() -> dict[str, Any]:
     """What figures depend on; nothing that tells whose machine it is."""
     return {
-        "cpu": cpu_model(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "ram_bytes": psutil.virtual_memory().total,
         "gpu": gpu_model(),
@@ -23,16 +22,6 @@ def describe_machine() -> dict[str, Any]:
         "torch": version("torch"),
         "transformers": version("transformers"),
     }
-
-
-def cpu_model() -> str:
-    """The processor's name."""
-    if _CPUINFO.exists():
-        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
 
 
 def gpu_model() -> str | None:

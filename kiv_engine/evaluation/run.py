@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from kiv_engine.config import KIVConfig, require_choice, require_whole
 from kiv_engine.context import ShouldStop
 from kiv_engine.engine import Engine
@@ -19,6 +17,7 @@ from kiv_engine.evaluation.machine import describe_machine
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import BY_NAME, ENTRANTS, Entrant, Reader, ReadingStoppedError
 from kiv_engine.evaluation.tasks import TASKS, Question
+from kiv_engine.memory import is_out_of_memory
 from kiv_engine.saving import fingerprint
 
 LENGTHS: Final = (4_096, 16_384, 65_536, 262_144, 1_048_576)
@@ -29,9 +28,6 @@ ANSWER_TOKENS: Final = 24
 """An answer may have so many tokens beside twice those of what it must hold."""
 
 TASKS_VERSION: Final = 1
-NO_MEMORY: Final = "can't allocate memory"
-"""In torch's plain RuntimeError on the CPU."""
-
 
 USUAL: Final = tuple(entrant.name for entrant in ENTRANTS if entrant.usual)
 
@@ -197,7 +193,7 @@ class Evaluation:
 
     def _out_of_memory(self, cell: Cell, error: Exception) -> Note:
         """What does not fit is left out, and the rest goes on; any other error is raised again."""
-        if not isinstance(error, CapacityError | MemoryError | torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+        if not isinstance(error, CapacityError) and not is_out_of_memory(error):
             raise error
         reason = str(error).rstrip(".") if isinstance(error, CapacityError) else "out of memory"
         self.left_out.append((cell.entrant.name, cell.length, reason))
