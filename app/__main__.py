@@ -10,29 +10,15 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING
 
 from app import display
+from kiv_engine.terminal import BAD_INPUT, DONE, BadInputError, Parser, archive_tokens, print_error
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from app.application import Application
-
-DONE: Final = 0
-BAD_INPUT: Final = 2
-ARCHIVE_TOKENS: Final = (200, 10_000_000)
-
-
-class BadInputError(Exception):
-    """What is asked for cannot be done here; one line, exit code 2."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a bad command line in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadInputError(f"{message}. See '{self.prog} --help'.")
 
 
 def build_parser() -> Parser:
@@ -42,12 +28,12 @@ def build_parser() -> Parser:
     window = commands.add_parser("app", help="open the app, with files if any are named", prog="kiv app")
     window.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a document of any kind, or a folder")
     demo = commands.add_parser("demo", help="the sample archive read and one question asked", prog="kiv demo")
-    demo.add_argument("--tokens", type=archive_tokens, default=100_000, metavar="N", help="length of the archive")
+    demo.add_argument("--tokens", type=archive_length, default=100_000, metavar="N", help="length of the archive")
     demo.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture of the window, then leave")
     demo.add_argument("--question", metavar="Q", help="what to ask")
     shots = commands.add_parser("screenshots", help="pictures of every state, in both themes", prog="kiv screenshots")
     shots.add_argument("folder", type=Path, metavar="FOLDER", help="where the pictures go")
-    shots.add_argument("--tokens", type=archive_tokens, default=100_000, metavar="N", help="length of the archive")
+    shots.add_argument("--tokens", type=archive_length, default=100_000, metavar="N", help="length of the archive")
     install = commands.add_parser("install", help="a desktop entry, to start by double click", prog="kiv install")
     install.add_argument("--remove", action="store_true", help="take it away again")
     for command in (window, demo):
@@ -55,13 +41,12 @@ def build_parser() -> Parser:
     return parser
 
 
-def archive_tokens(text: str) -> int:
+def archive_length(text: str) -> int:
     """A length that the archive can have."""
-    low, high = ARCHIVE_TOKENS
-    digits = text.replace("_", "").replace(",", "")
-    if not digits.isascii() or not digits.isdigit() or not low <= int(digits) <= high:
-        raise argparse.ArgumentTypeError(f"{text} is not between {low:,} and {high:,} tokens")
-    return int(digits)
+    try:
+        return archive_tokens(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_display(may_be_offscreen=options.command in ("demo", "screenshots"))
         return run(options)
     except BadInputError as error:
-        print(f"kiv: {error}", file=sys.stderr)
+        print_error(str(error))
         return BAD_INPUT
 
 

@@ -375,9 +375,7 @@ class Context:
     def _place(self, tokens: TokenizedDocument) -> None:
         self._lay(tokens, self.documents, self._unread, self.num_tokens)
 
-    def _lay(
-        self, tokens: TokenizedDocument, documents: list[PlacedDocument], ids: "array[int]", start: int
-    ) -> None:
+    def _lay(self, tokens: TokenizedDocument, documents: list[PlacedDocument], ids: "array[int]", start: int) -> None:
         """Lay a document behind others; `ids` are the tokens from position `start` on."""
         if not start and not ids:
             ids.extend(self._format.document_prefix())

@@ -260,7 +260,7 @@ class RowTable:
                 torch.from_file(str(path), shared=False, size=part.numel(), dtype=part.dtype).view(part.shape)
                 for path, part in zip(self.mapped_files, slab.parts, strict=True)
             ]
-        self._slabs = [Slab(slab.start, *private)]
+        self._slabs = [Slab(slab.start, private[0], private[1] if self._int8 else None)]
 
     def adopt(self, files: Sequence[MappedRows], *, copy: bool) -> None:
         """Begin with the rows, and scales, of saved files: as they lie there, or copied to where others can follow."""
@@ -273,7 +273,8 @@ class RowTable:
                 target[:count].copy_(file.rows[:count])
         else:
             assert not self._slabs
-            self._slabs.append(Slab(0, *(file.rows for file in files), files=tuple(files)))
+            scales = files[1].rows if self._int8 else None
+            self._slabs.append(Slab(0, files[0].rows, scales, tuple(files)))
         self.num_tokens = count
 
     @property

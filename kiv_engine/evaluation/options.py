@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]
 
 
-def add_commands(commands: "Commands") -> None:
-    """Add both commands to the parser's."""
+def add_commands(commands: "Commands") -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Add both commands to the parser's; their own parsers."""
     evaluate = commands.add_parser(
         "eval",
         help="needles, phone books and other long-context tasks, beside other caches",
@@ -39,6 +39,7 @@ def add_commands(commands: "Commands") -> None:
         help="add what a GPU should reach, by arithmetic: a name like 'RTX 4070', or MEMORY,PCIE in GB/s",
     )  # fmt: skip
     add_common(bench, "kiv-bench")
+    return evaluate, bench
 
 
 def add_common(parser: argparse.ArgumentParser, folder: str) -> None:

@@ -33,8 +33,8 @@ def test_without_a_display_there_is_one_line_and_exit_code_2(more: dict[str, str
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["demo", "--tokens", "5"], "between 200 and"),
-        (["demo", "--tokens", "many"], "between 200 and"),
+        (["demo", "--tokens", "5"], "from 200 to"),
+        (["demo", "--tokens", "many"], "from 200 to"),
         (["nonsense"], "invalid choice"),
     ],
 )

@@ -18,10 +18,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from kiv_engine import cli
+from kiv_engine.commands.ask import AskCommand, report_failure
 from kiv_engine.context import Context
 from kiv_engine.engine import Engine
+from kiv_engine.errors import CapacityError
 from kiv_engine.events import AnswerFinished, Failed, ParseProgress, ReadFinished, ReadProgress, TextDelta
 from kiv_engine.loader import DEMO_FOLDER
+from kiv_engine.terminal import ProgressBar
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -218,7 +221,7 @@ def test_progress_is_redrawn_in_a_terminal_only() -> None:
     event = ReadProgress(512, 1_024, 100.0, 65.0)
     live, plain = Terminal(), io.StringIO()
     for stream in (live, plain):
-        bar = cli.ProgressBar(stream)
+        bar = ProgressBar(stream)
         bar.show(event)
         bar.show(event)
         bar.close()
@@ -230,7 +233,7 @@ def test_progress_is_redrawn_in_a_terminal_only() -> None:
 def test_the_bar_shows_how_far_a_file_is_parsed() -> None:
     live = io.StringIO()
     live.isatty = lambda: True  # type: ignore[method-assign]
-    bar = cli.ProgressBar(live)
+    bar = ProgressBar(live)
     bar.show(ParseProgress("book.pdf", 0, 0, "files"))
     bar.show(ParseProgress("book.pdf", 3, 1_000, "pages"))
     bar.close()
@@ -319,14 +322,14 @@ def test_a_failure_while_running_is_one_line_and_exit_code_1(
 
 
 def test_failures_that_are_bad_input_have_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.report_failure(Failed("Too large.", cli.CapacityError("Too large."))) == 2
-    assert cli.report_failure(Failed("Broken.", ValueError())) == 1
+    assert report_failure(Failed("Too large.", CapacityError("Too large."))) == 2
+    assert report_failure(Failed("Broken.", ValueError())) == 1
     assert capsys.readouterr().err == "kiv: Too large.\nkiv: Broken.\n"
 
 
 def test_reading_without_an_end_is_our_mistake() -> None:
     finished = ReadFinished(10, 10, 0.0, False, "exact", "as asked")
-    assert cli.AskCommand._after_reading(finished) is finished
+    assert AskCommand._after_reading(finished) is finished
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------

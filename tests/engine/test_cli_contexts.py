@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from kiv_engine.errors import CapacityError
+from kiv_engine.saving import ContextWriter
 from tests.engine.test_cli import SMALL, Kiv, assert_refused, book, demo, kiv
 
 __all__ = ["book", "demo", "kiv"]
@@ -18,7 +20,7 @@ def test_a_saved_context_is_opened_instead_of_read(kiv: Kiv, book: Path, tmp_pat
     folder = tmp_path / "kept"
     first = kiv("ask", book, "--save", folder, *SMALL, *QUESTION)
     again = kiv("ask", book, "--save", folder, *SMALL, *QUESTION)
-    later = kiv("ask", "--context", folder, "--retrieved-tokens", 32, *QUESTION)
+    later = kiv("ask", "--context", folder, *QUESTION)
     assert (first.code, again.code, later.code) == (0, 0, 0)
     assert "Opened" in again.err
     assert "Opened" in later.err
@@ -44,6 +46,10 @@ def test_contexts_are_listed_shown_verified_and_removed(kiv: Kiv, book: Path, tm
     data = bytearray((folder / "tokens").read_bytes())
     data[17] ^= 1
     (folder / "tokens").write_bytes(data)
+    (folder / "manifest.json").rename(folder / "kept.json")
+    (folder / "manifest.json").write_text("{")
+    assert "manifest.json is damaged" in kiv("contexts", "list", folder.parent).out
+    (folder / "kept.json").replace(folder / "manifest.json")
     damaged = kiv("contexts", "verify", folder)
     assert (damaged.code, "tokens is damaged" in damaged.out) == (1, True)
     (folder / "note.txt").write_text("not ours")
@@ -57,6 +63,7 @@ def test_what_cannot_be_saved_or_opened_is_refused(kiv: Kiv, book: Path, tmp_pat
     other.write_text("Something else entirely.")
     assert kiv("ask", book, "--save", folder, *SMALL, *QUESTION).code == 0
     assert_refused(kiv("ask", other, "--save", folder, *QUESTION), folder, "holds book.txt")
+    assert_refused(kiv("ask", book, "--save", folder, *QUESTION), "was read with --hot-tokens 128")
     assert_refused(kiv("ask", book, "--context", folder, *QUESTION), "takes no DOCUMENT")
     assert_refused(kiv("ask", "--context", folder, "--save", folder, *QUESTION), "exclude each other")
     assert_refused(kiv("ask", "--save", folder, *QUESTION), "name a DOCUMENT")
@@ -71,3 +78,16 @@ def test_what_cannot_be_saved_or_opened_is_refused(kiv: Kiv, book: Path, tmp_pat
     assert_refused(kiv("contexts"), "required")
     (folder / "manifest.json").write_text("{")
     assert_refused(kiv("ask", "--context", folder, *QUESTION), "damaged")
+
+
+def test_saving_that_fails_is_told_by_the_exit_code(
+    kiv: Kiv, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_writer: ContextWriter, *_arguments: object) -> None:
+        raise CapacityError("The disk is full.")
+
+    monkeypatch.setattr(ContextWriter, "checkpoint", no_room)
+    result = kiv("ask", book, "--save", tmp_path / "kept", *SMALL, *QUESTION)
+    assert result.code == 1
+    assert "Not saved: The disk is full." in result.err
+    assert json.loads(result.out)["answer"]

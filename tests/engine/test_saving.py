@@ -214,6 +214,26 @@ def test_reading_goes_on_from_a_checkpoint(family: str, tmp_path: Path, contexts
     assert [text for text, _ in answers(contexts[2])] == expected
 
 
+@pytest.mark.parametrize("dtype", ["model", "int8"])
+def test_going_back_between_two_checkpoints_leaves_a_sound_folder(
+    dtype: Any, tmp_path: Path, contexts: list[Context]
+) -> None:
+    config = KIVConfig(**{**vars(SMALL), "store_dtype": dtype})
+    contexts += [Context(loaded("llama"), config), Context(loaded("llama"), config)]
+    plain, context = contexts
+    assert isinstance(read(plain, DOCUMENT), ReadFinished)
+    context.save(tmp_path / "kept")
+    stops = iter([False] * 6)
+    read(context, DOCUMENT, should_stop=lambda: next(stops, True))
+    context.rewind(200)
+    assert read(context, should_stop=lambda: True).stopped  # type: ignore[union-attr]
+    SavedContext.open(tmp_path / "kept").verify()
+    assert isinstance(read(context), ReadFinished)
+    SavedContext.open(tmp_path / "kept").verify()
+    contexts.append(opened(tmp_path / "kept"))
+    assert [text for text, _ in answers(contexts[-1])] == [text for text, _ in answers(plain)]
+
+
 KILLED = """
 import os, signal, sys, random
 from pathlib import Path
@@ -355,7 +375,7 @@ def test_a_folder_with_something_in_it_is_not_written(tmp_path: Path, contexts: 
     contexts.append(Context(loaded("llama"), SMALL))
     with pytest.raises(SavedContextError, match="not empty"):
         contexts[0].save(tmp_path)
-    assert (tmp_path / "letter.txt").read_text() == "dear"
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def test_two_writers_do_not_share_a_folder(tmp_path: Path, contexts: list[Context]) -> None:
@@ -363,6 +383,9 @@ def test_two_writers_do_not_share_a_folder(tmp_path: Path, contexts: list[Contex
     contexts[0].save(tmp_path / "kept")
     with pytest.raises(SavedContextError, match="another program"):
         contexts[1].save(tmp_path / "kept")
+    read(contexts[0], DOCUMENT, should_stop=lambda: True)
+    with pytest.raises(SavedContextError, match="another program"):
+        SavedContext.remove(tmp_path / "kept")
 
 
 def test_saving_comes_before_the_first_question(tmp_path: Path, contexts: list[Context]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kiv_engine import cli
 from kiv_engine.evaluation import figures
 from kiv_engine.evaluation.readers import BY_NAME, KIVReader
+from kiv_engine.terminal import StopFlag
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -63,7 +63,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(kiv: Kiv, tmp_path: Path, monkey
 
     monkeypatch.setattr(KIVReader, "ask", ask_and_note)
     with monkeypatch.context() as patched:
-        patched.setattr(cli.StopFlag, "__call__", lambda _self: len(asked) >= 5)
+        patched.setattr(StopFlag, "__call__", lambda _self: len(asked) >= 5)
         code, printed, _ = kiv("eval", *SMALL, "--out", tmp_path / "out")
     assert code == 130
     assert not last_line(printed)["complete"]

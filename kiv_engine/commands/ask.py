@@ -1,0 +1,432 @@
+"""`kiv ask`: read documents, or open a saved context, and answer questions about them."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
+
+from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
+from kiv_engine.errors import CapacityError, ConfigError
+from kiv_engine.events import (
+    AnswerFinished,
+    Failed,
+    Passage,
+    ReadFinished,
+    ReadProgress,
+    TextDelta,
+    TokenizeProgress,
+)
+from kiv_engine.terminal import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    BadInputError,
+    Parser,
+    ProgressBar,
+    StopFlag,
+    archive_tokens,
+    format_seconds,
+    print_error,
+)
+
+if TYPE_CHECKING:
+    from kiv_engine.context import Context
+    from kiv_engine.document import Document
+    from kiv_engine.documents.text_builder import ParsedText
+    from kiv_engine.engine import Engine
+    from kiv_engine.saving import SavedContext
+
+STANDARD_INPUT: Final = "standard input"
+ARCHIVE_PREFIX: Final = "archive:"
+PASSAGE_WIDTH: Final = 100
+SETTLED: Final = ("hot_tokens", "prefill", "positions", "store_dtype")
+"""Settings that a saved context was read with, for good."""
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command's options."""
+    ask = commands.add_parser("ask", help="read documents and answer questions about them", prog="kiv ask")
+    ask.add_argument(
+        "documents", nargs="*", metavar="DOCUMENT",
+        help="a file (text, PDF, DOCX, EPUB, HTML, XLSX ...), a folder or a zip file, '-' for standard input, or "
+        "archive:N, the sample archive at N tokens",
+    )  # fmt: skip
+    ask.add_argument(
+        "-q", "--question", action="append", default=[], metavar="QUESTION", help="may be given repeatedly"
+    )
+    ask.add_argument(
+        "--model", default="demo", metavar="demo|ID|FOLDER", help="the built-in model, a hub id or a folder"
+    )
+    ask.add_argument("--quantize", default="none", choices=("none", "8bit", "4bit"))
+    ask.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    ask.add_argument("--prefill", default="auto", choices=get_args(PrefillMode))
+    ask.add_argument("--positions", default="auto", choices=get_args(PositionMode))
+    defaults = KIVConfig()
+    ask.add_argument(
+        "--hot-tokens", type=whole_number, default=defaults.hot_tokens, metavar="N", help="tokens kept exact"
+    )
+    ask.add_argument(
+        "--retrieved-tokens", type=whole_number, metavar="N",
+        help=f"old tokens fetched per step, layer and KV head; {defaults.retrieved_tokens}, or as they were saved",
+    )  # fmt: skip
+    ask.add_argument("--store", default="ram", metavar="ram|FOLDER", help="where old K/V are kept")
+    ask.add_argument("--store-dtype", default="auto", choices=get_args(StoreDtype))
+    ask.add_argument(
+        "--save", metavar="FOLDER", help="keep what is read in a folder; found there again, it is not read"
+    )
+    ask.add_argument("--context", metavar="FOLDER", help="ask a saved context; no DOCUMENT is needed")
+    ask.add_argument("--max-new-tokens", type=whole_number, default=256, metavar="N")
+    ask.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 takes the likeliest token")
+    ask.add_argument("--seed", type=whole_number, default=None, metavar="N", help="of the sampling")
+    ask.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    ask.set_defaults(run=lambda options: AskCommand(options).run())
+
+
+def whole_number(text: str) -> int | str:
+    """The number, or the text where it is none: the config knows the range, and says so of both."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def number(text: str) -> float | str:
+    """Like `whole_number`, with fractions."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+class AskCommand:
+    """`kiv ask`: reads the documents, asks every question in one context, and reports."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._answers: list[dict[str, Any]] = []
+        self._questions = [str(question) for question in options.question]
+        self._parsed: dict[str, ParsedText] = {}
+
+    def run(self) -> int:
+        """The whole command; returns the exit code."""
+        try:
+            config, sampling = self._configs()
+        except ConfigError as error:
+            raise BadInputError(with_option_names(str(error), self._options)) from error
+        if not self._questions:
+            raise BadInputError("There is no question; give one with -q.")
+        for question in self._questions:
+            check_question(question)
+        self._check_documents()
+        self._check_folders(config)
+        self._open_files()
+        engine = self._load()
+        documents = [self._document(name, engine) for name in self._options.documents]
+        context, documents = self._make_context(engine, config, documents)
+        try:
+            with StopFlag() as stop:
+                return self._converse(context, documents, sampling, stop)
+        finally:
+            context.close()
+
+    def _make_context(
+        self, engine: "Engine", config: KIVConfig, documents: "list[Document]"
+    ) -> "tuple[Context, list[Document]]":
+        """A new context or a saved one, and the documents that it lacks."""
+        from kiv_engine.saving import SavedContext
+
+        folder = self._options.context or self._options.save
+        if self._options.context or (folder and SavedContext.exists(folder)):
+            saved = SavedContext.open(folder)
+            if documents:
+                self._require_same(saved, config, documents)
+            context = engine.open_context(folder, retrieved_tokens=self._options.retrieved_tokens)
+            print(f"Opened {context.num_tokens:,} of {saved.total_tokens:,} tokens from {folder}.", file=sys.stderr)
+            return context, []
+        context = engine.new_context(config)
+        try:
+            if folder:
+                context.save(folder)
+        except BaseException:
+            context.close()
+            raise
+        return context, documents
+
+    @staticmethod
+    def _require_same(saved: "SavedContext", config: KIVConfig, documents: "list[Document]") -> None:
+        """Refuse to take what is saved for something else that is asked for."""
+        another = "choose another folder, or remove it with 'kiv contexts remove'."
+        if not saved.holds(documents):
+            names = ", ".join(saved.document_names)
+            raise BadInputError(f"{saved.folder} holds {names}, or another version of it; {another}")
+        for name in SETTLED:
+            if getattr(config, name) != getattr(saved.config, name):
+                value = getattr(saved.config, name)
+                raise BadInputError(f"{saved.folder} was read with {option_name(name)} {value}; {another}")
+
+    def _check_folders(self, config: KIVConfig) -> None:
+        """What contradicts --save and --context."""
+        options = self._options
+        if options.context and options.save:
+            raise BadInputError("--context and --save exclude each other; give one of them.")
+        if options.context and options.documents:
+            raise BadInputError("--context asks what was saved, so it takes no DOCUMENT; leave one of the two out.")
+        if options.save and not options.documents:
+            raise BadInputError("--save keeps what is read; name a DOCUMENT.")
+        if options.context and config.store_folder is not None:
+            raise BadInputError("--store is for reading; a saved context is mapped as it is. Leave it out.")
+        if options.context:
+            defaults = KIVConfig()
+            for name in SETTLED:
+                if getattr(config, name) != getattr(defaults, name):
+                    raise BadInputError(
+                        f"{option_name(name)} was settled when {options.context} was saved; leave it out."
+                    )
+
+    def _configs(self) -> tuple[KIVConfig, SamplingConfig]:
+        options = self._options
+        config = KIVConfig(
+            hot_tokens=options.hot_tokens,
+            retrieved_tokens=KIVConfig.retrieved_tokens
+            if options.retrieved_tokens is None
+            else options.retrieved_tokens,
+            prefill=options.prefill,
+            positions=options.positions,
+            store=options.store,
+            store_dtype=options.store_dtype,
+        )
+        sampling = SamplingConfig(
+            temperature=options.temperature, max_new_tokens=options.max_new_tokens, seed=options.seed
+        )
+        return config, sampling
+
+    def _check_documents(self) -> None:
+        """What can be told before a model is loaded."""
+        names = self._options.documents
+        if names.count("-") > 1:
+            raise BadInputError("'-' stands twice among the documents; standard input can be read once.")
+        if "-" in names and (sys.stdin is None or sys.stdin.isatty()):
+            raise BadInputError("'-' reads standard input, but nothing is piped into it; pipe a text or name a file.")
+        for name in names:
+            if not name:
+                raise BadInputError("The name of a document is empty; give a file, a folder, or '-'.")
+            if name.startswith(ARCHIVE_PREFIX):
+                try:
+                    archive_tokens(name.removeprefix(ARCHIVE_PREFIX))
+                except ValueError as error:
+                    raise BadInputError(f"{name}: {error}; give one like archive:100000.") from None
+
+    def _open_files(self) -> None:
+        """Parse the documents that need no model, and tell what is to be known of them."""
+        for name in self._options.documents:
+            if name not in self._parsed and not name.startswith(ARCHIVE_PREFIX):
+                self._parsed[name] = read_standard_input() if name == "-" else open_file(Path(name))
+                for note in self._parsed[name].notes:
+                    print(f"{name}: {note}", file=sys.stderr)
+
+    def _load(self) -> "Engine":
+        """The model, after its download where it is not here yet."""
+        from kiv_engine.engine import Engine  # torch: only once all that is asked for is known to be sound
+
+        bar = ProgressBar(sys.stderr)
+        engine = Engine.load(
+            self._options.model, quantize=self._options.quantize, device=self._options.device, on_download=bar.show
+        )
+        bar.close()
+        return engine
+
+    def _document(self, name: str, engine: "Engine") -> "Document":
+        from kiv_engine.document import Document
+
+        if name.startswith(ARCHIVE_PREFIX):
+            return sample_archive(name, engine)
+        title = STANDARD_INPUT if name == "-" else Path(name).resolve().name
+        return Document.from_parsed(title, self._parsed[name])
+
+    def _converse(
+        self, context: "Context", documents: "list[Document]", sampling: SamplingConfig, stop: StopFlag
+    ) -> int:
+        read = self._read(context, documents, stop) if documents or context.unread_tokens else None
+        if isinstance(read, int):
+            return read
+        for question in self._questions:
+            code = self._ask(context, question, sampling, stop)
+            if code != DONE and not (code == INTERRUPTED and self._options.json):
+                return code
+            if code == INTERRUPTED:
+                break
+        if self._options.json:
+            print(json.dumps(self._report(context, read)))  # ASCII: fits any terminal's encoding
+        if stop():
+            return INTERRUPTED
+        return FAILED if read and read.not_saved else DONE
+
+    def _read(self, context: "Context", documents: "list[Document]", stop: StopFlag) -> ReadFinished | int:
+        """Read everything; the terminal event, or an exit code."""
+        bar = ProgressBar(sys.stderr)
+        for event in context.read(*documents, should_stop=stop):
+            if isinstance(event, TokenizeProgress | ReadProgress):
+                bar.show(event)
+            elif isinstance(event, Failed):
+                bar.close()
+                return report_failure(event)
+            else:
+                bar.close()
+                return self._after_reading(event)
+        raise AssertionError("reading ended without a terminal event")
+
+    @staticmethod
+    def _after_reading(event: ReadFinished) -> ReadFinished | int:
+        if event.stopped:
+            print_error(f"Stopped after {event.tokens_read:,} of {event.tokens_total:,} tokens.")
+            return INTERRUPTED
+        rate = event.tokens_read / event.seconds if event.seconds > 0 else 0
+        print(
+            f"Read {event.tokens_read:,} of {event.tokens_total:,} tokens in {format_seconds(event.seconds)} "
+            f"({rate:,.0f} tokens/s), prefill {event.prefill_mode}: {event.prefill_reason}.",
+            file=sys.stderr,
+        )
+        if event.not_saved:
+            print_error(f"Not saved: {event.not_saved}")
+        return event
+
+    def _ask(self, context: "Context", question: str, sampling: SamplingConfig, stop: StopFlag) -> int:
+        out = None if self._options.json else sys.stdout
+        if out is not None and len(self._questions) > 1:
+            out.write(f"> {question}\n")
+        for event in context.ask(question, sampling, should_stop=stop):
+            if isinstance(event, TextDelta) and out is not None:
+                out.write(event.text)
+                out.flush()
+            elif isinstance(event, Failed):
+                return report_failure(event)
+            elif isinstance(event, AnswerFinished):
+                self._answers.append(answer_report(question, event))
+                if out is not None:
+                    write_answer_footer(out, event)
+                return INTERRUPTED if event.finish_reason == "cancelled" else DONE
+        raise AssertionError("the answer ended without a terminal event")
+
+    def _report(self, context: "Context", read: ReadFinished | None) -> dict[str, Any]:
+        memory = context.memory()
+        report: dict[str, Any] = {
+            "document_tokens": context.document_tokens,
+            "prompt_tokens": self._answers[0]["prompt_tokens"] if self._answers else context.num_tokens,
+            "prefill_mode": read.prefill_mode if read else None,
+            "prefill_s": round(read.seconds, 3) if read else 0.0,
+            "prefill_tokens_per_s": round(read.tokens_read / read.seconds, 1) if read and read.seconds else 0.0,
+            "memory": {part: getattr(memory, part) for part in ("weights", "hot", "index", "cold_keys", "cold_values")},
+            "answers": self._answers,
+        }
+        if self._answers:
+            report |= {key: value for key, value in self._answers[0].items() if key not in report}
+        return report
+
+
+def open_file(path: Path, name: str | None = None) -> "ParsedText":
+    """A file as text, with a progress bar. Raises DocumentError."""
+    from kiv_engine.documents.opening import open_document
+
+    bar = ProgressBar(sys.stderr)
+    steps = open_document(path, name=name)
+    try:
+        while True:
+            bar.show(next(steps))
+    except StopIteration as stop:
+        parsed: ParsedText = stop.value
+        return parsed
+    finally:
+        steps.close()
+        bar.close()
+
+
+def read_standard_input() -> "ParsedText":
+    """What is piped in, whatever kind of file it is; parsers read files, so it becomes one for a moment."""
+    with tempfile.TemporaryDirectory(prefix="kiv-") as folder:
+        path = Path(folder, STANDARD_INPUT)
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        return open_file(path, STANDARD_INPUT)
+
+
+def sample_archive(name: str, engine: "Engine") -> "Document":
+    """The document that archive:N stands for."""
+    from kiv_engine.archive import write_archive
+    from kiv_engine.document import Document
+
+    return Document(name, write_archive(archive_tokens(name.removeprefix(ARCHIVE_PREFIX)), engine.count_tokens).text)
+
+
+def with_option_names(message: str, options: argparse.Namespace) -> str:
+    """A message that begins with the name of a setting, with that of its option instead."""
+    name, _, rest = message.partition(" ")
+    return f"{option_name(name)} {rest}" if name in vars(options) else message
+
+
+def option_name(setting: str) -> str:
+    """The option that sets a setting."""
+    return "--" + setting.replace("_", "-")
+
+
+def check_question(question: str) -> None:
+    """Raise BadInputError unless there is something to ask."""
+    if not question.strip():
+        raise BadInputError("A question is empty; give its text after -q.")
+    if not question.isascii() and any("\ud800" <= letter <= "\udfff" for letter in question):
+        raise BadInputError("A question is not valid UTF-8; check the terminal's encoding.")
+
+
+def report_failure(event: Failed) -> int:
+    """Print what went wrong; bad input and running failures have their own exit codes."""
+    print_error(event.message)
+    return BAD_INPUT if isinstance(event.error, ConfigError | CapacityError) else FAILED
+
+
+def answer_report(question: str, event: AnswerFinished) -> dict[str, Any]:
+    """The JSON of one answer."""
+    return {
+        "question": question,
+        "answer": event.text,
+        "finish_reason": event.finish_reason,
+        "prompt_tokens": event.prompt_tokens,
+        "reused_tokens": event.reused_tokens,
+        "answer_tokens": event.answer_tokens,
+        "first_token_s": round(event.first_token_s, 4),
+        "decode_tokens_per_s": round(event.decode_tokens_per_s, 2),
+        "passages": [passage_report(passage) for passage in event.passages],
+    }
+
+
+def passage_report(passage: Passage) -> dict[str, Any]:
+    """The JSON of one passage."""
+    names = ("document", "page", "section", "row", "line", "start", "end", "weight", "text")
+    report = {name: getattr(passage, name) for name in names}
+    return report | {"weight": round(passage.weight, 4)}
+
+
+def write_answer_footer(out: TextIO, event: AnswerFinished) -> None:
+    """The passages and one line of figures below an answer."""
+    out.write("\n\n")
+    if event.passages:
+        out.write("Passages retrieved while writing this answer:\n")
+        out.writelines(passage_lines(event.passages))
+    read = event.prompt_tokens - event.reused_tokens
+    out.write(
+        f"[{event.finish_reason}; {event.answer_tokens} tokens, {event.decode_tokens_per_s:.1f} tokens/s, first after "
+        f"{event.first_token_s:.2f} s; reused {event.reused_tokens:,}, read {read:,}]\n"
+    )
+    out.flush()
+
+
+def passage_lines(passages: Iterable[Passage]) -> Iterator[str]:
+    """Like `  62 %  archive:4096 at 1,204: By the way, ...`."""
+    for passage in passages:
+        text = " ".join(passage.text.split())
+        place = f", {passage.place}" if passage.place else f" at {passage.start:,}"
+        short = text if len(text) <= PASSAGE_WIDTH else text[: PASSAGE_WIDTH - 1] + "…"
+        yield f"{passage.weight * 100:4.0f} %  {passage.document}{place}: {short}\n"

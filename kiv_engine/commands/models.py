@@ -1,0 +1,124 @@
+"""`kiv doctor`, `kiv fit` and `kiv models`: this PC, what fits it, and where to get it."""
+
+import argparse
+import json
+import sys
+
+from kiv_engine.events import Downloaded, DownloadProgress
+from kiv_engine.terminal import DONE, INTERRUPTED, BadInputError, Parser, ProgressBar, StopFlag, print_error
+
+
+def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the commands' options."""
+    doctor = commands.add_parser("doctor", help="what this PC has, and what it can run", prog="kiv doctor")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    fit = commands.add_parser("fit", help="how many tokens a model can hold on this PC", prog="kiv fit")
+    fit.add_argument("model", metavar="demo|ID|FOLDER", help="nothing but the config of a hub id is downloaded")
+    fit.add_argument(
+        "--quantize", choices=("none", "8bit", "4bit"), help="of which times are told; the best by default"
+    )
+    fit.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    models = commands.add_parser(
+        "models", help="models that KIV supports well, and what fits this PC", prog="kiv models"
+    )
+    models.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    actions = models.add_subparsers(dest="action", metavar="ACTION")
+    get = actions.add_parser("get", help="download a model, or go on with a download", prog="kiv models get")
+    get.add_argument("id", metavar="ID", help="its name on the HuggingFace hub")
+    doctor.set_defaults(run=run_doctor)
+    fit.set_defaults(run=run_fit)
+    models.set_defaults(run=run_models)
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    """`kiv doctor`: the PC and a verdict."""
+    from kiv_engine import doctor
+    from kiv_engine.hardware import inspect_hardware
+
+    hardware = inspect_hardware(doctor.models_folder())
+    if options.json:
+        print(json.dumps(doctor.report(hardware)))
+    else:
+        print("\n".join(doctor.lines(hardware)))
+    return DONE
+
+
+def run_fit(options: argparse.Namespace) -> int:
+    """`kiv fit`: how many tokens a model can hold here, and how fast it would be."""
+    from kiv_engine import doctor, fit
+    from kiv_engine.hardware import inspect_hardware
+    from kiv_engine.loader import read_config
+
+    shape = fit.ModelShape(read_config(options.model))
+    room = fit.room_of(inspect_hardware(doctor.models_folder()))
+    plans = fit.plan_stores(shape, room)
+    best = options.quantize or fit.best_of(plans["model"])
+    setting = fit.Setting(best, "cpu" if room.vram is None else "cuda")
+    pace = None if plans["model"][best].missing else fit.pace(shape, setting, fit.measure_rates(shape, setting))
+    if options.json:
+        print(json.dumps(doctor.fit_report(options.model, plans, best, pace)))
+    else:
+        print("\n".join(doctor.fit_lines(options.model, plans, best, pace)))
+    return DONE
+
+
+def run_models(options: argparse.Namespace) -> int:
+    """`kiv models`."""
+    return get_model(options.id) if options.action == "get" else list_models(options)
+
+
+def get_model(model_id: str) -> int:
+    """`kiv models get`: download a model that is not here yet."""
+    from kiv_engine.download import Download, find_downloaded, look_up
+
+    if model_id == "demo":
+        raise BadInputError("The model demo is built in; there is nothing to download.")
+    folder = find_downloaded(model_id)
+    if folder is not None:
+        print(f"{model_id} is here already: {folder}")
+        return DONE
+    download = Download(look_up(model_id))
+    size, missing = download.model.num_bytes, download.bytes_missing
+    print(f"{model_id}: {size:,} bytes, {missing:,} of them to be downloaded.", file=sys.stderr)
+    bar = ProgressBar(sys.stderr)
+    with StopFlag() as stop:
+        for event in download.run(stop):
+            if isinstance(event, DownloadProgress):
+                bar.show(event)
+            else:
+                bar.close()
+                return after_download(model_id, event)
+    raise AssertionError("a download ended without a terminal event")
+
+
+def after_download(model_id: str, event: Downloaded) -> int:
+    """Say where it is, or that a later download goes on."""
+    if event.stopped:
+        print_error(
+            f"Stopped after {event.bytes_done:,} of {event.bytes_total:,} bytes; the same command goes on from there."
+        )
+        return INTERRUPTED
+    print(f"{model_id} is here: {event.folder}")
+    return DONE
+
+
+def list_models(options: argparse.Namespace) -> int:
+    """`kiv models`: the catalogue, and what fits here."""
+    from kiv_engine import doctor, fit
+    from kiv_engine.catalogue import read_catalogue
+    from kiv_engine.hardware import inspect_hardware
+    from kiv_engine.loader import config_of_shape
+
+    room = fit.room_of(inspect_hardware(doctor.models_folder()))
+    if not options.json:
+        print(doctor.MODELS_HEADER)
+    listed = []
+    for entry in read_catalogue():
+        shape = fit.ModelShape(config_of_shape(entry.shape))
+        plans = fit.plan_stores(shape, room)
+        listed.append(doctor.ListedModel.of(entry, shape, plans, fit.best_of(plans["model"])))
+        if not options.json:
+            print(listed[-1].line, flush=True)
+    advice = doctor.recommendation(listed)
+    print(json.dumps({"models": [each.report for each in listed], "advice": advice}) if options.json else f"\n{advice}")
+    return DONE
