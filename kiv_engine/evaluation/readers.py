@@ -7,7 +7,7 @@ and the reader goes back to the end of the document after each. All answer greed
 import copy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -15,7 +15,7 @@ import torch
 
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, PrefillMode, SamplingConfig
-from kiv_engine.context import READ_CHUNK_TOKENS, ShouldStop
+from kiv_engine.context import READ_CHUNK_TOKENS, Context, ShouldStop
 from kiv_engine.document import Document, tokenize
 from kiv_engine.engine import Engine
 from kiv_engine.errors import EngineError
@@ -25,6 +25,18 @@ from kiv_engine.sampling import Sampler
 
 EVERYTHING: Final = 2**31 - 1
 """As `retrieved_tokens`: the question and the answer attend exactly to all that was read."""
+
+
+@contextmanager
+def retrieving(context: Context, tokens: int) -> Iterator[None]:
+    """Let a context retrieve so many tokens inside the `with`."""
+    policy = context.cache.policy
+    config = policy.config
+    policy.config = replace(config, retrieved_tokens=tokens)
+    try:
+        yield
+    finally:
+        policy.config = config
 
 
 class ReadingStoppedError(EngineError):
@@ -77,7 +89,7 @@ class KIVReader:
         """Answer with the configuration's retrieved tokens, or with everything; then go back."""
         begin = time.perf_counter()
         start = self._context.num_tokens
-        with self._retrieving(EVERYTHING) if everything else nothing_changed():
+        with retrieving(self._context, EVERYTHING) if everything else nullcontext():
             last = list(self._context.ask(question, SamplingConfig(max_new_tokens=max_new_tokens)))[-1]
         if isinstance(last, Failed):
             raise last.error
@@ -86,25 +98,9 @@ class KIVReader:
         self._context.rewind(start)
         return Answer(last.text, last.answer_tokens, last.first_token_s, seconds)
 
-    @contextmanager
-    def _retrieving(self, tokens: int) -> Iterator[None]:
-        policy = self._context.cache.policy
-        config = policy.config
-        policy.config = replace(config, retrieved_tokens=tokens)
-        try:
-            yield
-        finally:
-            policy.config = config
-
     def close(self) -> None:
         """Give the memory back."""
         self._context.close()
-
-
-@contextmanager
-def nothing_changed() -> Iterator[None]:
-    """The empty `with`."""
-    yield
 
 
 class CacheReader:

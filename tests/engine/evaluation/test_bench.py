@@ -14,7 +14,7 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import ConfigError
 from kiv_engine.evaluation import bench, commands, plots, recall, shapes
-from kiv_engine.evaluation.bench import BenchPlan, Planted
+from kiv_engine.evaluation.bench import BenchPlan, Planted, cold_places
 from kiv_engine.evaluation.caches import cache_bytes
 from kiv_engine.evaluation.prediction import KNOWN, gpu_of, predict_step
 from kiv_engine.evaluation.shapes import GEMMA_4_E2B
@@ -80,7 +80,7 @@ def test_bad_input_is_told_in_one_line(kiv: Kiv, tmp_path: Path, arguments: tupl
 def test_planted_keys_are_where_exact_search_finds_them() -> None:
     model = shapes.build()
     cache = KIVCache(model, KIVConfig(hot_tokens=64, retrieved_tokens=8))
-    planted = Planted(4_096)
+    planted = Planted(cold_places(4_096), bench.PROBES)
     shapes.fill(cache, 4_096, planted=planted.keys())
     timed_steps(model, cache, 1)
     found = planted.recall(cache)
