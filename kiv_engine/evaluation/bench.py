@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Final
 
 import torch
@@ -22,7 +23,7 @@ from kiv_engine.evaluation import shapes
 from kiv_engine.evaluation.caches import PEERS, Peer, cache_bytes, close
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import ENTRANTS, Entrant, ReadingStoppedError
-from kiv_engine.evaluation.recall import Probe, mean, probing, summarize
+from kiv_engine.evaluation.recall import Probe, probing, summarize
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
 from kiv_engine.evaluation.timing import counting_rows, forward_chunks, quantile, timed_steps
 from kiv_engine.events import Failed
@@ -361,7 +362,7 @@ class Planted:
                 for layer, queries, hits in self.search(number, cache, recorder):
                     probe.compare(layer, hits, queries, SHAPE_B_RULE)
                     found.append(float(self.is_found(number, hits).float().mean()))
-        return {**summarize(probe.samples), "planted": mean(found)}
+        return {**summarize(probe.samples), "planted": fmean(found)}
 
     def search(
         self, number: int, cache: KIVCache, recorder: HitRecorder

@@ -18,7 +18,7 @@ from kiv_engine.evaluation.bench import BenchPlan, Planted, cold_places
 from kiv_engine.evaluation.caches import cache_bytes
 from kiv_engine.evaluation.prediction import KNOWN, gpu_of, predict_step
 from kiv_engine.evaluation.shapes import GEMMA_4_E2B
-from kiv_engine.evaluation.timing import timed_steps
+from kiv_engine.evaluation.timing import quantile, timed_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -94,6 +94,11 @@ def test_overlap_is_counted_per_head() -> None:
     wanted = torch.tensor([[1, 2], [3, 4]])
     found = torch.tensor([[2, 9, 1], [1, 2, 4]])
     assert recall.overlap(wanted, found) == 0.75
+
+
+def test_quantiles_are_in_milliseconds_and_lie_between_their_neighbors() -> None:
+    assert quantile([0.003, 0.001, 0.002, 0.004], 0.5) == pytest.approx(2.5)
+    assert quantile([0.001 * n for n in range(101)], 0.99) == pytest.approx(99)
 
 
 def test_bytes_of_a_peer_are_those_of_its_tensors() -> None:
