@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import docx
@@ -16,8 +16,12 @@ TOLD_EVERY: Final = 100
 
 # Deleted text, the second form of what old programs cannot show, and fields' instructions.
 UNSEEN: Final = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText", "pPr", "rPr"})
+WRAPPERS: Final = frozenset({"sdt", "sdtContent", "customXml", "ins", "moveTo", "AlternateContent", "Choice"})
+"""What stands around blocks, rows and cells without changing what they are, like the controls of forms."""
+
 LETTERS: Final = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 NOTES: Final = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+PAGE: Final = ("page", "")
 
 
 def parse(data: bytes, out: TextBuilder) -> None:
@@ -46,44 +50,41 @@ class Body:
 
     def write(self) -> None:
         """Everything in order."""
-        body = self._document.element.body
         if self._has_pages:
             self._out.begin_page(1)
-        for number, element in enumerate(body):
+        blocks = list(unwrapped(self._document.element.body))
+        for number, block in enumerate(blocks):
             if number % TOLD_EVERY == 0:
-                self._out.progress(number, len(body), "paragraphs")
-            self._write_block(element)
-
-    def _write_block(self, element: Element) -> None:
-        name = local_name(element)
-        if name == "p":
-            self._write_paragraph(element)
-        elif name == "tbl":
-            self._write_table(element)
-        elif name in ("sdt", "sdtContent", "customXml", "ins", "moveTo"):
-            for child in element:
-                self._write_block(child)
+                self._out.progress(number, len(blocks), "paragraphs")
+            if local_name(block) == "p":
+                self._write_paragraph(block)
+            elif local_name(block) == "tbl":
+                self._write_table(block)
 
     def _write_paragraph(self, paragraph: Element) -> None:
-        level = self._headings.get(style_of(paragraph), 0)
         self._out.end_block()
-        if level:
-            self._out.begin_section(plain_text(paragraph))
+        if self._headings.get(style_of(paragraph)) and (title := plain_text(paragraph).strip()):
+            self._out.begin_section(title)
         self._out.add(self._bullet(paragraph))
-        notes = []
+        notes: list[str] = []
         for piece in pieces(paragraph):
-            if isinstance(piece, str):
-                self._out.add(piece)
-            elif piece[0] == "page":
+            if piece == PAGE:
                 self._turn_page()
             else:
-                kind, number = piece
-                self._out.add(f"[{number}]")
-                notes.append((number, self._notes[kind].get(number, "")))
-        for number, text in notes:
-            if text:
-                self._out.end_block(0)
-                self._out.add(f"[{number}] {text}")
+                self._out.add(piece if isinstance(piece, str) else self._note(piece, notes))
+        self._write_notes(notes)
+
+    def _note(self, piece: tuple[str, str], notes: list[str]) -> str:
+        """The mark of a note; its text goes to `notes`."""
+        kind, number = piece
+        if text := self._notes[kind].get(number):
+            notes.append(f"[{number}] {text}")
+        return f"[{number}]"
+
+    def _write_notes(self, notes: list[str]) -> None:
+        for note in notes:
+            self._out.end_block(0)
+            self._out.add(note)
 
     def _turn_page(self) -> None:
         self._page += 1
@@ -91,14 +92,28 @@ class Body:
 
     def _write_table(self, table: Element) -> None:
         self._out.end_block()
-        for row in table.iter("{*}tr"):
-            if row.getparent() is not table and local_name(row.getparent()) != "sdtContent":
-                continue  # of a table in a cell, which that cell shows
+        for row in named("tr", table):
             self._out.end_block(0)
-            cells = [cell_text(cell) for cell in row if local_name(cell) == "tc"]
-            self._out.add(" | ".join(cells))
+            notes: list[str] = []
+            self._out.add(" | ".join(self._cell_text(cell, notes) for cell in named("tc", row)))
+            self._write_notes(notes)
             for _mark in row.iter("{*}lastRenderedPageBreak"):
                 self._turn_page()
+
+    def _cell_text(self, cell: Element, notes: list[str]) -> str:
+        """All of a cell in one line; of a table in it, too."""
+        found = []
+        for block in unwrapped(cell):
+            if local_name(block) == "p":
+                texts = (
+                    piece if isinstance(piece, str) else self._note(piece, notes)
+                    for piece in pieces(block)
+                    if piece != PAGE
+                )
+                found.append(self._bullet(block) + "".join(texts))
+            elif local_name(block) == "tbl":
+                found += [self._cell_text(inner, notes) for row in named("tr", block) for inner in named("tc", row)]
+        return one_line(found)
 
     def _bullet(self, paragraph: Element) -> str:
         """The mark of a list's item, counted as Word does; empty for other paragraphs."""
@@ -115,37 +130,48 @@ class Body:
         return f"{indent}{self._numbers[list_id, level]}. "
 
 
-def pieces(paragraph: Element) -> Iterator[str | tuple[str, str]]:
-    """Texts of a paragraph in order, and between them ("page", ""), and notes as (kind, id)."""
-    waiting = [iter(paragraph)]
-    while waiting:
-        element = next(waiting[-1], None)
-        if element is None:
-            waiting.pop()
-            continue
-        name = local_name(element)
+def unwrapped(element: Element) -> Iterator[Element]:
+    """The children of an element; those of wrappers as if they stood there themselves."""
+    for child in element:
+        if local_name(child) in WRAPPERS:
+            yield from unwrapped(child)
+        else:
+            yield child
+
+
+def named(name: str, element: Element) -> Iterator[Element]:
+    """The rows of a table, or the cells of a row."""
+    return (child for child in unwrapped(element) if local_name(child) == name)
+
+
+def pieces(element: Element) -> Iterator[str | tuple[str, str]]:
+    """Texts in order, and between them PAGE, and notes as (kind, id). What is in a text box stands on its own lines."""
+    for child in element:
+        name = local_name(child)
         if name == "t":
-            yield element.text or ""
+            yield child.text or ""
         elif name in LETTERS:
             yield LETTERS[name]
         elif name == "lastRenderedPageBreak":
-            yield ("page", "")
+            yield PAGE
         elif name in NOTES:
-            yield (NOTES[name], attribute(element, "id"))
+            yield (NOTES[name], attribute(child, "id"))
         elif name not in UNSEEN:
-            if name == "p":  # of a text box
+            if name == "p":
                 yield "\n"
-            waiting.append(iter(element))
+            yield from pieces(child)
+            if name == "txbxContent":
+                yield "\n"
 
 
-def cell_text(cell: Element) -> str:
-    """All of a cell in one line."""
-    return " ".join(" ".join(map(plain_text, cell.iter("{*}p"))).split())
+def plain_text(element: Element) -> str:
+    """All text in an element, without the marks of notes and pages."""
+    return "".join(piece for piece in pieces(element) if isinstance(piece, str))
 
 
-def plain_text(paragraph: Element) -> str:
-    """A paragraph without the marks of notes and pages."""
-    return "".join(piece for piece in pieces(paragraph) if isinstance(piece, str))
+def one_line(texts: Iterable[str]) -> str:
+    """Texts side by side, blanks folded."""
+    return " ".join(" ".join(texts).split())
 
 
 def style_of(paragraph: Element) -> str:
@@ -173,7 +199,7 @@ def read_notes(document: Any, kind: str) -> dict[str, str]:
     for relation in document.part.rels.values():
         if not relation.is_external and relation.reltype.endswith(f"/{kind}"):
             root = parse_xml(relation.target_part.blob, f"its {kind}")
-            return {attribute(note, "id"): cell_text(note) for note in root}
+            return {attribute(note, "id"): one_line([plain_text(note)]) for note in root}
     return {}
 
 

@@ -46,6 +46,7 @@ def test_a_wrong_name_does_not_matter_where_the_content_tells(tmp_path: Path, sa
 # -- DOCX --------------------------------------------------------------------------------------------------------------
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+MC = "http://schemas.openxmlformats.org/markup-compatibility/2006"
 NOTES = (
     f'<w:footnotes xmlns:w="{W}"><w:footnote w:id="0"><w:p><w:r><w:separator/></w:r></w:p></w:footnote>'
     '<w:footnote w:id="2"><w:p><w:r><w:footnoteRef/><w:t xml:space="preserve"> Counted </w:t></w:r><w:r>'
@@ -61,7 +62,7 @@ def read_docx(folder: Path, body: str, *, notes: bool = False) -> ParsedText:
     if notes:
         part = Part(PackURI("/word/footnotes.xml"), FOOTNOTES_TYPE, NOTES.encode(), document.part.package)
         document.part.relate_to(part, FOOTNOTES_RELATION)
-    for number, element in enumerate(etree.fromstring(f'<b xmlns:w="{W}">{body}</b>')):
+    for number, element in enumerate(etree.fromstring(f'<b xmlns:w="{W}" xmlns:mc="{MC}">{body}</b>')):
         document.element.body.insert(number, element)
     document.save(folder / "a.docx")
     return parse((folder / "a.docx").read_bytes(), "a.docx", Limits())
@@ -104,6 +105,42 @@ def test_a_table_in_a_table_is_shown_once(tmp_path: Path) -> None:
         "<w:tc><w:p><w:r><w:t>right</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
     )
     assert read_docx(tmp_path, body).text == "left deep | right"
+
+
+def word(text: str) -> str:
+    """A paragraph."""
+    return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def cell(*blocks: str) -> str:
+    """A cell of a table."""
+    return f"<w:tc>{''.join(blocks)}</w:tc>"
+
+
+def test_cells_and_rows_in_wrappers_are_read(tmp_path: Path) -> None:
+    inner = f"<w:tbl><w:sdt><w:sdtContent><w:tr>{cell(word('deep'))}</w:tr></w:sdtContent></w:sdt></w:tbl>"
+    body = (
+        f"<w:tbl><w:tr>{cell(word('name'))}<w:sdt><w:sdtContent>{cell(word('Mira'))}</w:sdtContent></w:sdt></w:tr>"
+        f"<w:customXml><w:tr>{cell(word('a'))}{cell(inner)}</w:tr></w:customXml></w:tbl>"
+    )
+    assert read_docx(tmp_path, body).text == "name | Mira\na | deep"
+
+
+def test_a_footnote_in_a_cell_follows_its_row(tmp_path: Path) -> None:
+    noted = '<w:p><w:r><w:t>geese</w:t><w:footnoteReference w:id="2"/></w:r></w:p>'
+    body = f"<w:tbl><w:tr>{cell(noted)}{cell(word('31'))}</w:tr></w:tbl>"
+    text = read_docx(tmp_path, body, notes=True).text
+    assert text == "geese[2] | 31\n[2] Counted twice."
+
+
+def test_a_text_box_is_shown_once_and_on_its_own_lines(tmp_path: Path) -> None:
+    box = f"<w:txbxContent>{word('cap one')}{word('cap two')}</w:txbxContent>"
+    boxed = (
+        f"<w:p><w:r><w:t>before</w:t></w:r><w:r><mc:AlternateContent><mc:Choice>{box}</mc:Choice>"
+        f"<mc:Fallback>{box}</mc:Fallback></mc:AlternateContent></w:r><w:r><w:t>after</w:t></w:r></w:p>"
+    )
+    body = f"{boxed}<w:tbl><w:tr>{cell(boxed)}</w:tr></w:tbl>"
+    assert read_docx(tmp_path, body).text == "before\ncap one\ncap two\nafter\n\nbefore cap one cap two after"
 
 
 # -- the others --------------------------------------------------------------------------------------------------------
