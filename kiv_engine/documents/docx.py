@@ -69,7 +69,7 @@ class Body:
         notes: list[str] = []
         for piece in pieces(paragraph):
             if piece == PAGE:
-                self._turn_page()
+                self._turn_pages(1)
             else:
                 self._out.add(piece if isinstance(piece, str) else self._note(piece, notes))
         self._write_notes(notes)
@@ -86,19 +86,21 @@ class Body:
             self._out.end_block(0)
             self._out.add(note)
 
-    def _turn_page(self) -> None:
-        self._page += 1
-        self._out.begin_page(self._page)
+    def _turn_pages(self, count: int) -> None:
+        if count:
+            self._page += count
+            self._out.begin_page(self._page)
 
     def _write_table(self, table: Element) -> None:
         self._out.end_block()
         for row in named("tr", table):
             self._out.end_block(0)
+            before, after = page_turns(row)
+            self._turn_pages(before)
             notes: list[str] = []
             self._out.add(" | ".join(self._cell_text(cell, notes) for cell in named("tc", row)))
             self._write_notes(notes)
-            for _mark in row.iter("{*}lastRenderedPageBreak"):
-                self._turn_page()
+            self._turn_pages(after)
 
     def _cell_text(self, cell: Element, notes: list[str]) -> str:
         """All of a cell in one line; of a table in it, too."""
@@ -162,6 +164,20 @@ def pieces(element: Element) -> Iterator[str | tuple[str, str]]:
             yield from pieces(child)
             if name == "txbxContent":
                 yield "\n"
+
+
+def page_turns(row: Element) -> tuple[int, int]:
+    """Pages that end before a row's first text, and after it. Cells stand side by side: the fullest one counts."""
+    before = most = 0
+    blank = True
+    for cell in named("tc", row):
+        marks = 0
+        for piece in pieces(cell):
+            marks += piece == PAGE
+            blank = blank and not (isinstance(piece, str) and piece.strip())
+            before = max(before, marks) if blank else before
+        most = max(most, marks)
+    return before, most - before
 
 
 def plain_text(element: Element) -> str:

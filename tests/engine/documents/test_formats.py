@@ -85,8 +85,18 @@ def test_pages_are_those_that_word_noted(tmp_path: Path) -> None:
         "<w:p><w:r><w:t>third</w:t></w:r></w:p>"
     )
     parsed = read_docx(tmp_path, body)
-    pages = {word: parsed.places.at(parsed.text.index(word)).page for word in ("first", "still", "second", "third")}
-    assert pages == {"first": 1, "still": 1, "second": 2, "third": 3}
+    pages = {
+        word: parsed.places.at(parsed.text.index(word)).page for word in ("first", "still", "second", "cell", "third")
+    }
+    assert pages == {"first": 1, "still": 1, "second": 2, "cell": 3, "third": 3}
+
+
+def test_a_row_over_two_pages_turns_one(tmp_path: Path) -> None:
+    turn = "<w:lastRenderedPageBreak/>"
+    split = f"<w:p><w:r><w:t>up</w:t></w:r></w:p><w:p><w:r>{turn}<w:t>down</w:t></w:r></w:p>"
+    body = f"<w:tbl><w:tr>{cell(split)}{cell(split)}</w:tr></w:tbl>" + word("next")
+    parsed = read_docx(tmp_path, body)
+    assert [parsed.places.at(parsed.text.index(found)).page for found in ("up", "next")] == [1, 2]
 
 
 def test_deleted_text_is_gone_and_inserted_text_is_there(tmp_path: Path) -> None:
