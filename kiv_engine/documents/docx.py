@@ -1,14 +1,11 @@
 """DOCX: paragraphs, lists, tables and notes in order, with headings as sections, and pages where Word left them."""
 
-import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final
 
-import docx
-from docx.opc.exceptions import PackageNotFoundError
-
-from kiv_engine.documents.package import Package
+from kiv_engine.documents.package import Package, related
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 
@@ -26,33 +23,39 @@ PAGE: Final = ("page", "")
 
 def parse(data: bytes, out: TextBuilder) -> None:
     """The document's body."""
-    Package(data, out.limits).check()  # python-docx unpacks whatever there is
-    try:
-        document = docx.Document(io.BytesIO(data))
-    except (PackageNotFoundError, KeyError) as error:
-        raise UnreadableError("is a damaged Word document; open it in Word and save it anew.") from error
-    except ValueError as error:
-        raise UnreadableError("is a Word template, or has macros; save it as a plain docx.") from error
-    Body(document, out).write()
+    package = Package(data, out.limits)
+    main = next(iter(related(package, "", "/officeDocument")), "")
+    body = next(parse_xml(package.read(main), "its text").iterfind("{*}body"), None) if main else None
+    if body is None:
+        raise UnreadableError("is a damaged Word document; open it in Word and save it anew.")
+    Body(body, partial(children, package, main), out).write()
+
+
+def children(package: Package, main: str, kind: str) -> list[Element]:
+    """What is in another part of the document, like its styles; empty if it has no such part."""
+    parts = related(package, main, f"/{kind}")
+    return [child for part in parts for child in parse_xml(package.read(part), f"its {kind}")]
 
 
 class Body:
     """Walks through a document."""
 
-    def __init__(self, document: Any, out: TextBuilder) -> None:
-        self._document, self._out = document, out
-        self._headings = heading_styles(document)
-        self._notes = {kind: read_notes(document, kind) for kind in NOTES.values()}
+    def __init__(self, body: Element, part: Callable[[str], list[Element]], out: TextBuilder) -> None:
+        """`part` tells what is in other parts of the document."""
+        self._body, self._out = body, out
+        self._styles = part("styles")
+        self._headings = heading_styles(self._styles)
+        self._notes = {kind: read_notes(part(kind)) for kind in NOTES.values()}
         self._numbers: Counter[tuple[str, int]] = Counter()
-        self._formats = list_formats(document)
+        self._formats = list_formats(part("numbering"))
         self._page = 1
-        self._has_pages = any(True for _mark in document.element.body.iter("{*}lastRenderedPageBreak"))
+        self._has_pages = any(True for _mark in body.iter("{*}lastRenderedPageBreak"))
 
     def write(self) -> None:
         """Everything in order."""
         if self._has_pages:
             self._out.begin_page(1)
-        blocks = list(unwrapped(self._document.element.body))
+        blocks = list(unwrapped(self._body))
         for number, block in enumerate(blocks):
             if number % TOLD_EVERY == 0:
                 self._out.progress(number, len(blocks), "paragraphs")
@@ -119,7 +122,7 @@ class Body:
 
     def _bullet(self, paragraph: Element) -> str:
         """The mark of a list's item, counted as Word does; empty for other paragraphs."""
-        found = numbering_of(paragraph, self._document)
+        found = numbering_of(paragraph, self._styles)
         if found is None:
             return ""
         list_id, level = found
@@ -195,10 +198,10 @@ def style_of(paragraph: Element) -> str:
     return next((attribute(style, "val") for style in paragraph.iterfind("{*}pPr/{*}pStyle")), "")
 
 
-def heading_styles(document: Any) -> dict[str, int]:
+def heading_styles(styles: list[Element]) -> dict[str, int]:
     """Level by id of all styles that are headings, whatever language they are named in."""
     levels: dict[str, int] = {}
-    for style in document.styles.element.iterfind("{*}style"):
+    for style in styles:
         name = next((attribute(element, "val") for element in style.iterfind("{*}name")), "").lower()
         outline = next((attribute(element, "val") for element in style.iterfind("{*}pPr/{*}outlineLvl")), "")
         if name == "title":
@@ -210,23 +213,19 @@ def heading_styles(document: Any) -> dict[str, int]:
     return levels
 
 
-def read_notes(document: Any, kind: str) -> dict[str, str]:
-    """The texts of all footnotes or endnotes by their ids; python-docx does not know them."""
-    for relation in document.part.rels.values():
-        if not relation.is_external and relation.reltype.endswith(f"/{kind}"):
-            root = parse_xml(relation.target_part.blob, f"its {kind}")
-            return {attribute(note, "id"): one_line([plain_text(note)]) for note in root}
-    return {}
+def read_notes(notes: list[Element]) -> dict[str, str]:
+    """The texts of all footnotes or endnotes by their ids."""
+    return {attribute(note, "id"): one_line([plain_text(note)]) for note in notes}
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
 
 
-def numbering_of(paragraph: Element, document: Any) -> tuple[str, int] | None:
+def numbering_of(paragraph: Element, styles: list[Element]) -> tuple[str, int] | None:
     """The list that a paragraph belongs to and its level, its own or its style's."""
     properties = next(paragraph.iterfind("{*}pPr/{*}numPr"), None)
     if properties is None and (style := style_of(paragraph)):
-        properties = style_numbering(document, style)
+        properties = style_numbering(styles, style)
     if properties is None:
         return None
     list_id = next((attribute(element, "val") for element in properties.iterfind("{*}numId")), "")
@@ -234,23 +233,19 @@ def numbering_of(paragraph: Element, document: Any) -> tuple[str, int] | None:
     return (list_id, min(int(level), 8)) if list_id not in ("", "0") and level.isdigit() else None
 
 
-def style_numbering(document: Any, style_id: str) -> Element | None:
+def style_numbering(styles: list[Element], style_id: str) -> Element | None:
     """The list that a style belongs to."""
-    for style in document.styles.element.iterfind("{*}style"):
+    for style in styles:
         if attribute(style, "styleId") == style_id:
             return next(style.iterfind("{*}pPr/{*}numPr"), None)
     return None
 
 
-def list_formats(document: Any) -> dict[tuple[str, int], str]:
+def list_formats(numbering: list[Element]) -> dict[tuple[str, int], str]:
     """How each level of each list is numbered, like "bullet" or "decimal"."""
-    part = next((rel.target_part for rel in document.part.rels.values() if rel.reltype.endswith("/numbering")), None)
-    if part is None:
-        return {}
-    root = part.element
-    abstract = {attribute(element, "abstractNumId"): element for element in root.iterfind("{*}abstractNum")}
+    abstract = {attribute(element, "abstractNumId"): element for element in numbering}
     formats: dict[tuple[str, int], str] = {}
-    for number in root.iterfind("{*}num"):
+    for number in numbering:
         target = next((attribute(element, "val") for element in number.iterfind("{*}abstractNumId")), "")
         for level in abstract[target].iterfind("{*}lvl") if target in abstract else ():
             kind = next((attribute(element, "val") for element in level.iterfind("{*}numFmt")), "bullet")

@@ -11,7 +11,7 @@ from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from lxml import etree
 
-from kiv_engine.documents.limits import Limits
+from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.text_builder import ParsedText
 from kiv_engine.documents.worker import parse
 from tests.engine.documents.writers import FILLER, NEEDLE, SAMPLES, Sample, write_epub, write_pdf
@@ -151,6 +151,19 @@ def test_a_text_box_is_shown_once_and_on_its_own_lines(tmp_path: Path) -> None:
     )
     body = f"{boxed}<w:tbl><w:tr>{cell(boxed)}</w:tr></w:tbl>"
     assert read_docx(tmp_path, body).text == "before\ncap one\ncap two\nafter\n\nbefore cap one cap two after"
+
+
+def test_templates_are_read_and_pictures_stay_packed(tmp_path: Path) -> None:
+    path = BY_NAME["town.docx"].write(tmp_path / "town.docx")
+    with zipfile.ZipFile(path) as package:
+        members = {name: package.read(name) for name in package.namelist()}
+    types = "[Content_Types].xml"
+    members[types] = members[types].replace(b"document.main+xml", b"template.main+xml")
+    members["word/media/image9.png"] = bytes(2 * MIB)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as package:
+        for name, data in members.items():
+            package.writestr(name, data)
+    assert NEEDLE in parse(path.read_bytes(), "town.docx", Limits(unpacked_bytes=MIB)).text
 
 
 # -- the others --------------------------------------------------------------------------------------------------------
