@@ -1,10 +1,10 @@
 """DOCX: paragraphs, lists, tables and notes in order, with headings as sections, and pages where Word left them."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
+from kiv_engine.documents.docx_lists import Lists
 from kiv_engine.documents.package import Package, related
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
@@ -46,8 +46,7 @@ class Body:
         self._styles = part("styles")
         self._headings = heading_styles(self._styles)
         self._notes = {kind: read_notes(part(kind)) for kind in NOTES.values()}
-        self._numbers: Counter[tuple[str, int]] = Counter()
-        self._formats = list_formats(part("numbering"))
+        self._lists = Lists(part("numbering"))
         self._page = 1
         self._has_pages = any(True for _mark in body.iter("{*}lastRenderedPageBreak"))
 
@@ -121,18 +120,9 @@ class Body:
         return one_line(found)
 
     def _bullet(self, paragraph: Element) -> str:
-        """The mark of a list's item, counted as Word does; empty for other paragraphs."""
+        """What Word shows before a list's item; empty for other paragraphs."""
         found = numbering_of(paragraph, self._styles)
-        if found is None:
-            return ""
-        list_id, level = found
-        for key in [key for key in self._numbers if key[0] == list_id and key[1] > level]:
-            del self._numbers[key]
-        self._numbers[list_id, level] += 1
-        indent = "  " * level
-        if self._formats.get((list_id, level), "bullet") in ("bullet", "none"):
-            return f"{indent}- "
-        return f"{indent}{self._numbers[list_id, level]}. "
+        return "  " * found[1] + self._lists.label(*found) if found else ""
 
 
 def unwrapped(element: Element) -> Iterator[Element]:
@@ -239,15 +229,3 @@ def style_numbering(styles: list[Element], style_id: str) -> Element | None:
         if attribute(style, "styleId") == style_id:
             return next(style.iterfind("{*}pPr/{*}numPr"), None)
     return None
-
-
-def list_formats(numbering: list[Element]) -> dict[tuple[str, int], str]:
-    """How each level of each list is numbered, like "bullet" or "decimal"."""
-    abstract = {attribute(element, "abstractNumId"): element for element in numbering}
-    formats: dict[tuple[str, int], str] = {}
-    for number in numbering:
-        target = next((attribute(element, "val") for element in number.iterfind("{*}abstractNumId")), "")
-        for level in abstract[target].iterfind("{*}lvl") if target in abstract else ():
-            kind = next((attribute(element, "val") for element in level.iterfind("{*}numFmt")), "bullet")
-            formats[attribute(number, "numId"), int(attribute(level, "ilvl") or 0)] = kind
-    return formats

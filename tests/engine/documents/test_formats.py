@@ -11,6 +11,7 @@ from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from lxml import etree
 
+from kiv_engine.documents.docx_lists import numeral
 from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.text_builder import ParsedText
 from kiv_engine.documents.worker import parse
@@ -56,12 +57,15 @@ FOOTNOTES_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml
 FOOTNOTES_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"
 
 
-def read_docx(folder: Path, body: str, *, notes: bool = False) -> ParsedText:
-    """A document that python-docx made, with a body as Word writes it."""
+def read_docx(folder: Path, body: str, *, notes: bool = False, numbering: str = "", styles: str = "") -> ParsedText:
+    """A document that python-docx made, with a body, lists and styles as Word writes them."""
     document = docx.Document()
     if notes:
         part = Part(PackURI("/word/footnotes.xml"), FOOTNOTES_TYPE, NOTES.encode(), document.part.package)
         document.part.relate_to(part, FOOTNOTES_RELATION)
+    if numbering:
+        document.part.numbering_part.element[:] = etree.fromstring(f'<b xmlns:w="{W}">{numbering}</b>')
+    document.styles.element.extend(etree.fromstring(f'<b xmlns:w="{W}">{styles}</b>'))
     for number, element in enumerate(etree.fromstring(f'<b xmlns:w="{W}" xmlns:mc="{MC}">{body}</b>')):
         document.element.body.insert(number, element)
     document.save(folder / "a.docx")
@@ -151,6 +155,52 @@ def test_a_text_box_is_shown_once_and_on_its_own_lines(tmp_path: Path) -> None:
     )
     body = f"{boxed}<w:tbl><w:tr>{cell(boxed)}</w:tr></w:tbl>"
     assert read_docx(tmp_path, body).text == "before\ncap one\ncap two\nafter\n\nbefore cap one cap two after"
+
+
+def item(text: str, list_id: int, level: int = 0) -> str:
+    """A paragraph of a list."""
+    number = f'<w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="{list_id}"/></w:numPr>'
+    return f"<w:p><w:pPr>{number}</w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def level(number: int, form: str, text: str, more: str = "") -> str:
+    """How a level of a list is numbered."""
+    return f'<w:lvl w:ilvl="{number}">{more}<w:numFmt w:val="{form}"/><w:lvlText w:val="{text}"/></w:lvl>'
+
+
+def test_lists_are_numbered_as_they_say(tmp_path: Path) -> None:
+    start = '<w:start w:val="{}"/>'.format
+    numbering = (
+        f'<w:abstractNum w:abstractNumId="7">{level(0, "upperRoman", "§ %1", start(4))}'
+        f"{level(1, 'lowerLetter', 'Clause (%2)', start(5))}{level(2, 'decimal', '%1.%2.%3', start(1) + '<w:isLgl/>')}"
+        f'</w:abstractNum><w:abstractNum w:abstractNumId="8">{level(0, "bullet", "o")}</w:abstractNum>'
+        '<w:num w:numId="1"><w:abstractNumId w:val="7"/></w:num><w:num w:numId="2"><w:abstractNumId w:val="8"/></w:num>'
+        '<w:num w:numId="3"><w:abstractNumId w:val="7"/></w:num><w:num w:numId="4"><w:abstractNumId w:val="7"/>'
+        '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="1"/></w:lvlOverride></w:num>'
+    )
+    body = "".join([
+        item("a", 1), item("b", 1, 1), item("c", 1, 1), item("d", 1, 2), item("e", 2), item("f", 1), item("g", 1, 1),
+        item("h", 3), item("i", 4), item("j", 4), item("k", 9),
+        f"<w:tbl><w:tr>{cell(item('l', 4))}{cell(word('m'))}</w:tr></w:tbl>",
+    ])  # fmt: skip
+    assert read_docx(tmp_path, body, numbering=numbering).text.split("\n\n") == [
+        "§ IV a", "  Clause (e) b", "  Clause (f) c", "    4.6.1 d", "- e", "§ V f", "  Clause (e) g",
+        "§ VI h", "§ I i", "§ II j", "- k", "§ III l | m",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "form", "written"),
+    [
+        (1994, "lowerRoman", "mcmxciv"),
+        (28, "upperLetter", "BB"),
+        (7, "decimalZero", "07"),
+        (3, "cardinalText", "3"),
+        (3, "none", ""),
+    ],
+)
+def test_numbers_are_written_as_word_does(number: int, form: str, written: str) -> None:
+    assert numeral(number, form) == written
 
 
 def test_templates_are_read_and_pictures_stay_packed(tmp_path: Path) -> None:
