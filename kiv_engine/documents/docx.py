@@ -1,10 +1,11 @@
 """DOCX: paragraphs, lists, tables and notes in order, with headings as sections, and pages where Word left them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
-from kiv_engine.documents.docx_lists import Lists
+from kiv_engine.documents.docx_lists import Lists, numeral
 from kiv_engine.documents.package import Package, related
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
@@ -17,7 +18,10 @@ WRAPPERS: Final = frozenset({"sdt", "sdtContent", "customXml", "ins", "moveTo", 
 """What stands around blocks, rows and cells without changing what they are, like the controls of forms."""
 
 LETTERS: Final = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
-NOTES: Final = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+REFERENCES: Final = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+NOTES: Final = {"footnotes": "decimal", "endnotes": "lowerRoman"}
+"""How Word numbers them where nobody told it otherwise."""
+
 PAGE: Final = ("page", "")
 
 
@@ -45,7 +49,8 @@ class Body:
         self._body, self._out = body, out
         self._styles = part("styles")
         self._headings = heading_styles(self._styles)
-        self._notes = {kind: read_notes(part(kind)) for kind in NOTES.values()}
+        self._notes = {kind: read_notes(part(kind)) for kind in NOTES}
+        self._noted: Counter[str] = Counter()
         self._lists = Lists(part("numbering"))
         self._page = 1
         self._has_pages = any(True for _mark in body.iter("{*}lastRenderedPageBreak"))
@@ -77,11 +82,13 @@ class Body:
         self._write_notes(notes)
 
     def _note(self, piece: tuple[str, str], notes: list[str]) -> str:
-        """The mark of a note; its text goes to `notes`."""
-        kind, number = piece
-        if text := self._notes[kind].get(number):
-            notes.append(f"[{number}] {text}")
-        return f"[{number}]"
+        """The mark of a note, counted as Word does; its text goes to `notes`."""
+        kind, key = piece
+        self._noted[kind] += 1
+        mark = f"[{numeral(self._noted[kind], NOTES[kind])}]"
+        if text := self._notes[kind].get(key):
+            notes.append(f"{mark} {text}")
+        return mark
 
     def _write_notes(self, notes: list[str]) -> None:
         for note in notes:
@@ -149,8 +156,8 @@ def pieces(element: Element) -> Iterator[str | tuple[str, str]]:
             yield LETTERS[name]
         elif name == "lastRenderedPageBreak":
             yield PAGE
-        elif name in NOTES:
-            yield (NOTES[name], attribute(child, "id"))
+        elif name in REFERENCES:
+            yield (REFERENCES[name], attribute(child, "id"))
         elif name not in UNSEEN:
             if name == "p":
                 yield "\n"

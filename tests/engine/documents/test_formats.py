@@ -72,12 +72,12 @@ def read_docx(folder: Path, body: str, *, notes: bool = False, numbering: str = 
     return parse((folder / "a.docx").read_bytes(), "a.docx", Limits())
 
 
-def test_footnotes_follow_their_paragraph(tmp_path: Path) -> None:
+def test_notes_follow_their_paragraph_with_the_numbers_that_word_prints(tmp_path: Path) -> None:
     body = (
         '<w:p><w:r><w:t>Geese</w:t><w:footnoteReference w:id="2"/><w:t> swim.</w:t></w:r></w:p>'
-        "<w:p><w:r><w:t>End.</w:t></w:r></w:p>"
+        '<w:p><w:r><w:t>End</w:t><w:endnoteReference w:id="9"/><w:t>.</w:t></w:r></w:p>'
     )
-    assert read_docx(tmp_path, body, notes=True).text == "Geese[2] swim.\n[2] Counted twice.\n\nEnd."
+    assert read_docx(tmp_path, body, notes=True).text == "Geese[1] swim.\n[1] Counted twice.\n\nEnd[i]."
 
 
 def test_pages_are_those_that_word_noted(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_footnote_in_a_cell_follows_its_row(tmp_path: Path) -> None:
     noted = '<w:p><w:r><w:t>geese</w:t><w:footnoteReference w:id="2"/></w:r></w:p>'
     body = f"<w:tbl><w:tr>{cell(noted)}{cell(word('31'))}</w:tr></w:tbl>"
     text = read_docx(tmp_path, body, notes=True).text
-    assert text == "geese[2] | 31\n[2] Counted twice."
+    assert text == "geese[1] | 31\n[1] Counted twice."
 
 
 def test_a_text_box_is_shown_once_and_on_its_own_lines(tmp_path: Path) -> None:
