@@ -128,7 +128,7 @@ class SessionController(QObject):
         if len(paths) > MAX_FILES:
             self._notice(self.tr("These are {0:,} files; open at most {1} at once.").format(len(paths), MAX_FILES))
         elif paths:
-            self.read([FileSource(path) for path in paths])
+            self.read([FileSource(path.absolute()) for path in paths])
 
     @Slot(str)
     def read_pasted(self, text: str) -> None:
