@@ -14,7 +14,9 @@ from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.reports import Report
 from app.requests import Ask, LoadModel, Read, Said
+from app.settings import ChatOptions
 from app.views import announcer
+from app.views.theme import DARK
 from kiv_engine.errors import CapacityError, ModelNotFoundError
 from kiv_engine.events import TextDelta
 from tests.app.conftest import AppDriver
@@ -426,3 +428,39 @@ def test_screen_readers_are_told_what_is_over(driver: AppDriver, book: Path, mon
     driver.until_answered()
     driver.until_state(EngineState.IDLE)
     assert said == ["Reading is over", "The answer is finished"]
+
+
+def test_a_document_that_has_changed_is_told_and_nothing_else_is_marked(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    QTest.mouseClick(driver.transcript.exchanges[0].claims.buttons[0], Qt.MouseButton.LeftButton)
+    pane, first = driver.window.document, book.read_text(encoding="utf-8").index(SENTENCE)
+    assert len(pane.text.extraSelections()) == 3
+    assert not pane.changed.isVisible()
+    words = book.read_text(encoding="utf-8")
+    after = first + len(SENTENCE)
+    book.write_text(words[:after] + " Now this is new." + words[after:], encoding="utf-8")
+    driver.controller.set_options(ChatOptions("Be brief."), False)
+    driver.controller.read_again()
+    driver.until_read()
+    driver.until(lambda: pane.text.is_complete)
+    marked = [mark.cursor.selectedText() for mark in pane.text.extraSelections()]
+    assert marked == [SENTENCE, "Second Bishop"], "the second passage stands elsewhere now"
+    assert pane.changed.isVisible()
+    driver.chat.select(0, 1)
+    assert [mark.cursor.selectedText() for mark in pane.text.extraSelections()] == [SENTENCE]
+    driver.chat.select(None)
+    assert not pane.changed.isVisible()
+
+
+def test_a_text_that_shows_other_colours_stays_where_it_is_scrolled_to(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.chat.select(0, 1)
+    bar = driver.window.document.text.verticalScrollBar()
+    assert bar.value() > 0
+    bar.setValue(0)
+    driver.application.theme.choose(DARK)
+    assert bar.value() == 0
