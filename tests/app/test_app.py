@@ -1,6 +1,8 @@
 """The app around a scripted session: every state and what the controls do in it."""
 
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from app.reports import Report
 from app.requests import Ask, LoadModel, Read, Said
 from app.settings import ChatOptions
 from app.views import announcer
+from app.views.exchange_view import ExchangeView
 from app.views.theme import DARK
 from kiv_engine.errors import CapacityError, ModelNotFoundError
 from kiv_engine.events import TextDelta
@@ -464,3 +467,22 @@ def test_a_text_that_shows_other_colours_stays_where_it_is_scrolled_to(driver: A
     bar.setValue(0)
     driver.application.theme.choose(DARK)
     assert bar.value() == 0
+
+
+def test_passages_say_how_far_into_their_document_they_are_also_while_its_text_is_not_here(
+    driver: AppDriver, book: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "notes.md"
+    other.write_text("# Notes\n\nNothing here.\n" * 400)
+    driver.controller.open_files([other, book])
+    driver.until_read()
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    words = book.read_text(encoding="utf-8")
+    shares = [words.index(SENTENCE) / len(words), words.rindex(SENTENCE) / len(words)]
+    driver.chat.set_documents([replace(document, text=None) for document in driver.chat.documents])
+    view = ExchangeView(driver.application.theme, driver.chat, 0)
+    for row, share in zip(view.rows, shares, strict=True):
+        assert float(re.search(r"^at ([\d.]+) %$", row._place)[1]) == pytest.approx(100 * share, abs=0.2)
+        assert f", {row._place}: Captain" in row.accessibleName()
+    view.deleteLater()
