@@ -486,3 +486,44 @@ def test_passages_say_how_far_into_their_document_they_are_also_while_its_text_i
         assert float(re.search(r"^at ([\d.]+) %$", row._place)[1]) == pytest.approx(100 * share, abs=0.2)
         assert f", {row._place}: Captain" in row.accessibleName()
     view.deleteLater()
+
+
+def test_screen_readers_are_told_of_what_was_stopped_and_what_failed(
+    driver: AppDriver, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        announcer, "QAccessible", SimpleNamespace(updateAccessibility=lambda event: said.append(event.message()))
+    )
+    driver.until_state(EngineState.IDLE)
+    said.clear()
+    driver.controller.open_files([tmp_path / "none.txt"])
+    driver.until(driver.window.banner.isVisible)
+    driver.session.held_at = {"read", "write"}
+    driver.controller.open_files([book])
+    driver.until_reached("read")
+    driver.controller.stop()
+    driver.until_read(ReadingState.STOPPED)
+    type_and_send(driver, "Who?")
+    driver.until(lambda: driver.chat.exchanges[0].answer == WORDS[0])
+    driver.controller.stop()
+    driver.until_answered()
+    driver.session.fails_on = {Ask: CapacityError("Too large.")}
+    type_and_send(driver, "When?")
+    driver.until_answered(1)
+    driver.until_state(EngineState.IDLE)
+    assert said == [
+        f"Reading failed: There is no file {tmp_path / 'none.txt'}.",
+        "Reading was stopped",
+        "The answer was stopped",
+        "The answer failed: Too large.",
+    ]
+
+
+def test_documents_that_were_only_opened_are_not_called_read(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.chat.reading.opened = True
+    driver.chat.reading_changed.emit()
+    tokens = len(book.read_text(encoding="utf-8")) // 4
+    assert driver.transcript.card.state.text() == f"All {tokens:,} tokens opened; read before"
+    assert "RAM" not in driver.transcript.card.facts.text(), "they may lie on the disk"
