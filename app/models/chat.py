@@ -47,6 +47,7 @@ class Reading:
         ram_bytes, fit_tokens: what all documents need, and how many more tokens fit; None until they are counted.
         message: why reading failed.
         again: the documents were known before; whatever becomes of reading them, they stay.
+        opened: what is in memory had been read before, and was only opened.
     """
 
     state: ReadingState = ReadingState.NONE
@@ -61,6 +62,7 @@ class Reading:
     fit_tokens: int | None = None
     message: str = ""
     again: bool = False
+    opened: bool = False
 
 
 @dataclass
