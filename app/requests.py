@@ -1,5 +1,6 @@
 """What can be asked of the engine: frozen values, made on the GUI thread and used on the engine's."""
 
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -20,10 +21,11 @@ class FileSource:
 
 @dataclass(frozen=True)
 class TextSource:
-    """A text that was pasted."""
+    """A text that was pasted, and the key under which it is kept."""
 
     name: str
     text: str
+    key: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 
 @dataclass(frozen=True)

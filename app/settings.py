@@ -6,10 +6,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from kiv_engine.config import KIVConfig, SamplingConfig, require_choice, require_whole
 from kiv_engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 VERSION: Final = 1
 FONT_POINTS: Final = (8, 24)
@@ -23,7 +26,7 @@ PRESETS: Final[dict[str, SamplingConfig]] = {
 }
 """Ways to draw the next token, by name. The first is the default: a question about a document has one answer."""
 
-_Value = TypeVar("_Value", bound="KIVConfig | SamplingConfig | ChatOptions | Settings")
+_Value = TypeVar("_Value", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -93,22 +96,25 @@ def as_json(value: Settings | ChatOptions) -> dict[str, Any]:
 
 def chat_options(data: Any) -> ChatOptions:
     """The options that `as_json` wrote. Raises ConfigError or TypeError."""
-    return _read(ChatOptions, data, sampling=_sampling(data.get("sampling", {})))
+    return from_json(ChatOptions, data, sampling=_sampling(data.get("sampling", {})))
 
 
 def _settings(data: Any) -> Settings:
     if not isinstance(data, dict):
         raise ConfigError("it does not hold settings")
-    engine = _read(KIVConfig, data.get("engine", {}))
-    return _read(Settings, data, engine=engine, chat=chat_options(data.get("chat", {})))
+    engine = from_json(KIVConfig, data.get("engine", {}))
+    return from_json(Settings, data, engine=engine, chat=chat_options(data.get("chat", {})))
 
 
 def _sampling(data: Any) -> SamplingConfig:
-    return _read(SamplingConfig, data, **({"stop": tuple(data["stop"])} if "stop" in data else {}))
+    return from_json(SamplingConfig, data, **({"stop": tuple(data["stop"])} if "stop" in data else {}))
 
 
-def _read(kind: type[_Value], data: Any, **made: Any) -> _Value:
-    """A value from what a file says; names that are not known are those of a newer version."""
+def from_json(kind: type[_Value], data: Any, **made: Any) -> _Value:
+    """A value from what a file says; names that are not known are those of a newer version.
+
+    Raises ConfigError or TypeError.
+    """
     if not isinstance(data, dict):
         raise ConfigError(f"{kind.__name__} is {data!r}")
     known = {each.name for each in fields(kind)}
