@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
 from app.controllers.history_controller import HistoryController
+from app.controllers.models_controller import ModelsController
 from app.controllers.session_controller import Notice, NoticeKind, SessionController
 from app.engine_bridge import EngineBridge, Session
 from app.folders import Folders
@@ -16,11 +17,14 @@ from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
 from app.models.memory_log import MemoryLog
+from app.models.model_list import ModelList
 from app.models.preferences import Preferences
+from app.models_session import ModelsSession
 from app.settings import FONT_POINTS
 from app.views.announcer import Announcer
 from app.views.chat_dialog import ChatDialog
 from app.views.main_window import Look, MainWindow
+from app.views.models_dialog import ModelsDialog
 from app.views.settings_dialog import SHORTCUTS_PART, SettingsDialog
 from app.views.theme import DARK, LIGHT, Theme
 
@@ -32,7 +36,13 @@ class Application(QObject):
         closed_in_time: whether the engine's thread had ended when the app did.
     """
 
-    def __init__(self, qt: QApplication, session: Session, folders: Folders | None = None) -> None:
+    def __init__(
+        self,
+        qt: QApplication,
+        session: Session,
+        folders: Folders | None = None,
+        models_session: Session | None = None,
+    ) -> None:
         super().__init__()
         self.closed_in_time = True
         self.theme = Theme(qt)
@@ -40,6 +50,9 @@ class Application(QObject):
         self.status = EngineStatus(self)
         self.chats = ChatList(self.preferences, self)
         self.bridge = EngineBridge(session, self)
+        self.models = ModelList(self)
+        self.models_bridge = EngineBridge(models_session or ModelsSession(), self, thread="kiv-models")
+        self.models_controller = ModelsController(self.models_bridge, self.models, self.status, self)
         self.history = History(folders.history if folders else None, self)
         self.keeper = HistoryController(self.history, self.chats, self)
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
@@ -47,6 +60,7 @@ class Application(QObject):
         self.announcer = Announcer(self.status, self.chats, self.window)
         self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window)
         self.chat_dialog = ChatDialog(self.window)
+        self.models_dialog: ModelsDialog | None = None
         self._connect()
 
     def _connect(self) -> None:
@@ -77,6 +91,8 @@ class Application(QObject):
         window.conversation.edited.connect(controller.ask_instead)
         window.conversation.claim_chosen.connect(self._on_claim_chosen)
         window.conversation.read_again_wanted.connect(controller.read_again)
+        self.models_bridge.reported.connect(self.models_controller.on_report)
+        window.models_action.triggered.connect(self._on_models)
         window.settings_action.triggered.connect(self._on_settings)
         window.shortcuts_action.triggered.connect(self._on_shortcuts)
         window.chat_options_action.triggered.connect(self._on_chat_options)
@@ -102,7 +118,8 @@ class Application(QObject):
         """Stop the engine and wait for its thread. The window is closed already, or about to be."""
         self.keeper.close()
         kept = self.history.close()
-        self.closed_in_time = self.bridge.close() and kept
+        fetched = self.models_bridge.close()
+        self.closed_in_time = self.bridge.close() and kept and fetched
 
     @Slot(object)
     def _on_noticed(self, notice: Notice) -> None:
@@ -135,6 +152,23 @@ class Application(QObject):
         self.theme.choose({"light": LIGHT, "dark": DARK}.get(settings.theme))
         self.theme.set_points(settings.font_points)
         self.window.show_theme(settings.theme)
+
+    @Slot()
+    def _on_models(self) -> None:
+        if self.models_dialog is None:
+            self.models_dialog = self._new_models_dialog()
+        self.models_dialog.open()
+
+    def _new_models_dialog(self) -> ModelsDialog:
+        dialog, controller = ModelsDialog(self.theme, self.models, self.status, self.window), self.models_controller
+        dialog.opened.connect(controller.list_models)
+        dialog.name_entered.connect(controller.find)
+        dialog.download_wanted.connect(controller.download)
+        dialog.stop_wanted.connect(controller.stop)
+        dialog.use_wanted.connect(self.controller.use_model)
+        controller.failed.connect(dialog.show_problem)
+        controller.found.connect(dialog.show_found)
+        return dialog
 
     @Slot()
     def _on_settings(self) -> None:
