@@ -44,7 +44,7 @@ class Connection:
 
 
 class ModelList(QObject):
-    """Rows by name, in the order of the catalogue, the built-in model first.
+    """Rows by name, in the order of the catalogue but for those to take here.
 
     Attributes:
         facts: names of parts of this PC, and what is said of them.
@@ -72,7 +72,13 @@ class ModelList(QObject):
 
     @property
     def rows(self) -> list[ModelRow]:
-        return list(self._rows.values())
+        """The built-in model, those to take here, and the others."""
+        return sorted(self._rows.values(), key=lambda row: self._rank(row.listed.name))
+
+    def _rank(self, name: str) -> int:
+        if name == DEMO:
+            return -1
+        return self.recommended.index(name) if name in self.recommended else len(self.recommended)
 
     def row(self, name: str) -> ModelRow | None:
         """A row, if there is one of that name."""

@@ -290,6 +290,14 @@ class ModelsDialog(QDialog):
         top.setSpacing(GAP)
         top.addWidget(heading(self.tr("Models")))
         top.addWidget(self.facts)
+        legend = QLabel(
+            self.tr(
+                "A full bar is a million tokens in one context: dark what fits into RAM, pale what fits with the disk."
+            )
+        )
+        legend.setObjectName("caption")
+        legend.setWordWrap(True)
+        top.addWidget(legend)
         bottom = QVBoxLayout()
         bottom.setContentsMargins(3 * GAP, GAP, 3 * GAP, 2 * GAP)
         bottom.setSpacing(GAP)
@@ -342,8 +350,11 @@ class ModelsDialog(QDialog):
         if self._models.is_listing:
             facts.append(self.tr("Looking at what fits this PC …"))
         self.facts.setText("\n".join(facts))
-        for row in self._models.rows:
+        for place, row in enumerate(self._models.rows):
             self._on_row_changed(row.listed.name)
+            view = self._views[row.listed.name]
+            if self._column.indexOf(view) != place:
+                self._column.insertWidget(place, view)
 
     @Slot(str)
     def _on_row_changed(self, name: str) -> None:
