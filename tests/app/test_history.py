@@ -481,6 +481,58 @@ def test_documents_that_cannot_be_read_stay_as_they_are_on_the_disk(
     file.close()
 
 
+def test_what_could_not_be_kept_is_tried_again(
+    restarted: Callable[[], AppDriver], book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, full = ChatFile.save_exchange, sqlite3.OperationalError("database or disk is full")
+
+    def refuse(*_given: object) -> None:
+        raise full
+
+    monkeypatch.setattr(ChatFile, "save_exchange", refuse)
+    first = restarted()
+    first.controller.open_files([book])
+    first.controller.ask("Who?")
+    first.until_answered()
+    first.application.keeper.save()
+    first.application.keeper.search("book")
+    first.until(lambda: first.application.chats.found is not None)  # all that came before has been tried
+    assert "disk is full" in first.window.banner.text.text()
+    monkeypatch.setattr(ChatFile, "save_exchange", keep)
+    leave(first)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    second.application.chats.show(second.application.chats.at(0))
+    second.until(lambda: [exchange.answer for exchange in second.chat.exchanges] == [ANSWER])
+
+
+def test_a_chat_whose_only_file_cannot_be_read_does_not_come_back(
+    restarted: Callable[[], AppDriver], tmp_path: Path, folders: Folders
+) -> None:
+    first = restarted()
+    first.session.held_at = {"open"}
+    first.controller.open_files([tmp_path / "no such.txt"])
+    first.until_reached("open")
+    first.application.keeper.save()
+    first.session.go()
+    first.until(lambda: first.chat.is_empty)
+    leave(first)
+    file = ChatFile(folders.history)
+    assert file.chats() == ()
+    file.close()
+
+
+def test_what_was_searched_for_before_filters_nothing_any_more(driver: AppDriver) -> None:
+    keeper, chats = driver.application.keeper, driver.application.chats
+    keeper.search("geese")
+    keeper.search("")
+    keeper.on_report(ChatsFound("geese", frozenset()))
+    assert chats.found is None
+    keeper.search(" ducks ")
+    keeper.on_report(ChatsFound("geese", frozenset({"old"})))
+    driver.until(lambda: chats.found == frozenset())
+
+
 def test_a_damaged_file_is_told(restarted: Callable[[], AppDriver], folders: Folders) -> None:
     folders.data.mkdir()
     folders.history.write_bytes(b"nonsense" * 999)
