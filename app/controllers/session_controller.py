@@ -161,7 +161,7 @@ class SessionController(QObject):
     @Slot()
     def read_again(self) -> None:
         """Bring the documents of the chat that is shown back into memory."""
-        if read := self._reading_again(self._chats.current):
+        if self._is_loaded(self._chats.current) and (read := self._reading_again(self._chats.current)):
             self._waiting.append(read)
             self._advance()
 
@@ -215,6 +215,9 @@ class SessionController(QObject):
         if not question.strip():
             return
         chat = self._chats.current
+        if not self._is_loaded(chat):
+            self.question_returned.emit(question.strip())
+            return
         chat.set_title(question)
         self._enqueue(chat, chat.add_exchange(question.strip()))
 
@@ -229,6 +232,12 @@ class SessionController(QObject):
         chat = self._chats.current
         if question.strip():
             self._enqueue(chat, chat.add_branch(chat.all_exchanges[exchange], question.strip()))
+
+    def _is_loaded(self, chat: Chat) -> bool:
+        """Whether it is known what was said in a chat before; otherwise that would be overwritten. Tells if not."""
+        if not chat.is_loaded:
+            self._notice(self.tr("This chat is not loaded yet. If it cannot be loaded, open a new one."))
+        return chat.is_loaded
 
     def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
         self._waiting.append(Ask(chat.number, exchange.id, exchange.question))

@@ -533,6 +533,39 @@ def test_what_was_searched_for_before_filters_nothing_any_more(driver: AppDriver
     driver.until(lambda: chats.found == frozenset())
 
 
+def test_a_chat_that_cannot_be_loaded_takes_nothing_that_would_be_lost(
+    restarted: Callable[[], AppDriver], book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = restarted()
+    first.controller.open_files([book])
+    first.controller.ask("Who?")
+    first.until_answered()
+    leave(first)
+    load = ChatFile.exchanges
+
+    def refuse(_file: ChatFile, _key: str) -> tuple[SavedExchange, ...]:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(ChatFile, "exchanges", refuse)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    kept = second.application.chats.at(0)
+    second.application.chats.show(kept)
+    second.until(lambda: "cannot be loaded" in second.window.banner.text.text())
+    second.controller.ask("When?")
+    second.controller.read_again()
+    assert (kept.all_exchanges, kept.reading.state) == ({}, ReadingState.CLOSED)
+    assert second.window.composer.edit.toPlainText() == "When?"
+    second.controller.open_files([book])
+    assert second.chat is not kept
+    monkeypatch.setattr(ChatFile, "exchanges", load)
+    second.application.chats.show(kept)
+    second.until(lambda: [exchange.question for exchange in second.chat.exchanges] == ["Who?"])
+    second.controller.ask("When?")
+    second.until_answered(1)
+    assert [exchange.id for exchange in second.chat.exchanges] == [0, 1]
+
+
 def test_a_damaged_file_is_told(restarted: Callable[[], AppDriver], folders: Folders) -> None:
     folders.data.mkdir()
     folders.history.write_bytes(b"nonsense" * 999)
