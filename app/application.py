@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Qt, QTimer, Slot
+from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QApplication
 
 from app.controllers.history_controller import HistoryController
@@ -30,7 +30,12 @@ class Application(QObject):
 
     Attributes:
         closed_in_time: whether the engine's thread had ended when the app did.
+
+    Signals:
+        closing: the app takes nothing more.
     """
+
+    closing = Signal()
 
     def __init__(self, qt: QApplication, session: Session, folders: Folders | None = None) -> None:
         super().__init__()
@@ -100,6 +105,7 @@ class Application(QObject):
     @Slot()
     def close(self) -> None:
         """Stop the engine and wait for its thread. The window is closed already, or about to be."""
+        self.closing.emit()
         self.keeper.close()
         kept = self.history.close()
         self.closed_in_time = self.bridge.close() and kept
