@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     from app.engine_session import EngineSession
     from app.folders import Folders
     from app.single_instance import listen_or_hand_over, server_name
-    from app.views.theme import DARK, LIGHT
+    from app.views.theme import THEMES
 
     qInstallMessageHandler(log_qt_message)
     qt = QApplication(["kiv"])
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
             return DONE
     application = Application(qt, EngineSession(folders.contexts if folders else None), folders)
     if getattr(options, "theme", None) is not None:
-        application.theme.choose({"light": LIGHT, "dark": DARK}.get(options.theme))
+        application.theme.choose(THEMES.get(options.theme))
     if server is not None:
         server.files_handed_over.connect(application.on_files_handed_over)
         application.closing.connect(server.close)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
@@ -14,7 +15,7 @@ from app.folders import Folders
 from app.history import History
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
-from app.models.engine_status import EngineStatus
+from app.models.engine_status import EngineState, EngineStatus
 from app.models.memory_log import MemoryLog
 from app.models.preferences import Preferences
 from app.settings import FONT_POINTS
@@ -22,7 +23,7 @@ from app.views.announcer import Announcer
 from app.views.chat_dialog import ChatDialog
 from app.views.main_window import Look, MainWindow
 from app.views.settings_dialog import SHORTCUTS_PART, SettingsDialog
-from app.views.theme import DARK, LIGHT, Theme
+from app.views.theme import THEMES, Theme
 
 
 class Application(QObject):
@@ -40,8 +41,9 @@ class Application(QObject):
     def __init__(self, qt: QApplication, session: Session, folders: Folders | None = None) -> None:
         super().__init__()
         self.closed_in_time = True
-        self.theme = Theme(qt)
         self.preferences = Preferences(folders.settings if folders else None, self)
+        settings = self.preferences.settings
+        self.theme = Theme(qt, THEMES.get(settings.theme), settings.font_points)
         self.status = EngineStatus(self)
         self.chats = ChatList(self.preferences, self)
         self.bridge = EngineBridge(session, self)
@@ -50,9 +52,19 @@ class Application(QObject):
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
         self.window = MainWindow(self.theme, self.status, self.chats, MemoryLog(self))
         self.announcer = Announcer(self.status, self.chats, self.window)
-        self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window)
-        self.chat_dialog = ChatDialog(self.window)
         self._connect()
+
+    @cached_property
+    def settings_dialog(self) -> SettingsDialog:
+        """Built when it is wanted first."""
+        return SettingsDialog(self.preferences, self.status, self.window)
+
+    @cached_property
+    def chat_dialog(self) -> ChatDialog:
+        """Built when it is wanted first."""
+        dialog = ChatDialog(self.window)
+        dialog.options_chosen.connect(self.controller.set_options)
+        return dialog
 
     def _connect(self) -> None:
         window, controller = self.window, self.controller
@@ -71,6 +83,8 @@ class Application(QObject):
         window.banner.undo_wanted.connect(self.keeper.undelete)
         self.history.reported.connect(self.keeper.on_report)
         self.keeper.failed.connect(self._on_problem)
+        self.keeper.undo_over.connect(window.banner.end_undo)
+        self.status.changed.connect(self._on_status_changed)
         window.banner.restart_wanted.connect(controller.load_model)
         window.conversation.sample_wanted.connect(controller.read_archive)
         window.conversation.stop_wanted.connect(controller.stop)
@@ -86,7 +100,6 @@ class Application(QObject):
         window.shortcuts_action.triggered.connect(self._on_shortcuts)
         window.chat_options_action.triggered.connect(self._on_chat_options)
         window.look_wanted.connect(self._on_look_wanted)
-        self.chat_dialog.options_chosen.connect(controller.set_options)
         self.preferences.changed.connect(self._on_preferences_changed)
         self.preferences.save_failed.connect(self._on_problem)
         self._on_preferences_changed()
@@ -112,8 +125,11 @@ class Application(QObject):
 
     @Slot(object)
     def _on_noticed(self, notice: Notice) -> None:
-        is_error = notice.kind is NoticeKind.ERROR
-        self.window.banner.show_line(notice.text, is_error=is_error, can_restart=notice.can_restart)
+        self.window.banner.show_line(notice.text, is_error=notice.kind is NoticeKind.ERROR)
+
+    @Slot()
+    def _on_status_changed(self) -> None:
+        self.window.banner.offer_restart(self.status.state is EngineState.ERROR)
 
     @Slot(object)
     def on_files_handed_over(self, files: list[Path]) -> None:
@@ -133,12 +149,12 @@ class Application(QObject):
 
     @Slot(str)
     def _on_problem(self, text: str) -> None:
-        self.window.banner.show_line(text, is_error=True, can_restart=False)
+        self.window.banner.show_line(text, is_error=True)
 
     @Slot()
     def _on_preferences_changed(self) -> None:
         settings = self.preferences.settings
-        self.theme.choose({"light": LIGHT, "dark": DARK}.get(settings.theme))
+        self.theme.choose(THEMES.get(settings.theme))
         self.theme.set_points(settings.font_points)
         self.window.show_theme(settings.theme)
 

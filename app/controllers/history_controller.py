@@ -33,11 +33,11 @@ class HistoryController(QObject):
 
     Signals:
         failed: why something cannot be kept, as a sentence for a person.
-        deleted: a Chat was deleted, and can be brought back for a while.
+        undo_over: the chat that was deleted last cannot be brought back any more.
     """
 
     failed = Signal(str)
-    deleted = Signal(object)
+    undo_over = Signal()
 
     def __init__(self, archive: Archive, chats: ChatList, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -122,7 +122,6 @@ class HistoryController(QObject):
         self._deleted = chat
         self._chats.remove(chat)
         self._undo_timer.start()
-        self.deleted.emit(chat)
 
     @Slot()
     def undelete(self) -> None:
@@ -141,6 +140,7 @@ class HistoryController(QObject):
             self._archive.remove_chat(self._deleted.key)
             self._deleted.deleteLater()
             self._deleted = None
+            self.undo_over.emit()
 
     # -- bringing back -------------------------------------------------------------------------------------------
 

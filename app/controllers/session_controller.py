@@ -76,11 +76,10 @@ class NoticeKind(Enum):
 
 @dataclass(frozen=True)
 class Notice:
-    """One line for the banner. `can_restart` offers to load the model again."""
+    """One line for the banner."""
 
     kind: NoticeKind
     text: str
-    can_restart: bool = False
 
 
 class SessionController(QObject):
@@ -493,7 +492,7 @@ class SessionController(QObject):
         match request:
             case LoadModel():
                 self._status.set_model(None)
-                self._notice(self.tr("The model could not be loaded. {0}").format(event.message), can_restart=True)
+                self._notice(self.tr("The model could not be loaded. {0}").format(event.message))
                 return
             case Read(number):
                 self._fail_reading(number, event)
@@ -537,8 +536,8 @@ class SessionController(QObject):
 
     # -- telling -------------------------------------------------------------------------------------------------
 
-    def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR, *, can_restart: bool = False) -> None:
-        self.noticed.emit(Notice(kind, text, can_restart))
+    def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR) -> None:
+        self.noticed.emit(Notice(kind, text))
 
     @staticmethod
     def _set_reading(chat: Chat, reading: Reading) -> None:

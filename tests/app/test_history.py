@@ -391,12 +391,16 @@ def test_a_deleted_chat_can_be_brought_back_until_the_app_is_closed(
     QTest.keyClick(first.window.sidebar.list, Qt.Key.Key_Delete)
     assert chat_titles(first) == ["One?"]
     assert "“Two?” was deleted" in first.window.banner.text.text()
+    assert first.window.banner.undo.isVisible()
     first.window.banner.undo.click()
     assert chat_titles(first) == ["Two?", "One?"]
     assert first.chat.exchanges[0].answer == ANSWER
     first.controller.ask("More?")
     first.until_answered(1)
     first.window.sidebar.chat_deleted.emit(first.chat)
+    assert first.window.banner.undo.isVisible()
+    first.application.keeper.forget_deleted()  # as after UNDO_MS
+    assert not first.window.banner.undo.isVisible()
     leave(first)
     second = restarted()
     second.until(lambda: second.application.chats.rowCount() == 2)
