@@ -111,7 +111,8 @@ def as_json(value: Settings | ChatOptions) -> dict[str, Any]:
 
 def chat_options(data: Any) -> ChatOptions:
     """The options that `as_json` wrote. Raises ConfigError or TypeError."""
-    return from_json(ChatOptions, data, sampling=_sampling(data.get("sampling", {})))
+    sampling = data.get("sampling", {}) if isinstance(data, dict) else {}
+    return from_json(ChatOptions, data, sampling=_sampling(sampling))
 
 
 def _settings(data: Any) -> Settings:
@@ -122,7 +123,10 @@ def _settings(data: Any) -> Settings:
 
 
 def _sampling(data: Any) -> SamplingConfig:
-    return from_json(SamplingConfig, data, **({"stop": tuple(data["stop"])} if "stop" in data else {}))
+    stop = tuple(data["stop"]) if "stop" in data else ()
+    for text in stop:
+        _require_text("stop", text)
+    return from_json(SamplingConfig, data, stop=stop)
 
 
 def from_json(kind: type[_Value], data: Any, **made: Any) -> _Value:
@@ -133,7 +137,15 @@ def from_json(kind: type[_Value], data: Any, **made: Any) -> _Value:
     if not isinstance(data, dict):
         raise ConfigError(f"{kind.__name__} is {data!r}")
     known = {each.name for each in fields(kind)}
+    for each in fields(kind):
+        if isinstance(each.default, str):
+            _require_text(each.name, data.get(each.name, ""))
     return kind(**{name: value for name, value in data.items() if name in known} | made)
+
+
+def _require_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {value!r}; it must be a text")
 
 
 def keep_aside(path: Path) -> Path:

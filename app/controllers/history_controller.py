@@ -7,10 +7,12 @@ from PySide6.QtCore import QModelIndex, QObject, Qt, QTimer, Signal, Slot
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.kept import ChatLoaded, ChatsListed, restored_chat, saved_chat, saved_exchange
-from app.saved_chats import ChatsFound, SavedChat, SavedExchange, SavingFailed
+from app.saved_chats import ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
 
 SAVE_MS: Final = 400
 """While an answer is written, it is kept this often."""
+RETRY_MS: Final = 20_000
+"""What could not be kept is tried again after so long."""
 UNDO_MS: Final = 10_000
 """So long a chat that was deleted can be brought back."""
 
@@ -31,11 +33,11 @@ class HistoryController(QObject):
 
     Signals:
         failed: why something cannot be kept, as a sentence for a person.
-        deleted: a Chat was deleted, and can be brought back for a while.
+        undo_over: the chat that was deleted last cannot be brought back any more.
     """
 
     failed = Signal(str)
-    deleted = Signal(object)
+    undo_over = Signal()
 
     def __init__(self, archive: Archive, chats: ChatList, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -43,7 +45,8 @@ class HistoryController(QObject):
         self._dirty_chats: set[Chat] = set()
         self._dirty_exchanges: set[tuple[Chat, int]] = set()
         self._deleted: Chat | None = None
-        self._save_timer = QTimer(self, singleShot=True, interval=SAVE_MS)
+        self._words = ""
+        self._save_timer = QTimer(self, singleShot=True)
         self._save_timer.timeout.connect(self.save)
         self._undo_timer = QTimer(self, singleShot=True, interval=UNDO_MS)
         self._undo_timer.timeout.connect(self.forget_deleted)
@@ -81,7 +84,7 @@ class HistoryController(QObject):
 
     def _save_soon(self) -> None:
         if not self._save_timer.isActive():
-            self._save_timer.start()
+            self._save_timer.start(SAVE_MS)
 
     @Slot()
     def save(self) -> None:
@@ -89,7 +92,11 @@ class HistoryController(QObject):
         chats, exchanges = self._dirty_chats, self._dirty_exchanges
         self._dirty_chats, self._dirty_exchanges = set(), set()
         for chat in chats | {chat for chat, _exchange in exchanges}:
-            if not chat.is_empty and chat is not self._deleted:
+            if chat is self._deleted:
+                continue
+            if chat.is_empty:  # what it was about could not be read
+                self._archive.remove_chat(chat.key)
+            else:
                 self._archive.save_chat(saved_chat(chat))
         for chat, number in sorted(exchanges, key=lambda pair: pair[1]):
             if not chat.is_loaded or chat is self._deleted:
@@ -115,7 +122,6 @@ class HistoryController(QObject):
         self._deleted = chat
         self._chats.remove(chat)
         self._undo_timer.start()
-        self.deleted.emit(chat)
 
     @Slot()
     def undelete(self) -> None:
@@ -134,6 +140,7 @@ class HistoryController(QObject):
             self._archive.remove_chat(self._deleted.key)
             self._deleted.deleteLater()
             self._deleted = None
+            self.undo_over.emit()
 
     # -- bringing back -------------------------------------------------------------------------------------------
 
@@ -145,8 +152,9 @@ class HistoryController(QObject):
     @Slot(str)
     def search(self, words: str) -> None:
         """Show only chats in which the words stand; all for no words."""
-        if words.strip():
-            self._archive.search(words)
+        self._words = words.strip()
+        if self._words:
+            self._archive.search(self._words)
         else:
             self._chats.set_found(None)
 
@@ -161,10 +169,22 @@ class HistoryController(QObject):
             case ChatLoaded(key):
                 if (chat := self._chats.keyed(key)) and not chat.is_loaded:
                     self._restore(chat, report)
-            case ChatsFound(_words, keys):
-                self._chats.set_found(keys)
-            case SavingFailed(_name, message):
+            case ChatsFound(words, keys):
+                if words == self._words:
+                    self._chats.set_found(keys)
+            case SavingFailed(name, message):
+                self._try_again_later(name)
                 self.failed.emit(message)
+
+    def _try_again_later(self, name: Name) -> None:
+        """What could not be kept has changed still."""
+        match name:
+            case ("chat", str(key)) if chat := self._chats.keyed(key):
+                self._dirty_chats.add(chat)
+                self._save_timer.start(RETRY_MS)
+            case ("exchange", str(key), int(number)) if chat := self._chats.keyed(key):
+                self._dirty_exchanges.add((chat, number))
+                self._save_timer.start(RETRY_MS)
 
     def _restore(self, chat: Chat, loaded: ChatLoaded) -> None:
         """Let a chat show what was said in it, which is no change of it."""

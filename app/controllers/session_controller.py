@@ -77,11 +77,10 @@ class NoticeKind(Enum):
 
 @dataclass(frozen=True)
 class Notice:
-    """One line for the banner. `can_restart` offers to load the model again."""
+    """One line for the banner."""
 
     kind: NoticeKind
     text: str
-    can_restart: bool = False
 
 
 class SessionController(QObject):
@@ -177,7 +176,7 @@ class SessionController(QObject):
     @Slot()
     def read_again(self) -> None:
         """Bring the documents of the chat that is shown back into memory."""
-        if read := self._reading_again(self._chats.current):
+        if self._is_loaded(self._chats.current) and (read := self._reading_again(self._chats.current)):
             self._waiting.append(read)
             self._advance()
 
@@ -238,6 +237,9 @@ class SessionController(QObject):
         if not question.strip():
             return
         chat = self._chats.current
+        if not self._is_loaded(chat):
+            self.question_returned.emit(question.strip())
+            return
         chat.set_title(question)
         self._enqueue(chat, chat.add_exchange(question.strip()))
 
@@ -252,6 +254,12 @@ class SessionController(QObject):
         chat = self._chats.current
         if question.strip():
             self._enqueue(chat, chat.add_branch(chat.all_exchanges[exchange], question.strip()))
+
+    def _is_loaded(self, chat: Chat) -> bool:
+        """Whether it is known what was said in a chat before; otherwise that would be overwritten. Tells if not."""
+        if not chat.is_loaded:
+            self._notice(self.tr("This chat is not loaded yet. If it cannot be loaded, open a new one."))
+        return chat.is_loaded
 
     def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
         self._waiting.append(Ask(chat.number, exchange.id, exchange.question))
@@ -337,7 +345,9 @@ class SessionController(QObject):
             self._request = self._request_id = None
         self._take(request, report.event)
         if is_terminal(report.event):
-            self._status.set_state(EngineState.IDLE if self._status.model else EngineState.ERROR)
+            loads_next = bool(self._waiting) and isinstance(self._waiting[0], LoadModel)
+            if self._status.model is not None or not loads_next:
+                self._status.set_state(EngineState.IDLE if self._status.model else EngineState.ERROR)
             self._advance()
 
     def _take(self, request: Request, event: object) -> None:
@@ -524,7 +534,7 @@ class SessionController(QObject):
         """Go back to the model that was in use; without that to the built-in one; without that, there is none."""
         self._status.set_model(None)
         if request.model == DEMO:
-            self._notice(self.tr("The model could not be loaded. {0}").format(event.message), can_restart=True)
+            self._notice(self.tr("The model could not be loaded. {0}").format(event.message))
             return
         instead = self._preferred if request != self._preferred else LoadModel()
         line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
@@ -567,8 +577,8 @@ class SessionController(QObject):
 
     # -- telling -------------------------------------------------------------------------------------------------
 
-    def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR, *, can_restart: bool = False) -> None:
-        self.noticed.emit(Notice(kind, text, can_restart))
+    def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR) -> None:
+        self.noticed.emit(Notice(kind, text))
 
     @staticmethod
     def _set_reading(chat: Chat, reading: Reading) -> None:

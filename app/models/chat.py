@@ -191,8 +191,8 @@ class Chat(QObject):
 
     @property
     def takes_documents(self) -> bool:
-        """Documents come before the first question."""
-        return not self.root.children
+        """Documents come before the first question; whether there is one is known when the chat is loaded."""
+        return self.is_loaded and not self.root.children
 
     @property
     def opened_documents(self) -> list[DocumentText]:

@@ -391,12 +391,16 @@ def test_a_deleted_chat_can_be_brought_back_until_the_app_is_closed(
     QTest.keyClick(first.window.sidebar.list, Qt.Key.Key_Delete)
     assert chat_titles(first) == ["One?"]
     assert "“Two?” was deleted" in first.window.banner.text.text()
+    assert first.window.banner.undo.isVisible()
     first.window.banner.undo.click()
     assert chat_titles(first) == ["Two?", "One?"]
     assert first.chat.exchanges[0].answer == ANSWER
     first.controller.ask("More?")
     first.until_answered(1)
     first.window.sidebar.chat_deleted.emit(first.chat)
+    assert first.window.banner.undo.isVisible()
+    first.application.keeper.forget_deleted()  # as after UNDO_MS
+    assert not first.window.banner.undo.isVisible()
     leave(first)
     second = restarted()
     second.until(lambda: second.application.chats.rowCount() == 2)
@@ -479,6 +483,91 @@ def test_documents_that_cannot_be_read_stay_as_they_are_on_the_disk(
     file = sqlite3.connect(folders.history)
     assert file.execute("SELECT documents, path FROM chat").fetchall() == [("[{", "[0, 1]")]
     file.close()
+
+
+def test_what_could_not_be_kept_is_tried_again(
+    restarted: Callable[[], AppDriver], book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, full = ChatFile.save_exchange, sqlite3.OperationalError("database or disk is full")
+
+    def refuse(*_given: object) -> None:
+        raise full
+
+    monkeypatch.setattr(ChatFile, "save_exchange", refuse)
+    first = restarted()
+    first.controller.open_files([book])
+    first.controller.ask("Who?")
+    first.until_answered()
+    first.application.keeper.save()
+    first.application.keeper.search("book")
+    first.until(lambda: first.application.chats.found is not None)  # all that came before has been tried
+    assert "disk is full" in first.window.banner.text.text()
+    monkeypatch.setattr(ChatFile, "save_exchange", keep)
+    leave(first)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    second.application.chats.show(second.application.chats.at(0))
+    second.until(lambda: [exchange.answer for exchange in second.chat.exchanges] == [ANSWER])
+
+
+def test_a_chat_whose_only_file_cannot_be_read_does_not_come_back(
+    restarted: Callable[[], AppDriver], tmp_path: Path, folders: Folders
+) -> None:
+    first = restarted()
+    first.session.held_at = {"open"}
+    first.controller.open_files([tmp_path / "no such.txt"])
+    first.until_reached("open")
+    first.application.keeper.save()
+    first.session.go()
+    first.until(lambda: first.chat.is_empty)
+    leave(first)
+    file = ChatFile(folders.history)
+    assert file.chats() == ()
+    file.close()
+
+
+def test_what_was_searched_for_before_filters_nothing_any_more(driver: AppDriver) -> None:
+    keeper, chats = driver.application.keeper, driver.application.chats
+    keeper.search("geese")
+    keeper.search("")
+    keeper.on_report(ChatsFound("geese", frozenset()))
+    assert chats.found is None
+    keeper.search(" ducks ")
+    keeper.on_report(ChatsFound("geese", frozenset({"old"})))
+    driver.until(lambda: chats.found == frozenset())
+
+
+def test_a_chat_that_cannot_be_loaded_takes_nothing_that_would_be_lost(
+    restarted: Callable[[], AppDriver], book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = restarted()
+    first.controller.open_files([book])
+    first.controller.ask("Who?")
+    first.until_answered()
+    leave(first)
+    load = ChatFile.exchanges
+
+    def refuse(_file: ChatFile, _key: str) -> tuple[SavedExchange, ...]:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(ChatFile, "exchanges", refuse)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    kept = second.application.chats.at(0)
+    second.application.chats.show(kept)
+    second.until(lambda: "cannot be loaded" in second.window.banner.text.text())
+    second.controller.ask("When?")
+    second.controller.read_again()
+    assert (kept.all_exchanges, kept.reading.state) == ({}, ReadingState.CLOSED)
+    assert second.window.composer.edit.toPlainText() == "When?"
+    second.controller.open_files([book])
+    assert second.chat is not kept
+    monkeypatch.setattr(ChatFile, "exchanges", load)
+    second.application.chats.show(kept)
+    second.until(lambda: [exchange.question for exchange in second.chat.exchanges] == ["Who?"])
+    second.controller.ask("When?")
+    second.until_answered(1)
+    assert [exchange.id for exchange in second.chat.exchanges] == [0, 1]
 
 
 def test_a_damaged_file_is_told(restarted: Callable[[], AppDriver], folders: Folders) -> None:

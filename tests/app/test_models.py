@@ -76,7 +76,6 @@ class ModelsDriver(AppDriver):
 
     @property
     def dialog(self) -> ModelsDialog:
-        assert self.application.models_dialog is not None
         return self.application.models_dialog
 
     def view(self, name: str) -> ModelRowView:
