@@ -32,8 +32,8 @@ run. "load" is the number of processes that wanted to run during the minute befo
 
 def section_eval(result: Record) -> Iterator[str]:
     """`kiv eval`."""
-    yield f"Model: {result['model']}; {result['seeds']} documents per length, {result['depths']} depths." + stopped(
-        result
+    yield f"Model: {result['model']}; {result['seeds']} documents per length, {result['depths']} depths." + (
+        bench_report.how_it_ended(result)
     )
     yield eval_report.EXPLANATION
     yield eval_report.overview(result)
@@ -45,16 +45,11 @@ def section_eval(result: Record) -> Iterator[str]:
 
 def section_bench(result: Record) -> Iterator[str]:
     """`kiv bench`."""
-    yield f"Model: {result['model_name']}; {result['threads']} threads.{stopped(result)}"
+    yield f"Model: {result['model_name']}; {result['threads']} threads.{bench_report.how_it_ended(result)}"
     for part in bench_report.measured_sections(result):
         yield part.replace("## ", "### ")
     for name in bench_report.plots(result):
         yield f"![{name.removesuffix('.svg')}]({PLOTS}/{name})"
-
-
-def stopped(result: Record) -> str:
-    """A remark where a run did not reach its end."""
-    return "" if result["complete"] else " The run was stopped; these are its figures so far."
 
 
 def asked_and_measured(rows: list[tuple[str, str, float | None]]) -> str:

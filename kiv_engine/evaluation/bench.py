@@ -19,8 +19,10 @@ from kiv_engine.config import KIVConfig, require_whole
 from kiv_engine.context import Context, ShouldStop
 from kiv_engine.document import Document, tokenize
 from kiv_engine.engine import Engine
+from kiv_engine.errors import CapacityError
 from kiv_engine.evaluation import shapes
 from kiv_engine.evaluation.caches import PEERS, Peer, cache_bytes, close
+from kiv_engine.evaluation.machine import shortage
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import ENTRANTS, Entrant, ReadingStoppedError
 from kiv_engine.evaluation.recall import Probe, probing, summarize
@@ -101,8 +103,8 @@ class Bench:
         if self._engine.loaded.device.type != "cpu":
             self._leave_out("Shape B and single layers on the GPU", "they are measured on the CPU")
         pieces = [*self._decode_pieces(), *self._reading_pieces(), *self._layer_pieces()]
-        for note in self.report["left_out"]:
-            yield Note(f"{note['what']}: not measured; {note['reason']}")
+        for left_out in self.report["left_out"]:
+            yield note(left_out)
         clock = Clock(sum(piece.cost for piece in pieces))
         for piece in pieces:
             if should_stop():
@@ -112,12 +114,16 @@ class Bench:
                 piece.measure(should_stop)
             except ReadingStoppedError:
                 return
+            except (CapacityError, MemoryError, RuntimeError) as error:
+                yield note(self._leave_out(piece.label, shortage(error)))
             gc.collect()
             clock.finish(piece.cost)
         yield clock.at(0.0, "done")
 
-    def _leave_out(self, what: str, reason: str) -> None:
+    def _leave_out(self, what: str, reason: str) -> dict[str, str]:
         self.report["left_out"].append({"what": what, "reason": reason})
+        left_out: dict[str, str] = self.report["left_out"][-1]
+        return left_out
 
     def _fits(self, what: str, num_bytes: int) -> bool:
         """Whether so many bytes can be had; if not, that is noted."""
@@ -162,8 +168,8 @@ class Bench:
         def measure(_should_stop: ShouldStop) -> None:
             cache = make()
             try:
-                rows = self.report["shape_b"].setdefault(str(length), {})
-                rows[name] = measure_decode(model, cache, length, steps)
+                row = measure_decode(model, cache, length, steps)
+                self.report["shape_b"].setdefault(str(length), {})[name] = row
             finally:
                 cache.close() if isinstance(cache, KIVCache) else close(cache)
 
@@ -182,12 +188,22 @@ class Bench:
                 elif entrant.quadratic and length > self._plan.quadratic_read:
                     limit = f"only up to {self._plan.quadratic_read:,} tokens"
                     self._leave_out(what, f"reads in time that grows with the square of the length, so {limit}")
-                else:
+                elif self._has_room(entrant, length):
                     cost = length * 2e-4 * (1 + length / 16_384 if entrant.quadratic else 1) + 2
                     pieces.append(Piece(f"reading, {what}", cost, self._reading(entrant, length)))
             pieces.append(Piece(f"plain forwards, {length:,} tokens", length * 1e-4, self._forwards(length)))
             pieces.append(Piece(f"recall, {length:,} tokens", length * 2e-4 + 5, self._recalling(length)))
         return pieces
+
+    def _has_room(self, entrant: Entrant, length: int) -> bool:
+        """Ours looks for room itself, before it reads; caches that keep all copy what they have when they grow."""
+        if entrant.ours or not entrant.quadratic or self._engine.loaded.device.type != "cpu":
+            return True
+        context = self._engine.new_context(KIVConfig())
+        try:
+            return self._fits(f"{entrant.label}, {length:,} tokens", 2 * length * context.token_bytes)
+        finally:
+            context.close()
 
     def _reading(self, entrant: Entrant, length: int) -> Callable[[ShouldStop], None]:
         def measure(should_stop: ShouldStop) -> None:
@@ -253,8 +269,8 @@ class Bench:
 
     def _measuring_layer(self, shape: ModelShape, length: int) -> Callable[[ShouldStop], None]:
         def measure(_should_stop: ShouldStop) -> None:
-            rows = self.report["layers"].setdefault(shape.name, {})
-            rows[str(length)] = measure_layer(shape, length, max(16, self._plan.steps // 10))
+            row = measure_layer(shape, length, max(16, self._plan.steps // 10))
+            self.report["layers"].setdefault(shape.name, {})[str(length)] = row
 
         return measure
 
@@ -266,6 +282,11 @@ class Piece:
     label: str
     cost: float
     measure: Callable[[ShouldStop], None]
+
+
+def note(left_out: dict[str, str]) -> Note:
+    """Tell what is not measured, and why."""
+    return Note(f"{left_out['what']}: not measured; {left_out['reason']}")
 
 
 def _maker(peer: Peer, model: Any) -> Callable[[], Any]:

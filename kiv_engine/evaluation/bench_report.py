@@ -146,10 +146,18 @@ def sections(report: dict[str, Any]) -> list[str]:
     return parts
 
 
+def how_it_ended(report: dict[str, Any]) -> str:
+    """A remark where a run did not reach its end."""
+    if report["complete"]:
+        return ""
+    end = f"failed ({report['failure']})" if "failure" in report else "was stopped"
+    return f" The run {end}; these are its figures so far."
+
+
 def as_markdown(report: dict[str, Any]) -> str:
     """The whole report for people."""
-    stopped = "" if report["complete"] else " The run was stopped; this is what it had measured."
-    head = [f"# Benchmark with {report['model_name']}", f"{report['date']}; {machine_line(report['machine'])}{stopped}"]
+    end = how_it_ended(report)
+    head = [f"# Benchmark with {report['model_name']}", f"{report['date']}; {machine_line(report['machine'])}{end}"]
     return "\n\n".join([*head, *sections(report)]) + "\n"
 
 

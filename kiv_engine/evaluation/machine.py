@@ -7,7 +7,9 @@ from typing import Any
 
 import psutil
 
+from kiv_engine.errors import CapacityError
 from kiv_engine.hardware import cpu_name
+from kiv_engine.memory import is_out_of_memory
 
 
 def describe_machine() -> dict[str, Any]:
@@ -29,6 +31,15 @@ def gpu_model() -> str | None:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def shortage(error: Exception) -> str:
+    """What an error says is lacking, RAM, VRAM or disk; any other error is raised again."""
+    if isinstance(error, CapacityError):
+        return str(error).rstrip(".")
+    if is_out_of_memory(error):
+        return "out of memory"
+    raise error
 
 
 def load_average() -> float | None:

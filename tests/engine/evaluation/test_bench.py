@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
-from kiv_engine.errors import ConfigError
+from kiv_engine.errors import CapacityError, ConfigError
 from kiv_engine.evaluation import bench, commands, plots, recall, shapes
 from kiv_engine.evaluation.bench import BenchPlan, Planted, cold_places
 from kiv_engine.evaluation.caches import cache_bytes
@@ -64,6 +64,52 @@ def test_a_run_ends_with_tables_and_a_json_line(
     page = page_of("bench", json.loads(files["report.json"]))
     assert "### Prediction for RTX 4070 (arithmetic, not measured)" in page
     assert "- Shape B, DynamicCache (full attention), 8,192 tokens: attends to everything" in page
+
+
+DECODE_ALONE = BenchPlan(decode=(4_096,), int8=0, steps=4, read=(), layer=())
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> None:
+    """Let the first decode measurements raise these; those of None, and the rest, are real."""
+    measure, waiting = bench.measure_decode, list(errors)
+
+    def measure_or_raise(*arguments: Any) -> dict[str, Any]:
+        if waiting and (error := waiting.pop(0)):
+            raise error
+        return measure(*arguments)
+
+    monkeypatch.setattr(bench, "measure_decode", measure_or_raise)
+    monkeypatch.setattr(commands, "QUICK", DECODE_ALONE)
+
+
+def test_what_does_not_fit_is_left_out_with_its_reason_and_the_rest_goes_on(
+    kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = (CapacityError("No memory for 9 tokens."), MemoryError(), RuntimeError("can't allocate memory"))
+    failing(monkeypatch, *errors)
+    code, printed, err = kiv("bench", "--quick", "--out", tmp_path)
+    assert code == 0
+    assert "Shape B, kiv, 4,096 tokens: not measured; No memory for 9 tokens\n" in err
+    report = json.loads(printed.splitlines()[-1])
+    assert report["complete"]
+    assert set(report["shape_b"]["4096"]) == {"sinks"}
+    reasons = [each["reason"] for each in report["left_out"] if each["what"].startswith("Shape B")]
+    assert reasons == ["No memory for 9 tokens", "out of memory", "out of memory"]
+    page = (tmp_path / "report.md").read_text()
+    assert "- Shape B, kiv, 4,096 tokens: No memory for 9 tokens.\n" in page
+
+
+def test_any_other_failure_ends_the_run_with_a_report_of_what_was_measured(
+    kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, None, RuntimeError("the moon is full"))
+    code, out, err = kiv("bench", "--quick", "--out", tmp_path)
+    assert (code, out) == (1, "")
+    assert "kiv: RuntimeError: the moon is full" in err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert not report["complete"]
+    assert set(report["shape_b"]["4096"]) == {"kiv"}
+    assert "The run failed (RuntimeError: the moon is full)" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
