@@ -25,7 +25,7 @@ from kiv_engine.evaluation.caches import PEERS, Peer, cache_bytes, close
 from kiv_engine.evaluation.machine import shortage
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import ENTRANTS, Entrant, ReadingStoppedError
-from kiv_engine.evaluation.recall import Probe, probing, summarize
+from kiv_engine.evaluation.recall import NotMeasuredError, Probe, probing, require_true_positions, summarize
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
 from kiv_engine.evaluation.timing import counting_rows, forward_chunks, quantile, timed_steps
 from kiv_engine.events import Failed
@@ -114,6 +114,8 @@ class Bench:
                 piece.measure(should_stop)
             except ReadingStoppedError:
                 return
+            except NotMeasuredError as error:
+                yield note(self._leave_out(piece.label, str(error)))
             except (CapacityError, MemoryError, RuntimeError) as error:
                 yield note(self._leave_out(piece.label, shortage(error)))
             gc.collect()
@@ -241,7 +243,7 @@ class Bench:
         def measure(should_stop: ShouldStop) -> None:
             archive = self._archive(length)
             questions = [fact.question for fact in some_facts(archive, ANSWERS)]
-            found = model_recall(self._engine, archive.text, questions, should_stop)
+            found = model_recall(self._engine, archive.text, length, questions, should_stop)
             self.report["model"].setdefault(str(length), {})["recall"] = found
 
         return measure
@@ -400,10 +402,16 @@ class Planted:
         return (hits.cold_tokens == self.places[number]).any(-1)
 
 
-def model_recall(engine: Engine, text: str, questions: list[str], should_stop: ShouldStop) -> dict[str, Any]:
-    """Recall of the default configuration for every token of some questions about a document."""
+def model_recall(
+    engine: Engine, text: str, num_tokens: int, questions: list[str], should_stop: ShouldStop
+) -> dict[str, Any]:
+    """Recall of the default configuration for every token of some questions about a document of about `num_tokens`.
+
+    Raises NotMeasuredError, if it can before reading.
+    """
     context = engine.new_context(KIVConfig())
     try:
+        require_true_positions(context.cache.policy, num_tokens)
         for event in context.read(Document("archive", text), should_stop=should_stop):
             if isinstance(event, Failed):
                 raise event.error

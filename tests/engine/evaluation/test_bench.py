@@ -3,15 +3,18 @@
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
+from kiv_engine.context import Context
+from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError, ConfigError
 from kiv_engine.evaluation import bench, commands, plots, recall, shapes
 from kiv_engine.evaluation.bench import BenchPlan, Planted, cold_places
@@ -134,6 +137,36 @@ def test_planted_keys_are_where_exact_search_finds_them() -> None:
     assert found["planted"] == 1
     assert found["top"] == 1
     assert found["ratio"] == pytest.approx(1, abs=1e-4)
+
+
+def test_recall_is_refused_where_positions_are_compact(
+    kiv: Kiv, tiny: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = LlamaForCausalLM(LlamaConfig(**{**tiny.loaded.model.config.to_dict(), "max_position_embeddings": 2_048}))
+    short = Engine(replace(tiny.loaded, model=trained.eval()))
+    monkeypatch.setattr(Engine, "load", lambda *_args, **_options: short)
+    monkeypatch.setattr(commands, "QUICK", BenchPlan(decode=(), int8=0, read=(4_096,), layer=()))
+    monkeypatch.setattr(bench, "ENTRANTS", ())
+    monkeypatch.setattr(Context, "read", None)
+    code, printed, err = kiv("bench", "--quick", "--out", tmp_path)
+    assert code == 0
+    assert "recall, 4,096 tokens: not measured; positions are compact beyond the trained 2,048 tokens" in err
+    assert json.loads(printed.splitlines()[-1])["model"]["4096"].keys() == {"forward"}
+
+
+def test_recall_is_refused_from_the_token_on_that_makes_positions_compact() -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=90, max_position_embeddings=512, **sizes)).eval()
+    cache = KIVCache(model, KIVConfig(hot_tokens=64, sink_tokens=4, retrieved_tokens=8))
+    token = torch.tensor([[1]])
+    with torch.inference_mode():
+        model(torch.ones((1, 511), dtype=torch.long), past_key_values=cache)
+        with recall.probing(cache) as probe:
+            model(token, past_key_values=cache)
+            with pytest.raises(recall.NotMeasuredError, match="beyond the trained 512 tokens"):
+                model(token, past_key_values=cache)
+    cache.close()
+    assert len(probe.samples) == 1
 
 
 def test_overlap_is_counted_per_head() -> None:
