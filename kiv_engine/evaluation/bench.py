@@ -218,14 +218,12 @@ class Bench:
                 answers = [reader.ask(fact.question, ANSWER_TOKENS) for fact in some_facts(archive, ANSWERS)]
             finally:
                 reader.close()
-            rates = [
-                (each.seconds - each.first_token_s) / (each.num_tokens - 1) for each in answers if each.num_tokens > 1
-            ]
+            token_times = [each.token_s for each in answers if each.token_s is not None]
             self.report["model"].setdefault(str(length), {})[entrant.name] = {
                 "tokens": tokens,
                 "read_tokens_per_s": tokens / seconds,
                 "first_token_ms": quantile([each.first_token_s for each in answers], 0.5),
-                "token_p50_ms": quantile(rates, 0.5) if rates else None,
+                "token_p50_ms": quantile(token_times, 0.5) if token_times else None,
             }
 
         return measure

@@ -42,11 +42,18 @@ def summarize(records: list[dict[str, Any]], ceiling: list[dict[str, Any]]) -> d
         "questions": len(records),
         "rate": rate,
         "interval": wilson(rate * len(records), len(records)) if rate is not None else None,
-        "seconds_per_answer": statistics.median(record["seconds"] for record in records) if records else None,
+        "first_token_s": median_of(records, "first_token_s"),
+        "token_s": median_of(records, "token_s"),
     }
     if ceiling:
         row |= compare(records, ceiling)
     return row
+
+
+def median_of(records: list[dict[str, Any]], name: str) -> float | None:
+    """The median of one figure over the answers that have it."""
+    some = [record[name] for record in records if record.get(name) is not None]
+    return statistics.median(some) if some else None
 
 
 def compare(records: list[dict[str, Any]], ceiling: list[dict[str, Any]]) -> dict[str, Any]:

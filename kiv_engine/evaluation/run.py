@@ -228,5 +228,5 @@ class Evaluation:
             "found": list(question.found(answer.text)),
             "answer_tokens": answer.num_tokens,
             "first_token_s": round(answer.first_token_s, 4),
-            "seconds": round(answer.seconds, 4),
+            "token_s": None if answer.token_s is None else round(answer.token_s, 6),
         }
