@@ -120,7 +120,7 @@ def section_mass(result: Record) -> Iterator[str]:
     rows = [
         (bits, *(number(row[name], ".4g") for name in columns)) for bits, row in result["index_bits"].items()
     ]  # fmt: skip
-    yield table(("index bits", *(name.replace("_", " ") for name in columns)), rows)
+    yield table(("index bits", "queries × layers", *(name.replace("_", " ") for name in columns[1:])), rows)
 
 
 def section_recording(result: Record) -> Iterator[str]:

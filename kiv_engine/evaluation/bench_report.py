@@ -27,7 +27,10 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 def decode_table(report: dict[str, Any]) -> str:
     """Shape B: a row per length and cache."""
-    head = ("tokens", "cache", "p50, ms", "p99, ms", "rows read a step, MB", "hot, MB", "index, MB", "cold or all, MB")
+    head = (
+        "tokens", "cache", "steps", "p50, ms", "p99, ms", "rows read a step, MB", "sinks and hot window, MB",
+        "index, MB", "cold or all K and V, MB",
+    )  # fmt: skip
     rows = []
     for length, by_name in report["shape_b"].items():
         for name, row in by_name.items():
@@ -35,8 +38,9 @@ def decode_table(report: dict[str, Any]) -> str:
             cold = parts.get("all", parts.get("cold_keys", 0) + parts.get("cold_values", 0))
             fetched = row.get("fetched_bytes_per_step", {}).get("all")
             rows.append((
-                f"{int(length):,}", LABELS.get(name, name), number(row["p50_ms"]), number(row["p99_ms"]),
-                megabytes(fetched), megabytes(parts.get("hot")), megabytes(parts.get("index")), megabytes(cold),
+                f"{int(length):,}", LABELS.get(name, name), f"{row['steps']:,}", number(row["p50_ms"]),
+                number(row["p99_ms"]), megabytes(fetched), megabytes(parts.get("hot")),
+                megabytes(parts.get("index")), megabytes(cold),
             ))  # fmt: skip
     return table(head, rows)
 
@@ -61,7 +65,17 @@ def reading_table(report: dict[str, Any]) -> str:
 
 def recall_table(report: dict[str, Any]) -> str:
     """Retrieval against the exact softmax."""
-    head = ("tokens", "where", "queries", "mass / best", "cold mass / best", "worst", "top 256", "top 8", "planted")
+    head = (
+        "tokens",
+        "where",
+        "queries × layers",
+        "mass / best",
+        "cold mass / best",
+        "worst",
+        "top 256",
+        "top 8",
+        "planted",
+    )
     rows = []
     for where, by_length in (("Shape B", report["shape_b"]), ("model", report["model"])):
         for length, by_name in by_length.items():
@@ -85,8 +99,8 @@ def _recalls(by_name: dict[str, Any]) -> Iterable[dict[str, Any]]:
 def layer_table(report: dict[str, Any]) -> str:
     """Single layers: measured, and computed for the whole model."""
     head = (
-        "shape", "tokens", "one layer, ms", "exact, ms", "all layers, ms (computed)", "exact, ms (computed)",
-        "rows read a step, MB (computed)", "index, MB (computed)",
+        "shape", "tokens", "steps", "one layer, ms", "exact attention in it, ms", "all layers, ms (computed)",
+        "exact attention in all, ms (computed)", "rows read a step, MB (computed)", "index, MB (computed)",
     )  # fmt: skip
     rows = []
     for name, by_length in report["layers"].items():
@@ -94,8 +108,8 @@ def layer_table(report: dict[str, Any]) -> str:
             computed = row["computed"]
             fetched = computed["fetched_bytes_per_step"]["all"]
             rows.append((
-                name, f"{int(length):,}", number(row["layer_p50_ms"]), number(row["exact_layer_ms"]),
-                number(computed["step_ms"]), number(computed["exact_step_ms"]),
+                name, f"{int(length):,}", str(row["steps"]), number(row["layer_p50_ms"]),
+                number(row["exact_layer_ms"]), number(computed["step_ms"]), number(computed["exact_step_ms"]),
                 megabytes(fetched), megabytes(computed["resident_bytes"]["index"]),
             ))  # fmt: skip
     return table(head, rows)

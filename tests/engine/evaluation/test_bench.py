@@ -17,11 +17,13 @@ from kiv_engine.context import Context
 from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError, ConfigError
 from kiv_engine.evaluation import bench, commands, plots, recall, shapes
-from kiv_engine.evaluation.bench import BenchPlan, Planted, cold_places
+from kiv_engine.evaluation.bench import Bench, BenchPlan, Planted, cold_places
+from kiv_engine.evaluation.bench_report import LABELS
 from kiv_engine.evaluation.caches import cache_bytes
 from kiv_engine.evaluation.prediction import KNOWN, gpu_of, predict_step
+from kiv_engine.evaluation.progress import Progress
 from kiv_engine.evaluation.shapes import GEMMA_4_E2B
-from kiv_engine.evaluation.timing import quantile, timed_steps
+from kiv_engine.evaluation.timing import p99, quantile, timed_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,7 +49,8 @@ def test_a_run_ends_with_tables_and_a_json_line(
     report = json.loads(printed.splitlines()[-1])
     assert report["complete"]
     row = report["shape_b"]["8192"]["kiv"]
-    assert row["p99_ms"] >= row["p50_ms"] > 0
+    assert row["p50_ms"] > 0
+    assert (row["steps"], row["p99_ms"]) == (4, None)
     assert row["resident_bytes"].keys() == {"hot", "index", "cold_keys", "cold_values"}
     # Four layers of two heads: V of 256 tokens each, and K of all that were ranked by it.
     values_bytes = 4 * 2 * 256 * shapes.HEAD_DIM * 4
@@ -178,6 +181,33 @@ def test_overlap_is_counted_per_head() -> None:
 def test_quantiles_are_in_milliseconds_and_lie_between_their_neighbors() -> None:
     assert quantile([0.003, 0.001, 0.002, 0.004], 0.5) == pytest.approx(2.5)
     assert quantile([0.001 * n for n in range(101)], 0.99) == pytest.approx(99)
+
+
+def test_a_99_percent_quantile_needs_a_hundred_times() -> None:
+    assert p99([0.001] * 99) is None
+    assert p99([0.001] * 100) == pytest.approx(1)
+
+
+def test_a_cache_that_forgets_needs_no_room_for_what_it_forgets(tiny: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "available_ram_bytes", lambda: 10**9)
+    run = Bench(tiny, BenchPlan(decode=(1_048_576,), int8=0, keep_all=1_048_576, read=(), layer=()))
+    assert not any(isinstance(event, Progress) for event in run.run(lambda: True))
+    needing = " ".join(each["what"] for each in run.report["left_out"] if "GB of RAM" in each["reason"])
+    assert LABELS["full"] in needing
+    assert "kiv" in needing
+    assert LABELS["sinks"] not in needing
+
+
+def test_exact_attention_of_a_layer_is_over_all_its_tokens() -> None:
+    (layer,) = shapes.build_layers(GEMMA_4_E2B, 1, KIVConfig(hot_tokens=64, sink_tokens=4))
+    generator = torch.Generator().manual_seed(0)
+    keys, values = (shapes.random_rows(GEMMA_4_E2B, 300, generator, torch.float32) for _ in range(2))
+    layer.update(keys, values)
+    assert layer.store.num_tokens > 0
+    held_keys, held_values = bench.everything(layer)
+    assert torch.equal(held_keys, keys[0])
+    assert torch.equal(held_values, values[0])
+    assert bench.layer_bytes(GEMMA_4_E2B, 300) == 2 * 2 * keys.nbytes  # as the layer has them, and in one piece
 
 
 def test_bytes_of_a_peer_are_those_of_its_tensors() -> None:
