@@ -11,7 +11,10 @@ Z: Final = 1.96
 
 
 def wilson(right: float, total: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a rate (https://doi.org/10.2307/2276774)."""
+    """The 95 % Wilson score interval of a rate (https://doi.org/10.2307/2276774).
+
+    It takes the cases as independent; cases of one document are not, and for them it is too narrow.
+    """
     rate, square = right / total, Z * Z / total
     middle = (rate + square / 2) / (1 + square)
     half = Z / (1 + square) * math.sqrt(rate * (1 - rate) / total + square / (4 * total))

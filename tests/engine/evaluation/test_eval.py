@@ -102,6 +102,7 @@ def test_what_is_not_run_says_why(kiv: Kiv, page_of: PageOf, tmp_path: Path) -> 
     assert "offloaded: not run; offloading needs a CUDA device" in err
     assert last_line(printed)["left_out"][0]["peer"] == "offloaded"
     assert "CUDA" in (tmp_path / "report.md").read_text()
+    assert "about one document are not independent" in (tmp_path / "report.md").read_text()
     page = page_of("eval", json.loads((tmp_path / "report.json").read_text()))
     assert "- DynamicCache with offloading: offloading needs a CUDA device" in page
     assert "| 4,096 | sliding window with sinks |" in page
