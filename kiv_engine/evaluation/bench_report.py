@@ -181,12 +181,10 @@ def as_markdown(report: dict[str, Any]) -> str:
 def plots(report: dict[str, Any]) -> dict[str, str]:
     """SVG files by name."""
     files = {}
-    if report["shape_b"]:
-        lines = _series(report["shape_b"], LABELS, "p50_ms")
+    if lines := _series(report["shape_b"], LABELS, "p50_ms"):
         files["decode.svg"] = line_plot("Decode step on Shape B, median", "tokens in the context", "ms", lines)
-    if report["model"]:
-        labels = {name: entrant.label for name, entrant in BY_NAME.items()} | {"forward": "plain forwards"}
-        lines = _series(report["model"], labels, "read_tokens_per_s")
+    labels = {name: entrant.label for name, entrant in BY_NAME.items()} | {"forward": "plain forwards"}
+    if lines := _series(report["model"], labels, "read_tokens_per_s"):
         files["reading.svg"] = line_plot("Reading", "tokens of the document", "tokens/s", lines)
     return files
 
@@ -194,7 +192,8 @@ def plots(report: dict[str, Any]) -> dict[str, str]:
 def _series(by_length: dict[str, Any], labels: dict[str, str], figure: str) -> list[Series]:
     found = []
     for name, label in labels.items():
-        points = [(float(length), row[name][figure]) for length, row in by_length.items() if name in row]
+        rows = [(float(length), row[name]) for length, row in by_length.items() if name in row]
+        points = [(length, row[figure]) for length, row in rows if row[figure] is not None]
         if points:
             found.append(Series(label, points))
     return found

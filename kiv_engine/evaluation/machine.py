@@ -45,3 +45,12 @@ def shortage(error: Exception) -> str:
 def load_average() -> float | None:
     """Processes that wanted to run during the last minute, where the system tells."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def seconds_elsewhere() -> float | None:
+    """Processor time so far that went elsewhere than to this process and to those it waited for; None on Windows."""
+    if os.name == "nt":
+        return None
+    times, own = psutil.cpu_times(), os.times()
+    busy: float = sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal"))
+    return busy - own.user - own.system - own.children_user - own.children_system
