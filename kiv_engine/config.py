@@ -81,6 +81,10 @@ class KIVConfig:
         """The folder of the mapped files, or None for RAM."""
         return None if self.store == "ram" else Path(self.store)
 
+    def index_bits_on(self, device: str) -> int:
+        """Those that the index has where the model runs on "cpu" or "cuda"."""
+        return self.index_bits or (2 if device == "cuda" else 1)
+
 
 @dataclass(frozen=True)
 class SamplingConfig:

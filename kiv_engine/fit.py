@@ -29,11 +29,10 @@ from kiv_engine.index import (
     code_bytes,
     map_bytes,
 )
-from kiv_engine.layer import KIVLayer
+from kiv_engine.layer import KIVLayer, token_bytes
 from kiv_engine.loader import Quantize, empty_model, linear_for_timing, load_dtype, quantized_linears
 from kiv_engine.policy import Policy
 from kiv_engine.prefill import ScoreRule
-from kiv_engine.store import row_bytes
 from kiv_engine.topology import GrowingLayer, Topology, inspect
 from kiv_engine.window import window_bytes
 
@@ -72,7 +71,7 @@ class Setting:
     @property
     def index_bits(self) -> int:
         """Of the index's codes: see KIVConfig."""
-        return self.config.index_bits or (2 if self.device == "cuda" else 1)
+        return self.config.index_bits_on(self.device)
 
 
 @dataclass(frozen=True)
@@ -181,17 +180,16 @@ class ModelShape:
     def needs(self, setting: Setting) -> Needs:
         """All parts of the memory."""
         element_bytes = load_dtype(self.config, setting.device).itemsize
-        int8 = setting.config.store_dtype == "int8"
-        heads = [(layer.num_kv_heads, layer.head_dim) for layer in self.topology.growing]
+        keys_values, codes = token_bytes(self.topology.growing, setting.config, element_bytes, setting.device)
         return Needs(
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             weights=self.weight_bytes(setting.quantize, element_bytes),
             hot=self._hot_bytes(setting.config, element_bytes),
-            index=sum(map_bytes(*each) for each in heads),
+            index=sum(map_bytes(layer.num_kv_heads, layer.head_dim) for layer in self.topology.growing),
             activations=self._activation_bytes(setting, element_bytes),
             runtime=RUNTIME_BYTES[setting.device],
-            token_keys_values=sum(2 * row_bytes(*each, element_bytes, int8=int8) for each in heads),
-            token_index=sum(code_bytes(*each, setting.index_bits) for each in heads),
+            token_keys_values=keys_values,
+            token_index=codes,
         )
 
     def weight_bytes(self, quantize: Quantize, element_bytes: int) -> int:
