@@ -49,8 +49,9 @@ class KIVConfig:
         positions: "true" rotary positions, or "compact" ones that never leave the trained length; "auto" per model.
         store_dtype: cold K/V as the model's dtype ("model", "auto") or as int8 with a scale per row.
         store: "ram", or a folder for memory-mapped files.
-        index_bits: code bits per key dimension, 1 or 2; None picks 1 where the cold keys lie in the memory of the
-            model's device (they rank the candidates themselves) and 2 where they do not (the codes rank alone).
+        index_bits: code bits per key dimension, 1, or 2 for most dimensions; None picks 1 where the cold keys lie in
+            the memory of the model's device (they rank the candidates themselves) and 2 where they do not (the codes
+            rank alone).
     """
 
     hot_tokens: int = 2_048
