@@ -189,6 +189,37 @@ def test_lists_are_numbered_as_they_say(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def styled(text: str, style: str, more: str = "") -> str:
+    """A paragraph with a style."""
+    return f'<w:p><w:pPr><w:pStyle w:val="{style}"/>{more}</w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>'
+
+
+def test_styles_take_over_what_they_are_based_on(tmp_path: Path) -> None:
+    def style(name: str, base: str, more: str = "") -> str:
+        named = f'<w:name w:val="{name}"/><w:basedOn w:val="{base}"/><w:pPr>{more}</w:pPr>'
+        return f'<w:style w:type="paragraph" w:styleId="{name}">{named}</w:style>'
+
+    number, start = '<w:numPr><w:numId w:val="5"/></w:numPr>', '<w:start w:val="1"/>'
+    styles = (
+        style("Chapter", "Heading1", number)
+        + style("Section", "Chapter", '<w:numPr><w:ilvl w:val="1"/></w:numPr>')
+        + style("Contents", "Heading1", '<w:outlineLvl w:val="9"/>')
+        + style("Circle", "Circle")
+    )
+    numbering = (
+        f'<w:abstractNum w:abstractNumId="1">{level(0, "decimal", "%1", start)}{level(1, "decimal", "%1.%2", start)}'
+        "</w:abstractNum>"
+        '<w:num w:numId="5"><w:abstractNumId w:val="1"/></w:num>'
+    )
+    body = (
+        styled("Geese", "Chapter") + styled("Salt", "Section") + styled("None", "Contents") + styled("o", "Circle")
+        + styled("plain", "Chapter", '<w:numPr><w:numId w:val="0"/></w:numPr>')
+    )  # fmt: skip
+    parsed = read_docx(tmp_path, body, numbering=numbering, styles=styles)
+    assert parsed.text == "1 Geese\n\n1.1 Salt\n\nNone\n\no\n\nplain"
+    assert parsed.places.titles == ["Geese", "Salt", "plain"]
+
+
 @pytest.mark.parametrize(
     ("number", "form", "written"),
     [
