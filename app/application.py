@@ -44,7 +44,7 @@ class Application(QObject):
         self.keeper = HistoryController(self.history, self.chats, self)
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
         self.window = MainWindow(self.theme, self.status, self.chats, MemoryLog(self))
-        self.announcer = Announcer(self.status, self.window)
+        self.announcer = Announcer(self.status, self.chats, self.window)
         self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window)
         self.chat_dialog = ChatDialog(self.window)
         self._connect()

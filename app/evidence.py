@@ -8,6 +8,7 @@ every token.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 HEAT_BINS: Final = 2_048
 LAYER_BINS: Final = 128
 """Of each layer, so many of a token's heaviest bins are kept; the sum over layers is kept whole."""
+ANSWER_TOKENS: Final = 2_048
+"""Of a longer answer, only these first tokens are kept one by one: each takes 8 KB, and more for every layer."""
 
 Mass: TypeAlias = NDArray[np.float32]
 
@@ -114,10 +117,10 @@ class HitCollector:
 
 def mass_rows(tokens: Sequence[TokenHits], layer: int | None = None) -> Mass:
     """Mass per token and bin (tokens, HEAT_BINS), of one layer or the mean of all."""
+    if layer is None:
+        return np.array([token.mass for token in tokens], np.float32).reshape(-1, HEAT_BINS)
     rows = np.zeros((len(tokens), HEAT_BINS), np.float32)
     for row, token in zip(rows, tokens, strict=True):
-        if layer is None:
-            row[:] = token.mass
         for part in token.layers:
             if part.layer == layer:
                 row[part.bins] = part.mass
@@ -134,7 +137,7 @@ class Evidence:
     """What is known of where an answer looked, while it is written and after.
 
     Attributes:
-        tokens: one by one; there is one more than the answer has if it ended by itself.
+        tokens: one by one, no more than ANSWER_TOKENS; one more than the answer has if it ended by itself.
         ends: how many characters the answer had after each token; tokens that have none yet are not in it.
         heat: of the whole answer, over the baseline; the largest is 1.
     """
@@ -146,12 +149,17 @@ class Evidence:
 
     def grow(self, tokens: Iterable[TokenHits], ends: Sequence[int], heat: tuple[float, ...]) -> None:
         """Take what came since."""
-        self.tokens += tokens
+        self.tokens += islice(tokens, ANSWER_TOKENS - len(self.tokens))
         self.ends, self.heat = tuple(ends), heat
 
     def forget_tokens(self) -> None:
         """Keep only the heat: hits of single tokens take thousands of bytes each."""
         self.tokens, self.ends = [], ()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the answer has, or may get, tokens that are not kept."""
+        return len(self.tokens) >= ANSWER_TOKENS
 
     @property
     def layers(self) -> list[int]:
@@ -170,9 +178,9 @@ class Evidence:
         last = len(ends) - 1
         return ends[min(tokens.start, last)], ends[min(tokens.stop, last)]
 
-    def rows(self, layer: int | None = None, *, above: bool = False) -> Mass:
-        """Mass per token and bin (tokens, HEAT_BINS); `above` the baseline, or as it is."""
-        rows = mass_rows(self.tokens, layer)
+    def rows(self, layer: int | None = None, *, above: bool = False, first: int = 0) -> Mass:
+        """Mass per token, from a `first` one on, and bin (tokens, HEAT_BINS); `above` the baseline, or as it is."""
+        rows = mass_rows(self.tokens[first:], layer)
         return np.maximum(rows - self.baseline.of_layer(layer), 0) if above else rows
 
     def heat_of(self, tokens: range) -> tuple[float, ...]:

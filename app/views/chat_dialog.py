@@ -59,7 +59,7 @@ class ChatDialog(QDialog):
         tr, form = self.tr, Form()
         form.add(
             tr("System prompt"), self.system,
-            tr("Stands before the documents; if it changes, they are read again."), wide=True,
+            tr("Stands before the documents; they are read again behind one that is new to them."), wide=True,
         )  # fmt: skip
         form.add(tr("Answers"), self.preset)
         form.add(tr("Temperature"), self.temperature, tr("0 always takes the likeliest token."))

@@ -55,7 +55,7 @@ class DocumentCard(QFrame):
         self.stop.clicked.connect(self.stop_wanted)
         self.resume = self._button(self.tr("Continue"), self.tr("Continue reading"))
         self.resume.clicked.connect(self.continue_wanted)
-        self.again = self._button(self.tr("Read now"), self.tr("Read the documents again"))
+        self.again = self._button(self.tr("Open now"), self.tr("Open the documents"))
         self.again.clicked.connect(self.again_wanted)
         self._names = QGridLayout()
         self._arrange()
@@ -140,7 +140,7 @@ class DocumentCard(QFrame):
         reading = self._chat.reading
         if reading.ram_bytes is None or reading.fit_tokens is None:
             return "\n".join(notes)
-        needs = self.tr("Needs {0} of RAM").format(as_bytes(reading.ram_bytes))
+        needs = self.tr("Needs {0}").format(as_bytes(reading.ram_bytes))
         fits = self.tr("fits this PC (room for about {0} tokens more)")
         return "\n".join([f"{needs} · {fits.format(as_round_tokens(reading.fit_tokens))}", *notes])
 
@@ -170,10 +170,11 @@ class DocumentCard(QFrame):
                 stopped = can_go_on if self._chat.takes_documents else stays
                 return stopped.format(reading.tokens_read, reading.tokens_total)
             case ReadingState.READ:
-                done = self.tr("All {0:,} tokens read in {1}")
+                opened = self.tr("All {0:,} tokens opened; read before")
+                done = opened if reading.opened else self.tr("All {0:,} tokens read in {1}")
                 return done.format(reading.tokens_total, as_duration(reading.seconds))
             case ReadingState.CLOSED:
-                return reading.message or self.tr("Not in memory; read again with your next question")
+                return reading.message or self.tr("Not in memory; opened with your next question")
             case ReadingState.FAILED | ReadingState.NONE:
                 return reading.message
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPlainTextEdit, QT
 from app.document_text import DocumentText
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
+from app.quote_check import Place
 from app.views.evidence_map import EvidenceMap
 from app.views.heat_strip import HeatStrip
 from app.views.icons import IconButton
@@ -88,6 +89,12 @@ class DocumentView(QPlainTextEdit):
             del self._pouring[0]
 
     # -- where things are ----------------------------------------------------------------------------------------
+
+    def says_at(self, place: Place, text: str) -> bool:
+        """Whether a text stands at a place; its lines may be broken otherwise."""
+        if place.document >= len(self._texts):
+            return False
+        return self._texts[place.document].text[place.start : place.end].split() == text.split()
 
     def cursor_at(self, document: int, start: int, end: int) -> QTextCursor:
         """A cursor that spans characters of a document. The text is complete."""
@@ -237,6 +244,7 @@ class DocumentPane(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._theme, self._chats = theme, chats
         self._chat: Chat | None = None
+        self._is_to_reveal = False
         self.name = QLabel()
         self.name.setObjectName("title")
         self.name.setTextFormat(Qt.TextFormat.PlainText)
@@ -248,6 +256,11 @@ class DocumentPane(QWidget):
         self.strip = HeatStrip(theme)
         self.map = EvidenceMap(theme, chats)
         self.find_bar = FindBar(theme, self.text)
+        self.changed = QLabel(self.tr("The document has changed since: what is not there any more is not marked"))
+        self.changed.setObjectName("muted")
+        self.changed.setWordWrap(True)
+        self.changed.setContentsMargins(2 * GAP, GAP, 2 * GAP, GAP)
+        self.changed.hide()
         self.empty = QLabel(self.tr("The text of the document\nappears here"))
         self.empty.setObjectName("muted")
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -275,6 +288,7 @@ class DocumentPane(QWidget):
         column.setSpacing(0)
         column.addWidget(header)
         column.addWidget(self.find_bar)
+        column.addWidget(self.changed)
         column.addLayout(body, 1)
         column.addWidget(self.map)
 
@@ -283,10 +297,10 @@ class DocumentPane(QWidget):
         self.search.clicked.connect(self.find_bar.open)
         self.strip.place_chosen.connect(self._on_place_chosen)
         self.map.place_chosen.connect(self._on_place_chosen)
-        self.text.completed.connect(self._on_selection_changed)
+        self.text.completed.connect(self._show_marks)
         self.text.verticalScrollBar().valueChanged.connect(self._on_scrolled)
         self.text.verticalScrollBar().rangeChanged.connect(self._on_scrolled)
-        self._theme.changed.connect(self._on_selection_changed)
+        self._theme.changed.connect(self._show_marks)
 
     @Slot()
     def _on_current_changed(self) -> None:
@@ -317,6 +331,7 @@ class DocumentPane(QWidget):
         if not texts:
             self.find_bar.hide()
         self._on_scrolled()
+        self._show_marks()
 
     @Slot(float)
     def _on_place_chosen(self, share: float) -> None:
@@ -326,23 +341,36 @@ class DocumentPane(QWidget):
     @Slot()
     def _on_selection_changed(self) -> None:
         """Mark the passages of the selected answer, and go to the selected one."""
-        chat = self._chats.current
-        number = chat.selected_exchange
-        exchange = chat.all_exchanges[number] if number is not None else None
         self._show_heat()
-        marks = []
-        whole = self.text.is_complete and len(chat.opened_documents) == len(chat.documents)  # else we come back here
-        if exchange is not None and whole:
-            chosen = chat.selected_place
-            places = [chat.place_of(passage) for passage in exchange.passages]
-            if chosen is not None and chosen not in places:
-                places.append(chosen)
-            for place in places:
-                cursor = self.text.cursor_at(place.document, place.start, place.end)
-                marks.append(self._mark(cursor, chosen=place == chosen))
-                if place == chosen:
-                    self.text.reveal(cursor)
+        self._is_to_reveal = True
+        self._show_marks()
+
+    @Slot()
+    def _show_marks(self) -> None:
+        """Mark what the selected answer found, where it still stands; once all texts are there, else we come back."""
+        chat, marks = self._chats.current, []
+        whole = self.text.is_complete and all(document.text and document.place for document in chat.documents)
+        found = self._found() if whole else {}
+        standing = [place for place, text in found.items() if self.text.says_at(place, text)]
+        for place in standing:
+            cursor = self.text.cursor_at(place.document, place.start, place.end)
+            marks.append(self._mark(cursor, chosen=place == chat.selected_place))
+            if place == chat.selected_place and self._is_to_reveal:
+                self.text.reveal(cursor)
+        self._is_to_reveal = self._is_to_reveal and not whole
         self.text.setExtraSelections(marks)
+        self.changed.setVisible(len(standing) < len(found))
+
+    def _found(self) -> dict[Place, str]:
+        """Where the passages of the selected answer and its selected claim stood, and what they said."""
+        chat = self._chats.current
+        if chat.selected_exchange is None:
+            return {}
+        exchange = chat.all_exchanges[chat.selected_exchange]
+        found = {chat.place_of(passage): passage.text for passage in exchange.passages}
+        if chat.selected_claim is not None and (place := chat.selected_place):
+            found.setdefault(place, exchange.claims[chat.selected_claim].text)
+        return found
 
     @Slot(int)
     def _on_evidence_changed(self, exchange: int) -> None:

@@ -1,5 +1,6 @@
 """The map of an answer: across, the whole document; down, the answer's tokens. Bright is where a token looked."""
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -7,7 +8,7 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from app.evidence import Evidence, Mass
+from app.evidence import ANSWER_TOKENS, HEAT_BINS, Evidence, Mass
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.views.heat_strip import tinted
@@ -34,7 +35,8 @@ class MapPicture(QWidget):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
-        self._rows: Mass = np.zeros((0, 1), np.float32)
+        self._room: Mass = np.zeros((0, HEAT_BINS), np.float32)
+        self._rows = self._room
         self._pointed = range(0)
         self._picture: QImage | None = None
         self.setMouseTracking(True)
@@ -44,9 +46,23 @@ class MapPicture(QWidget):
         self.setAccessibleName(self.tr("Map: where each word of the answer looked"))
         theme.changed.connect(self._on_theme_changed)
 
-    def set_rows(self, rows: Mass) -> None:
-        """Show mass per token and bin (tokens, bins)."""
-        self._rows = rows
+    @property
+    def num_rows(self) -> int:
+        return len(self._rows)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._room = self._rows = np.zeros((0, HEAT_BINS), np.float32)
+        self._on_theme_changed()
+
+    def add_rows(self, rows: Mass) -> None:
+        """Show mass per token and bin (tokens, HEAT_BINS) below what is there."""
+        before, after = len(self._rows), len(self._rows) + len(rows)
+        if after > len(self._room):
+            self._room = np.empty((2 * after, HEAT_BINS), np.float32)
+            self._room[:before] = self._rows
+        self._room[before:after] = rows
+        self._rows = self._room[:after]
         self._on_theme_changed()
 
     def set_pointed(self, tokens: range) -> None:
@@ -114,14 +130,17 @@ def squeezed(values: Mass, rows: int, columns: int) -> Mass:
     """The largest of the values that fall together at a size of (rows, columns)."""
     if not values.size:
         return np.zeros((rows, columns), np.float32)
-    for axis, size in ((0, rows), (1, columns)):
-        count = values.shape[axis]
-        if size < count:
-            starts = (np.arange(size) * count + size - 1) // size  # value i falls to i * size // count
-            values = np.maximum.reduceat(values, starts, axis=axis)
-        else:
-            values = np.take(values, np.arange(size) * count // size, axis=axis)
-    return np.ascontiguousarray(values)
+    count, width = values.shape
+    if rows < count:  # one maximum after the other: reduceat along the rows takes ten times as long
+        ends = (np.arange(rows + 1) * count + rows - 1) // rows  # value i falls to i * rows // count
+        values = np.stack([values[start:end].max(axis=0) for start, end in pairwise(ends)])
+    else:
+        values = values[np.arange(rows) * count // rows]
+    if columns < width:
+        starts = (np.arange(columns) * width + columns - 1) // columns
+        small: Mass = np.maximum.reduceat(values, starts, axis=1)
+        return small
+    return np.ascontiguousarray(values[:, np.arange(columns) * width // columns])
 
 
 class EvidenceMap(QWidget):
@@ -139,6 +158,9 @@ class EvidenceMap(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._chats = chats
         self._chat: Chat | None = None
+        self._shown: tuple[Evidence, int | None, bool] | None = None
+        self.caption = QLabel()
+        self.caption.setObjectName("title")
         self.picture = MapPicture(theme)
         self.layer = QComboBox()
         self.layer.setMinimumContentsLength(7)
@@ -159,11 +181,9 @@ class EvidenceMap(QWidget):
         self._on_current_changed()
 
     def _arrange(self) -> None:
-        caption = QLabel(self.tr("Where each word looked"))
-        caption.setObjectName("title")
         head = QHBoxLayout()
         head.setSpacing(GAP + GAP // 2)
-        head.addWidget(caption, 1)
+        head.addWidget(self.caption, 1)
         head.addWidget(self.above)
         head.addWidget(self.layer)
         axis = QHBoxLayout()
@@ -224,10 +244,17 @@ class EvidenceMap(QWidget):
 
     @Slot()
     def _show_rows(self) -> None:
+        """Add what came since; begin anew only for another answer, layer or baseline."""
         evidence = self._evidence
         if evidence is None or not evidence.tokens:
             return
-        self.picture.set_rows(evidence.rows(self.layer.currentData(), above=self.above.isChecked()))
+        layer, above = self.layer.currentData(), self.above.isChecked()
+        if self._shown != (evidence, layer, above):
+            self._shown = (evidence, layer, above)
+            self.picture.clear()
+        self.picture.add_rows(evidence.rows(layer, above=above, first=self.picture.num_rows))
+        some = self.tr("Where the first {0:,} words looked").format(ANSWER_TOKENS)
+        self.caption.setText(some if evidence.is_full else self.tr("Where each word looked"))
         self._on_pointed()
 
     @Slot(int)

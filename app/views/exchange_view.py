@@ -14,7 +14,7 @@ from app.views.claims_view import ClaimsView
 from app.views.icons import IconButton
 from app.views.passage_row import PassageRow
 from app.views.theme import GAP, Theme
-from kiv_engine.events import AnswerFinished, FinishReason
+from kiv_engine.events import AnswerFinished, FinishReason, Passage
 
 REFRESH_MS: Final = 50
 MARKDOWN_CHARACTERS: Final = 4_000
@@ -247,16 +247,23 @@ class ExchangeView(QWidget):
         self._passages.addWidget(caption)
         self._passages.addSpacing(GAP // 2)
         heaviest = max((passage.weight for passage in passages), default=1.0)
-        characters = [max(1, len(text.text)) for text in self._chat.opened_documents] or [1]
         for place, passage in enumerate(passages):
-            share = passage.start / characters[min(self._chat.document_of(passage), len(characters) - 1)]
-            position = passage.place or self.tr("at {0:.1f} %").format(100 * share)
+            position = passage.place or self._share_of(passage)
             row = PassageRow(self._theme, passage.weight, passage.weight / heaviest, position, passage.text, self)
             row.clicked.connect(self._on_passage)
             row.setProperty("place", place)
             self.rows.append(row)
             self._passages.addWidget(row)
         self._on_selection_changed()
+
+    def _share_of(self, passage: Passage) -> str:
+        """How far into its document a passage begins, in tokens: a kept chat has no text yet."""
+        documents, number = self._chat.documents, self._chat.document_of(passage)
+        place = documents[number].place if documents else None
+        if place is None:
+            return ""
+        share = (passage.token_start - place.start) / max(1, place.tokens)
+        return self.tr("at {0:.1f} %").format(100 * min(max(share, 0.0), 1.0))
 
     @Slot(str, int)
     def _on_word_pointed(self, word: str, number: int) -> None:

@@ -27,7 +27,7 @@ class PassageRow(QAbstractButton):
         self._text = " ".join(text.split())
         self._broken_for: tuple[int, str] | None = None
         self._broken: list[tuple[int, int]] = []
-        self.setAccessibleName(self.tr("Passage, weight {0}, at {1}: {2}").format(self._weight, place, self._text))
+        self.setAccessibleName(self.tr("Passage, weight {0}, {1}: {2}").format(self._weight, place, self._text))
         self.setToolTip(self.tr("Show in the document: {0}").format(place))
         self.setCheckable(True)
         self.setCursor(Qt.CursorShape.PointingHandCursor)

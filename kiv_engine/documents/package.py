@@ -36,10 +36,6 @@ class Package:
     def __contains__(self, name: str) -> bool:
         return name in self._infos
 
-    def size(self, name: str) -> int:
-        """Bytes of a file, as the package says."""
-        return self._infos[name].file_size
-
     def read(self, name: str) -> bytes:
         """A file of the package. Raises UnreadableError if it is missing, damaged, too large or has a password."""
         if name not in self._infos:

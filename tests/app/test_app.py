@@ -1,6 +1,8 @@
 """The app around a scripted session: every state and what the controls do in it."""
 
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,8 +15,11 @@ from PySide6.QtWidgets import QAbstractButton, QLineEdit, QPlainTextEdit, QTextE
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.reports import Report
-from app.requests import Ask, LoadModel, Read, Said
+from app.requests import Ask, FileSource, LoadModel, Read, Said
+from app.settings import ChatOptions
 from app.views import announcer
+from app.views.exchange_view import ExchangeView
+from app.views.theme import DARK
 from kiv_engine.errors import CapacityError, ModelNotFoundError
 from kiv_engine.events import TextDelta
 from tests.app.conftest import AppDriver
@@ -426,3 +431,107 @@ def test_screen_readers_are_told_what_is_over(driver: AppDriver, book: Path, mon
     driver.until_answered()
     driver.until_state(EngineState.IDLE)
     assert said == ["Reading is over", "The answer is finished"]
+
+
+def test_a_relative_path_means_the_same_file_for_ever(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(book.parent)
+    driver.controller.open_files([Path(book.name)])
+    assert driver.chat.documents[0].source == FileSource(book)
+
+
+def test_a_document_that_has_changed_is_told_and_nothing_else_is_marked(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    QTest.mouseClick(driver.transcript.exchanges[0].claims.buttons[0], Qt.MouseButton.LeftButton)
+    pane, first = driver.window.document, book.read_text(encoding="utf-8").index(SENTENCE)
+    assert len(pane.text.extraSelections()) == 3
+    assert not pane.changed.isVisible()
+    words = book.read_text(encoding="utf-8")
+    after = first + len(SENTENCE)
+    book.write_text(words[:after] + " Now this is new." + words[after:], encoding="utf-8")
+    driver.controller.set_options(ChatOptions("Be brief."), False)
+    driver.controller.read_again()
+    driver.until_read()
+    driver.until(lambda: pane.text.is_complete)
+    marked = [mark.cursor.selectedText() for mark in pane.text.extraSelections()]
+    assert marked == [SENTENCE, "Second Bishop"], "the second passage stands elsewhere now"
+    assert pane.changed.isVisible()
+    driver.chat.select(0, 1)
+    assert [mark.cursor.selectedText() for mark in pane.text.extraSelections()] == [SENTENCE]
+    driver.chat.select(None)
+    assert not pane.changed.isVisible()
+
+
+def test_a_text_that_shows_other_colours_stays_where_it_is_scrolled_to(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.chat.select(0, 1)
+    bar = driver.window.document.text.verticalScrollBar()
+    assert bar.value() > 0
+    bar.setValue(0)
+    driver.application.theme.choose(DARK)
+    assert bar.value() == 0
+
+
+def test_passages_say_how_far_into_their_document_they_are_also_while_its_text_is_not_here(
+    driver: AppDriver, book: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "notes.md"
+    other.write_text("# Notes\n\nNothing here.\n" * 400)
+    driver.controller.open_files([other, book])
+    driver.until_read()
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    words = book.read_text(encoding="utf-8")
+    shares = [words.index(SENTENCE) / len(words), words.rindex(SENTENCE) / len(words)]
+    driver.chat.set_documents([replace(document, text=None) for document in driver.chat.documents])
+    view = ExchangeView(driver.application.theme, driver.chat, 0)
+    for row, share in zip(view.rows, shares, strict=True):
+        assert float(re.search(r"^at ([\d.]+) %$", row._place)[1]) == pytest.approx(100 * share, abs=0.2)
+        assert f", {row._place}: Captain" in row.accessibleName()
+    view.deleteLater()
+
+
+def test_screen_readers_are_told_of_what_was_stopped_and_what_failed(
+    driver: AppDriver, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        announcer, "QAccessible", SimpleNamespace(updateAccessibility=lambda event: said.append(event.message()))
+    )
+    driver.until_state(EngineState.IDLE)
+    said.clear()
+    driver.controller.open_files([tmp_path / "none.txt"])
+    driver.until(driver.window.banner.isVisible)
+    driver.session.held_at = {"read", "write"}
+    driver.controller.open_files([book])
+    driver.until_reached("read")
+    driver.controller.stop()
+    driver.until_read(ReadingState.STOPPED)
+    type_and_send(driver, "Who?")
+    driver.until(lambda: driver.chat.exchanges[0].answer == WORDS[0])
+    driver.controller.stop()
+    driver.until_answered()
+    driver.session.fails_on = {Ask: CapacityError("Too large.")}
+    type_and_send(driver, "When?")
+    driver.until_answered(1)
+    driver.until_state(EngineState.IDLE)
+    assert said == [
+        f"Reading failed: There is no file {tmp_path / 'none.txt'}.",
+        "Reading was stopped",
+        "The answer was stopped",
+        "The answer failed: Too large.",
+    ]
+
+
+def test_documents_that_were_only_opened_are_not_called_read(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.chat.reading.opened = True
+    driver.chat.reading_changed.emit()
+    tokens = len(book.read_text(encoding="utf-8")) // 4
+    assert driver.transcript.card.state.text() == f"All {tokens:,} tokens opened; read before"
+    assert "RAM" not in driver.transcript.card.facts.text(), "they may lie on the disk"

@@ -9,7 +9,9 @@ from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
 
+from app import evidence
 from app.controllers import session_controller
+from app.views import evidence_map
 from app.views.evidence_map import squeezed
 from app.views.heat_strip import tinted
 from tests.app.conftest import AppDriver
@@ -125,3 +127,51 @@ def test_of_old_answers_only_the_heat_is_kept(driver: AppDriver, book: Path, mon
     assert driver.window.document.strip._heat == driver.chat.exchanges[0].evidence.heat
     driver.chat.select(1)
     assert driver.window.document.map.isVisible()
+
+
+def test_while_an_answer_is_written_only_its_new_words_are_added(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[int] = []
+    whole = evidence.mass_rows
+    monkeypatch.setattr(
+        evidence, "mass_rows", lambda tokens, layer=None: built.append(len(tokens)) or whole(tokens, layer)
+    )
+    ask_about(driver, book)
+    driver.until_answered()
+    found, picture = driver.chat.exchanges[0].evidence, driver.window.document.map.picture
+    assert sum(built) == len(found.tokens) == 12
+    assert (picture._rows == found.rows(above=True)).all()
+    driver.controller.ask("And when?")
+    driver.until_answered(1)
+    driver.chat.select(0)
+    assert (picture._rows == found.rows(above=True)).all(), "those of the other answer are gone"
+
+
+def test_a_map_made_small_is_the_largest_of_what_falls_together() -> None:
+    rows = np.random.default_rng(0).random((37, 11), np.float32)
+    for height, width in ((37, 11), (10, 4), (1, 1), (60, 30), (10, 30), (60, 4)):
+        small = squeezed(rows, height, width)
+        for y in range(height):
+            for x in range(width):
+                tall = [row for row in range(37) if height < 37 and row * height // 37 == y]
+                wide = [column for column in range(11) if width < 11 and column * width // 11 == x]
+                assert small[y, x] == rows[np.ix_(tall or [y * 37 // height], wide or [x * 11 // width])].max()
+
+
+def test_of_a_very_long_answer_the_first_words_are_shown(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "ANSWER_TOKENS", 5)
+    monkeypatch.setattr(evidence_map, "ANSWER_TOKENS", 5)
+    ask_about(driver, book)
+    driver.until_answered()
+    exchange, pane = driver.chat.exchanges[0], driver.window.document
+    assert (len(exchange.evidence.tokens), pane.map.picture.num_rows) == (5, 5)
+    assert pane.map.caption.text() == "Where the first 5 words looked"
+    assert max(pane.strip._heat) == 1, "the heat is that of the whole answer"
+    assert list(exchange.evidence.tokens_of(0, len(exchange.answer))) == [3, 4]
+    view = driver.transcript.exchanges[0].answer
+    place = view.cursorRect(view.document().find("1503")).center()
+    move(view, place.x() - 5, place.y())
+    assert not driver.chat.pointed, "of this word nothing is known"
