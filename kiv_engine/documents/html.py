@@ -10,14 +10,16 @@ from kiv_engine.documents.text_builder import TextBuilder
 
 FEED_CHARACTERS: Final = 64 * 1024
 
-HIDDEN: Final = frozenset({
-    "script", "style", "template", "noscript", "svg", "math", "head", "iframe", "object", "select",
-})  # fmt: skip
+HIDDEN: Final = frozenset({"script", "style", "template", "head"})
 BLOCKS: Final = frozenset({
-    "address", "article", "aside", "blockquote", "body", "dd", "details", "div", "dl", "dt", "fieldset", "figcaption",
-    "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p",
-    "pre", "section", "summary", "table", "tr", "ul",
+    "address", "article", "aside", "blockquote", "body", "caption", "dd", "desc", "details", "div", "dl", "dt",
+    "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "iframe",
+    "legend", "li", "main", "nav", "noscript", "object", "ol", "option", "p", "pre", "section", "select", "summary",
+    "svg", "table", "text", "title", "tr", "ul",
 })  # fmt: skip
+"""Those of pictures, like "text" and "desc", too."""
+
+FORMULA_PARTS: Final = frozenset({"mi", "mn", "mo", "mtext", "annotation"})
 SPACED: Final = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "dl", "pre", "blockquote"})
 HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 
@@ -96,6 +98,8 @@ class Page:
             self._begin_cell()
         elif tag == "br":
             self._end_line(0)
+        elif tag in FORMULA_PARTS:
+            self._line.append(" ")  # or 2³ would be 23
         elif tag == "img" and (shown := attributes.get("alt", "").strip()):
             self._line.append(f"[{shown}]")
 

@@ -279,13 +279,24 @@ def test_html_is_what_a_reader_sees() -> None:
     parsed = parse_text(
         "a.html",
         "<p>one   two\n three<br>four</p><ul><li>a<ul><li>b</ul><li><div>c</div></ul><ol><li>x<li>y</ol>"
-        "<pre>  kept\n    as is</pre><img alt='a goose'><noscript>not</noscript>"
+        "<pre>  kept\n    as is</pre><img alt='a goose'><script>not</script>"
         "<table><tr><th>h<th>i<tr><td>1<td>2</table>",
     )
     assert parsed.text.strip().split("\n") == [
         "one two three", "four", "", "- a", "  - b", "- c", "", "1. x", "2. y", "", "  kept", "    as is", "",
         "[a goose]", "", "h | i", "1 | 2",
     ]  # fmt: skip
+
+
+def test_html_hides_nothing_that_some_reader_may_see() -> None:
+    parsed = parse_text(
+        "a.html",
+        "<p>a<math><msup><mn>2</mn><mi>n</mi></msup></math>b<svg><title>map</title><text>East</text><text>West</text></svg>"
+        "<object><p>no player</p></object><select><option>one<option>two</select>c<style>p {}</style>"
+        "<noscript><p>switch it on<p>and the rest",
+    )
+    words = " ".join(parsed.text.split())
+    assert words == "a 2 nb map East West no player one two c switch it on and the rest"
 
 
 def test_html_says_its_encoding() -> None:
