@@ -299,6 +299,38 @@ def test_html_hides_nothing_that_some_reader_may_see() -> None:
     assert words == "a 2 nb map East West no player one two c switch it on and the rest"
 
 
+def table(*rows: str) -> str:
+    """A table with these rows."""
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (table("<td><p>a</p><p>b</p></td><td><ul><li>c<li>d</ul></td>", "<td>e<br>f<td></td><td>g</td>"),
+         "a b | - c - d\ne f |  | g\n"),
+        (table("<td>left</td><td>" + table("<td>a<td>b", "<td>c<td>d") + "</td><td>right</td>"),
+         "left | a b c d | right\n"),
+        (table(f"<td><p>menu<p>{FILLER * 50}</td><td>" + table("<td>a<td>b", "<td>c<td>d") + "</td><td>right</td>"),
+         f"menu\n{FILLER * 50}\n\na | b\nc | d\n\nright\n"),
+        (table("<td><p>a<td><p>b<h2>Shops</h2><p>c"), "a\nb\n\nShops\n\nc\n"),
+        (table("<td>1<td><pre>x<br>  y</pre>"), "1\nx\n  y\n"),
+        (table("<td>" + FILLER * 50 + "<td>b"), FILLER * 50 + " | b\n"),
+        ("<table><td>a<td>b<table><td>c</table></table>d</table>e<td>f", "a | b c\n\nde\nf\n"),
+    ],
+    ids=["blocks", "nested", "layout", "heading", "pre", "long", "careless"],
+)  # fmt: skip
+def test_rows_of_html_tables_are_lines_where_they_hold_values(page: str, text: str) -> None:
+    assert parse_text("a.html", f"<body>{page}").text.rstrip("\n") == text.rstrip("\n")
+
+
+def test_a_heading_of_html_in_two_lines_has_a_title_in_one() -> None:
+    parsed = parse_text("a.html", "<p>a</p><h1>One<br>Two</h1><p>b</p><h2><div>Three</div><img alt='four'></h2>")
+    assert parsed.text.rstrip() == "a\n\nOne Two\n\nb\n\nThree\n[four]"
+    assert parsed.places.titles == ["One Two", "Three [four]"]
+    assert parsed.places.at(parsed.text.index("Three")).section == "Three [four]"
+
+
 def test_html_says_its_encoding() -> None:
     page = "<html><head><meta charset='windows-1251'></head><body><p>Гуси</p></body></html>"
     parsed = parse(page.encode("cp1251"), "a.html", Limits())
