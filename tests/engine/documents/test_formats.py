@@ -247,6 +247,47 @@ def test_templates_are_read_and_pictures_stay_packed(tmp_path: Path) -> None:
     assert NEEDLE in parse(path.read_bytes(), "town.docx", Limits(unpacked_bytes=MIB)).text
 
 
+# -- ODT ---------------------------------------------------------------------------------------------------------------
+
+OASIS = "urn:oasis:names:tc:opendocument:xmlns"
+
+
+def read_odt(folder: Path, body: str) -> ParsedText:
+    """A document with this body."""
+    prefixes = "".join(f' xmlns:{name}="{OASIS}:{name}:1.0"' for name in ("office", "text", "table"))
+    root = f'<office:document-content{prefixes} xmlns:draw="{OASIS}:drawing:1.0">'
+    with zipfile.ZipFile(folder / "a.odt", "w") as package:
+        package.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        package.writestr(
+            "content.xml",
+            f"{root}<office:body><office:text>{body}</office:text></office:body></office:document-content>",
+        )
+    return parse((folder / "a.odt").read_bytes(), "a.odt", Limits())
+
+
+def test_tables_notes_and_boxes_in_cells_of_odt_are_shown_once(tmp_path: Path) -> None:
+    def row(*cells: str) -> str:
+        inner = "".join(f"<table:table-cell>{cell}</table:table-cell>" for cell in cells)
+        return f"<table:table-row>{inner}</table:table-row>"
+
+    def p(content: str) -> str:
+        return f"<text:p>{content}</text:p>"
+
+    box = f"<draw:frame><draw:text-box>{p('cap one')}{p('cap two')}</draw:text-box></draw:frame>"
+    items = f"<text:list><text:list-item>{p('b')}</text:list-item></text:list>"
+    note_body = f"<text:note-body>{p('Counted')}{p('twice.')}</text:note-body>"
+    note = f"<text:note><text:note-citation>1</text:note-citation>{note_body}</text:note>"
+    head = row(p("left") + f"<table:table>{row(p('deep'))}</table:table>", p("a") + items)
+    body = (
+        f"{p(f'before{box}after')}<table:table><table:table-header-rows>{head}</table:table-header-rows>"
+        f"{row(p(f'geese{note}'), p(f'x{box}y'))}</table:table>{p('end')}"
+    )
+    assert read_odt(tmp_path, body).text.split("\n") == [
+        "before", "cap one", "cap two", "after", "", "left deep | a b", "geese[1] | x cap one cap two y",
+        "[1] Counted twice.", "", "end",
+    ]  # fmt: skip
+
+
 # -- the others --------------------------------------------------------------------------------------------------------
 
 
