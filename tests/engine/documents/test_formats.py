@@ -316,6 +316,16 @@ def test_old_books_have_their_titles_elsewhere(tmp_path: Path) -> None:
     assert parsed.places.at(parsed.text.index(NEEDLE)).section == "Der zweite"
 
 
+def test_footnotes_of_rtf_stand_in_their_text_and_what_is_left_out_is_told() -> None:
+    parsed = parse_text(
+        "a.rtf",
+        r"{\rtf1\headery720{\header Town}{\footerl Page}Geese{\super\chftn}{\footnote \pard Counted {\b twice\}}.} go."
+        r"{\*\annotation why}\par{\pict\pngblip{\*\blipuid 00ff}" + "89\n" * 512 + "}{" + "ab" * 512 + "}}",
+    )
+    assert parsed.text == "Geese [Counted twice}.] go.\n" + "ab" * 512
+    assert parsed.notes == ("Not read: comments, headers and footers.",)
+
+
 def test_html_is_what_a_reader_sees() -> None:
     parsed = parse_text(
         "a.html",
