@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -314,6 +315,55 @@ def test_old_books_have_their_titles_elsewhere(tmp_path: Path) -> None:
     parsed = parse(path.read_bytes(), "old.epub", Limits())
     assert parsed.places.at(0).section == "The Town"
     assert parsed.places.at(parsed.text.index(NEEDLE)).section == "Der zweite"
+
+
+def repack(path: Path, change: Callable[[dict[str, bytes]], None]) -> ParsedText:
+    """Read a package after a change of its members."""
+    with zipfile.ZipFile(path) as package:
+        members = {name: package.read(name) for name in package.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as package:
+        for name, data in members.items():
+            package.writestr(name, data)
+    return parse(path.read_bytes(), path.name, Limits())
+
+
+def test_chapters_and_slides_that_are_missing_are_told(tmp_path: Path) -> None:
+    book = write_epub(tmp_path / "a.epub", [("One", "<p>one</p>"), ("Two", "<p>two</p>")])
+    parsed = repack(book, lambda members: members.pop("OEBPS/chapter 1.xhtml"))
+    assert parsed.notes == ("1 of 2 chapters are missing in the file: OEBPS/chapter 1.xhtml.",)
+    parsed = repack(
+        BY_NAME["town.pptx"].write(tmp_path / "a.pptx"), lambda members: members.pop("ppt/slides/slide2.xml")
+    )
+    assert parsed.places.at(parsed.text.index("End")).page == 3
+    assert parsed.notes == ("1 of 3 slides are missing in the file: 2.",)
+
+
+def test_only_the_contents_of_a_book_have_its_titles(tmp_path: Path) -> None:
+    def add_pages(members: dict[str, bytes]) -> None:
+        lists = "".join(
+            f'<nav epub:type="{kind}"><a href="chapter 1.xhtml">{title}</a></nav>'
+            for kind, title in (("page-list", "iv"), ("toc", "One"))
+        )
+        head = '<html xmlns:epub="http://www.idpf.org/2007/ops">'
+        members["OEBPS/nav.xhtml"] = f"{head}{lists}</html>".encode()
+
+    parsed = repack(write_epub(tmp_path / "a.epub", [("", "<p>one</p>")]), add_pages)
+    assert parsed.places.titles == ["One"]
+
+
+def test_slides_are_read_without_tab_stops_and_fallbacks(tmp_path: Path) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        slide = members["ppt/slides/slide1.xml"].decode()
+        shape = slide[slide.index("<p:sp>") : slide.index("</p:sp>") + len("</p:sp>")]
+        both = (
+            f'<mc:AlternateContent xmlns:mc="{MC}"><mc:Choice Requires="a14">{shape}</mc:Choice>'
+            f"<mc:Fallback>{shape}</mc:Fallback></mc:AlternateContent>"
+        ).replace("<a:p>", '<a:p><a:pPr><a:tabLst><a:tab pos="9" algn="l"/></a:tabLst></a:pPr>')
+        members["ppt/slides/slide1.xml"] = slide.replace(shape, both).encode()
+
+    parsed = repack(BY_NAME["town.pptx"].write(tmp_path / "a.pptx"), change)
+    assert parsed.text.startswith("Geese\n\nThe goose")
 
 
 def test_footnotes_of_rtf_stand_in_their_text_and_what_is_left_out_is_told() -> None:
