@@ -7,7 +7,7 @@ from typing import Final
 
 from kiv_engine.documents.docx_lists import Lists, number_of, numeral
 from kiv_engine.documents.docx_styles import LIST_ID, LIST_LEVEL, Style, read_styles, value
-from kiv_engine.documents.package import Package, related
+from kiv_engine.documents.package import Package, note_unread, related
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 
@@ -34,6 +34,7 @@ def parse(data: bytes, out: TextBuilder) -> None:
     if body is None:
         raise UnreadableError("is a damaged Word document; open it in Word and save it anew.")
     Body(body, partial(children, package, main), out).write()
+    note_unread(package, out)
 
 
 def children(package: Package, main: str, kind: str) -> list[Element]:

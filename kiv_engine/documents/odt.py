@@ -12,6 +12,7 @@ MAX_SPACES: Final = 1_000
 UNSEEN: Final = frozenset(
     {"tracked-changes", "annotation", "annotation-end", "sequence-decls", "forms", "desc", "title"}
 )
+PAGE_LINES: Final = ("header", "header-left", "header-first", "footer", "footer-left", "footer-first")
 ROW_GROUPS: Final = frozenset({"table-header-rows", "table-row-group", "table-rows"})
 
 
@@ -28,6 +29,24 @@ def parse(data: bytes, out: TextBuilder) -> None:
         if number % TOLD_EVERY == 0:
             out.progress(number, len(body), "paragraphs")
         write_block(element, out, "")
+    if missing := [name for name, found in unread(package, root) if found]:
+        out.note(f"Not read: {', '.join(missing)}.")
+
+
+def unread(package: Package, root: Element) -> Iterator[tuple[str, bool]]:
+    """What is not read of a document, and whether there is any of it."""
+    yield "charts and formulas", any(name.startswith("Object ") for name in package.names)
+    yield "comments", next(root.iter("{*}annotation"), None) is not None
+    yield "headers and footers", has_page_lines(package)
+
+
+def has_page_lines(package: Package) -> bool:
+    """Whether something stands above or below all pages; where that cannot be read, too."""
+    try:
+        styles = parse_xml(package.read("styles.xml"), "its styles", recover=True)
+    except UnreadableError:
+        return "styles.xml" in package
+    return any("".join(line.itertext()).strip() for name in PAGE_LINES for line in styles.iter(f"{{*}}{name}"))
 
 
 def write_block(element: Element, out: TextBuilder, mark: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from kiv_engine.documents.package import Package, related, relations
+from kiv_engine.documents.package import Package, note_unread, related, relations
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 
@@ -31,6 +31,7 @@ def parse(data: bytes, out: TextBuilder) -> None:
             write_notes(parse_xml(package.read(notes), f"the notes of slide {number}"), out)
     if missing := [str(number) for number in range(1, len(names) + 1) if number not in slides]:
         out.note(f"{len(missing):,} of {len(names):,} slides are missing in the file: {', '.join(missing[:5])}.")
+    note_unread(package, out)
 
 
 def slide_names(package: Package) -> list[str]:

@@ -45,6 +45,54 @@ def test_a_wrong_name_does_not_matter_where_the_content_tells(tmp_path: Path, sa
         assert parsed.kind == sample.kind
 
 
+def repack(path: Path, change: Callable[[dict[str, bytes]], None]) -> ParsedText:
+    """Read a package after a change of its members."""
+    with zipfile.ZipFile(path) as package:
+        members = {name: package.read(name) for name in package.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as package:
+        for name, data in members.items():
+            package.writestr(name, data)
+    return parse(path.read_bytes(), path.name, Limits())
+
+
+TEXT_PART = b'<x xmlns:a="a"><a:t>seen</a:t></x>'
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "note"),
+    [
+        ("town.docx", "word/header1.xml", "headers and footers"),
+        ("town.docx", "word/comments.xml", "comments"),
+        ("town.docx", "word/charts/chart1.xml", "charts"),
+        ("town.pptx", "ppt/diagrams/data1.xml", "diagrams"),
+        ("town.pptx", "ppt/comments/modernComment_1.xml", "comments"),
+        ("town.xlsx", "xl/comments1.xml", "comments"),
+        ("town.xlsx", "xl/drawings/drawing1.xml", "text boxes"),
+        ("town.odt", "Object 1/content.xml", "charts and formulas"),
+    ],
+)
+def test_parts_with_text_that_are_not_read_are_told(tmp_path: Path, name: str, part: str, note: str) -> None:
+    path = BY_NAME[name].write(tmp_path / name)
+    empty = {} if name == "town.odt" else {part: b"<x/>"}
+    assert repack(path, lambda members: members.update(empty)).notes == ()
+    assert repack(path, lambda members: members.update({part: TEXT_PART})).notes == (f"Not read: {note}.",)
+
+
+def test_comments_headers_and_footers_of_odt_are_told(tmp_path: Path) -> None:
+    comment = "<office:annotation><text:p>why</text:p></office:annotation>"
+    header = b"<style:master-page><style:header><text:p>Town</text:p></style:header></style:master-page>"
+    end = b"</office:document-styles>"
+
+    def add_header(members: dict[str, bytes]) -> None:
+        members["styles.xml"] = members["styles.xml"].replace(end, header + end)
+
+    assert read_odt(tmp_path, f"<text:p>seen{comment}</text:p>").notes == ("Not read: comments.",)
+    assert repack(BY_NAME["town.odt"].write(tmp_path / "b.odt"), add_header).notes == (
+        "Not read: headers and footers.",
+    )
+
+
 # -- DOCX --------------------------------------------------------------------------------------------------------------
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -315,17 +363,6 @@ def test_old_books_have_their_titles_elsewhere(tmp_path: Path) -> None:
     parsed = parse(path.read_bytes(), "old.epub", Limits())
     assert parsed.places.at(0).section == "The Town"
     assert parsed.places.at(parsed.text.index(NEEDLE)).section == "Der zweite"
-
-
-def repack(path: Path, change: Callable[[dict[str, bytes]], None]) -> ParsedText:
-    """Read a package after a change of its members."""
-    with zipfile.ZipFile(path) as package:
-        members = {name: package.read(name) for name in package.namelist()}
-    change(members)
-    with zipfile.ZipFile(path, "w") as package:
-        for name, data in members.items():
-            package.writestr(name, data)
-    return parse(path.read_bytes(), path.name, Limits())
 
 
 def test_chapters_and_slides_that_are_missing_are_told(tmp_path: Path) -> None:
