@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import openpyxl
 
-from kiv_engine.documents.package import Package
+from kiv_engine.documents.package import Package, note_unread
 from kiv_engine.documents.text_builder import TextBuilder
 
 TOLD_EVERY: Final = 200
@@ -20,7 +20,8 @@ _WIDE_GAP: Final = re.compile(r"(?: \| ){20,}")
 
 def parse(data: bytes, out: TextBuilder) -> None:
     """The values that were last calculated; a formula that never was is empty."""
-    Package(data, out.limits).check()  # openpyxl unpacks whatever there is
+    package = Package(data, out.limits)
+    package.check()  # openpyxl unpacks whatever there is
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what it does not know, like some drawings
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
@@ -29,6 +30,7 @@ def parse(data: bytes, out: TextBuilder) -> None:
                 write_sheet(sheet, out)
         finally:
             book.close()
+    note_unread(package, out)
 
 
 def write_sheet(sheet: Any, out: TextBuilder) -> None:
