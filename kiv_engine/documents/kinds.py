@@ -12,6 +12,8 @@ from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 HEAD_BYTES: Final = 64 * 1024
 """So much of a file tells what it is."""
 
+MIMETYPE_BYTES: Final = 100
+
 
 class Parse(Protocol):
     """Reads a file's bytes into the builder."""
@@ -143,7 +145,9 @@ def _packed_kind(data: bytes, name: str) -> Kind:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as package:
             names = set(package.namelist())
-            mimetype = package.read("mimetype") if "mimetype" in names else b""
+            mimetype = read_start(package, "mimetype") if "mimetype" in names else b""
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - damaged in any way; the parser says so
         named = BY_EXTENSION.get(extension(name))
         return named if named in (DOCX, EPUB, ODT, PPTX, XLSX) else ZIP
@@ -153,6 +157,12 @@ def _packed_kind(data: bytes, name: str) -> Kind:
         folders = {name.partition("/")[0] for name in names}
         return next((kind for folder, kind in _OFFICE_FOLDERS.items() if folder in folders), ZIP)
     return EPUB if "META-INF/container.xml" in names else ZIP
+
+
+def read_start(package: zipfile.ZipFile, name: str) -> bytes:
+    """The first MIMETYPE_BYTES of a member, however much it may unpack to."""
+    with package.open(name) as file:
+        return file.read(MIMETYPE_BYTES)
 
 
 def _ole_reason(data: bytes) -> str:
