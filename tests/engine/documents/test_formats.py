@@ -1,5 +1,6 @@
 """Every format as real programs write it: its text in order, and the place of each part."""
 
+import io
 import json
 import zipfile
 from email.message import EmailMessage
@@ -12,8 +13,9 @@ from docx.opc.part import Part
 from lxml import etree
 
 from kiv_engine.documents.docx_lists import numeral
+from kiv_engine.documents.kinds import kind_of
 from kiv_engine.documents.limits import MIB, Limits
-from kiv_engine.documents.text_builder import ParsedText
+from kiv_engine.documents.text_builder import ParsedText, UnreadableError
 from kiv_engine.documents.worker import parse
 from tests.engine.documents.writers import FILLER, NEEDLE, SAMPLES, Sample, write_epub, write_pdf
 
@@ -297,6 +299,47 @@ def test_words_parted_at_the_end_of_a_line_are_whole(tmp_path: Path) -> None:
     assert "barbershop was counted" in parse(path.read_bytes(), "a.pdf", Limits()).text.replace("\n", " ").replace(
         "- ", ""
     )
+
+
+def repacked(path: Path, name: str, data: bytes) -> bytes:
+    """A package with one member changed or added."""
+    with zipfile.ZipFile(path) as package:
+        members = {member: package.read(member) for member in package.namelist()} | {name: data}
+    with zipfile.ZipFile(path, "w") as package:
+        for member, whole in members.items():
+            package.writestr(member, whole)
+    return path.read_bytes()
+
+
+def test_a_template_of_a_text_is_a_text(tmp_path: Path) -> None:
+    path = BY_NAME["town.odt"].write(tmp_path / "town.ott")
+    data = repacked(path, "mimetype", b"application/vnd.oasis.opendocument.text-template")
+    assert NEEDLE in parse(data, path.name, Limits()).text
+
+
+@pytest.mark.parametrize(
+    ("what", "form"),
+    [("spreadsheet", "xlsx"), ("spreadsheet-template", "xlsx"), ("presentation", "pptx"), ("graphics", "pdf")],
+)
+def test_other_kinds_of_open_document_are_refused_with_a_next_step(tmp_path: Path, what: str, form: str) -> None:
+    path = BY_NAME["town.odt"].write(tmp_path / "a.zip")
+    data = repacked(path, "mimetype", b"application/vnd.oasis.opendocument." + what.encode())
+    with pytest.raises(UnreadableError, match=f"^is an OpenDocument file but no text; save it as {form}.$"):
+        kind_of(data, "a.ods")
+
+
+def test_other_kinds_of_office_files_are_refused_with_a_next_step() -> None:
+    drawing = io.BytesIO()
+    with zipfile.ZipFile(drawing, "w") as package:
+        package.writestr("[Content_Types].xml", "<Types/>")
+        package.writestr("visio/document.xml", "<VisioDocument/>")
+    with pytest.raises(UnreadableError, match=r"save it as pdf\.$"):
+        kind_of(drawing.getvalue(), "a.vsdx")
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.txt", "a.py"])
+def test_a_text_about_pdf_is_no_pdf(name: str) -> None:
+    assert parse_text(name, "Files begin with %PDF-1.7 there.").kind != "PDF"
 
 
 @pytest.mark.parametrize(
