@@ -15,7 +15,7 @@ from lxml import etree
 from kiv_engine.documents.docx_lists import numeral
 from kiv_engine.documents.kinds import kind_of
 from kiv_engine.documents.limits import MIB, Limits
-from kiv_engine.documents.text_builder import ParsedText, UnreadableError
+from kiv_engine.documents.text_builder import MAX_TITLE, ParsedText, UnreadableError
 from kiv_engine.documents.worker import parse
 from tests.engine.documents.writers import FILLER, NEEDLE, SAMPLES, Sample, write_epub, write_pdf
 
@@ -273,6 +273,17 @@ def test_json_without_line_ends_is_set_in_lines() -> None:
     assert json.loads(parsed.text) == json.loads(text)
     assert parsed.places.titles == ["a", "b", "long"]
     assert parsed.places.at(parsed.text.index("1e999")).section == "a"
+
+
+@pytest.mark.parametrize("unsound", ["hello world {} [1] ", '{"a": 1}\n{"b": "c d"}\n', "[1, 2] # three\n"])
+def test_unsound_json_keeps_its_blanks(unsound: str) -> None:
+    text = unsound + '"' + "w " * 1_500
+    assert parse_text("a.json", text).text == text
+
+
+def test_long_keys_of_json_are_shortened_as_titles() -> None:
+    [title] = parse_text("a.json", '{"' + "k" * 1_500 + '": 1}').places.titles
+    assert title == "k" * (MAX_TITLE - 1) + "…"
 
 
 def test_json_lists_number_their_items() -> None:
