@@ -305,6 +305,35 @@ def test_a_message_in_html_alone_is_read(tmp_path: Path) -> None:
     assert parsed.text.strip() == f"From: a@example.org\nSubject: Gänse\n\n{FILLER}"
 
 
+@pytest.mark.parametrize("declared", ["", "; charset=us-ascii", "; charset=x-unknown"])
+@pytest.mark.parametrize(("kind", "body"), [("plain", "Gänse für Käse"), ("html", "<p>Gänse für Käse</p>")])
+def test_a_message_that_does_not_say_its_encoding(declared: str, kind: str, body: str) -> None:
+    head = f"Subject: a\nContent-Type: text/{kind}{declared}\nContent-Transfer-Encoding: 8bit\n\n"
+    assert parse_text("a.eml", head + body).text.strip() == "Subject: a\n\nGänse für Käse"
+    assert "Gänse für Käse" in parse((head + body).encode("cp1252"), "a.eml", Limits()).text
+
+
+def test_a_message_whose_plain_form_is_blank_is_read_in_html() -> None:
+    message = EmailMessage()
+    message.set_content("\n \n")
+    message.add_alternative(f"<p>{NEEDLE}</p>", subtype="html")
+    assert parse(bytes(message), "a.eml", Limits()).text.strip() == NEEDLE
+
+
+def test_attachments_are_told_wherever_they_are() -> None:
+    message = EmailMessage()
+    message.set_content(NEEDLE)
+    message.add_alternative("<p>another form</p>", subtype="html")
+    page = message.get_payload(1)
+    page.add_related(b"\x89PNG", maintype="image", subtype="png", filename="goose.png")
+    message.add_alternative("BEGIN:VCALENDAR", subtype="calendar")
+    message.add_attachment(EmailMessage())
+    message.add_attachment("<p>a page</p>", subtype="html", filename="page.html")
+    parsed = parse(bytes(message), "a.eml", Limits())
+    assert parsed.notes == ("Attachments are named but not read: goose.png, text/calendar, message/rfc822, page.html.",)
+    assert parsed.text.split("\n\n")[-1].startswith("Attachments: goose.png, text/calendar, ")
+
+
 def test_words_parted_at_the_end_of_a_line_are_whole(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "a.pdf", ["The barber\u00ad\nshop was counted."])
     assert "barbershop was counted" in parse(path.read_bytes(), "a.pdf", Limits()).text.replace("\n", " ").replace(
