@@ -7,10 +7,12 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import docx
+import pypdfium2 as pdfium
 import pytest
 from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from lxml import etree
+from reportlab.pdfgen import canvas
 
 from kiv_engine.documents.docx_lists import numeral
 from kiv_engine.documents.kinds import kind_of
@@ -332,6 +334,62 @@ def test_attachments_are_told_wherever_they_are() -> None:
     parsed = parse(bytes(message), "a.eml", Limits())
     assert parsed.notes == ("Attachments are named but not read: goose.png, text/calendar, message/rfc822, page.html.",)
     assert parsed.text.split("\n\n")[-1].startswith("Attachments: goose.png, text/calendar, ")
+
+
+def test_a_page_with_several_titles_is_followed_by_the_last(tmp_path: Path) -> None:
+    pdf = canvas.Canvas(str(tmp_path / "a.pdf"))
+    for number, titles in enumerate([("Intro", "Methods"), (), ("Results",)], 1):
+        for title in titles:
+            pdf.bookmarkPage(title)
+            pdf.addOutlineEntry(title, title)
+        pdf.drawString(72, 700, f"Page {number}")
+        pdf.showPage()
+    pdf.save()
+    parsed = parse((tmp_path / "a.pdf").read_bytes(), "a.pdf", Limits())
+    sections = [parsed.places.at(parsed.text.index(f"Page {number}")).section for number in (1, 2, 3)]
+    assert sections == ["Intro", "Methods", "Results"]
+
+
+def test_what_is_filled_into_a_form_is_read(tmp_path: Path) -> None:
+    pdf = canvas.Canvas(str(tmp_path / "a.pdf"))
+    pdf.drawString(72, 700, "Of geese")
+    form = pdf.acroForm
+    form.textfield(name="name", value="Ágata\nGans", fieldFlags="multiline", y=10)
+    form.textfield(name="empty", value="", y=20)
+    form.checkbox(name="swims", checked=True, y=30)
+    form.checkbox(name="flies", checked=False, y=40)
+    form.choice(name="color", value="white", options=["white", "black"], y=50)
+    form.radio(name="kind", value="wild", selected=True, y=60)
+    form.radio(name="kind", value="tame", selected=False, y=70)
+    pdf.save()
+    text = parse((tmp_path / "a.pdf").read_bytes(), "a.pdf", Limits()).text
+    assert text == "Of geese\nname: Ágata Gans\nswims: Yes\ncolor: white\nkind: wild"
+
+
+def test_pages_of_drawings_are_told(tmp_path: Path) -> None:
+    pdf = canvas.Canvas(str(tmp_path / "a.pdf"))
+    pdf.drawString(72, 700, NEEDLE)
+    pdf.showPage()
+    pdf.rect(10, 10, 100, 100)
+    pdf.showPage()
+    pdf.showPage()
+    pdf.save()
+    parsed = parse((tmp_path / "a.pdf").read_bytes(), "a.pdf", Limits())
+    assert parsed.notes == ("1 of 3 pages are drawings without text: 2.",)
+
+
+def test_a_page_whose_text_cannot_be_had_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, of_page = write_pdf(tmp_path / "a.pdf", ["Bad", NEEDLE]), pdfium.PdfPage.get_textpage
+    pages = iter([1, 2])
+
+    def fail_once(page: pdfium.PdfPage) -> pdfium.PdfTextPage:
+        if next(pages) == 1:
+            raise pdfium.PdfiumError("Failed to load text page.")
+        return of_page(page)
+
+    monkeypatch.setattr(pdfium.PdfPage, "get_textpage", fail_once)
+    parsed = parse(path.read_bytes(), "a.pdf", Limits())
+    assert (parsed.text, parsed.notes) == (NEEDLE, ("1 of 2 pages are damaged: 1.",))
 
 
 def test_words_parted_at_the_end_of_a_line_are_whole(tmp_path: Path) -> None:
