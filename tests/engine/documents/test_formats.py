@@ -7,11 +7,13 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import docx
+import openpyxl
 import pypdfium2 as pdfium
 import pytest
 from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from lxml import etree
+from openpyxl.worksheet.formula import ArrayFormula
 from reportlab.pdfgen import canvas
 
 from kiv_engine.documents.docx_lists import numeral
@@ -21,6 +23,7 @@ from kiv_engine.documents.text_builder import MAX_TITLE, ParsedText, UnreadableE
 from kiv_engine.documents.worker import parse
 from tests.engine.documents.writers import FILLER, NEEDLE, SAMPLES, Sample, write_epub, write_pdf
 
+SHEET = "xl/worksheets/sheet1.xml"
 BY_NAME = {sample.name: sample for sample in SAMPLES}
 
 
@@ -390,6 +393,19 @@ def test_a_page_whose_text_cannot_be_had_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(pdfium.PdfPage, "get_textpage", fail_once)
     parsed = parse(path.read_bytes(), "a.pdf", Limits())
     assert (parsed.text, parsed.notes) == (NEEDLE, ("1 of 2 pages are damaged: 1.",))
+
+
+def test_formulas_that_were_never_calculated_are_shown(tmp_path: Path) -> None:
+    book, path = openpyxl.Workbook(), tmp_path / "a.xlsx"
+    sheet = book.active
+    sheet["A1"], sheet["B1"], sheet["A2"], sheet["A4"] = 1, "=SUM(1,2)", ArrayFormula("A2", "=MAX(A1:B1*2)"), "end"
+    book.save(path)
+    assert parse(path.read_bytes(), "a.xlsx", Limits()).text.split("\n\n")[1] == "1 | =SUM(1,2)\n=MAX(A1:B1*2)\nend\n"
+    calculated = b'<c r="A1"><f>1+2</f><v>3</v></c><c r="B1" t="str"><f>IF(A1,"")</f><v></v></c><c r="C1"><v>4</v></c>'
+    with zipfile.ZipFile(path) as package:
+        xml = package.read(SHEET)
+    rows = xml[: xml.index(b"<sheetData>")] + b'<sheetData><row r="1">' + calculated + b"</row></sheetData></worksheet>"
+    assert parse(repacked(path, SHEET, rows), "a.xlsx", Limits()).text.split("\n\n")[1] == "3 |  | 4\n"
 
 
 def test_words_parted_at_the_end_of_a_line_are_whole(tmp_path: Path) -> None:
