@@ -302,6 +302,21 @@ def test_rows_of_a_csv_with_one_quote_too_many_are_its_lines() -> None:
     assert parsed.places.at(parsed.text.index("e,f")).row == 3
 
 
+@pytest.mark.parametrize("part", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ('6" pipe,x\ny,7" pipe\nend,\n', 3),
+        ('x,"a\nb, ""c"""\n\nend,', 3),
+        ('x,y\n"a\nb",' + "z" * 200_000 + "\nend,", 3),
+        ("end,", 1),
+    ],
+)
+def test_rows_of_a_csv_end_where_its_quotes_say(text: str, row: int, part: str) -> None:
+    parsed = parse_text("a.csv", text.replace(",", part))
+    assert parsed.places.at(parsed.text.index("end")).row == row
+
+
 def test_a_message_in_html_alone_is_read(tmp_path: Path) -> None:
     message = EmailMessage()
     message["From"], message["Subject"] = "a@example.org", "Gänse"
