@@ -10,7 +10,6 @@ from typing import Final
 
 from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.text_builder import UnreadableError
-from kiv_engine.documents.xml_tree import attribute, parse_xml
 
 MAX_MEMBERS: Final = 65_535
 CHUNK_BYTES: Final = MIB
@@ -72,6 +71,8 @@ def _damage_told() -> Iterator[None]:
 
 def relations(package: Package, name: str) -> dict[str, tuple[str, str]]:
     """Kind and file of everything that a file of an Office package refers to, by id; the package itself is ""."""
+    from kiv_engine.documents.xml_tree import attribute, parse_xml  # lxml is heavy where no XML is read
+
     folder, file = posixpath.split(name)
     listing = posixpath.join(folder, "_rels", f"{file}.rels")
     if listing not in package:
