@@ -84,6 +84,7 @@ def _damage_told() -> Iterator[None]:
 
 def relations(package: Package, name: str) -> dict[str, tuple[str, str]]:
     """Kind and file of everything that a file of an Office package refers to, by id; the package itself is ""."""
+
     folder, file = posixpath.split(name)
     listing = posixpath.join(folder, "_rels", f"{file}.rels")
     if listing not in package:
