@@ -7,17 +7,17 @@ The file is in WAL mode: what was committed survives the process's end at any mo
 import json
 import logging
 import queue
-import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from PySide6.QtCore import QObject, Signal
 
-from app.saved_chats import ChatLoaded, ChatsFound, ChatsListed, SavedChat, SavedExchange, SavingFailed
+from app.saved_chats import ChatLoaded, ChatsFound, ChatsListed, Name, SavedChat, SavedExchange, SavingFailed
+from app.settings import keep_aside
 
 JOIN_TIMEOUT_S: Final = 2.0
 THREAD_NAME: Final = "kiv-history"
@@ -57,12 +57,19 @@ class HistoryError(Exception):
     """The file cannot be used; the message says why."""
 
 
+FAULTS: Final = (HistoryError, sqlite3.Error, OSError, ValueError)
+"""What a file can have wrong with it."""
+HEADER: Final = b"SQLite format 3\0"
+
+
 class ChatFile:
     """The open database. Used by one thread."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the file. Raises HistoryError or sqlite3.Error."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and _beginning(path) not in (HEADER, b""):
+            raise sqlite3.DatabaseError("it is no database")  # SQLite says so too, and removes the -wal beside it
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(path)
@@ -159,6 +166,20 @@ class ChatFile:
         return frozenset(keys | {key for key, title in titles if all(part in title.casefold() for part in folded)})
 
 
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(HEADER))
+
+
+Job: TypeAlias = Callable[[ChatFile], object]
+FAILURES: Final = {
+    "list": "The chats cannot be listed",
+    "load": "This chat cannot be loaded",
+    "search": "The chats cannot be searched",
+    "remove": "A deleted chat is still there",
+}
+
+
 class History(QObject):
     """Hands what is to be kept or looked up to the file's thread. Without a path it keeps and finds nothing.
 
@@ -173,11 +194,10 @@ class History(QObject):
     def __init__(self, path: Path | None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._path = path
-        self._jobs: queue.SimpleQueue[tuple[object, ...]] = queue.SimpleQueue()
-        self._latest: dict[tuple[object, ...], Callable[[ChatFile], object]] = {}
+        self._jobs: queue.SimpleQueue[Name] = queue.SimpleQueue()
+        self._latest: dict[Name, Job] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._ids: Iterator[int] = iter(range(2**62))
 
     def open(self) -> None:
         """Open the file and list the chats."""
@@ -203,7 +223,7 @@ class History(QObject):
 
     def load_chat(self, key: str) -> None:
         """Report the exchanges of a chat."""
-        self._submit(("load", next(self._ids)), lambda file: ChatLoaded(key, file.exchanges(key)))
+        self._submit(("load", key), lambda file: ChatLoaded(key, file.exchanges(key)))
 
     def search(self, words: str) -> None:
         """Report the chats in which words stand."""
@@ -217,8 +237,8 @@ class History(QObject):
         self._thread.join(JOIN_TIMEOUT_S)
         return not self._thread.is_alive()
 
-    def _submit(self, name: tuple[object, ...], job: Callable[[ChatFile], object]) -> None:
-        if self._thread is None:
+    def _submit(self, name: Name, job: Job) -> None:
+        if self._thread is None or not self._thread.is_alive():
             return
         with self._lock:
             waits = name in self._latest
@@ -234,39 +254,36 @@ class History(QObject):
             self.reported.emit(ChatsListed((), problem))
             return
         with closing(file):
-            self.reported.emit(ChatsListed(file.chats(), problem))
+            self._work(file, ("list",), lambda file: ChatsListed(file.chats(), problem))
             while name := self._jobs.get():
                 with self._lock:
                     job = self._latest.pop(name)
-                self._work(file, job)
+                self._work(file, name, job)
 
-    def _work(self, file: ChatFile, job: Callable[[ChatFile], object]) -> None:
+    def _work(self, file: ChatFile, name: Name, job: Job) -> None:
+        """Do one thing; whatever goes wrong with it, the next one is done."""
         try:
             if (result := job(file)) is not None:
                 self.reported.emit(result)
-        except (sqlite3.Error, OSError) as error:
-            logger.warning("history: %s", error)
-            self.reported.emit(SavingFailed(f"The chats cannot be kept: {error}."))
+        except Exception as error:
+            logger.warning("%s failed", name, exc_info=None if isinstance(error, FAULTS) else error)
+            what = FAILURES.get(str(name[0]), "The chats cannot be kept")
+            self.reported.emit(SavingFailed(name, f"{what}: {error}."))
 
 
 def open_or_replace(path: Path) -> tuple[ChatFile | None, str]:
     """The file, and what was wrong. A damaged one is kept aside and a fresh one made; one in use or newer is left."""
     try:
         return ChatFile(path), ""
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            return None, f"The chats in {path} cannot be opened: {error}. Nothing is kept this time."
+    except FAULTS as error:
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            return _replace(path, error)
+        return None, f"The chats in {path} cannot be opened: {error}. Nothing is kept this time."
+
+
+def _replace(path: Path, damage: Exception) -> tuple[ChatFile | None, str]:
+    try:
         kept = keep_aside(path)
-        return ChatFile(path), f"The chats were damaged ({error}); they are kept aside as {kept.name}."
-    except (HistoryError, OSError) as error:
-        return None, f"The chats cannot be opened: {error}. Nothing is kept this time."
-
-
-def keep_aside(path: Path, names: Sequence[str] = ("-wal", "-shm")) -> Path:
-    """Move a damaged file, and what belongs to it, to a name that is free."""
-    number = next(n for n in range(1, 10_000) if not path.with_name(f"{path.name}.damaged-{n}").exists())
-    kept = path.with_name(f"{path.name}.damaged-{number}")
-    shutil.move(path, kept)
-    for name in names:
-        path.with_name(path.name + name).unlink(missing_ok=True)
-    return kept
+        return ChatFile(path), f"The chats were damaged ({damage}); they are kept aside as {kept.name}."
+    except FAULTS as error:
+        return None, f"The chats are damaged ({damage}) and cannot be kept aside: {error}. Nothing is kept this time."

@@ -1,7 +1,10 @@
 """Chats as they are kept on disk, and what the disk's thread reports: frozen values."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+Name: TypeAlias = tuple[object, ...]
+"""What is to be done to what: ("chat", key), ("exchange", key, id), ("remove", key), ("load", key) or ("search",)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class ChatsFound:
 
 @dataclass(frozen=True)
 class SavingFailed:
-    """Something could not be kept. `message` is a sentence for a person."""
+    """Something could not be kept, loaded or found. `message` is a sentence for a person."""
 
+    name: Name
     message: str

@@ -2,7 +2,9 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
@@ -71,9 +73,8 @@ def load_settings(path: Path) -> Loaded:
     except OSError as error:
         return Loaded(Settings(), f"{path} cannot be read: {error.strerror}. The defaults are used.")
     except (ValueError, TypeError, ConfigError) as error:
-        kept = _keep_aside(path)
         reason = str(error).rstrip(".")
-        return Loaded(Settings(), f"The settings file is damaged: {reason}. The defaults are used{kept}.")
+        return Loaded(Settings(), f"The settings file is damaged: {reason}. The defaults are used{_kept(path)}.")
 
 
 def save_settings(path: Path, settings: Settings) -> None:
@@ -114,13 +115,18 @@ def _read(kind: type[_Value], data: Any, **made: Any) -> _Value:
     return kind(**{name: value for name, value in data.items() if name in known} | made)
 
 
-def _keep_aside(path: Path) -> str:
-    for number in range(1, 100):
-        kept = path.with_name(f"{path.name}.damaged-{number}")
-        if not kept.exists():
-            try:
-                path.rename(kept)
-            except OSError:
-                return ""
-            return f", and the file is kept as {kept.name}"
-    return ""
+def keep_aside(path: Path) -> Path:
+    """Move a damaged file, and what a database has beside it, to a name that is free. Raises OSError."""
+    number = next(n for n in count(1) if not path.with_name(f"{path.name}.damaged-{n}").exists())
+    kept = path.with_name(f"{path.name}.damaged-{number}")
+    for beside in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + beside).rename(kept.with_name(kept.name + beside))
+    return kept
+
+
+def _kept(path: Path) -> str:
+    try:
+        return f", and the file is kept as {keep_aside(path).name}"
+    except OSError:
+        return ""

@@ -17,8 +17,8 @@ from transformers import DynamicCache
 
 from kiv_engine import KIVCache, KIVConfig
 from kiv_engine.evaluation import shapes
+from kiv_engine.evaluation.bench import Planted
 from kiv_engine.evaluation.timing import quantile, timed_steps
-from kiv_engine.prefill import ScoreRule
 
 PROBES = 64
 SHORT = 4_096
@@ -29,37 +29,20 @@ class Probes:
     """Queries with one planted key each, and how many of those keys turn up in the hit sets."""
 
     def __init__(self, cache: KIVCache, num_tokens: int, steps: int) -> None:
-        generator = torch.Generator().manual_seed(2)
-        group = shapes.QUERY_HEADS // shapes.KV_HEADS
-        shape = (PROBES, shapes.LAYERS, shapes.KV_HEADS, group, shapes.HEAD_DIM)
-        self._queries = torch.randn(shape, generator=generator)
-        # From the first cold token to the last that is cold when the run begins.
-        self._places = (torch.randperm(num_tokens - 4_096, generator=generator)[:PROBES] + 1_024).tolist()
+        self.planted = Planted(range(1_024, num_tokens - 3_072), PROBES)  # all of them cold when the run begins
         self._cache = cache
         self._every = max(1, steps // PROBES)
         self.found = self.asked = 0
-
-    def planted(self) -> dict[int, torch.Tensor]:
-        """Position -> keys (layers, H, D): the probe's query direction, ten standard deviations of a score long."""
-        keys = {}
-        for probe, place in enumerate(self._places):
-            query = self._queries[probe, :, :, probe % self._queries.shape[3]]
-            keys[place] = 10 * query / query.norm(dim=-1, keepdim=True)
-        return keys
 
     def run(self, step: int) -> None:
         """Search for one probe in every layer."""
         probe = step // self._every
         if step % self._every or probe >= PROBES:
             return
-        rule = ScoreRule(shapes.HEAD_DIM**-0.5)
         with self._cache.recording() as recorder:
-            for layer in range(shapes.LAYERS):
-                queries = self._queries[probe, layer][:, :, None]
-                self._cache.growing_layers[layer].attend(layer, queries, rule)
-        for hits in recorder.drain():
-            self.asked += shapes.KV_HEADS
-            self.found += int((hits.cold_tokens == self._places[probe]).any(-1).sum())
+            for _layer, _queries, hits in self.planted.search(probe, self._cache, recorder):
+                self.asked += shapes.KV_HEADS
+                self.found += int(self.planted.is_found(probe, hits).sum())
 
 
 def peer(model: Any, num_tokens: int, steps: int) -> list[float]:
@@ -74,7 +57,7 @@ def ours(model: Any, num_tokens: int, steps: int) -> tuple[list[float], dict[str
     cache = KIVCache(model, KIVConfig())
     probes = Probes(cache, num_tokens, steps) if num_tokens > 8_192 else None
     begin = time.perf_counter()
-    shapes.fill(cache, num_tokens, planted=probes.planted() if probes else None)
+    shapes.fill(cache, num_tokens, planted=probes.planted.keys() if probes else None)
     filled_s = time.perf_counter() - begin
     times = timed_steps(model, cache, steps, probes.run if probes else None)
     facts: dict[str, Any] = {"fill_s": filled_s, "bytes": cache.bytes_by_part()}

@@ -14,7 +14,7 @@ import json
 import random
 import re
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +22,10 @@ import demo
 
 from kiv_engine import Engine, KIVConfig, SamplingConfig
 from kiv_engine.context import Context
+from kiv_engine.evaluation.readers import EVERYTHING, retrieving
 
 LENGTHS: Final = "4096,16384,65536,262144,1000000"
 DEPTHS: Final = tuple(0.05 + 0.1 * step for step in range(10))
-EVERYTHING: Final = 2**31 - 1
 ANSWER_TOKENS: Final = 40
 PARAGRAPH: Final = "\n\n"
 
@@ -126,15 +126,11 @@ def make_document(engine: Engine, length: int, seed: int) -> tuple[str, list[Nee
 
 def ask_twice(context: Context, needle: Needle, sampling: SamplingConfig) -> tuple[str, str, list[str]]:
     """The answer with the default configuration, the one with everything retrieved, and the passages of the first."""
-    policy = context.cache.policy
-    config, start = policy.config, context.num_tokens
+    start = context.num_tokens
     default = demo.answer(context, needle.question, sampling)
     context.rewind(start)
-    policy.config = replace(config, retrieved_tokens=EVERYTHING)
-    try:
+    with retrieving(context, EVERYTHING):
         everything = demo.answer(context, needle.question, sampling)
-    finally:
-        policy.config = config
     context.rewind(start)
     return default.text, everything.text, [passage.text for passage in default.passages]
 

@@ -160,7 +160,8 @@ class ListedModel:
 
     Attributes:
         download_bytes: weights with two bytes a number, as the hub has them.
-        best, plan: the weights that suit this PC best, and what fits with them.
+        best: the weights that suit this PC best.
+        plans: what fits with each kind of weights, the finest first.
         token_bytes: K and V per token by the store's dtype, on this PC.
     """
 
@@ -168,14 +169,24 @@ class ListedModel:
     download_bytes: int
     trained_tokens: int
     best: "Quantize"
-    plan: "Plan"
+    plans: "dict[Quantize, Plan]"
     token_bytes: dict[str, int]
 
     @classmethod
     def of(cls, entry: CatalogueEntry, shape: "ModelShape", plans: "Plans", best: "Quantize") -> "ListedModel":
         token_bytes = {dtype: by_kind[best].needs.token_keys_values for dtype, by_kind in plans.items()}
         size, trained = shape.weight_bytes("none", 2), shape.topology.trained_tokens
-        return cls(entry, size, trained, best, plans["model"][best], token_bytes)
+        return cls(entry, size, trained, best, plans["model"], token_bytes)
+
+    @property
+    def plan(self) -> "Plan":
+        """What fits with the best weights."""
+        return self.plans[self.best]
+
+    @property
+    def for_long_text(self) -> "Quantize | None":
+        """The finest weights with which a long text fits into RAM, if there are any."""
+        return next((kind for kind, plan in self.plans.items() if plan.tokens_in_ram >= LONG_TEXT_TOKENS), None)
 
     @property
     def line(self) -> str:
@@ -189,22 +200,23 @@ class ListedModel:
     def report(self) -> dict[str, Any]:
         """Its JSON; sizes in bytes."""
         entry = {name: value for name, value in asdict(self.entry).items() if name != "shape"}
-        computed = {name: value for name, value in asdict(self).items() if name not in ("entry", "plan")}
+        computed = {name: value for name, value in asdict(self).items() if name not in ("entry", "plans")}
         counts = {name: getattr(self.plan, name) for name in ("tokens_in_ram", "tokens_on_disk", "missing")}
-        return {**entry, **computed, **counts}
+        return {**entry, **computed, **counts, "for_long_text": self.for_long_text}
 
 
 def recommendation(listed: list[ListedModel]) -> str:
     """Which model to take: the largest that holds a long text here and that anybody may download."""
-    able = [each for each in listed if each.plan.tokens_in_ram >= LONG_TEXT_TOKENS and not each.entry.gated]
+    able = [(each, kind) for each in listed if not each.entry.gated and (kind := each.for_long_text) is not None]
     if not able:
         return (
             "None of them holds a long text in this PC's RAM; the built-in model does, and so do others with the disk."
         )
-    best = max(able, key=lambda each: (each.entry.published_billions, each.plan.tokens_in_ram))
+    best, kind = max(able, key=lambda pair: (pair[0].entry.published_billions, pair[0].plans[pair[1]].tokens_in_ram))
     return (
         f"The largest that holds at least {tokens(LONG_TEXT_TOKENS)} tokens in RAM here: {best.entry.id}, "
-        f"with weights {WEIGHTS[best.best]}. Get it with: ./kiv models get {best.entry.id}"
+        f"with weights {WEIGHTS[kind]} up to {tokens(best.plans[kind].tokens_in_ram)}. "
+        f"Get it with: ./kiv models get {best.entry.id}"
     )
 
 

@@ -8,12 +8,12 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -44,11 +44,15 @@ from kiv_engine.errors import CapacityError, EngineError, ModelNotFoundError, St
 from kiv_engine.events import Downloaded, DownloadEvent, DownloadProgress
 from kiv_engine.hardware import existing_folder
 
-WEIGHTS: Final = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+WHOLE: Final = "model.safetensors"
+INDEX: Final = "model.safetensors.index.json"
+"""Weights in one file, or the list of the files that they are in."""
+
 SMALL_FILES: Final = ("config.json", "generation_config.json", "chat_template.jinja", "chat_template.json")
 TOKENIZER: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 TOKENIZER_EXTRAS: Final = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
-WANTED: Final = WEIGHTS + SMALL_FILES + TOKENIZER + TOKENIZER_EXTRAS
+BESIDE_WEIGHTS: Final = SMALL_FILES + TOKENIZER + TOKENIZER_EXTRAS
+PLAIN_SHARD: Final = re.compile(r"[^/\\:]+\.safetensors")
 
 CHUNK_BYTES: Final = 1 << 18
 PROGRESS_INTERVAL_S: Final = 0.1
@@ -120,16 +124,31 @@ def find_downloaded(model_id: str) -> Path | None:
     return None if missing_weights(folder) or not has_tokenizer(folder) else folder
 
 
-def missing_weights(folder: Path) -> list[str]:
-    """The weight files that a model's folder lacks, by its index where it has one."""
-    if (folder / "model.safetensors").exists():
-        return []
+def weight_files(folder: Path) -> list[str]:
+    """The files that a model's weights are in, there or not: one, or those of its index where it has one."""
+    if (folder / WHOLE).exists():
+        return [WHOLE]
     try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
-        shards = sorted(set(index["weight_map"].values()))
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
-        return ["model.safetensors"]
-    return [str(shard) for shard in shards if not (folder / str(shard)).exists()]
+        return shards_of(folder / INDEX)
+    except (OSError, ValueError):
+        return [WHOLE]
+
+
+def shards_of(index: Path) -> list[str]:
+    """The weight files that an index names. Raises ValueError where it is damaged, OSError where it is not there."""
+    text = index.read_text(encoding="utf-8")
+    try:
+        shards = sorted({str(shard) for shard in json.loads(text)["weight_map"].values()})
+    except (LookupError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"{index.name} has no weight_map") from error
+    if not shards:
+        raise ValueError(f"{index.name} names no files")
+    return shards
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """The weight files that a model's folder lacks."""
+    return [name for name in weight_files(folder) if not (folder / name).exists()]
 
 
 def weights_problem(path: Path) -> str:
@@ -182,9 +201,16 @@ def fetch_config(model_id: str) -> Path:
     cached = try_to_load_from_cache(model_id, "config.json", cache_dir=constants.HF_HUB_CACHE)
     if isinstance(cached, str):
         return Path(cached).parent
+    return _into_cache(model_id, "config.json", None).parent
+
+
+def _into_cache(model_id: str, name: str, revision: str | None) -> Path:
+    """Let the hub's library put a file into its cache; it fetches only what is not there."""
     with quiet_hub():
-        path = hf_hub_download(model_id, "config.json", cache_dir=constants.HF_HUB_CACHE, endpoint=constants.ENDPOINT)
-    return Path(path).parent
+        path = hf_hub_download(
+            model_id, name, revision=revision, cache_dir=constants.HF_HUB_CACHE, endpoint=constants.ENDPOINT
+        )
+    return Path(path)
 
 
 def download(model_id: str, on_progress: Callable[[DownloadProgress], None], should_stop: ShouldStop) -> Path:
@@ -221,23 +247,38 @@ def look_up(model_id: str) -> HubModel:
     try:
         with quiet_hub():
             info = HfApi(endpoint=constants.ENDPOINT).model_info(model_id, files_metadata=True)
+        siblings = {each.rfilename: each for each in info.siblings or []}
+        _require_weights(model_id, list(siblings), info)
+        if siblings.keys().isdisjoint(TOKENIZER):
+            raise ModelNotFoundError(f"{model_id} has no tokenizer.")
+        weights = [WHOLE] if WHOLE in siblings else [INDEX, *_shards_on_hub(model_id, str(info.sha), siblings.keys())]
     except (OSError, HTTPError, HFValidationError) as error:
         raise connection_problem(model_id, error) from error
-    siblings = info.siblings or []
-    names = [each.rfilename for each in siblings]
-    _require_weights(model_id, names, info)
-    wanted = [each for each in siblings if any(fnmatch(each.rfilename, pattern) for pattern in WANTED)]
-    if "model.safetensors" in names:
-        wanted = [each for each in wanted if not fnmatch(each.rfilename, WEIGHTS[1]) and each.rfilename != WEIGHTS[2]]
-    if not any(each.rfilename in TOKENIZER for each in wanted):
-        raise ModelNotFoundError(f"{model_id} has no tokenizer.")
+    wanted = [each for name, each in siblings.items() if name in BESIDE_WEIGHTS or name in weights]
     files = (HubFile(each.rfilename, int(each.size or 0), each.lfs.sha256 if each.lfs else "") for each in wanted)
     return HubModel(model_id, str(info.sha), tuple(files))
 
 
+def _shards_on_hub(model_id: str, commit: str, names: Set[str]) -> list[str]:
+    """The weight files that a model's index names, which is fetched for it; each must be one of the model's `names`."""
+    try:
+        shards = shards_of(_into_cache(model_id, INDEX, commit))
+    except ValueError as error:
+        raise ModelNotFoundError(f"The {INDEX} of {model_id} is damaged; look for another upload of it.") from error
+    for shard in shards:
+        if not PLAIN_SHARD.fullmatch(shard):
+            raise ModelNotFoundError(
+                f"The {INDEX} of {model_id} names {shard!r}, which is no safetensors file beside it; look for another "
+                "upload of it."
+            )
+        if shard not in names:
+            raise ModelNotFoundError(f"{model_id} is not complete on the HuggingFace hub: it lacks {shard}.")
+    return shards
+
+
 def _require_weights(model_id: str, names: list[str], info: Any) -> None:
     """Raise ModelNotFoundError, saying what to get instead, unless there are a config and safetensors."""
-    if "config.json" in names and any(fnmatch(name, pattern) for name in names for pattern in WEIGHTS[:2]):
+    if "config.json" in names and (WHOLE in names or INDEX in names):
         return
     base = getattr(info.card_data, "base_model", None)
     base = base[0] if isinstance(base, list) and base else base
@@ -251,7 +292,7 @@ def _require_weights(model_id: str, names: list[str], info: Any) -> None:
             f"{model_id} has its weights only as a pickle, which could run code when it is opened, and not as "
             "safetensors; look for another upload of it that has model.safetensors."
         )
-    lacks = "weights" if "config.json" in names else "config.json"
+    lacks = f"weights: there is no {WHOLE}" if "config.json" in names else "config.json"
     raise ModelNotFoundError(f"{model_id} is no language model that KIV can load: it has no {lacks}.")
 
 
@@ -322,21 +363,9 @@ class Download:
         return min(_size(self._part(file)), file.num_bytes) if file.sha256 else 0
 
     def _fetch_small(self, file: HubFile) -> Iterator[DownloadProgress]:
-        self._link(file)
+        _into_cache(self.model.id, file.name, self.model.commit)
         self.bytes_done += file.num_bytes
         yield self._progress(file.name)
-
-    def _link(self, file: HubFile) -> Path:
-        """Let the hub's library put a file into its cache; it fetches only what is not there."""
-        with quiet_hub():
-            path = hf_hub_download(
-                self.model.id,
-                file.name,
-                revision=self.model.commit,
-                cache_dir=constants.HF_HUB_CACHE,
-                endpoint=constants.ENDPOINT,
-            )
-        return Path(path)
 
     def _fetch_large(self, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
         if not self._blob(file).exists():
@@ -347,7 +376,7 @@ class Download:
                 return
             self._check(part, file)
             os.replace(part, self._blob(file))
-        self._link(file)
+        _into_cache(self.model.id, file.name, self.model.commit)
 
     def _fill(self, part: Path, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
         """Fetch the rest of a file, over as many connections as it takes."""

@@ -138,7 +138,7 @@ class Rates:
         read_weight: one weight of a matrix product for one token of a chunk.
         call_weight: one weight for one chunk, whatever its length (4 and 8 bit ones are decoded once a chunk).
         decode_weight: one weight of a matrix product for a single token.
-        attend: one growing layer's search and attention for a single token, 16,384 tokens cold.
+        attend: one layer's search and attention in a growing layer's K/V for a single token, 16,384 tokens cold.
         scan_byte: one byte of the index's codes.
     """
 
@@ -463,7 +463,9 @@ def pace(shape: ModelShape, setting: Setting, rates: Rates) -> Pace:
     token = reading * (rates.read_weight + rates.call_weight / READ_CHUNK_TOKENS)
     token += shape.attention_products(setting.config) * rates.read_weight / ATTENTION_SHARE
     layers = shape.topology.growing
-    codes = sum(code_bytes(layer.num_kv_heads, layer.head_dim, setting.index_bits) for layer in layers)
-    step = decoding * rates.decode_weight + len(layers) * rates.attend
+    codes = sum(
+        layer.attending * code_bytes(layer.num_kv_heads, layer.head_dim, setting.index_bits) for layer in layers
+    )
+    step = decoding * rates.decode_weight + sum(layer.attending for layer in layers) * rates.attend
     step += shape.topology.num_layers * LAYER_OVERHEAD_S + MILLION * codes * rates.scan_byte
     return Pace(token * MILLION, 1 / step)

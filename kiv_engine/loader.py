@@ -43,6 +43,7 @@ from kiv_engine.download import (
     first_line,
     has_tokenizer,
     missing_weights,
+    weight_files,
     weights_problem,
 )
 from kiv_engine.errors import ConfigError, DeviceError, EngineError, ModelNotFoundError, UnsupportedModelError
@@ -236,9 +237,9 @@ def _require_complete(folder: Path) -> None:
             f"{folder} is not complete: it lacks {len(missing)} of its weight files, such as {missing[0]}; "
             "download it again, or copy what is missing."
         )
-    for path in sorted(folder.glob("model*.safetensors")):
-        if problem := weights_problem(path):
-            raise ModelNotFoundError(f"{path} {problem}")
+    for name in weight_files(folder):
+        if problem := weights_problem(folder / name):
+            raise ModelNotFoundError(f"{folder / name} {problem}")
     if not has_tokenizer(folder):
         raise _no_tokenizer(str(folder))
 

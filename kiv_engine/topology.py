@@ -1,5 +1,6 @@
 """Which layers of a model grow with the context, and the geometry of their heads: pure data from a config."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,13 +19,18 @@ FULL_LAYERS_WITHOUT_ROTARY: Final = frozenset({"cohere2", "cohere2_moe", "exaone
 
 @dataclass(frozen=True)
 class GrowingLayer:
-    """One layer whose K/V grow by one row per token and KV head."""
+    """One layer whose K/V grow by one row per token and KV head.
+
+    Attributes:
+        attending: layers that search and attend to its K/V: itself, and those that share them.
+    """
 
     index: int
     num_query_heads: int
     num_kv_heads: int
     head_dim: int
     rotary: bool
+    attending: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,14 @@ def inspect(config: Any) -> Topology:
     if not set(types) & ATTENDING:
         raise UnsupportedModelError(f"{model_type} has no attention layers; KIV keeps attention's K and V.")
     owned = [(index, kind) for index, kind in enumerate(types) if sharing[index] != "reuse"]
+    # Layers that reuse K/V take those of the last owner of their own kind.
+    last = {kind: index for index, kind in owned}
+    attending = Counter(last.get(kind) if sharing[index] == "reuse" else index for index, kind in enumerate(types))
     return Topology(
         model_type=model_type,
-        growing=tuple(_growing_layer(text, index, model_type) for index, kind in owned if kind in GROWING),
+        growing=tuple(
+            _growing_layer(text, index, model_type, attending[index]) for index, kind in owned if kind in GROWING
+        ),
         forgetting=tuple(_forgetting_layer(text, index, kind) for index, kind in owned if kind in FORGETTING),
         num_layers=len(types),
         num_sharing=len(types) - len(owned),
@@ -131,10 +142,10 @@ def _heads(text: Any, index: int) -> tuple[int, int, int]:
     return query_heads, kv_heads, int(getattr(layer, "head_dim", None) or text.hidden_size // query_heads)
 
 
-def _growing_layer(text: Any, index: int, model_type: str) -> GrowingLayer:
+def _growing_layer(text: Any, index: int, model_type: str, attending: int) -> GrowingLayer:
     no_rope = getattr(text, "no_rope_layers", None)  # 1 where rotary positions are used, 0 where not
     rotary = bool(no_rope[index]) if no_rope else model_type not in FULL_LAYERS_WITHOUT_ROTARY
-    return GrowingLayer(index, *_heads(text, index), rotary)
+    return GrowingLayer(index, *_heads(text, index), rotary, attending)
 
 
 def _forgetting_layer(text: Any, index: int, kind: str) -> ForgettingLayer:

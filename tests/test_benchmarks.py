@@ -1,13 +1,21 @@
 """Every benchmark runs, and its last line is JSON with the figures that results and documentation quote."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+
+from kiv_engine.cache import KIVCache
+from kiv_engine.config import KIVConfig
+from kiv_engine.evaluation import shapes
+from kiv_engine.evaluation.timing import timed_steps
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,6 +39,16 @@ def output(*command: str) -> str:
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
+
+
+def module(name: str) -> ModuleType:
+    """A benchmark, imported here."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
 def last_line(printed: str) -> dict[str, Any]:
@@ -96,6 +114,26 @@ def test_mass(smoke: dict[str, dict[str, Any]]) -> None:
     assert 0 < found["local"] < 1
     assert {"p5_ratio", "worst_layer_ratio", "cold_ratio"} <= found.keys()
     assert set(found["layers"]) == {"3", "4"}  # the full attention layers
+
+
+def test_decode_finds_the_keys_that_it_planted() -> None:
+    num_tokens, steps = 8_448, 64
+    decode = module("decode")
+    model = shapes.build()
+    cache = KIVCache(model, KIVConfig(hot_tokens=256))
+    probes = decode.Probes(cache, num_tokens, steps)
+    # As they were drawn for the committed figures.
+    generator = torch.Generator().manual_seed(2)
+    queries = torch.randn((64, 4, 2, 4, 64), generator=generator)
+    places = (torch.randperm(num_tokens - 4_096, generator=generator)[:64] + 1_024).tolist()
+    keys = probes.planted.keys()
+    assert list(keys) == places
+    torch.testing.assert_close(keys[places[5]], 10 * queries[5, :, :, 1] / queries[5, :, :, 1].norm(dim=-1)[..., None])
+    shapes.fill(cache, num_tokens, planted=keys)
+    timed_steps(model, cache, steps, probes.run)
+    cache.close()
+    assert probes.asked == 64 * 4 * 2
+    assert probes.found / probes.asked > 0.95
 
 
 def test_needles(smoke: dict[str, dict[str, Any]]) -> None:

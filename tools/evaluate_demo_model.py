@@ -19,7 +19,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,9 +29,10 @@ from kiv_engine import Engine, KIVConfig, SamplingConfig
 from kiv_engine.archive import absent_questions, write_archive
 from kiv_engine.context import Context
 from kiv_engine.document import Document
+from kiv_engine.evaluation.figures import wilson
+from kiv_engine.evaluation.readers import EVERYTHING, retrieving
 from kiv_engine.events import AnswerFinished, Failed
 
-EVERYTHING: Final = 2**31 - 1
 NEAR_GROUP: Final = 21
 FACTS_PER_SHORT_DOCUMENT: Final = 20
 SHORT: Final = 8192
@@ -291,17 +292,12 @@ def run(engine: Engine, planted: Planted, everything: bool, show: int) -> list[O
     outcomes = []
     try:
         last(context.read(Document("document", planted.text)))
-        policy = context.cache.policy
-        config = policy.config
         for case in planted.cases:
             answer = ask(context, case.question)
             exact = None
             if everything:
-                policy.config = replace(config, retrieved_tokens=EVERYTHING)
-                try:
+                with retrieving(context, EVERYTHING):
                     exact = ask(context, case.question)
-                finally:
-                    policy.config = config
             wanted = case.expected
             outcome = Outcome(
                 case.skill,
@@ -320,15 +316,6 @@ def run(engine: Engine, planted: Planted, everything: bool, show: int) -> list[O
     return outcomes
 
 
-def interval(right: int, total: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a rate (https://doi.org/10.2307/2276774)."""
-    z = 1.96
-    rate, square = right / total, z * z / total
-    middle = (rate + square / 2) / (1 + square)
-    half = z / (1 + square) * math.sqrt(rate * (1 - rate) / total + square / (4 * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def summarize(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
     """Rates by skill."""
     table: dict[str, dict[str, Any]] = {}
@@ -338,7 +325,7 @@ def summarize(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
         table[skill] = {
             "cases": len(some),
             "rate": right / len(some),
-            "interval": interval(right, len(some)),
+            "interval": wilson(right, len(some)),
             "refused": sum(outcome.refused for outcome in some) / len(some),
             "passages": sum(outcome.passage for outcome in some) / len(some),
         }

@@ -173,7 +173,7 @@ class HistoryController(QObject):
                     restore_exchanges(chat, exchanges)
             case ChatsFound(_words, keys):
                 self._chats.set_found(keys)
-            case SavingFailed(message):
+            case SavingFailed(_name, message):
                 self.failed.emit(message)
 
 

@@ -128,7 +128,7 @@ class SessionController(QObject):
         if len(paths) > MAX_FILES:
             self._notice(self.tr("These are {0:,} files; open at most {1} at once.").format(len(paths), MAX_FILES))
         elif paths:
-            self.read([FileSource(path) for path in paths])
+            self.read([FileSource(path.absolute()) for path in paths])
 
     @Slot(str)
     def read_pasted(self, text: str) -> None:
@@ -149,6 +149,8 @@ class SessionController(QObject):
         if not chat.takes_documents:
             chat = self._chats.add()
             self._notice(self.tr("Opened in a new chat: documents come before the first question."), NoticeKind.INFO)
+        if again := self._reading_again(chat):
+            self._waiting.append(again)
         chat.set_title(sources[0].name)
         chat.set_documents([*chat.documents, *(ChatDocument(source.name, source) for source in sources)])
         if chat.reading.state not in UNDER_WAY:
@@ -158,7 +160,7 @@ class SessionController(QObject):
 
     @Slot()
     def read_again(self) -> None:
-        """Read the documents of the chat that is shown once more: their context is not in memory."""
+        """Bring the documents of the chat that is shown back into memory."""
         if read := self._reading_again(self._chats.current):
             self._waiting.append(read)
             self._advance()
@@ -168,8 +170,8 @@ class SessionController(QObject):
         sources = tuple(document.source for document in chat.documents if document.source is not None)
         if chat.reading.state is not ReadingState.CLOSED or not sources:
             return None
-        chat.set_documents([ChatDocument(source.name, source) for source in sources])
-        self._set_reading(chat, Reading(ReadingState.WAITING))
+        chat.set_documents([replace(document, text=None, notes=()) for document in chat.documents])
+        self._set_reading(chat, Reading(ReadingState.WAITING, again=True))
         return Read(chat.number, sources)
 
     @Slot(object, bool)
@@ -184,7 +186,7 @@ class SessionController(QObject):
             self._close_context(chat)
 
     def _close_context(self, chat: Chat) -> None:
-        """Give the memory of a chat back; its documents are read again when they are needed."""
+        """Give the memory of a chat back; its documents are brought back when they are needed."""
         if self._status.busy_chat == chat.number:
             self.stop()
         others = (each for each in self._waiting if not (isinstance(each, Read) and each.chat == chat.number))
@@ -192,9 +194,10 @@ class SessionController(QObject):
         self._mark_closed(chat)
         self._advance()
 
-    def _mark_closed(self, chat: Chat) -> None:
+    def _mark_closed(self, chat: Chat, message: str = "") -> None:
         if chat.documents:
-            self._set_reading(chat, Reading(ReadingState.CLOSED))
+            state = ReadingState.WAITING if self._reads_more(chat) else ReadingState.CLOSED
+            self._set_reading(chat, Reading(state, message=message or chat.reading.message, again=True))
 
     @Slot()
     def continue_reading(self) -> None:
@@ -350,7 +353,7 @@ class SessionController(QObject):
                 self._opened(chat, event)
                 reading.state, reading.parsing = ReadingState.COUNTING, None
             case DocumentRejected(name, message):
-                self._reject(chat, name)
+                self._reject(chat, name, message)
                 self._notice(message)
             case TokenizeProgress(done, total):
                 reading.state, reading.share = ReadingState.COUNTING, done / max(total, 1)
@@ -371,9 +374,12 @@ class SessionController(QObject):
                 break
         chat.documents_changed.emit()
 
-    @staticmethod
-    def _reject(chat: Chat, name: str) -> None:
-        """Drop the first document of this name that has no text."""
+    def _reject(self, chat: Chat, name: str, message: str) -> None:
+        """Drop the first document of this name that has no text. Without one that was there, the others are no use."""
+        if chat.reading.again:
+            chat.reading.message = message
+            self.stop()
+            return
         named = (place for place, document in enumerate(chat.documents) if document.name == name and not document.text)
         if (place := next(named, None)) is not None:
             chat.set_documents([*chat.documents[:place], *chat.documents[place + 1 :]])
@@ -399,13 +405,30 @@ class SessionController(QObject):
         reading.seconds += event.seconds
         if event.not_saved:
             self._notice(self.tr("What was read is not kept: {}").format(event.not_saved), NoticeKind.INFO)
-        self._drop_unread(chat)
+        if reading.again and (event.stopped or reading.message):
+            self._stay_closed(chat, reading.message)
+            return
+        if not reading.again:
+            self._drop_unread(chat)
+        reading.again = False
         whole = not event.stopped or event.tokens_read >= event.tokens_total
         reading.state = ReadingState.READ if whole else ReadingState.STOPPED
         if not chat.documents:
             reading.state = ReadingState.NONE
         elif self._reads_more(chat):
             reading.state = ReadingState.WAITING
+
+    def _stay_closed(self, chat: Chat, message: str) -> None:
+        """Documents that were known before could not be brought back: they stay, and what was asked goes back.
+
+        If the context is being closed anyway, they are brought back for what was asked.
+        """
+        if CloseChat(chat.number) in self._waiting:
+            self._mark_closed(chat, message)
+            return
+        chat.reading.message = message
+        self._close_context(chat)
+        self._return_questions(chat)
 
     def _drop_unread(self, chat: Chat) -> None:
         """Forget the documents that the engine did not take and that no waiting request will bring."""
@@ -474,11 +497,8 @@ class SessionController(QObject):
         chat = self._chats.numbered(number)
         if chat is None:
             return
-        if any(exchange.is_over for exchange in chat.all_exchanges.values()):
-            chat.reading.state = ReadingState.CLOSED  # it was read once, and can be when the cause is gone
-            chat.reading.message = event.message
-            self._return_questions(chat)
-            chat.reading_changed.emit()
+        if chat.reading.again:
+            self._stay_closed(chat, event.message)
             return
         self._drop_unread(chat)
         chat.reading.state = ReadingState.FAILED if chat.documents else ReadingState.NONE

@@ -45,6 +45,7 @@ class Reading:
         share: of the characters turned into tokens, while counting.
         ram_bytes, fit_tokens: what all documents need, and how many more tokens fit; None until they are counted.
         message: why reading failed.
+        again: the documents were known before; whatever becomes of reading them, they stay.
         opened: what is in memory had been read before, and was only opened.
     """
 
@@ -59,6 +60,7 @@ class Reading:
     ram_bytes: int | None = None
     fit_tokens: int | None = None
     message: str = ""
+    again: bool = False
     opened: bool = False
 
 

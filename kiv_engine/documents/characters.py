@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 SAMPLE_BYTES: Final = 256 * 1024
 MAX_LINE: Final = 4 * 1024
+SOUND_PER_DAMAGE: Final = 4
+"""With so many letters of several bytes to a damaged place, a text is UTF-8: in other encodings they are chance."""
+
 MAX_CONTROLS: Final = 0.02
 """A text has no control characters but line ends, tabs and form feeds; some files have a few."""
 
 _BOMS: Final = (
-    (codecs.BOM_UTF8, "utf-8", "utf-8"),
+    (codecs.BOM_UTF8, "utf-8", ""),
     (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
     (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"),
     (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
@@ -34,15 +37,17 @@ OTHER_CODECS: Final = [
 """Rarer ones are more often a wrong guess than a right one."""
 
 _ODD_RUN: Final = re.compile(b"[\x80-\xff]+")
+_ODD_LETTERS: Final = re.compile("[^\x00-\x7f]+")
 _ODD: Final = re.compile(b"[\x80-\xff]")
 _CONTROLS: Final = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """Text, and the name of its encoding where that is not UTF-8. Raises UnreadableError for what is no text."""
+    """Text, and what its encoding is where that is not sound UTF-8. Raises UnreadableError for what is no text."""
     for mark, codec, name in _BOMS:
         if data.startswith(mark):
-            text, encoding = data[len(mark) :].decode(codec, "replace"), "" if codec == "utf-8" else name
+            text = data[len(mark) :].decode(codec, "replace")
+            encoding = name or _utf8_name(damaged_places(text, data))
             break
     else:
         text, encoding = _decode_unmarked(data)
@@ -55,10 +60,19 @@ def _decode_unmarked(data: bytes) -> tuple[str, str]:
         if (codec := _utf16_without_mark(data)) is not None:
             return data.decode(codec, "replace"), "UTF-16"
         raise UnreadableError(f"is not text: byte {zero} is zero.")
-    try:
-        return data.decode("utf-8"), ""
-    except UnicodeDecodeError:
-        return _guess(data)
+    text = data.decode("utf-8", "replace")
+    damaged = damaged_places(text, data)
+    sound = sum(map(len, _ODD_LETTERS.findall(text))) - damaged if damaged else 0
+    return (text, _utf8_name(damaged)) if sound >= SOUND_PER_DAMAGE * damaged else _guess(data)
+
+
+def damaged_places(text: str, data: bytes) -> int:
+    """How often something in UTF-8 `data` had to be replaced in `text`."""
+    return text.count("\ufffd") - data.count("\ufffd".encode())
+
+
+def _utf8_name(damaged: int) -> str:
+    return f"UTF-8 (damaged places: {damaged:,})" if damaged else ""
 
 
 def _utf16_without_mark(data: bytes) -> str | None:

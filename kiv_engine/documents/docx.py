@@ -1,14 +1,12 @@
 """DOCX: paragraphs, lists, tables and notes in order, with headings as sections, and pages where Word left them."""
 
-import io
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final
 
-import docx
-from docx.opc.exceptions import PackageNotFoundError
-
-from kiv_engine.documents.package import Package
+from kiv_engine.documents.docx_lists import Lists, numeral
+from kiv_engine.documents.package import Package, related
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 
@@ -16,136 +14,180 @@ TOLD_EVERY: Final = 100
 
 # Deleted text, the second form of what old programs cannot show, and fields' instructions.
 UNSEEN: Final = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText", "pPr", "rPr"})
+WRAPPERS: Final = frozenset({"sdt", "sdtContent", "customXml", "ins", "moveTo", "AlternateContent", "Choice"})
+"""What stands around blocks, rows and cells without changing what they are, like the controls of forms."""
+
 LETTERS: Final = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
-NOTES: Final = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+REFERENCES: Final = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+NOTES: Final = {"footnotes": "decimal", "endnotes": "lowerRoman"}
+"""How Word numbers them where nobody told it otherwise."""
+
+PAGE: Final = ("page", "")
 
 
 def parse(data: bytes, out: TextBuilder) -> None:
     """The document's body."""
-    Package(data, out.limits).check()  # python-docx unpacks whatever there is
-    try:
-        document = docx.Document(io.BytesIO(data))
-    except (PackageNotFoundError, KeyError) as error:
-        raise UnreadableError("is a damaged Word document; open it in Word and save it anew.") from error
-    except ValueError as error:
-        raise UnreadableError("is a Word template, or has macros; save it as a plain docx.") from error
-    Body(document, out).write()
+    package = Package(data, out.limits)
+    main = next(iter(related(package, "", "/officeDocument")), "")
+    body = next(parse_xml(package.read(main), "its text").iterfind("{*}body"), None) if main else None
+    if body is None:
+        raise UnreadableError("is a damaged Word document; open it in Word and save it anew.")
+    Body(body, partial(children, package, main), out).write()
+
+
+def children(package: Package, main: str, kind: str) -> list[Element]:
+    """What is in another part of the document, like its styles; empty if it has no such part."""
+    parts = related(package, main, f"/{kind}")
+    return [child for part in parts for child in parse_xml(package.read(part), f"its {kind}")]
 
 
 class Body:
     """Walks through a document."""
 
-    def __init__(self, document: Any, out: TextBuilder) -> None:
-        self._document, self._out = document, out
-        self._headings = heading_styles(document)
-        self._notes = {kind: read_notes(document, kind) for kind in NOTES.values()}
-        self._numbers: Counter[tuple[str, int]] = Counter()
-        self._formats = list_formats(document)
+    def __init__(self, body: Element, part: Callable[[str], list[Element]], out: TextBuilder) -> None:
+        """`part` tells what is in other parts of the document."""
+        self._body, self._out = body, out
+        self._styles = part("styles")
+        self._headings = heading_styles(self._styles)
+        self._notes = {kind: read_notes(part(kind)) for kind in NOTES}
+        self._noted: Counter[str] = Counter()
+        self._lists = Lists(part("numbering"))
         self._page = 1
-        self._has_pages = any(True for _mark in document.element.body.iter("{*}lastRenderedPageBreak"))
+        self._has_pages = any(True for _mark in body.iter("{*}lastRenderedPageBreak"))
 
     def write(self) -> None:
         """Everything in order."""
-        body = self._document.element.body
         if self._has_pages:
             self._out.begin_page(1)
-        for number, element in enumerate(body):
+        blocks = list(unwrapped(self._body))
+        for number, block in enumerate(blocks):
             if number % TOLD_EVERY == 0:
-                self._out.progress(number, len(body), "paragraphs")
-            self._write_block(element)
-
-    def _write_block(self, element: Element) -> None:
-        name = local_name(element)
-        if name == "p":
-            self._write_paragraph(element)
-        elif name == "tbl":
-            self._write_table(element)
-        elif name in ("sdt", "sdtContent", "customXml", "ins", "moveTo"):
-            for child in element:
-                self._write_block(child)
+                self._out.progress(number, len(blocks), "paragraphs")
+            if local_name(block) == "p":
+                self._write_paragraph(block)
+            elif local_name(block) == "tbl":
+                self._write_table(block)
 
     def _write_paragraph(self, paragraph: Element) -> None:
-        level = self._headings.get(style_of(paragraph), 0)
         self._out.end_block()
-        if level:
-            self._out.begin_section(plain_text(paragraph))
+        if self._headings.get(style_of(paragraph)) and (title := plain_text(paragraph).strip()):
+            self._out.begin_section(title)
         self._out.add(self._bullet(paragraph))
-        notes = []
+        notes: list[str] = []
         for piece in pieces(paragraph):
-            if isinstance(piece, str):
-                self._out.add(piece)
-            elif piece[0] == "page":
-                self._turn_page()
+            if piece == PAGE:
+                self._turn_pages(1)
             else:
-                kind, number = piece
-                self._out.add(f"[{number}]")
-                notes.append((number, self._notes[kind].get(number, "")))
-        for number, text in notes:
-            if text:
-                self._out.end_block(0)
-                self._out.add(f"[{number}] {text}")
+                self._out.add(piece if isinstance(piece, str) else self._note(piece, notes))
+        self._write_notes(notes)
 
-    def _turn_page(self) -> None:
-        self._page += 1
-        self._out.begin_page(self._page)
+    def _note(self, piece: tuple[str, str], notes: list[str]) -> str:
+        """The mark of a note, counted as Word does; its text goes to `notes`."""
+        kind, key = piece
+        self._noted[kind] += 1
+        mark = f"[{numeral(self._noted[kind], NOTES[kind])}]"
+        if text := self._notes[kind].get(key):
+            notes.append(f"{mark} {text}")
+        return mark
+
+    def _write_notes(self, notes: list[str]) -> None:
+        for note in notes:
+            self._out.end_block(0)
+            self._out.add(note)
+
+    def _turn_pages(self, count: int) -> None:
+        if count:
+            self._page += count
+            self._out.begin_page(self._page)
 
     def _write_table(self, table: Element) -> None:
         self._out.end_block()
-        for row in table.iter("{*}tr"):
-            if row.getparent() is not table and local_name(row.getparent()) != "sdtContent":
-                continue  # of a table in a cell, which that cell shows
+        for row in named("tr", table):
             self._out.end_block(0)
-            cells = [cell_text(cell) for cell in row if local_name(cell) == "tc"]
-            self._out.add(" | ".join(cells))
-            for _mark in row.iter("{*}lastRenderedPageBreak"):
-                self._turn_page()
+            before, after = page_turns(row)
+            self._turn_pages(before)
+            notes: list[str] = []
+            self._out.add(" | ".join(self._cell_text(cell, notes) for cell in named("tc", row)))
+            self._write_notes(notes)
+            self._turn_pages(after)
+
+    def _cell_text(self, cell: Element, notes: list[str]) -> str:
+        """All of a cell in one line; of a table in it, too."""
+        found = []
+        for block in unwrapped(cell):
+            if local_name(block) == "p":
+                texts = (
+                    piece if isinstance(piece, str) else self._note(piece, notes)
+                    for piece in pieces(block)
+                    if piece != PAGE
+                )
+                found.append(self._bullet(block) + "".join(texts))
+            elif local_name(block) == "tbl":
+                found += [self._cell_text(inner, notes) for row in named("tr", block) for inner in named("tc", row)]
+        return one_line(found)
 
     def _bullet(self, paragraph: Element) -> str:
-        """The mark of a list's item, counted as Word does; empty for other paragraphs."""
-        found = numbering_of(paragraph, self._document)
-        if found is None:
-            return ""
-        list_id, level = found
-        for key in [key for key in self._numbers if key[0] == list_id and key[1] > level]:
-            del self._numbers[key]
-        self._numbers[list_id, level] += 1
-        indent = "  " * level
-        if self._formats.get((list_id, level), "bullet") in ("bullet", "none"):
-            return f"{indent}- "
-        return f"{indent}{self._numbers[list_id, level]}. "
+        """What Word shows before a list's item; empty for other paragraphs."""
+        found = numbering_of(paragraph, self._styles)
+        return "  " * found[1] + self._lists.label(*found) if found else ""
 
 
-def pieces(paragraph: Element) -> Iterator[str | tuple[str, str]]:
-    """Texts of a paragraph in order, and between them ("page", ""), and notes as (kind, id)."""
-    waiting = [iter(paragraph)]
-    while waiting:
-        element = next(waiting[-1], None)
-        if element is None:
-            waiting.pop()
-            continue
-        name = local_name(element)
+def unwrapped(element: Element) -> Iterator[Element]:
+    """The children of an element; those of wrappers as if they stood there themselves."""
+    for child in element:
+        if local_name(child) in WRAPPERS:
+            yield from unwrapped(child)
+        else:
+            yield child
+
+
+def named(name: str, element: Element) -> Iterator[Element]:
+    """The rows of a table, or the cells of a row."""
+    return (child for child in unwrapped(element) if local_name(child) == name)
+
+
+def pieces(element: Element) -> Iterator[str | tuple[str, str]]:
+    """Texts in order, and between them PAGE, and notes as (kind, id). What is in a text box stands on its own lines."""
+    for child in element:
+        name = local_name(child)
         if name == "t":
-            yield element.text or ""
+            yield child.text or ""
         elif name in LETTERS:
             yield LETTERS[name]
         elif name == "lastRenderedPageBreak":
-            yield ("page", "")
-        elif name in NOTES:
-            yield (NOTES[name], attribute(element, "id"))
+            yield PAGE
+        elif name in REFERENCES:
+            yield (REFERENCES[name], attribute(child, "id"))
         elif name not in UNSEEN:
-            if name == "p":  # of a text box
+            if name == "p":
                 yield "\n"
-            waiting.append(iter(element))
+            yield from pieces(child)
+            if name == "txbxContent":
+                yield "\n"
 
 
-def cell_text(cell: Element) -> str:
-    """All of a cell in one line."""
-    return " ".join(" ".join(map(plain_text, cell.iter("{*}p"))).split())
+def page_turns(row: Element) -> tuple[int, int]:
+    """Pages that end before a row's first text, and after it. Cells stand side by side: the fullest one counts."""
+    before = most = 0
+    blank = True
+    for cell in named("tc", row):
+        marks = 0
+        for piece in pieces(cell):
+            marks += piece == PAGE
+            blank = blank and not (isinstance(piece, str) and piece.strip())
+            before = max(before, marks) if blank else before
+        most = max(most, marks)
+    return before, most - before
 
 
-def plain_text(paragraph: Element) -> str:
-    """A paragraph without the marks of notes and pages."""
-    return "".join(piece for piece in pieces(paragraph) if isinstance(piece, str))
+def plain_text(element: Element) -> str:
+    """All text in an element, without the marks of notes and pages."""
+    return "".join(piece for piece in pieces(element) if isinstance(piece, str))
+
+
+def one_line(texts: Iterable[str]) -> str:
+    """Texts side by side, blanks folded."""
+    return " ".join(" ".join(texts).split())
 
 
 def style_of(paragraph: Element) -> str:
@@ -153,10 +195,10 @@ def style_of(paragraph: Element) -> str:
     return next((attribute(style, "val") for style in paragraph.iterfind("{*}pPr/{*}pStyle")), "")
 
 
-def heading_styles(document: Any) -> dict[str, int]:
+def heading_styles(styles: list[Element]) -> dict[str, int]:
     """Level by id of all styles that are headings, whatever language they are named in."""
     levels: dict[str, int] = {}
-    for style in document.styles.element.iterfind("{*}style"):
+    for style in styles:
         name = next((attribute(element, "val") for element in style.iterfind("{*}name")), "").lower()
         outline = next((attribute(element, "val") for element in style.iterfind("{*}pPr/{*}outlineLvl")), "")
         if name == "title":
@@ -168,23 +210,19 @@ def heading_styles(document: Any) -> dict[str, int]:
     return levels
 
 
-def read_notes(document: Any, kind: str) -> dict[str, str]:
-    """The texts of all footnotes or endnotes by their ids; python-docx does not know them."""
-    for relation in document.part.rels.values():
-        if not relation.is_external and relation.reltype.endswith(f"/{kind}"):
-            root = parse_xml(relation.target_part.blob, f"its {kind}")
-            return {attribute(note, "id"): cell_text(note) for note in root}
-    return {}
+def read_notes(notes: list[Element]) -> dict[str, str]:
+    """The texts of all footnotes or endnotes by their ids."""
+    return {attribute(note, "id"): one_line([plain_text(note)]) for note in notes}
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
 
 
-def numbering_of(paragraph: Element, document: Any) -> tuple[str, int] | None:
+def numbering_of(paragraph: Element, styles: list[Element]) -> tuple[str, int] | None:
     """The list that a paragraph belongs to and its level, its own or its style's."""
     properties = next(paragraph.iterfind("{*}pPr/{*}numPr"), None)
     if properties is None and (style := style_of(paragraph)):
-        properties = style_numbering(document, style)
+        properties = style_numbering(styles, style)
     if properties is None:
         return None
     list_id = next((attribute(element, "val") for element in properties.iterfind("{*}numId")), "")
@@ -192,25 +230,9 @@ def numbering_of(paragraph: Element, document: Any) -> tuple[str, int] | None:
     return (list_id, min(int(level), 8)) if list_id not in ("", "0") and level.isdigit() else None
 
 
-def style_numbering(document: Any, style_id: str) -> Element | None:
+def style_numbering(styles: list[Element], style_id: str) -> Element | None:
     """The list that a style belongs to."""
-    for style in document.styles.element.iterfind("{*}style"):
+    for style in styles:
         if attribute(style, "styleId") == style_id:
             return next(style.iterfind("{*}pPr/{*}numPr"), None)
     return None
-
-
-def list_formats(document: Any) -> dict[tuple[str, int], str]:
-    """How each level of each list is numbered, like "bullet" or "decimal"."""
-    part = next((rel.target_part for rel in document.part.rels.values() if rel.reltype.endswith("/numbering")), None)
-    if part is None:
-        return {}
-    root = part.element
-    abstract = {attribute(element, "abstractNumId"): element for element in root.iterfind("{*}abstractNum")}
-    formats: dict[tuple[str, int], str] = {}
-    for number in root.iterfind("{*}num"):
-        target = next((attribute(element, "val") for element in number.iterfind("{*}abstractNumId")), "")
-        for level in abstract[target].iterfind("{*}lvl") if target in abstract else ():
-            kind = next((attribute(element, "val") for element in level.iterfind("{*}numFmt")), "bullet")
-            formats[attribute(number, "numId"), int(attribute(level, "ilvl") or 0)] = kind
-    return formats

@@ -21,6 +21,8 @@ EMPTY: Final = "is empty."
 CONTENTS: Final = "Table of contents"
 
 Opening = Generator[ParseProgress, None, ParsedText]
+Skip = tuple[str, str]
+"""The name of what was left out, a folder's with a slash behind it, and why: how the sentence goes on."""
 
 
 def open_document(path: Path, limits: Limits | None = None, name: str | None = None) -> Opening:
@@ -54,10 +56,11 @@ class Entry:
 
 @dataclass
 class Collection:
-    """What was read of a folder, and what not."""
+    """What is to be read of a folder or a zip file, what was read of it, and what not."""
 
+    entries: list[Entry] = field(default_factory=list)
     texts: list[tuple[str, ParsedText]] = field(default_factory=list)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[Skip] = field(default_factory=list)
     characters: int = 0
 
 
@@ -76,9 +79,9 @@ class Opener:
         """The whole of it."""
         with self._named():
             if is_folder(self._path, self._limits):
-                return (yield from self._open_many(list(folder_entries(self._path, self._limits))))
-            if (entries := (yield from self._zip_entries())) is not None:
-                return (yield from self._open_many(entries))
+                return (yield from self._open_many(folder_entries(self._path, self._limits)))
+            if (found := (yield from self._zip_entries())) is not None:
+                return (yield from self._open_many(found))
             return (yield from self._parse(Entry(self._path.name, self._path)))
 
     @contextmanager
@@ -101,7 +104,7 @@ class Opener:
                 latest = progress
             yield ParseProgress(self._path.name or self._name, *latest)
 
-    def _zip_entries(self) -> Generator[ParseProgress, None, list[Entry] | None]:
+    def _zip_entries(self) -> Generator[ParseProgress, None, Collection | None]:
         """The files of a zip file; None for any other file."""
         with self._path.open("rb") as file:
             if not file.read(4).startswith(b"PK"):
@@ -114,27 +117,30 @@ class Opener:
                 members = stop.value[0]["members"]
                 break
             yield ParseProgress(self._path.name, 0, 0, "files")
-        if not members:
+        if members is None:
             return None
-        names = sorted(str(name) for name, _size in members if not is_hidden(str(name)))
+        hidden = {name: hidden_part(name) for name in sorted(members)}
+        names = [name for name, skip in hidden.items() if skip is None]
         check_count(len(names), self._limits)
-        return [Entry(printable(name), self._path, name) for name in names]
+        skipped = dict.fromkeys(skip for skip in hidden.values() if skip is not None)
+        return Collection([Entry(printable(name), self._path, name) for name in names], skipped=list(skipped))
 
-    def _open_many(self, entries: list[Entry]) -> Opening:
-        """Read every file that can be read; the others are named in a note."""
-        found = Collection()
-        for number, entry in enumerate(entries):
-            yield ParseProgress(self._path.name, number, len(entries), "files")
+    def _open_many(self, found: Collection) -> Opening:
+        """Read every file that can be read; the others are named in a note, those first that could have been."""
+        unreadable: list[Skip] = []
+        for number, entry in enumerate(found.entries):
+            yield ParseProgress(self._path.name, number, len(found.entries), "files")
             try:
-                text = yield from self._parse(entry, number, len(entries))
+                text = yield from self._parse(entry, number, len(found.entries))
             except UnreadableError as error:
-                found.skipped.append((entry.name, str(error)))
+                unreadable.append((entry.name, str(error)))
                 continue
             found.characters += len(text.text)
             if found.characters > self._limits.characters:
                 limit = self._limits.characters
                 raise UnreadableError(f"holds more than {limit:,} characters of text; open a part of it.")
             found.texts.append((entry.name, text))
+        found.skipped[:0] = unreadable
         if not found.texts:
             raise UnreadableError(nothing_readable(found))
         title = self._path.resolve().name or self._name
@@ -174,29 +180,56 @@ def is_folder(path: Path, limits: Limits) -> bool:
         raise UnreadableError(f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def folder_entries(folder: Path, limits: Limits) -> Iterator[Entry]:
-    """The files below a folder in order, without hidden ones; links to folders are not followed."""
-    count = 0
+def folder_entries(folder: Path, limits: Limits) -> Collection:
+    """The files below a folder in order, and what is left out unread: see `why_not`."""
+    found, root = Collection(), folder.resolve()
 
-    def refuse(error: OSError) -> None:
-        if Path(error.filename or "") == folder:
+    def note_unreadable(error: OSError) -> None:
+        if (here := Path(error.filename or "")) == folder:
             raise UnreadableError(f"cannot be read: {error.strerror}.") from error
+        found.skipped.append((f"{shown(here)}/", f"cannot be read: {error.strerror}."))
 
-    for here, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
+    def shown(path: Path) -> str:
+        return printable(path.relative_to(folder).as_posix())
+
+    for here, folders, files in os.walk(folder, onerror=note_unreadable):
+        for name in sorted(folders):
+            if skip := hidden_part(f"{shown(Path(here, name))}/"):
+                found.skipped.append(skip)
+                folders.remove(name)
+            elif Path(here, name).is_symlink():
+                found.skipped.append((f"{shown(Path(here, name))}/", "is a link to a folder."))
+        folders.sort()
         for name in sorted(files):
             path = Path(here, name)
-            if is_hidden(name) or not path.is_file():
+            if reason := why_not(path, root):
+                found.skipped.append((shown(path), reason))
                 continue
-            count += 1
-            check_count(count, limits)
-            yield Entry(printable(path.relative_to(folder).as_posix()), path)
+            check_count(len(found.entries) + 1, limits)
+            found.entries.append(Entry(shown(path), path))
+    return found
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file is not meant to be read: hidden ones, and what tools put there."""
+def why_not(path: Path, root: Path) -> str:
+    """Why a file in the folder `root` is not to be read; empty for one that is."""
+    if skip := hidden_part(path.name):
+        return skip[1]
+    try:
+        if not path.is_file():
+            return "is a broken link." if path.is_symlink() else "is no file but a device or a pipe."
+        return "" if path.resolve().is_relative_to(root) else "is a link that leads out of the folder."
+    except OSError as error:
+        return f"cannot be read: {error.strerror}."
+
+
+def hidden_part(name: str) -> Skip | None:
+    """What of a path is not meant to be read, and why: hidden ones, and what tools put there. None if it is."""
     parts = name.split("/")
-    return any(part.startswith(".") or part in SKIPPED_FOLDERS for part in parts)
+    for count, part in enumerate(parts, 1):
+        if part in SKIPPED_FOLDERS or (part.startswith(".") and part.strip(".")):
+            reason = "is a tool's folder." if part in SKIPPED_FOLDERS else "is hidden."
+            return printable("/".join(parts[:count])) + "/" * (count < len(parts)), reason
+    return None
 
 
 def printable(name: str) -> str:
@@ -256,4 +289,5 @@ def skipped_note(found: Collection) -> str:
     rest = len(skipped) - NAMED_SKIPS
     more = f"; and {rest:,} more" if rest > 0 else ""
     whole = len(found.skipped) + len(found.texts)
-    return f"{len(skipped):,} of {whole:,} files were left out: {named}{more}."
+    what = "files and folders" if any(name.endswith("/") for name, _reason in skipped) else "files"
+    return f"{len(skipped):,} of {whole:,} {what} were left out: {named}{more}."

@@ -1,9 +1,8 @@
 """PPTX: the texts of every slide with its number, its title as section, and the speaker's notes."""
 
-import posixpath
 from typing import Final
 
-from kiv_engine.documents.package import Package
+from kiv_engine.documents.package import Package, related, relations
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 
@@ -43,24 +42,6 @@ def slide_names(package: Package) -> list[str]:
 def relation_id(slide: Element) -> str:
     """What a slide is called in the list of relations; it has an id of its own besides."""
     return next((str(value) for key, value in slide.attrib.items() if key.endswith("relationships}id")), "")
-
-
-def relations(package: Package, name: str) -> dict[str, tuple[str, str]]:
-    """Kind and file of everything that a file refers to, by id."""
-    folder, file = posixpath.split(name)
-    listing = f"{folder}/_rels/{file}.rels"
-    if listing not in package:
-        return {}
-    found = {}
-    for relation in parse_xml(package.read(listing), "its relations").iter("{*}Relationship"):
-        target = posixpath.normpath(posixpath.join("/", folder, attribute(relation, "Target"))).lstrip("/")
-        found[attribute(relation, "Id")] = (attribute(relation, "Type"), target)
-    return found
-
-
-def related(package: Package, name: str, kind: str) -> list[str]:
-    """The files of this kind that a file refers to."""
-    return [target for type_, target in relations(package, name).values() if type_.endswith(kind) and target in package]
 
 
 def shapes_of(root: Element) -> list[Element]:

@@ -2,7 +2,7 @@
 
     {"path": FILE, "member": NAME or null, "name": NAME}    -> {"progress": [done, total, unit]} ...,
                                                                {"parsed": {...}, "sizes": [text, places]} and the bytes
-    {"path": FILE, "list": true}                            -> {"members": [[name, size], ...]}
+    {"path": FILE, "list": true}                            -> {"members": [name, ...], or null for one document}
     whatever cannot be done                                 -> {"refused": how the sentence goes on}
 
 Started by `parser_process`, which may kill it at any moment. Nothing here is pickled, and nothing is written to disk.
@@ -116,12 +116,9 @@ def too_greedy(limits: Limits) -> str:
     return f"needs more than {limits.memory_bytes // MIB:,} MB of memory to be read."
 
 
-def list_members(data: bytes, name: str, limits: Limits) -> list[tuple[str, int]]:
-    """Names and sizes of the files in a zip file; empty if it is one document, like a docx."""
-    if kind_of(data, name) is not ZIP:
-        return []
-    package = Package(data, limits)
-    return [(member, package.size(member)) for member in package.names]
+def list_members(data: bytes, name: str, limits: Limits) -> list[str] | None:
+    """Names of the files in a zip file; None if it is one document, like a docx."""
+    return Package(data, limits).names if kind_of(data, name) is ZIP else None
 
 
 def limit_memory(limits: Limits) -> None:

@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Final
 
 import torch
@@ -22,11 +23,12 @@ from kiv_engine.evaluation import shapes
 from kiv_engine.evaluation.caches import PEERS, Peer, cache_bytes, close
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import ENTRANTS, Entrant, ReadingStoppedError
-from kiv_engine.evaluation.recall import Probe, mean, probing, summarize
+from kiv_engine.evaluation.recall import Probe, probing, summarize
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
 from kiv_engine.evaluation.timing import counting_rows, forward_chunks, quantile, timed_steps
 from kiv_engine.events import Failed
 from kiv_engine.hardware import available_ram_bytes
+from kiv_engine.hits import HitRecorder, LayerHits
 from kiv_engine.layer import KIVLayer
 from kiv_engine.prefill import ScoreRule
 
@@ -40,6 +42,7 @@ ANSWERS: Final = 5
 ANSWER_TOKENS: Final = 32
 PROBES: Final = 16
 FORWARD_TOKENS: Final = 16_384
+SHAPE_B_RULE: Final = ScoreRule(shapes.HEAD_DIM**-0.5)
 SLOW_STEPS: Final = 24
 """Steps of caches that attend to everything, beyond 16K tokens; they vary little."""
 
@@ -285,7 +288,7 @@ def some_facts(archive: Archive, count: int) -> list[Any]:
 def measure_decode(model: Any, cache: Any, length: int, steps: int) -> dict[str, Any]:
     """Fill a cache of Shape B and decode; ours also tells bytes by part, bytes fetched, and recall."""
     ours = isinstance(cache, KIVCache)
-    probes = Planted(length) if ours else None
+    probes = Planted(cold_places(length), PROBES) if ours else None
     begin = time.perf_counter()
     shapes.fill(cache, length, planted=probes.keys() if probes else None)
     filled = time.perf_counter() - begin
@@ -321,22 +324,28 @@ def fetched_per_step(model: Any, cache: KIVCache) -> dict[str, float]:
     }
 
 
-class Planted:
-    """Queries for which one cold key of Shape B, at a random place, scores ten standard deviations above the rest."""
+def cold_places(num_tokens: int) -> range:
+    """Places of tokens that are cold, by the default configuration, when so many are there."""
+    return range(64, max(65 + PROBES, num_tokens - 2_560))
 
-    def __init__(self, num_tokens: int) -> None:
+
+class Planted:
+    """Queries for each of which one key of Shape B scores ten standard deviations above the rest.
+
+    Attributes:
+        places: where those keys are, drawn from a range of cold tokens.
+    """
+
+    def __init__(self, among: range, count: int) -> None:
         generator = torch.Generator().manual_seed(2)
-        group = shapes.QUERY_HEADS // shapes.KV_HEADS
-        self._queries = torch.randn(
-            (PROBES, shapes.LAYERS, shapes.KV_HEADS, group, shapes.HEAD_DIM), generator=generator
-        )
-        first, last = 64, max(65 + PROBES, num_tokens - 2_560)
-        self._places = (torch.randperm(last - first, generator=generator)[:PROBES] + first).tolist()
+        shape = (count, shapes.LAYERS, shapes.KV_HEADS, shapes.QUERY_HEADS // shapes.KV_HEADS, shapes.HEAD_DIM)
+        self._queries = torch.randn(shape, generator=generator)
+        self.places: list[int] = (torch.randperm(len(among), generator=generator)[:count] + among.start).tolist()
 
     def keys(self) -> dict[int, torch.Tensor]:
         """Position -> keys (layers, H, D), in the direction of one of the query heads."""
         planted = {}
-        for probe, place in enumerate(self._places):
+        for probe, place in enumerate(self.places):
             query = self._queries[probe, :, :, probe % self._queries.shape[3]]
             planted[place] = 10 * query / query.norm(dim=-1, keepdim=True)
         return planted
@@ -346,18 +355,28 @@ class Planted:
 
         The cache has decoded at least one token: the queries stand in for those of the newest.
         """
-        rule = ScoreRule(shapes.HEAD_DIM**-0.5)
         found = []
         with torch.inference_mode(), cache.recording() as recorder:
             probe = Probe(cache, recorder)
-            for number, place in enumerate(self._places):
-                for index, layer in enumerate(cache.growing_layers):
-                    queries = self._queries[number, index][:, :, None]
-                    layer.attend(index, queries, rule)
-                    (hits,) = recorder.drain()
-                    probe.compare(layer, hits, queries, rule)
-                    found.append(float((hits.cold_tokens == place).any(-1).float().mean()))
-        return {**summarize(probe.samples), "planted": mean(found)}
+            for number in range(len(self.places)):
+                for layer, queries, hits in self.search(number, cache, recorder):
+                    probe.compare(layer, hits, queries, SHAPE_B_RULE)
+                    found.append(float(self.is_found(number, hits).float().mean()))
+        return {**summarize(probe.samples), "planted": fmean(found)}
+
+    def search(
+        self, number: int, cache: KIVCache, recorder: HitRecorder
+    ) -> Iterator[tuple[KIVLayer, torch.Tensor, LayerHits]]:
+        """Ask one of the queries of every layer in turn: layer, queries (H, G, 1, D), hit set."""
+        for index, layer in enumerate(cache.growing_layers):
+            queries = self._queries[number, index][:, :, None]
+            layer.attend(index, queries, SHAPE_B_RULE)
+            (hits,) = recorder.drain()
+            yield layer, queries, hits
+
+    def is_found(self, number: int, hits: LayerHits) -> torch.Tensor:
+        """Whether the hit set of each KV head, (H,), holds the key planted for a query."""
+        return (hits.cold_tokens == self.places[number]).any(-1)
 
 
 def model_recall(engine: Engine, text: str, questions: list[str], should_stop: ShouldStop) -> dict[str, Any]:

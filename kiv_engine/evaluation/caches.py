@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import torch
 import transformers
@@ -14,23 +14,35 @@ from kiv_engine.config import KIVConfig
 from kiv_engine.evaluation.streaming import StreamingCache
 from kiv_engine.topology import inspect
 
+Base = TypeVar("Base")
+Made = TypeVar("Made")
+
 
 @dataclass(frozen=True)
-class Peer:
-    """Another cache.
+class Named(Generic[Base, Made]):
+    """What takes part in a comparison.
 
     Attributes:
         name: as on the command line and in the results.
         label: for people.
-        make: an empty one for a model.
-        missing: why it cannot be made for a model here, or None.
-        keeps_all: it holds and attends to every token, so time per token grows with the length.
+        make: makes a new one upon a model or an engine.
+        missing: why it cannot be made there, or None.
     """
 
     name: str
     label: str
-    make: Callable[[PreTrainedModel], Cache]
-    missing: Callable[[PreTrainedModel], str | None] = lambda _model: None
+    make: Callable[[Base], Made]
+    missing: Callable[[Base], str | None] = lambda _base: None
+
+
+@dataclass(frozen=True)
+class Peer(Named[PreTrainedModel, Cache]):
+    """Another cache; an empty one is made for a model.
+
+    Attributes:
+        keeps_all: it holds and attends to every token, so time per token grows with the length.
+    """
+
     keeps_all: bool = True
 
 

@@ -68,7 +68,7 @@ def eval_plan(options: argparse.Namespace) -> Plan:
     if options.tasks is not None:
         chosen["tasks"] = options.tasks
     if options.peers is not None:
-        chosen |= {"entrants": options.peers, "quadratic_tokens": max(chosen.get("lengths", Plan.lengths))}
+        chosen |= {"entrants": options.peers, "quadratic_tokens": max(chosen.get("lengths", Plan.lengths), default=0)}
     return Plan(**chosen)
 
 

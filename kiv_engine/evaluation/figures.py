@@ -43,7 +43,6 @@ def summarize(records: list[dict[str, Any]], ceiling: list[dict[str, Any]]) -> d
         "rate": rate,
         "interval": wilson(rate * len(records), len(records)) if rate is not None else None,
         "seconds_per_answer": statistics.median(record["seconds"] for record in records) if records else None,
-        "first_token_s": statistics.median(record["first_token_s"] for record in records) if records else None,
     }
     if ceiling:
         row |= compare(records, ceiling)
@@ -68,7 +67,6 @@ def compare(records: list[dict[str, Any]], ceiling: list[dict[str, Any]]) -> dic
         "ceiling": rate_of([record for _, record in pairs]),
         "ceiling_parts": len(both),
         "agreement": share(both),
-        "same_answer": share(default["answer"] == everything["answer"] for default, everything in pairs),
     }
 
 

@@ -5,24 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-
-def split_words(text: str) -> list[str]:
-    """The words between spaces."""
-    return text.split()
-
-
-_FIRST: Final = split_words(
+_FIRST: Final = str.split(
     "Abel Agnes Alban Alma Anselm Bertha Blaise Bruno Carmen Cecil Clara Cyrus Daphne Dora Edgar Edith Elmer Enid "
     "Ezra Fabian Flora Frieda Gilbert Greta Harvey Hedwig Hilda Horace Ida Irene Ivor Jerome Joan Judith Karl "
     "Kirsten Lambert Leila Leopold Lydia Magnus Mabel Martha Miles Mona Nestor Nora Olga Oscar Otto Paula Pearl "
     "Phoebe Ralph Regina Roland Ruth Selma Silas Sophie Stella Theo Thelma Ursula Vera Victor Wanda Walter Wilma "
     "Xavier"
 )
-_SURNAME_STARTS: Final = split_words(
+_SURNAME_STARTS: Final = str.split(
     "Ash Beck Brook Clay Dale East Fair Glen Hart Holt Kirk Lang Marsh Nor Oak Rush Stan Thorn"
 )
-_SURNAME_ENDS: Final = split_words("bourne by field ford gate ham hurst land ley man mere ton well wick wood worth")
-WORDS: Final = split_words(
+_SURNAME_ENDS: Final = str.split("bourne by field ford gate ham hurst land ley man mere ton well wick wood worth")
+WORDS: Final = str.split(
     "acorn amber anchor apricot barrel basket beacon beetle bishop blanket bottle bridge bucket butter cabin "
     "candle canyon carpet castle cellar cherry chimney clover copper cotton cradle crystal curtain dagger desert "
     "diamond dragon engine falcon feather fiddle forest garden ginger goblet hammer harbor hazel helmet honey "
@@ -32,11 +26,11 @@ WORDS: Final = split_words(
     "silver spider squirrel stable stream sugar summit tailor temple thimble thunder timber tomato tunnel turtle "
     "valley velvet violin wagon walnut willow"
 )
-_TOWNS: Final = split_words(
+_TOWNS: Final = str.split(
     "Aldermoor Bexhill Carrow Dunmere Elmstead Farleigh Gorsley Hexworth Inverley Kelsall Lowick Marden Netherby "
     "Ormskirk Penrith Quorn Ripley Selby Tarvin Upwell Wexcombe Yarmley"
 )
-_MONTHS: Final = split_words("January February March April May June July August September October November December")
+_MONTHS: Final = str.split("January February March April May June July August September October November December")
 _TRIES: Final = 10_000
 
 

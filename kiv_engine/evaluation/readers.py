@@ -7,7 +7,7 @@ and the reader goes back to the end of the document after each. All answer greed
 import copy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -15,16 +15,28 @@ import torch
 
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, PrefillMode, SamplingConfig
-from kiv_engine.context import READ_CHUNK_TOKENS, ShouldStop
+from kiv_engine.context import READ_CHUNK_TOKENS, Context, ShouldStop
 from kiv_engine.document import Document, tokenize
 from kiv_engine.engine import Engine
 from kiv_engine.errors import EngineError
-from kiv_engine.evaluation.caches import PEERS, Peer, close
+from kiv_engine.evaluation.caches import PEERS, Named, Peer, close
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress
 from kiv_engine.sampling import Sampler
 
 EVERYTHING: Final = 2**31 - 1
 """As `retrieved_tokens`: the question and the answer attend exactly to all that was read."""
+
+
+@contextmanager
+def retrieving(context: Context, tokens: int) -> Iterator[None]:
+    """Let a context retrieve so many tokens inside the `with`."""
+    policy = context.cache.policy
+    config = policy.config
+    policy.config = replace(config, retrieved_tokens=tokens)
+    try:
+        yield
+    finally:
+        policy.config = config
 
 
 class ReadingStoppedError(EngineError):
@@ -77,7 +89,7 @@ class KIVReader:
         """Answer with the configuration's retrieved tokens, or with everything; then go back."""
         begin = time.perf_counter()
         start = self._context.num_tokens
-        with self._retrieving(EVERYTHING) if everything else nothing_changed():
+        with retrieving(self._context, EVERYTHING) if everything else nullcontext():
             last = list(self._context.ask(question, SamplingConfig(max_new_tokens=max_new_tokens)))[-1]
         if isinstance(last, Failed):
             raise last.error
@@ -86,25 +98,9 @@ class KIVReader:
         self._context.rewind(start)
         return Answer(last.text, last.answer_tokens, last.first_token_s, seconds)
 
-    @contextmanager
-    def _retrieving(self, tokens: int) -> Iterator[None]:
-        policy = self._context.cache.policy
-        config = policy.config
-        policy.config = replace(config, retrieved_tokens=tokens)
-        try:
-            yield
-        finally:
-            policy.config = config
-
     def close(self) -> None:
         """Give the memory back."""
         self._context.close()
-
-
-@contextmanager
-def nothing_changed() -> Iterator[None]:
-    """The empty `with`."""
-    yield
 
 
 class CacheReader:
@@ -126,7 +122,7 @@ class CacheReader:
                 raise ReadingStoppedError("Reading was stopped.")
             self._forward(ids[first : first + READ_CHUNK_TOKENS])
             yield min(first + READ_CHUNK_TOKENS, len(ids))
-        self._state = [kept_state(layer) for layer in self._cache.layers]
+        self._state = [copy_state(vars(layer)) for layer in self._cache.layers]
 
     def ask(self, question: str, max_new_tokens: int, *, everything: bool = False) -> Answer:
         """Answer, then go back; there is nothing to retrieve, so `everything` changes nothing."""
@@ -170,13 +166,8 @@ class CacheReader:
         self._state = []
 
 
-def kept_state(layer: Any) -> dict[str, Any]:
-    """A layer's attributes, to come back to. K and V are no copies: these layers replace and never change them."""
-    return copy_state(vars(layer))
-
-
 def copy_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Attributes with what linear layers change in place copied."""
+    """A layer's attributes, to come back to; what linear layers change in place is copied, K and V they replace."""
     return {name: copy.deepcopy(value) if name.endswith("_states") else value for name, value in state.items()}
 
 
@@ -184,23 +175,15 @@ def copy_state(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """One of the caches compared.
+class Entrant(Named[Engine, Reader]):
+    """One of the caches compared, as what makes a reader with it.
 
     Attributes:
-        name: as on the command line and in the results.
-        label: for people.
-        make: makes a reader, once the document is there.
-        missing: why it cannot run here, or None.
         ours: asked a second time with everything retrieved.
         quadratic: reads in time that grows with the square of the length.
         usual: takes part where nobody is named.
     """
 
-    name: str
-    label: str
-    make: Callable[[Engine], Reader]
-    missing: Callable[[Engine], str | None] = lambda _engine: None
     ours: bool = False
     quadratic: bool = False
     usual: bool = True

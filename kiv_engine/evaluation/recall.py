@@ -13,6 +13,7 @@ Masses are averages over query heads.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Final
 
 import torch
@@ -116,22 +117,12 @@ def probing(cache: KIVCache) -> Iterator[Probe]:
                 del layer.attend
 
 
-def mean(values: Sequence[float]) -> float:
-    """The arithmetic mean."""
-    return sum(values) / len(values)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of the values do not exceed."""
-    return sorted(values)[int(share * (len(values) - 1))]
-
-
 def summarize(samples: Sequence[Sample]) -> dict[str, Any]:
     """Means and ratios of some samples. `ratio` is mean(captured) / mean(best); `cold_ratio` leaves sinks and hot
     window out of both, which is the harder number."""
-    local = mean([each.local for each in samples])
-    captured = mean([each.captured for each in samples])
-    best = mean([each.best for each in samples])
+    local = fmean(each.local for each in samples)
+    captured = fmean(each.captured for each in samples)
+    best = fmean(each.best for each in samples)
     ratios = [each.captured / each.best for each in samples]
     return {
         "queries": len(samples),
@@ -140,8 +131,8 @@ def summarize(samples: Sequence[Sample]) -> dict[str, Any]:
         "best": best,
         "ratio": captured / best,
         "cold_ratio": (captured - local) / (best - local) if best > local else 1.0,
-        "p5_ratio": percentile(ratios, 0.05),
+        "p5_ratio": float(torch.tensor(ratios, dtype=torch.float64).quantile(0.05)),
         "min_ratio": min(ratios),
-        "top": mean([each.top for each in samples]),
-        "top_few": mean([each.top_few for each in samples]),
+        "top": fmean(each.top for each in samples),
+        "top_few": fmean(each.top_few for each in samples),
     }

@@ -16,6 +16,7 @@ from app.reports import (
     ContextMeasured,
     DocumentOpened,
     DocumentPlace,
+    DocumentRejected,
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
@@ -45,8 +46,8 @@ class ScriptedSession:
 
     Attributes:
         fails_on: requests of these types raise the error given.
-        held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "read", "ask",
-            "write".
+        held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "open", "read",
+            "ask", "write".
         reached: steps that were come to, in order.
         read: what was read.
         asked: the questions, with what was said before them.
@@ -54,7 +55,7 @@ class ScriptedSession:
 
     def __init__(self) -> None:
         self.fails_on: dict[type, BaseException] = {}
-        self.held_at: set[str] = set()
+        self._held_at: set[str] = set()
         self.reached: list[str] = []
         self.num_closed = 0
         self.asked: list[Ask] = []
@@ -64,16 +65,27 @@ class ScriptedSession:
         self._read: dict[int, int] = {}
         self._length: dict[int, int] = {}
 
+    @property
+    def held_at(self) -> set[str]:
+        return self._held_at
+
+    @held_at.setter
+    def held_at(self, steps: set[str]) -> None:
+        self._gate.clear()
+        self._held_at = steps
+
     def go(self) -> None:
         """Hold nothing any more."""
-        self.held_at.clear()
+        self._held_at = set()
         self._gate.set()
 
     def _step(self, name: str, should_stop: Callable[[], bool]) -> None:
         self.reached.append(name)
-        waited = itertools.count()
-        while name in self.held_at and not should_stop() and next(waited) < 100 * GATE_TIMEOUT_S:
+        for _wait in range(100 * GATE_TIMEOUT_S):
+            if name not in self._held_at or should_stop():
+                return
             self._gate.wait(0.01)
+        raise TimeoutError(f"held at {name!r}, and nobody said go")
 
     def handle(self, request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
         if error := self.fails_on.get(type(request)):
@@ -84,6 +96,11 @@ class ScriptedSession:
                 yield ModelLoaded("demo", 3_400_000, 4_200_000, 1_024, 2_048)
             case Read(chat, sources):
                 self.read.append(request)
+                if sources:
+                    self._step("open", should_stop)
+                    if should_stop():
+                        yield ReadFinished(0, 0, 0.0, stopped=True, prefill_mode="", prefill_reason="")
+                        return
                 yield from self._open(chat, sources)
                 if self._texts.get(chat):
                     yield from self._go_on(chat, should_stop)
@@ -108,6 +125,9 @@ class ScriptedSession:
                     return
                 case FileSource(path) if not path.exists():
                     error = DocumentError(f"There is no file {path}.")
+                    if len(sources) > 1:
+                        yield DocumentRejected(source.name, str(error))
+                        continue
                     yield Failed(str(error), error)
                     return
                 case FileSource(path):

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QAbstractButton, QLineEdit, QPlainTextEdit, QTextE
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.reports import Report
-from app.requests import Ask, LoadModel, Read, Said
+from app.requests import Ask, FileSource, LoadModel, Read, Said
 from app.settings import ChatOptions
 from app.views import announcer
 from app.views.exchange_view import ExchangeView
@@ -461,6 +461,14 @@ def test_screen_readers_are_told_what_is_over(driver: AppDriver, book: Path, mon
     driver.until_answered()
     driver.until_state(EngineState.IDLE)
     assert said == ["Reading is over", "The answer is finished"]
+
+
+def test_a_relative_path_means_the_same_file_for_ever(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(book.parent)
+    driver.controller.open_files([Path(book.name)])
+    assert driver.chat.documents[0].source == FileSource(book)
 
 
 def test_a_document_that_has_changed_is_told_and_nothing_else_is_marked(driver: AppDriver, book: Path) -> None:

@@ -119,6 +119,29 @@ def test_a_damaged_file_is_kept_aside(path: Path) -> None:
         path.unlink()
 
 
+def test_what_is_written_beside_a_damaged_file_is_kept_with_it(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"no database at all" * 100)
+    path.with_name("chats.sqlite3-wal").write_bytes(b"the last chats")
+    opened, _problem = open_or_replace(path)
+    assert opened is not None
+    opened.close()
+    assert path.with_name("chats.sqlite3.damaged-1-wal").read_bytes() == b"the last chats"
+
+
+def test_a_damaged_file_that_cannot_be_moved_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"no database at all" * 100)
+
+    def refuse(path: Path) -> Path:
+        raise PermissionError(f"{path.name} is in use")
+
+    monkeypatch.setattr(history_module, "keep_aside", refuse)
+    opened, problem = open_or_replace(path)
+    assert opened is None
+    assert "chats.sqlite3 is in use. Nothing is kept this time" in problem
+
+
 def test_a_folder_in_its_place_is_told(path: Path) -> None:
     path.mkdir(parents=True)
     opened, problem = open_or_replace(path)
@@ -166,6 +189,22 @@ def test_what_cannot_be_written_is_told(qtbot: QtBot, path: Path) -> None:
     history.save_exchange("no such chat", SavedExchange(0, None, "Who?"))
     qtbot.waitUntil(lambda: len(listener.reports) == 2, timeout=WAIT_MS)
     assert isinstance(listener.reports[1], SavingFailed)
+    assert listener.reports[1].name == ("exchange", "no such chat", 0)
+    assert history.close()
+
+
+def test_one_job_that_fails_does_not_end_the_others(qtbot: QtBot, path: Path) -> None:
+    history, listener = History(path), Listener()
+    history.reported.connect(listener.on_report)
+    history.open()
+    history.save_chat(SavedChat("bad", options={"a set": {1}}))
+    history.save_chat(SavedChat("k", "Kept"))
+    history.search("kept")
+    qtbot.waitUntil(lambda: len(listener.reports) == 3, timeout=WAIT_MS)
+    _listed, failed, found = listener.reports
+    assert isinstance(failed, SavingFailed)
+    assert failed.name == ("chat", "bad")
+    assert found == ChatsFound("kept", frozenset("k"))
     assert history.close()
 
 

@@ -151,3 +151,77 @@ def test_another_system_prompt_while_documents_are_read_and_questions_wait(drive
     assert driver.session.asked[0].options.system == "Be brief."
     assert driver.chat.reading.state is ReadingState.READ
     assert driver.chat.reading.tokens_read == driver.chat.reading.tokens_total == len(book.read_text()) // 4
+
+
+def test_another_system_prompt_while_a_file_is_parsed_and_questions_wait(driver: AppDriver, book: Path) -> None:
+    driver.session.held_at = {"open"}
+    driver.controller.open_files([book])
+    driver.controller.ask("Who?")
+    driver.until_reached("open")
+    driver.controller.set_options(ChatOptions("Be brief."), False)
+    driver.session.go()
+    driver.until_answered()
+    assert [document.name for document in driver.chat.documents] == ["book.txt"]
+    assert driver.chat.reading.state is ReadingState.READ
+    assert driver.chat.reading.tokens_read == len(book.read_text()) // 4
+    assert driver.session.asked[0].options.system == "Be brief."
+
+
+@pytest.mark.parametrize("step", ["open", "read"])
+def test_bringing_documents_back_can_be_stopped_and_loses_none(driver: AppDriver, book: Path, step: str) -> None:
+    driver.controller.open_files([book])
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    driver.controller.set_options(ChatOptions("Be brief."), False)
+    driver.until(lambda: driver.session.num_closed == 1)
+    driver.session.reached.clear()
+    driver.session.held_at = {step}
+    driver.controller.ask("When?")
+    driver.until_reached(step)
+    driver.controller.stop()
+    driver.until_read(ReadingState.CLOSED)
+    driver.until(lambda: driver.session.num_closed == 2)
+    assert [document.name for document in driver.chat.documents] == ["book.txt"]
+    assert driver.chat.documents[0].place is not None
+    assert driver.window.composer.edit.toPlainText() == "When?", "it is not answered without the documents"
+    assert len(driver.session.asked) == 1
+    driver.session.go()
+    driver.transcript.card.again.click()
+    driver.until_read()
+    assert driver.chat.reading.tokens_read == driver.chat.reading.tokens_total == len(book.read_text()) // 4
+
+
+def test_one_of_several_documents_that_is_gone_stays_in_its_chat(driver: AppDriver, book: Path, tmp_path: Path) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("Notes. " * 200)
+    driver.controller.open_files([other, book])
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    driver.controller.set_options(ChatOptions("Be brief."), False)
+    other.unlink()
+    driver.controller.ask("When?")
+    driver.until_read(ReadingState.CLOSED)
+    driver.until(lambda: driver.session.num_closed == 2)
+    assert driver.window.composer.edit.toPlainText() == "When?"
+    assert "There is no file" in driver.window.banner.text.text()
+    assert "There is no file" in driver.transcript.card.state.text()
+    assert [document.name for document in driver.chat.documents] == ["notes.txt", "book.txt"]
+    other.write_text("Notes. " * 200)
+    driver.controller.ask("When?")
+    driver.until_answered(1)
+    assert [document.text is not None for document in driver.chat.documents] == [True, True]
+
+
+def test_a_document_dropped_on_a_closed_chat_is_read_behind_those_that_are_there(
+    driver: AppDriver, book: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("Notes. " * 200)
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.controller.set_options(ChatOptions("Be brief."), False)
+    driver.until_read(ReadingState.CLOSED)
+    driver.controller.open_files([other])
+    driver.until_read()
+    assert [request.sources[0].name for request in driver.session.read[1:]] == ["book.txt", "notes.txt"]
+    assert [document.text is not None for document in driver.chat.documents] == [True, True]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 COMMIT: Final = "0123456789abcdef0123456789abcdef01234567"
 LARGE: Final = (".safetensors", "tokenizer.json")
@@ -64,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         repo = self.repo
-        path = self.path.partition("?")[0]
+        path = unquote(self.path.partition("?")[0])
         repo.requests.append((self.command, path, self.headers.get("Range", "")))
         if repo.refusal is not None:
             status, code = repo.refusal

@@ -8,7 +8,7 @@ import pytest
 
 from kiv_engine import cli, doctor
 from kiv_engine.catalogue import CATALOGUE_FILE, CatalogueEntry, find_entry, nearest_ids, read_catalogue
-from kiv_engine.fit import ModelShape, Needs, Room, Setting, plan
+from kiv_engine.fit import ModelShape, Needs, Room, Setting, best_of, plan, plan_stores
 from kiv_engine.loader import config_of_shape
 
 ENTRIES = pytest.mark.parametrize("entry", read_catalogue(), ids=lambda entry: entry.id)
@@ -106,13 +106,34 @@ def test_the_largest_open_model_with_room_for_a_long_text_is_advised() -> None:
         entry = find_entry(name)
         assert entry is not None
         needs = Needs(0, 0, 0, 0, 0, 0, token_keys_values=1_000, token_index=0)
-        return doctor.ListedModel(entry, 0, 0, "4bit", plan(needs, Room(room, 0)), {})
+        return doctor.ListedModel(entry, 0, 0, "4bit", {"4bit": plan(needs, Room(room, 0))}, {})
 
     small, large = listed("Qwen/Qwen3-0.6B", 10**9), listed("Qwen/Qwen3-8B", 10**9)
     gated, full = listed("meta-llama/Llama-3.2-3B-Instruct", 10**9), listed("Qwen/Qwen2.5-14B-Instruct-1M", 10**6)
     assert "Qwen/Qwen3-8B, with weights 4 bit" in doctor.recommendation([small, large, gated, full])
     assert "Qwen/Qwen3-0.6B" in doctor.recommendation([full, gated, small])
     assert "None of them" in doctor.recommendation([full, gated])
+
+
+def test_the_advice_names_the_finest_weights_with_room_for_a_long_text() -> None:
+    """Also where those that suit best, since they answer soonest, are too large for it."""
+    room = Room(22 * 10**9, 500 * 10**9)
+
+    def listed(name: str) -> doctor.ListedModel:
+        entry = find_entry(name)
+        assert entry is not None
+        shape = ModelShape(config_of_shape(entry.shape))
+        plans = plan_stores(shape, room)
+        return doctor.ListedModel.of(entry, shape, plans, best_of(plans["model"]))
+
+    small, gemma = listed("Qwen/Qwen2.5-1.5B-Instruct"), listed("google/gemma-4-E2B-it")
+    assert (small.best, gemma.best) == ("none", "none")
+    assert small.plan.tokens_in_ram > doctor.LONG_TEXT_TOKENS > gemma.plan.tokens_in_ram
+    assert doctor.recommendation([small, gemma]).startswith(
+        "The largest that holds at least 131,000 tokens in RAM here: google/gemma-4-E2B-it, with weights 8 bit up to "
+        "484,000."
+    )
+    assert (small.report["for_long_text"], gemma.report["for_long_text"]) == ("none", "8bit")
 
 
 def test_reading_the_catalogue_imports_nothing_heavy() -> None:

@@ -136,15 +136,47 @@ def test_what_other_tools_downloaded_is_used(hub: Hub) -> None:
     assert Path(path).read_bytes() == hub.repo.files["model.safetensors"]
 
 
-def test_shards_are_fetched_by_their_index(hub: Hub) -> None:
+@pytest.mark.parametrize(
+    "shards",
+    [
+        ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"),
+        ("model.safetensors-00001-of-00002.safetensors", "model.safetensors-00002-of-00002.safetensors"),
+        ("layers.safetensors", "Rest of it.safetensors"),
+    ],
+)
+def test_shards_are_fetched_by_their_index(hub: Hub, shards: tuple[str, str]) -> None:
     whole = hub.repo.files.pop("model.safetensors")
-    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
-    hub.repo.files |= {"model-00001-of-00002.safetensors": whole, "model-00002-of-00002.safetensors": b"b" * 9}
-    hub.repo.files["model.safetensors.index.json"] = json.dumps(index).encode()
-    run()
+    hub.repo.files |= {shards[0]: whole, shards[1]: b"b" * 9, "model-00009-of-00009.safetensors": b"in no index"}
+    hub.repo.files[download.INDEX] = json.dumps(
+        {"weight_map": dict(zip("aba", (*shards, shards[0]), strict=True))}
+    ).encode()
+    last = run()[-1]
+    assert last.bytes_done == last.bytes_total
     assert find_downloaded(ID) == hub.folder
-    (hub.folder / "model-00002-of-00002.safetensors").unlink()
+    assert (hub.folder / shards[0]).read_bytes() == whole
+    assert not (hub.folder / "model-00009-of-00009.safetensors").exists()
+    (hub.folder / shards[1]).unlink()
     assert find_downloaded(ID) is None
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ('{"weight_map": {"a": "../../model.safetensors"}}', r"names '\.\./\.\./model\.safetensors', which is no saf"),
+        ('{"weight_map": {"a": "C:\\\\x.safetensors"}}', "is no safetensors file beside it"),
+        ('{"weight_map": {"a": "pytorch_model.bin"}}', "is no safetensors file beside it"),
+        ('{"weight_map": {"a": "other.safetensors"}}', r"not complete on the HuggingFace hub: it lacks other\.safe"),
+        ('{"weight_map": {}}', "is damaged; look for another upload"),
+        ("[" * 100_000, "is damaged; look for another upload"),
+        ('{"metadata": {}}', "is damaged; look for another upload"),
+    ],
+)  # fmt: skip
+def test_an_index_that_cannot_be_followed_is_refused(hub: Hub, index: str, message: str) -> None:
+    hub.repo.files[download.INDEX] = index.encode()
+    del hub.repo.files["model.safetensors"]
+    with pytest.raises(ModelNotFoundError, match=message):
+        look_up(ID)
+    assert not any(path.endswith((".safetensors", ".bin")) for _, path, _ in hub.repo.requests)
 
 
 # -- breaks ----------------------------------------------------------------------------------------------------------

@@ -187,3 +187,13 @@ def test_a_pace_is_the_sum_of_its_parts() -> None:
     assert pace.million_s == pytest.approx(1e6 * (weights * 2e-9 + products * 1e-9))
     step = shape.weights_used(reading=False) * 3e-9 + 2 * 0.5 + 2 * fit.LAYER_OVERHEAD_S
     assert 1 / pace.tokens_per_s == pytest.approx(step)
+
+
+def test_every_layer_that_attends_searches_for_itself() -> None:
+    """Also those that share the K/V of another, as the last layers of Gemma 4 do."""
+    shape, setting = ModelShape(model_of("gemma4").config), Setting()
+    assert [layer.attending for layer in shape.topology.growing] == [2]
+    rates = fit.Rates(read_weight=0, call_weight=0, decode_weight=0, attend=0.5, scan_byte=1e-9)
+    codes = 512 // 8 + 1
+    step = 2 * (0.5 + 1e6 * codes * 1e-9) + 4 * fit.LAYER_OVERHEAD_S
+    assert 1 / fit.pace(shape, setting, rates).tokens_per_s == pytest.approx(step)

@@ -241,6 +241,10 @@ def test_a_half_downloaded_folder_is_refused(llama: Path) -> None:
     (llama / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
     with pytest.raises(ModelNotFoundError, match=r"lacks 1 of its weight files, such as model-00002-of-00002\.safe"):
         on_cpu(llama)
+    (llama / "other.safetensors").write_bytes(whole[:-9])
+    (llama / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "other.safetensors"}}))
+    with pytest.raises(ModelNotFoundError, match=r"other\.safetensors is not complete: 9 bytes are missing"):
+        on_cpu(llama)
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"weight_map": 3}', "{}"])

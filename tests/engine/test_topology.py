@@ -1,5 +1,6 @@
 """Which layers grow, and which models are refused, by name and with the reason."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import transformers as hf
 from kiv_engine.attention import Attachment
 from kiv_engine.cache import KIVCache
 from kiv_engine.errors import UnsupportedModelError
+from kiv_engine.layer import KIVLayer
 from kiv_engine.topology import GrowingLayer, inspect
 from tests.engine.families import COMMON, FAMILIES, model_of
 
@@ -49,8 +51,29 @@ def test_the_geometry_is_that_of_the_tensors(name: str) -> None:
     assert inspect(model.config).row_bytes(2) == 2 * row
 
 
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_the_layers_that_attend_to_an_owner_are_those_that_search_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(name)
+    met: Counter[int] = Counter()
+    attend = KIVLayer.attend
+
+    def counted(layer: KIVLayer, *arguments: Any) -> torch.Tensor:
+        met[layer.geometry.index] += 1
+        return attend(layer, *arguments)
+
+    cache = KIVCache(model)
+    with torch.no_grad():
+        model(torch.arange(5)[None], past_key_values=cache)
+        monkeypatch.setattr(KIVLayer, "attend", counted)
+        model(torch.tensor([[5]]), past_key_values=cache)
+    cache.close()
+    assert met == {layer.index: layer.attending for layer in inspect(model.config).growing}
+
+
 def test_query_heads_and_rotary_are_read_per_layer() -> None:
-    assert inspect(model_of("gemma4").config).growing == (GrowingLayer(1, 4, 1, 512, True),)
+    assert inspect(model_of("gemma4").config).growing == (GrowingLayer(1, 4, 1, 512, True, attending=2),)
     assert [layer.rotary for layer in inspect(model_of("smollm3").config).growing] == [True, False]
     assert [layer.rotary for layer in inspect(model_of("cohere2").config).growing] == [False]
     assert [layer.rotary for layer in inspect(model_of("llama4").config).growing] == [False]

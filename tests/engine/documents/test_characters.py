@@ -3,7 +3,9 @@
 import pytest
 
 from kiv_engine.documents.characters import decode
+from kiv_engine.documents.limits import Limits
 from kiv_engine.documents.text_builder import UnreadableError
+from kiv_engine.documents.worker import parse
 
 GERMAN = "Die Gänse wurden heute früh gezählt. Es waren über dreißig, wie jeden Tag im Frühjahr.\n" * 20
 FRENCH = "Les oies ont été comptées à midi, dès l'été, où l'on fête le garçon ; ça coûte dix € à Noël.\n" * 20
@@ -54,9 +56,23 @@ def test_latin_utf_16_is_known_without_a_mark(codec: str) -> None:
     ],
 )
 def test_other_encodings_are_guessed_and_named(text: str, codec: str) -> None:
-    found, name = decode(text.encode(codec))
+    data = text.encode(codec)
+    found, name = decode(data)
     assert found == text
-    assert name
+    assert data.decode(name) == text  # relatives of an encoding do as well
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("text", [GERMAN, RUSSIAN, JAPANESE, "Gänse für Käse, Brötchen: fünf\ufffd"])
+def test_a_bad_byte_does_not_spoil_utf_8(text: str, mark: bytes) -> None:
+    data = text.encode()
+    assert decode(mark + data + b"\xff") == (text + "\ufffd", "UTF-8 (damaged places: 1)")
+
+
+def test_a_page_that_says_utf_8_keeps_it_in_spite_of_a_bad_byte() -> None:
+    parsed = parse(b"<meta charset='utf-8'><p>\xff" + GERMAN.encode(), "a.html", Limits())
+    assert parsed.text.split() == ["\ufffd" + GERMAN.split()[0], *GERMAN.split()[1:]]
+    assert parsed.notes == ("Its encoding was taken for UTF-8 (damaged places: 1).",)
 
 
 def test_a_guess_looks_where_the_odd_bytes_are() -> None:
@@ -65,7 +81,7 @@ def test_a_guess_looks_where_the_odd_bytes_are() -> None:
 
 
 def test_windows_encodings_are_named_as_people_do() -> None:
-    assert decode(b"caf\xe9 \x80")[1]
+    assert decode(b"caf\xe9 \x80") == ("café €", "windows-1252")
 
 
 @pytest.mark.parametrize("data", [b"a\x00b", bytes(range(1, 32)) * 40, b"\x00" * 100, b"\x1b\x02\x03\x04" * 100])

@@ -11,7 +11,8 @@ from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from lxml import etree
 
-from kiv_engine.documents.limits import Limits
+from kiv_engine.documents.docx_lists import numeral
+from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.text_builder import ParsedText
 from kiv_engine.documents.worker import parse
 from tests.engine.documents.writers import FILLER, NEEDLE, SAMPLES, Sample, write_epub, write_pdf
@@ -46,6 +47,7 @@ def test_a_wrong_name_does_not_matter_where_the_content_tells(tmp_path: Path, sa
 # -- DOCX --------------------------------------------------------------------------------------------------------------
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+MC = "http://schemas.openxmlformats.org/markup-compatibility/2006"
 NOTES = (
     f'<w:footnotes xmlns:w="{W}"><w:footnote w:id="0"><w:p><w:r><w:separator/></w:r></w:p></w:footnote>'
     '<w:footnote w:id="2"><w:p><w:r><w:footnoteRef/><w:t xml:space="preserve"> Counted </w:t></w:r><w:r>'
@@ -55,24 +57,27 @@ FOOTNOTES_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml
 FOOTNOTES_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"
 
 
-def read_docx(folder: Path, body: str, *, notes: bool = False) -> ParsedText:
-    """A document that python-docx made, with a body as Word writes it."""
+def read_docx(folder: Path, body: str, *, notes: bool = False, numbering: str = "", styles: str = "") -> ParsedText:
+    """A document that python-docx made, with a body, lists and styles as Word writes them."""
     document = docx.Document()
     if notes:
         part = Part(PackURI("/word/footnotes.xml"), FOOTNOTES_TYPE, NOTES.encode(), document.part.package)
         document.part.relate_to(part, FOOTNOTES_RELATION)
-    for number, element in enumerate(etree.fromstring(f'<b xmlns:w="{W}">{body}</b>')):
+    if numbering:
+        document.part.numbering_part.element[:] = etree.fromstring(f'<b xmlns:w="{W}">{numbering}</b>')
+    document.styles.element.extend(etree.fromstring(f'<b xmlns:w="{W}">{styles}</b>'))
+    for number, element in enumerate(etree.fromstring(f'<b xmlns:w="{W}" xmlns:mc="{MC}">{body}</b>')):
         document.element.body.insert(number, element)
     document.save(folder / "a.docx")
     return parse((folder / "a.docx").read_bytes(), "a.docx", Limits())
 
 
-def test_footnotes_follow_their_paragraph(tmp_path: Path) -> None:
+def test_notes_follow_their_paragraph_with_the_numbers_that_word_prints(tmp_path: Path) -> None:
     body = (
         '<w:p><w:r><w:t>Geese</w:t><w:footnoteReference w:id="2"/><w:t> swim.</w:t></w:r></w:p>'
-        "<w:p><w:r><w:t>End.</w:t></w:r></w:p>"
+        '<w:p><w:r><w:t>End</w:t><w:endnoteReference w:id="9"/><w:t>.</w:t></w:r></w:p>'
     )
-    assert read_docx(tmp_path, body, notes=True).text == "Geese[2] swim.\n[2] Counted twice.\n\nEnd."
+    assert read_docx(tmp_path, body, notes=True).text == "Geese[1] swim.\n[1] Counted twice.\n\nEnd[i]."
 
 
 def test_pages_are_those_that_word_noted(tmp_path: Path) -> None:
@@ -84,8 +89,18 @@ def test_pages_are_those_that_word_noted(tmp_path: Path) -> None:
         "<w:p><w:r><w:t>third</w:t></w:r></w:p>"
     )
     parsed = read_docx(tmp_path, body)
-    pages = {word: parsed.places.at(parsed.text.index(word)).page for word in ("first", "still", "second", "third")}
-    assert pages == {"first": 1, "still": 1, "second": 2, "third": 3}
+    pages = {
+        word: parsed.places.at(parsed.text.index(word)).page for word in ("first", "still", "second", "cell", "third")
+    }
+    assert pages == {"first": 1, "still": 1, "second": 2, "cell": 3, "third": 3}
+
+
+def test_a_row_over_two_pages_turns_one(tmp_path: Path) -> None:
+    turn = "<w:lastRenderedPageBreak/>"
+    split = f"<w:p><w:r><w:t>up</w:t></w:r></w:p><w:p><w:r>{turn}<w:t>down</w:t></w:r></w:p>"
+    body = f"<w:tbl><w:tr>{cell(split)}{cell(split)}</w:tr></w:tbl>" + word("next")
+    parsed = read_docx(tmp_path, body)
+    assert [parsed.places.at(parsed.text.index(found)).page for found in ("up", "next")] == [1, 2]
 
 
 def test_deleted_text_is_gone_and_inserted_text_is_there(tmp_path: Path) -> None:
@@ -104,6 +119,101 @@ def test_a_table_in_a_table_is_shown_once(tmp_path: Path) -> None:
         "<w:tc><w:p><w:r><w:t>right</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
     )
     assert read_docx(tmp_path, body).text == "left deep | right"
+
+
+def word(text: str) -> str:
+    """A paragraph."""
+    return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def cell(*blocks: str) -> str:
+    """A cell of a table."""
+    return f"<w:tc>{''.join(blocks)}</w:tc>"
+
+
+def test_cells_and_rows_in_wrappers_are_read(tmp_path: Path) -> None:
+    inner = f"<w:tbl><w:sdt><w:sdtContent><w:tr>{cell(word('deep'))}</w:tr></w:sdtContent></w:sdt></w:tbl>"
+    body = (
+        f"<w:tbl><w:tr>{cell(word('name'))}<w:sdt><w:sdtContent>{cell(word('Mira'))}</w:sdtContent></w:sdt></w:tr>"
+        f"<w:customXml><w:tr>{cell(word('a'))}{cell(inner)}</w:tr></w:customXml></w:tbl>"
+    )
+    assert read_docx(tmp_path, body).text == "name | Mira\na | deep"
+
+
+def test_a_footnote_in_a_cell_follows_its_row(tmp_path: Path) -> None:
+    noted = '<w:p><w:r><w:t>geese</w:t><w:footnoteReference w:id="2"/></w:r></w:p>'
+    body = f"<w:tbl><w:tr>{cell(noted)}{cell(word('31'))}</w:tr></w:tbl>"
+    text = read_docx(tmp_path, body, notes=True).text
+    assert text == "geese[1] | 31\n[1] Counted twice."
+
+
+def test_a_text_box_is_shown_once_and_on_its_own_lines(tmp_path: Path) -> None:
+    box = f"<w:txbxContent>{word('cap one')}{word('cap two')}</w:txbxContent>"
+    boxed = (
+        f"<w:p><w:r><w:t>before</w:t></w:r><w:r><mc:AlternateContent><mc:Choice>{box}</mc:Choice>"
+        f"<mc:Fallback>{box}</mc:Fallback></mc:AlternateContent></w:r><w:r><w:t>after</w:t></w:r></w:p>"
+    )
+    body = f"{boxed}<w:tbl><w:tr>{cell(boxed)}</w:tr></w:tbl>"
+    assert read_docx(tmp_path, body).text == "before\ncap one\ncap two\nafter\n\nbefore cap one cap two after"
+
+
+def item(text: str, list_id: int, level: int = 0) -> str:
+    """A paragraph of a list."""
+    number = f'<w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="{list_id}"/></w:numPr>'
+    return f"<w:p><w:pPr>{number}</w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def level(number: int, form: str, text: str, more: str = "") -> str:
+    """How a level of a list is numbered."""
+    return f'<w:lvl w:ilvl="{number}">{more}<w:numFmt w:val="{form}"/><w:lvlText w:val="{text}"/></w:lvl>'
+
+
+def test_lists_are_numbered_as_they_say(tmp_path: Path) -> None:
+    start = '<w:start w:val="{}"/>'.format
+    numbering = (
+        f'<w:abstractNum w:abstractNumId="7">{level(0, "upperRoman", "§ %1", start(4))}'
+        f"{level(1, 'lowerLetter', 'Clause (%2)', start(5))}{level(2, 'decimal', '%1.%2.%3', start(1) + '<w:isLgl/>')}"
+        f'</w:abstractNum><w:abstractNum w:abstractNumId="8">{level(0, "bullet", "o")}</w:abstractNum>'
+        '<w:num w:numId="1"><w:abstractNumId w:val="7"/></w:num><w:num w:numId="2"><w:abstractNumId w:val="8"/></w:num>'
+        '<w:num w:numId="3"><w:abstractNumId w:val="7"/></w:num><w:num w:numId="4"><w:abstractNumId w:val="7"/>'
+        '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="1"/></w:lvlOverride></w:num>'
+    )
+    body = "".join([
+        item("a", 1), item("b", 1, 1), item("c", 1, 1), item("d", 1, 2), item("e", 2), item("f", 1), item("g", 1, 1),
+        item("h", 3), item("i", 4), item("j", 4), item("k", 9),
+        f"<w:tbl><w:tr>{cell(item('l', 4))}{cell(word('m'))}</w:tr></w:tbl>",
+    ])  # fmt: skip
+    assert read_docx(tmp_path, body, numbering=numbering).text.split("\n\n") == [
+        "§ IV a", "  Clause (e) b", "  Clause (f) c", "    4.6.1 d", "- e", "§ V f", "  Clause (e) g",
+        "§ VI h", "§ I i", "§ II j", "- k", "§ III l | m",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "form", "written"),
+    [
+        (1994, "lowerRoman", "mcmxciv"),
+        (28, "upperLetter", "BB"),
+        (7, "decimalZero", "07"),
+        (3, "cardinalText", "3"),
+        (3, "none", ""),
+    ],
+)
+def test_numbers_are_written_as_word_does(number: int, form: str, written: str) -> None:
+    assert numeral(number, form) == written
+
+
+def test_templates_are_read_and_pictures_stay_packed(tmp_path: Path) -> None:
+    path = BY_NAME["town.docx"].write(tmp_path / "town.docx")
+    with zipfile.ZipFile(path) as package:
+        members = {name: package.read(name) for name in package.namelist()}
+    types = "[Content_Types].xml"
+    members[types] = members[types].replace(b"document.main+xml", b"template.main+xml")
+    members["word/media/image9.png"] = bytes(2 * MIB)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as package:
+        for name, data in members.items():
+            package.writestr(name, data)
+    assert NEEDLE in parse(path.read_bytes(), "town.docx", Limits(unpacked_bytes=MIB)).text
 
 
 # -- the others --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Files made to do harm, and files that came to harm: read or refused with one sentence, never a crash or a hang."""
 
 import io
+import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -348,16 +349,62 @@ def test_a_folder_with_nothing_readable_says_why(tmp_path: Path) -> None:
     assert_refused(tmp_path, "holds nothing that can be read: 0.png is a picture, not text (and 2 more).")
 
 
-def test_hidden_files_and_linked_folders_are_not_read(tmp_path: Path) -> None:
-    (tmp_path / ".git").mkdir()
-    (tmp_path / ".git" / "config").write_text("a secret")
-    (tmp_path / ".env").write_text("a secret")
-    (tmp_path / "loop").symlink_to(tmp_path)
-    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "a.txt").write_text(NEEDLE)
-    parsed = open_whole(tmp_path)
+def test_hidden_files_and_links_are_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiv_engine.documents.opening.NAMED_SKIPS", 99)
+    folder, outside = tmp_path / "folder", tmp_path / "outside.txt"
+    outside.write_text("a secret")
+    for name in (".git/config", ".env", "sub/node_modules/a.js", "sub/a.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("a secret")
+    (folder / "loop").symlink_to(folder)
+    (folder / "self").symlink_to(folder / "self")
+    (folder / "gone").symlink_to(folder / "nowhere")
+    (folder / "out.txt").symlink_to(outside)
+    (folder / "in.txt").symlink_to(folder / "sub" / "a.txt")
+    (folder / "a.png").write_bytes(b"\x89PNG\x00")
+    os.mkfifo(folder / "pipe")
+    (folder / "sub" / "a.txt").write_text(NEEDLE)
+    parsed = open_whole(folder)
     assert "a secret" not in parsed.text
-    assert parsed.text.count(NEEDLE) == 1
+    assert parsed.text.count(NEEDLE) == 2  # itself and the link to it
+    [note] = parsed.notes
+    assert note.startswith("9 of 11 files and folders were left out: a.png is a picture, not text; ")
+    assert set(note.rstrip(".").split("; ")[1:]) == {
+        ".git/ is hidden", "loop/ is a link to a folder", ".env is hidden", "gone is a broken link",
+        "self is a broken link", "out.txt is a link that leads out of the folder",
+        "pipe is no file but a device or a pipe", "sub/node_modules/ is a tool's folder",
+    }  # fmt: skip
+
+
+def test_a_folder_that_may_not_be_read_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text(NEEDLE)
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if path.endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)  # root may read every folder, so modes do not do here
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    [note] = open_whole(tmp_path).notes
+    assert note == "1 of 2 files and folders were left out: locked/ cannot be read: Permission denied."
+
+
+def test_hidden_files_of_a_zip_file_are_told_and_one_without_files_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w"):
+        pass
+    assert_refused(path, "holds no files.")
+    with zipfile.ZipFile(path, "w") as package:
+        for name in ("__MACOSX/a", "__MACOSX/b", "src/.git/config", ".env", "./a.txt"):
+            package.writestr(name, "a secret" if name != "./a.txt" else NEEDLE)
+    parsed = open_whole(path)
+    assert NEEDLE in parsed.text
+    assert "a secret" not in parsed.text
+    assert parsed.notes == (
+        "3 of 4 files and folders were left out: .env is hidden; __MACOSX/ is a tool's folder; src/.git/ is hidden.",
+    )
 
 
 def test_names_in_a_zip_file_are_shown_in_one_line(tmp_path: Path) -> None:

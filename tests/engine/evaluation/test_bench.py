@@ -14,11 +14,11 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import ConfigError
 from kiv_engine.evaluation import bench, commands, plots, recall, shapes
-from kiv_engine.evaluation.bench import BenchPlan, Planted
+from kiv_engine.evaluation.bench import BenchPlan, Planted, cold_places
 from kiv_engine.evaluation.caches import cache_bytes
 from kiv_engine.evaluation.prediction import KNOWN, gpu_of, predict_step
 from kiv_engine.evaluation.shapes import GEMMA_4_E2B
-from kiv_engine.evaluation.timing import timed_steps
+from kiv_engine.evaluation.timing import quantile, timed_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -80,7 +80,7 @@ def test_bad_input_is_told_in_one_line(kiv: Kiv, tmp_path: Path, arguments: tupl
 def test_planted_keys_are_where_exact_search_finds_them() -> None:
     model = shapes.build()
     cache = KIVCache(model, KIVConfig(hot_tokens=64, retrieved_tokens=8))
-    planted = Planted(4_096)
+    planted = Planted(cold_places(4_096), bench.PROBES)
     shapes.fill(cache, 4_096, planted=planted.keys())
     timed_steps(model, cache, 1)
     found = planted.recall(cache)
@@ -94,6 +94,11 @@ def test_overlap_is_counted_per_head() -> None:
     wanted = torch.tensor([[1, 2], [3, 4]])
     found = torch.tensor([[2, 9, 1], [1, 2, 4]])
     assert recall.overlap(wanted, found) == 0.75
+
+
+def test_quantiles_are_in_milliseconds_and_lie_between_their_neighbors() -> None:
+    assert quantile([0.003, 0.001, 0.002, 0.004], 0.5) == pytest.approx(2.5)
+    assert quantile([0.001 * n for n in range(101)], 0.99) == pytest.approx(99)
 
 
 def test_bytes_of_a_peer_are_those_of_its_tensors() -> None:

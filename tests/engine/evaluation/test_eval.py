@@ -84,10 +84,11 @@ def test_a_stopped_run_goes_on_where_it_stopped(kiv: Kiv, tmp_path: Path, monkey
         (("--seeds", "0"), "seeds is 0"),
         (("--depths", "99"), "depths is 99"),
         (("--tasks", ","), "must each name at least one"),
+        (("--lengths", ",", "--peers", "sinks"), "must each name at least one"),
         (("--out", "/dev/null/x"), "cannot take the results"),
     ],
 )
-def test_bad_input_is_told_in_one_line(kiv: Kiv, arguments: tuple[str, str], says: str) -> None:
+def test_bad_input_is_told_in_one_line(kiv: Kiv, arguments: tuple[str, ...], says: str) -> None:
     code, out, err = kiv("eval", "--lengths", "4096", "--out", "/dev/null/x", *arguments)
     assert (code, out) == (2, "")
     assert says in err

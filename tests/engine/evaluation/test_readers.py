@@ -1,7 +1,9 @@
 """Readers: all answer as plain code would, and no question leaves a trace."""
 
+import contextlib
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from transformers import DynamicCache
 from kiv_engine.attention import Attachment
 from kiv_engine.config import KIVConfig
 from kiv_engine.engine import Engine
+from kiv_engine.errors import ConfigError
 from kiv_engine.evaluation import readers
 from kiv_engine.evaluation.readers import BY_NAME, CacheReader, KIVReader, Reader, ReadingStoppedError
 from kiv_engine.evaluation.streaming import StreamingCache
@@ -65,8 +68,8 @@ def test_full_attention_answers_like_our_cache_with_room_for_all(family: str) ->
 @pytest.mark.parametrize("name", ["full", "fp8", "sinks", "codes2"])
 def test_a_question_leaves_no_trace(name: str, family: str) -> None:
     of = engine(family)
-    if BY_NAME[name].missing(of) is not None:
-        pytest.skip("this family's growing layers cannot be quantized")
+    if reason := BY_NAME[name].missing(of):
+        pytest.skip(reason)
     reader = read(BY_NAME[name].make(of))
     first = ask(reader, "Which ship brought the bells?")
     assert ask(reader, "Who?") == ask(reader, "Who?")
@@ -80,6 +83,20 @@ def test_everything_is_full_attention_where_the_document_was_read_exactly() -> N
     ours, theirs = read(KIVReader(of, config)), read(full(of))
     assert ask(ours, "Which ship?", everything=True) == ask(theirs, "Which ship?")
     ours.close()
+
+
+def test_retrieving_more_ends_with_its_block_even_after_an_error() -> None:
+    context = engine("llama").new_context(SMALL)
+    policy = context.cache.policy
+    with readers.retrieving(context, 99):
+        assert policy.config == replace(SMALL, retrieved_tokens=99)
+        with pytest.raises(ConfigError), readers.retrieving(context, -1):
+            pass
+        with contextlib.suppress(KeyError), readers.retrieving(context, 98):
+            raise KeyError
+        assert policy.config == replace(SMALL, retrieved_tokens=99)
+    assert policy.config == SMALL
+    context.close()
 
 
 def test_sinks_and_window_are_a_mask_over_full_attention() -> None:
