@@ -89,3 +89,11 @@ def test_the_window_is_shown_before_torch_is_imported() -> None:
         check=False,
     )
     assert result.stdout == "False\n", result.stderr
+
+
+def test_both_starters_know_the_commands_of_the_app() -> None:
+    shell, batch = (ROOT / "kiv").read_text(), (ROOT / "kiv.bat").read_bytes()
+    for_app = re.search(r"\n *(.*)\) module=app", shell)
+    assert for_app
+    assert re.findall(rb'"%~1"=="(.+)" set "module=app"', batch) == for_app[1].encode().split(b" | ")
+    assert batch.count(b"\n") == batch.count(b"\r\n"), "cmd.exe misses labels in files with bare line feeds"
