@@ -55,8 +55,9 @@ class AnswerText(QTextBrowser):
         cursor = self.cursorForPosition(event.position().toPoint())
         cursor.select(QTextCursor.SelectionType.WordUnderCursor)
         word = cursor.selectedText()
-        before = self.toPlainText()[: cursor.selectionStart()] if word else ""
-        self.word_pointed.emit(word, len(word_places(word, before)))
+        cursor.setPosition(cursor.selectionStart())
+        cursor.movePosition(QTextCursor.MoveOperation.Start, QTextCursor.MoveMode.KeepAnchor)
+        self.word_pointed.emit(word, len(word_places(word, cursor.selectedText())))
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
