@@ -45,7 +45,7 @@ class Application(QObject):
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
         self.window = MainWindow(self.theme, self.status, self.chats, MemoryLog(self))
         self.announcer = Announcer(self.status, self.chats, self.window)
-        self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window)
+        self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window.shortcuts, self.window)
         self.chat_dialog = ChatDialog(self.window)
         self._connect()
 
