@@ -4,13 +4,22 @@ import time
 from typing import Final
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPlainTextEdit, QTextEdit, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QHideEvent, QTextCharFormat, QTextCursor
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.document_text import DocumentText, fold
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.quote_check import Place
+from app.views.composer import is_escape
 from app.views.evidence_map import EvidenceMap
 from app.views.heat_strip import HeatStrip
 from app.views.icons import IconButton
@@ -173,7 +182,13 @@ class DocumentView(QPlainTextEdit):
 
 
 class FindBar(QWidget):
-    """Search in the text: Enter goes on, Shift+Enter back, Esc closes."""
+    """Search in the text: Enter goes on, Shift+Enter back, Esc closes.
+
+    Signals:
+        left: it was closed while it had the keyboard.
+    """
+
+    left = Signal()
 
     def __init__(self, theme: Theme, view: DocumentView, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -238,6 +253,9 @@ class FindBar(QWidget):
         self.found.setText("" if found else self.tr("Not found"))
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ShortcutOverride and is_escape(event):
+            event.accept()  # else the window takes it, to stop the engine
+            return True
         if event.type() != QEvent.Type.KeyPress:
             return False
         key, shift = event.key(), event.modifiers() & Qt.KeyboardModifier.ShiftModifier  # type: ignore[attr-defined]
@@ -246,9 +264,14 @@ class FindBar(QWidget):
             return True
         if key == Qt.Key.Key_Escape:
             self.hide()
-            self._view.setFocus()
             return True
         return False
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        focused = self.window().focusWidget()
+        if focused is not None and self.isAncestorOf(focused):
+            self.left.emit()
 
 
 class DocumentPane(QWidget):

@@ -102,6 +102,7 @@ class MainWindow(QMainWindow):
             signal.connect(self._on_facts_changed)
         self.conversation.open_wanted.connect(self.choose_files)
         self.composer.open_wanted.connect(self.choose_files)
+        self.document.find_bar.left.connect(self._on_find_left)
         self._on_facts_changed()
         self.composer.edit.setFocus()
 
@@ -299,6 +300,11 @@ class MainWindow(QMainWindow):
         if self._chats.current.opened_documents:
             self.document.show()
             self.document.find_bar.open()
+
+    @Slot()
+    def _on_find_left(self) -> None:
+        text = self.document.text
+        (text if text.isVisible() else self.composer.edit).setFocus()
 
     @Slot()
     def focus_composer(self) -> None:

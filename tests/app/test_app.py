@@ -256,6 +256,20 @@ def test_search_finds_and_goes_around(driver: AppDriver, book: Path) -> None:
     assert bar.found.text() == "Not found"
 
 
+def test_the_keyboard_goes_to_the_text_or_the_question_when_the_search_is_left(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.window.find_action.trigger()
+    QTest.keyClick(driver.window.document.find_bar.edit, Qt.Key.Key_Escape)
+    assert driver.window.focusWidget() is driver.window.document.text
+    driver.window.find_action.trigger()
+    driver.window.document.find_bar.shut.click()
+    assert driver.window.focusWidget() is driver.window.document.text
+    driver.window.find_action.trigger()
+    driver.controller.new_chat()
+    assert not driver.window.document.find_bar.isVisible()
+    assert driver.window.focusWidget() is driver.window.composer.edit
+
+
 def test_search_goes_through_all_documents_and_both_ways(driver: AppDriver, tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]
     texts = [
