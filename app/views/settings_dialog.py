@@ -27,7 +27,7 @@ from app.views.form import Form, heading
 from app.views.theme import GAP
 from kiv_engine.config import KIVConfig
 
-SIZE: Final = QSize(680, 560)
+SIZE: Final = QSize(720, 616)
 HOT_TOKENS: Final = (512, 1_024, 2_048, 4_096, 8_192)
 RETRIEVED_TOKENS: Final = (128, 256, 512, 1_024)
 CANDIDATE_TOKENS: Final = (2_048, 4_096, 8_192, 16_384)
@@ -43,7 +43,7 @@ class Choice(QComboBox):
 
     chosen = Signal()
 
-    def __init__(self, choices: list[tuple[str, object]], parent: QWidget | None = None) -> None:
+    def __init__(self, choices: Sequence[tuple[str, object]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         for name, value in choices:
             self.addItem(name, value)

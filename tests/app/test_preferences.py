@@ -74,6 +74,16 @@ def test_a_value_from_the_file_that_the_dialog_does_not_offer_is_kept(driver: Ap
     assert driver.application.preferences.settings.engine == KIVConfig(hot_tokens=333, retrieved_tokens=128)
 
 
+def test_no_line_of_the_chat_dialog_covers_a_field(driver: AppDriver) -> None:
+    driver.window.chat_options_action.trigger()
+    dialog = driver.application.chat_dialog
+    driver.until(lambda: dialog.isVisible())
+    lines = [label for label in dialog.findChildren(QLabel) if "Stands before" in label.text()]
+    assert lines[0].geometry().top() > dialog.system.geometry().bottom()
+    assert lines[0].height() >= lines[0].heightForWidth(lines[0].width())
+    dialog.reject()
+
+
 def test_all_keys_of_the_window_are_told(driver: AppDriver) -> None:
     QTest.keyClick(driver.window, Qt.Key.Key_F1)
     dialog = driver.application.settings_dialog
