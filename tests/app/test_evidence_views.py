@@ -186,7 +186,7 @@ def test_of_a_very_long_answer_the_first_words_are_shown(
     driver.until_answered()
     exchange, pane = driver.chat.exchanges[0], driver.window.document
     assert (len(exchange.evidence.tokens), pane.map.picture.num_rows) == (5, 5)
-    assert pane.map.caption.text() == "Where the first 5 words looked"
+    assert pane.map.caption.text() == "The first 5 words"
     assert max(pane.strip._heat) == 1, "the heat is that of the whole answer"
     assert list(exchange.evidence.tokens_of(0, len(exchange.answer))) == [3, 4]
     view = driver.transcript.exchanges[0].answer
