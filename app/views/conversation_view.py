@@ -93,11 +93,10 @@ class Welcome(QWidget):
         column.addLayout(buttons)
         column.addWidget(self.room, 0, centre)
         column.addWidget(self.models, 0, centre)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 3 * GAP)
-        outer.addStretch(1)
-        outer.addWidget(area)
-        outer.addStretch(1)
+        row = QHBoxLayout(self)  # in a column, what may not grow would stand on the left
+        row.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 3 * GAP)
+        row.addWidget(area, 1)
+        area.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
 
     @Slot()
     def _on_sample(self) -> None:

@@ -253,7 +253,7 @@ class FindBar(QWidget):
         self.found.setText("" if found else self.tr("Not found"))
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.ShortcutOverride and is_escape(event):
+        if is_escape(event) and event.type() == QEvent.Type.ShortcutOverride:
             event.accept()  # else the window takes it, to stop the engine
             return True
         if event.type() != QEvent.Type.KeyPress:
@@ -269,8 +269,7 @@ class FindBar(QWidget):
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        focused: QWidget | None = self.window().focusWidget()  # the stubs leave out None
-        if focused is not None and self.isAncestorOf(focused):
+        if self.window().focusWidget() in (self.edit, self.before, self.after, self.shut):
             self.left.emit()
 
 

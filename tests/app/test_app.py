@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QDialog, QLineEdit, QPlainTextEdit, QTextEdit
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFrame, QLineEdit, QPlainTextEdit, QTextEdit
 
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
@@ -250,6 +250,19 @@ def test_deleting_a_chat_that_is_read_stops_it(driver: AppDriver, book: Path) ->
     driver.until(lambda: driver.session.num_closed == 1)
     assert driver.chat.is_empty
     driver.until_state(EngineState.IDLE)
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_the_welcome_stands_above_the_question(driver: AppDriver, width: int) -> None:
+    driver.window.resize(width, 800)
+    QApplication.sendPostedEvents()
+    area = driver.window.conversation.welcome.findChild(QFrame, "droparea")
+    view, composer = driver.window.conversation, driver.window.composer
+    left, right = area.mapTo(view, area.rect().topLeft()).x(), area.mapTo(view, area.rect().topRight()).x()
+    assert (
+        left == composer.mapTo(driver.window, composer.rect().topLeft()).x() - view.mapTo(driver.window, QPoint()).x()
+    )
+    assert abs(left + right + 1 - view.width()) <= 1
 
 
 def test_search_finds_and_goes_around(driver: AppDriver, book: Path) -> None:
