@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QApplication
 
 from app.controllers.history_controller import HistoryController
+from app.controllers.models_controller import ModelsController
 from app.controllers.session_controller import Notice, NoticeKind, SessionController
 from app.engine_bridge import EngineBridge, Session
 from app.folders import Folders
@@ -17,11 +18,14 @@ from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
 from app.models.memory_log import MemoryLog
+from app.models.model_list import ModelList
 from app.models.preferences import Preferences
+from app.models_session import ModelsSession
 from app.settings import FONT_POINTS
 from app.views.announcer import Announcer
 from app.views.chat_dialog import ChatDialog
 from app.views.main_window import Look, MainWindow
+from app.views.models_dialog import ModelsDialog
 from app.views.settings_dialog import SHORTCUTS_PART, SettingsDialog
 from app.views.theme import THEMES, Theme
 
@@ -38,7 +42,13 @@ class Application(QObject):
 
     closing = Signal()
 
-    def __init__(self, qt: QApplication, session: Session, folders: Folders | None = None) -> None:
+    def __init__(
+        self,
+        qt: QApplication,
+        session: Session,
+        folders: Folders | None = None,
+        models_session: Session | None = None,
+    ) -> None:
         super().__init__()
         self.closed_in_time = True
         self.preferences = Preferences(folders.settings if folders else None, self)
@@ -47,6 +57,9 @@ class Application(QObject):
         self.status = EngineStatus(self)
         self.chats = ChatList(self.preferences, self)
         self.bridge = EngineBridge(session, self)
+        self.models = ModelList(self)
+        self.models_bridge = EngineBridge(models_session or ModelsSession(), self, thread="kiv-models")
+        self.models_controller = ModelsController(self.models_bridge, self.models, self.status, self)
         self.history = History(folders.history if folders else None, self)
         self.keeper = HistoryController(self.history, self.chats, self)
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
@@ -64,6 +77,19 @@ class Application(QObject):
         """Built when it is wanted first."""
         dialog = ChatDialog(self.window)
         dialog.options_chosen.connect(self.controller.set_options)
+        return dialog
+
+    @cached_property
+    def models_dialog(self) -> ModelsDialog:
+        """Built when it is wanted first."""
+        dialog, controller = ModelsDialog(self.theme, self.models, self.status, self.window), self.models_controller
+        dialog.opened.connect(controller.list_models)
+        dialog.name_entered.connect(controller.find)
+        dialog.download_wanted.connect(controller.download)
+        dialog.stop_wanted.connect(controller.stop)
+        dialog.use_wanted.connect(self.controller.use_model)
+        controller.failed.connect(dialog.show_problem)
+        controller.found.connect(dialog.show_found)
         return dialog
 
     def _connect(self) -> None:
@@ -96,6 +122,8 @@ class Application(QObject):
         window.conversation.edited.connect(controller.ask_instead)
         window.conversation.claim_chosen.connect(self._on_claim_chosen)
         window.conversation.read_again_wanted.connect(controller.read_again)
+        self.models_bridge.reported.connect(self.models_controller.on_report)
+        window.models_action.triggered.connect(self._on_models)
         window.settings_action.triggered.connect(self._on_settings)
         window.shortcuts_action.triggered.connect(self._on_shortcuts)
         window.chat_options_action.triggered.connect(self._on_chat_options)
@@ -121,7 +149,8 @@ class Application(QObject):
         self.closing.emit()
         self.keeper.close()
         kept = self.history.close()
-        self.closed_in_time = self.bridge.close() and kept
+        fetched = self.models_bridge.close()
+        self.closed_in_time = self.bridge.close() and kept and fetched
 
     @Slot(object)
     def _on_noticed(self, notice: Notice) -> None:
@@ -157,6 +186,10 @@ class Application(QObject):
         self.theme.choose(THEMES.get(settings.theme))
         self.theme.set_points(settings.font_points)
         self.window.show_theme(settings.theme)
+
+    @Slot()
+    def _on_models(self) -> None:
+        self.models_dialog.open()
 
     @Slot()
     def _on_settings(self) -> None:

@@ -4,6 +4,7 @@ The only file of the app that imports the engine, and with it torch: inside func
 first. Knows nothing of Qt or of threads.
 """
 
+import gc
 import importlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -77,8 +78,8 @@ class EngineSession:
     def handle(self, request: Request, should_stop: ShouldStop) -> Iterator[object]:
         """Do what is asked; yields events, the terminal one last."""
         match request:
-            case LoadModel(model):
-                yield self._load(model, should_stop)
+            case LoadModel():
+                yield self._load(request, should_stop)
             case Read():
                 yield from self._read(request, should_stop)
             case Ask():
@@ -93,7 +94,7 @@ class EngineSession:
 
     # -- the model -----------------------------------------------------------------------------------------------
 
-    def _load(self, model: str, should_stop: ShouldStop) -> ModelLoaded:
+    def _load(self, request: LoadModel, should_stop: ShouldStop) -> ModelLoaded:
         for module in HEAVY_MODULES:  # one by one: quitting does not wait for all of them
             importlib.import_module(module)
             raise_if(should_stop)
@@ -101,13 +102,15 @@ class EngineSession:
 
         leave_a_core()
         self.close()
-        self._engine = Engine.load(model)
+        self._engine = None  # gone before the next one comes: the two need not fit together
+        gc.collect()
+        self._engine = Engine.load(request.model, quantize=request.quantize, should_stop=should_stop)
         context = self._engine.new_context()
         parameters = self._engine.loaded.model.num_parameters()
         topology, loaded = context.cache.topology, self._engine.loaded.model
         row_bytes = topology.row_bytes(loaded.dtype.itemsize)
         fit, trained = context.tokens_that_fit(), topology.trained_tokens
-        return ModelLoaded(model, parameters, fit, row_bytes, trained, find_gpu())
+        return ModelLoaded(request.model, parameters, fit, row_bytes, trained, find_gpu(), request.quantize)
 
     def _loaded(self) -> "Engine":
         if self._engine is None:

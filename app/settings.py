@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
-from kiv_engine.config import KIVConfig, SamplingConfig, require_choice, require_whole
+from kiv_engine.config import KIVConfig, Quantize, SamplingConfig, require_choice, require_whole
 from kiv_engine.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 FONT_POINTS: Final = (8, 24)
+DEMO: Final = "demo"
+"""The built-in model."""
 
 ThemeName: TypeAlias = Literal["system", "light", "dark"]
 
@@ -46,17 +48,30 @@ class ChatOptions:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings. `font_points` 0 is the system's size; `engine` and `chat` are for new chats."""
+    """All settings. `font_points` 0 is the system's size; `engine` and `chat` are for new chats.
+
+    `model` is the built-in one ("demo"), an id on the HuggingFace hub or a folder; `quantize` the bits of its weights.
+    """
 
     theme: ThemeName = "system"
     font_points: int = 0
+    model: str = DEMO
+    quantize: Quantize = "none"
     engine: KIVConfig = field(default_factory=KIVConfig)
     chat: ChatOptions = field(default_factory=ChatOptions)
 
     def __post_init__(self) -> None:
         require_choice("theme", self.theme, get_args(ThemeName))
+        require_choice("quantize", self.quantize, get_args(Quantize))
+        if not is_text(self.model):
+            raise ConfigError(f"model is {self.model!r}; allowed are {DEMO!r}, an id on the hub, or a folder")
         if self.font_points != 0:
             require_whole("font_points", self.font_points, *FONT_POINTS)
+
+
+def is_text(value: object) -> bool:
+    """Whether a value, which a file may have brought, is a text with something in it."""
+    return isinstance(value, str) and bool(value.strip())
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from kiv_engine.errors import ConfigError
 PrefillMode: TypeAlias = Literal["auto", "exact", "sparse", "window"]
 PositionMode: TypeAlias = Literal["auto", "true", "compact"]
 StoreDtype: TypeAlias = Literal["auto", "model", "int8"]
+Quantize: TypeAlias = Literal["none", "4bit", "8bit"]
+"""Bits of the weights."""
 
 SEARCH_BLOCK_TOKENS: Final = 512
 """Forwards of at most this many tokens search for every token; so do the last ones of a longer forward."""
@@ -56,7 +58,7 @@ class KIVConfig:
     hot_tokens: int = 2_048
     sink_tokens: int = 16
     retrieved_tokens: int = 256
-    candidate_tokens: int = 8_192
+    candidate_tokens: int = 16_384
     prefill: PrefillMode = "auto"
     positions: PositionMode = "auto"
     store_dtype: StoreDtype = "auto"

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, StoreDtype
+from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
 from kiv_engine.context import RAM_SHARE, READ_CHUNK_TOKENS
 from kiv_engine.hardware import Hardware
 from kiv_engine.index import CODE_BLOCK_TOKENS, SCAN_CHUNK_TOKENS, code_bytes, map_bytes
 from kiv_engine.layer import KIVLayer
-from kiv_engine.loader import Quantize, empty_model, linear_for_timing, load_dtype, quantized_linears
+from kiv_engine.loader import empty_model, linear_for_timing, load_dtype, quantized_linears
 from kiv_engine.policy import Policy
 from kiv_engine.prefill import ScoreRule
 from kiv_engine.store import row_bytes
@@ -178,7 +178,7 @@ class ModelShape:
         int8 = setting.config.store_dtype == "int8"
         heads = [(layer.num_kv_heads, layer.head_dim) for layer in self.topology.growing]
         return Needs(
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            parameters=self.parameters,
             weights=self.weight_bytes(setting.quantize, element_bytes),
             hot=self._hot_bytes(setting.config, element_bytes),
             index=sum(map_bytes(*each) for each in heads),
@@ -187,6 +187,11 @@ class ModelShape:
             token_keys_values=sum(2 * row_bytes(*each, element_bytes, int8=int8) for each in heads),
             token_index=sum(code_bytes(*each, setting.index_bits) for each in heads),
         )
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the weights, tied ones once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
     def weight_bytes(self, quantize: Quantize, element_bytes: int) -> int:
         """Bytes of the weights as the loader would store them."""

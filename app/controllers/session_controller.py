@@ -39,7 +39,8 @@ from app.requests import (
     Source,
     TextSource,
 )
-from app.settings import ChatOptions
+from app.settings import DEMO, ChatOptions
+from kiv_engine.config import Quantize
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -111,15 +112,30 @@ class SessionController(QObject):
         self._request_id: int | None = None
         self._rate = WritingRate()
         self._with_tokens: deque[Exchange] = deque()
+        self._chosen: LoadModel | None = None
 
     # -- what the user wants -------------------------------------------------------------------------------------
 
     @Slot()
     def load_model(self) -> None:
-        """Load the model, or load it again after a failure."""
-        if not any(isinstance(request, LoadModel) for request in (self._request, *self._waiting)):
-            self._waiting.appendleft(LoadModel())
+        """Load the model of the settings, or load it again after a failure."""
+        if not any(isinstance(each, LoadModel) for each in (self._request, *self._waiting)):
+            self._waiting.appendleft(self._preferred)
             self._advance()
+
+    @Slot(str, str)
+    def use_model(self, name: str, quantize: Quantize) -> None:
+        """Load another model, and keep to it if that succeeds. Chats stay; what they read is read again by it."""
+        self._chosen = LoadModel(name, quantize)
+        self._waiting = deque(request for request in self._waiting if not isinstance(request, LoadModel))
+        self._waiting.appendleft(self._chosen)
+        self.stop()
+        self._advance()
+
+    @property
+    def _preferred(self) -> LoadModel:
+        settings = self._preferences.settings
+        return LoadModel(settings.model, settings.quantize)
 
     @Slot(object)
     def open_files(self, paths: Sequence[Path]) -> None:
@@ -192,6 +208,13 @@ class SessionController(QObject):
         self._waiting = deque((CloseChat(chat.number), *others))
         self._mark_closed(chat)
         self._advance()
+
+    def _close_all(self) -> None:
+        """A model takes the contexts of all chats with it."""
+        for chat in map(self._chats.at, range(self._chats.rowCount())):
+            if chat.reading.state in (ReadingState.READ, ReadingState.STOPPED):
+                self._mark_closed(chat)
+            self._status.forget(chat.number)
 
     def _mark_closed(self, chat: Chat, message: str = "") -> None:
         if chat.documents:
@@ -297,6 +320,8 @@ class SessionController(QObject):
     def _begin(self, request: Request) -> None:
         match request:
             case LoadModel():
+                self._close_all()
+                self._status.set_model(None)
                 self._status.set_state(EngineState.LOADING)
             case Read(number, sources):
                 self._status.set_state(EngineState.READING, number)
@@ -320,13 +345,18 @@ class SessionController(QObject):
             self._request = self._request_id = None
         self._take(request, report.event)
         if is_terminal(report.event):
-            self._status.set_state(EngineState.IDLE if self._status.model else EngineState.ERROR)
+            loads_next = bool(self._waiting) and isinstance(self._waiting[0], LoadModel)
+            if self._status.model is not None or not loads_next:
+                self._status.set_state(EngineState.IDLE if self._status.model else EngineState.ERROR)
             self._advance()
 
     def _take(self, request: Request, event: object) -> None:
         match event:
             case ModelLoaded():
                 self._status.set_model(event)
+                if request == self._chosen:
+                    chosen = replace(self._preferences.settings, model=event.name, quantize=event.quantize)
+                    self._preferences.set(chosen)
             case ContextMeasured():
                 self._status.set_measured(event)
             case Failed():
@@ -492,8 +522,7 @@ class SessionController(QObject):
     def _fail(self, request: Request, event: Failed) -> None:
         match request:
             case LoadModel():
-                self._status.set_model(None)
-                self._notice(self.tr("The model could not be loaded. {0}").format(event.message))
+                self._fail_loading(request, event)
                 return
             case Read(number):
                 self._fail_reading(number, event)
@@ -501,6 +530,18 @@ class SessionController(QObject):
                 self._fail_answer(request, event)
                 self._change_exchange(request, state=ExchangeState.FAILED)
         self._notice(event.message)
+
+    def _fail_loading(self, request: LoadModel, event: Failed) -> None:
+        """Go back to the model that was in use; without that to the built-in one; without that, there is none."""
+        self._status.set_model(None)
+        if request.model == DEMO:
+            self._notice(self.tr("The model could not be loaded. {0}").format(event.message))
+            return
+        instead = self._preferred if request != self._preferred else LoadModel()
+        line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
+        name = self.tr("the built-in model") if instead.model == DEMO else instead.model
+        self._notice(line.format(request.model, event.message.rstrip(".") + ".", name))
+        self._waiting.appendleft(instead)
 
     def _fail_reading(self, number: int, event: Failed) -> None:
         chat = self._chats.numbered(number)

@@ -30,7 +30,7 @@ from kiv_engine.config import KIVConfig
 SIZE: Final = QSize(680, 560)
 HOT_TOKENS: Final = (512, 1_024, 2_048, 4_096, 8_192)
 RETRIEVED_TOKENS: Final = (128, 256, 512, 1_024)
-CANDIDATE_TOKENS: Final = (2_048, 4_096, 8_192, 16_384)
+CANDIDATE_TOKENS: Final = (4_096, 8_192, 16_384, 32_768)
 SHORTCUTS_PART: Final = 2
 SHORTCUTS: Final = (
     ("Enter", "Send"), ("Shift+Enter", "A new line in the question"), ("Esc", "Stop reading or writing"),
