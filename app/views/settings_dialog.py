@@ -1,6 +1,7 @@
 """The settings: how the app looks, and how the engine keeps and finds tokens, with what each choice costs."""
 
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
@@ -15,6 +16,7 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QStackedWidget,
+    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
@@ -22,6 +24,7 @@ from PySide6.QtWidgets import (
 from app.figures import as_bytes
 from app.models.engine_status import EngineStatus
 from app.models.preferences import Preferences
+from app.resources import resource_text
 from app.settings import FONT_POINTS
 from app.views.form import Form, heading
 from app.views.theme import GAP
@@ -86,6 +89,7 @@ class SettingsDialog(QDialog):
             (self.tr("Memory and search"), self._engine()),
             (self.tr("Shortcuts"), self._shortcuts()),
             (self.tr("Network"), self._network()),
+            (self.tr("About"), self._about()),
         ):
             item = QListWidgetItem(name, self.parts)
             item.setSizeHint(QSize(0, 4 * GAP + GAP // 2))
@@ -180,6 +184,19 @@ class SettingsDialog(QDialog):
         text.setWordWrap(True)
         text.setAlignment(Qt.AlignmentFlag.AlignTop)
         return page(self.tr("Network activity"), text)
+
+    def _about(self) -> QWidget:
+        libraries = QTextBrowser()
+        libraries.setObjectName("answer")
+        libraries.setAccessibleName(self.tr("Third-party software and its licences"))
+        libraries.setOpenLinks(False)
+        libraries.setMarkdown(resource_text("THIRD_PARTY.md"))
+        try:
+            number = version("kiv-desktop")
+        except PackageNotFoundError:  # run from its source, not installed
+            number = self.tr("(not installed)")
+        line = self.tr("KIV Desktop {0}, under the Apache License 2.0.").format(number)
+        return page(self.tr("About"), libraries, line)
 
     # -- showing and taking --------------------------------------------------------------------------------------
 
