@@ -70,7 +70,7 @@ class Application(QObject):
     @cached_property
     def settings_dialog(self) -> SettingsDialog:
         """Built when it is wanted first."""
-        return SettingsDialog(self.preferences, self.status, self.window)
+        return SettingsDialog(self.preferences, self.status, self.models, self.window.shortcuts, self.window)
 
     @cached_property
     def chat_dialog(self) -> ChatDialog:

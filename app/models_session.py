@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from app.reports import ModelListed, ModelsListed, PcDescribed, WeightsFit
+from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, WeightsFit
 from app.requests import DescribeModel, DownloadModel, ListModels, Request
 
 if TYPE_CHECKING:
@@ -63,8 +63,12 @@ class ModelsSession:
         from kiv_engine.hardware import inspect_hardware
         from kiv_engine.loader import read_config
 
+        entry = find_entry(name)
+        is_elsewhere = entry is None and not is_here(name)
         shape = fit.ModelShape(read_config(name))
-        entry = find_entry(name) or unknown_entry(name, shape)
+        if is_elsewhere:
+            yield ConfigFetched(name)
+        entry = entry or unknown_entry(name, shape)
         room = fit.room_of(inspect_hardware(doctor.models_folder()))
         yield as_report(doctor.ListedModel.of(entry, shape, room))
         yield ModelsListed()
@@ -84,18 +88,22 @@ def unknown_entry(name: str, shape: "ModelShape") -> "CatalogueEntry":
 
 def as_report(listed: "ListedModel") -> ModelListed:
     """A plan as the app shows it."""
-    from kiv_engine.download import find_downloaded
-
     entry, name = listed.entry, listed.entry.id
     fits = (
         WeightsFit(kind, plan.tokens_in_ram, plan.tokens_on_disk, plan.missing) for kind, plan in listed.plans.items()
     )
-    is_here = Path(name).expanduser().is_dir() or find_downloaded(name) is not None
     best = listed.for_long_text or listed.best
     return ModelListed(
         name, entry.published_billions, entry.licence, entry.gated, listed.download_bytes, listed.trained_tokens,
-        tuple(fits), best, is_here,
+        tuple(fits), best, is_here(name),
     )  # fmt: skip
+
+
+def is_here(name: str) -> bool:
+    """Whether a model needs no download."""
+    from kiv_engine.download import find_downloaded
+
+    return Path(name).is_dir() or find_downloaded(name) is not None
 
 
 def download(name: str, should_stop: Callable[[], bool]) -> Iterator[object]:

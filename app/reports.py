@@ -78,6 +78,13 @@ class ModelListed:
 
 
 @dataclass(frozen=True)
+class ConfigFetched:
+    """The config of a model came from the hub."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class ModelsListed:
     """Terminal. The models to take on this PC, the best first."""
 

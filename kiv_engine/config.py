@@ -51,8 +51,9 @@ class KIVConfig:
         positions: "true" rotary positions, or "compact" ones that never leave the trained length; "auto" per model.
         store_dtype: cold K/V as the model's dtype ("model", "auto") or as int8 with a scale per row.
         store: "ram", or a folder for memory-mapped files.
-        index_bits: code bits per key dimension, 1 or 2; None picks 1 where the cold keys lie in the memory of the
-            model's device (they rank the candidates themselves) and 2 where they do not (the codes rank alone).
+        index_bits: code bits per key dimension, 1, or 2 for most dimensions; None picks 1 where the cold keys lie in
+            the memory of the model's device (they rank the candidates themselves) and 2 where they do not (the codes
+            rank alone).
     """
 
     hot_tokens: int = 2_048
@@ -82,6 +83,10 @@ class KIVConfig:
     def store_folder(self) -> Path | None:
         """The folder of the mapped files, or None for RAM."""
         return None if self.store == "ram" else Path(self.store)
+
+    def index_bits_on(self, device: str) -> int:
+        """Those that the index has where the model runs on "cpu" or "cuda"."""
+        return self.index_bits or (2 if device == "cuda" else 1)
 
 
 @dataclass(frozen=True)

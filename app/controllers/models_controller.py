@@ -7,7 +7,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from app.controllers.session_controller import Engine
 from app.models.engine_status import EngineStatus
 from app.models.model_list import ModelList
-from app.reports import ModelListed, ModelsListed, PcDescribed, Report, is_terminal
+from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, Report, is_terminal
 from app.requests import DescribeModel, DownloadModel, ListModels, Request
 from kiv_engine.events import Downloaded, DownloadProgress, Failed
 
@@ -81,6 +81,8 @@ class ModelsController(QObject):
                 self._models.take(event)
                 if isinstance(request, DescribeModel):
                     self.found.emit(event.name)
+            case _, ConfigFetched(name):
+                self._models.note_config(name)
             case _, ModelsListed(recommended):
                 self._models.set_listing(False, recommended)
             case DownloadModel(name), DownloadProgress():

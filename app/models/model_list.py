@@ -35,11 +35,14 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class Connection:
-    """Something that was fetched over the network, for the list of all network activity."""
+    """A model that was fetched over the network; `bytes_here` of it are on this PC, older ones included.
+
+    Where it is None, nothing but the model's config was fetched.
+    """
 
     time: datetime
     name: str
-    bytes_received: int
+    bytes_here: int | None
     is_over: bool = False
 
 
@@ -104,6 +107,11 @@ class ModelList(QObject):
         else:
             self.row_changed.emit(listed.name)
 
+    def note_config(self, name: str) -> None:
+        """The config of a model was fetched."""
+        self.connections.append(Connection(datetime.now(), name, None, is_over=True))
+        self.connections_changed.emit()
+
     def set_waiting(self, name: str) -> None:
         """A download is wanted."""
         self._change(name, is_waiting=True, message="")
@@ -132,8 +140,8 @@ class ModelList(QObject):
         """Write down what was fetched. The newest line of a name is its download under way."""
         last = self.connections[-1] if self.connections else None
         if last is not None and last.name == name and not last.is_over:
-            count = last.bytes_received if bytes_done is None else bytes_done
-            self.connections[-1] = replace(last, bytes_received=count, is_over=is_over)
+            count = last.bytes_here if bytes_done is None else bytes_done
+            self.connections[-1] = replace(last, bytes_here=count, is_over=is_over)
         elif bytes_done is not None:
             self.connections.append(Connection(datetime.now(), name, bytes_done, is_over))
         self.connections_changed.emit()

@@ -39,7 +39,7 @@ class Banner(QWidget):
         self.dismiss = IconButton(theme, "close", self.tr("Dismiss"))
         self.dismiss.clicked.connect(self.hide)
         outer = QHBoxLayout(self)
-        outer.setContentsMargins(0, 2 * GAP, 0, 0)
+        outer.setContentsMargins(0, 2 * GAP, 0, GAP)
         outer.addWidget(self._frame)
         layout = QHBoxLayout(self._frame)
         layout.setContentsMargins(2 * GAP, GAP, GAP, GAP)

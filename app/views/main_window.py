@@ -103,6 +103,7 @@ class MainWindow(QMainWindow):
             signal.connect(self._on_facts_changed)
         self.conversation.open_wanted.connect(self.choose_files)
         self.composer.open_wanted.connect(self.choose_files)
+        self.document.find_bar.left.connect(self._on_find_left)
         self._on_facts_changed()
         self.composer.edit.setFocus()
 
@@ -192,7 +193,7 @@ class MainWindow(QMainWindow):
         self.find_action = self._action(menu, self.tr("Find in the document"), QKeySequence.StandardKey.Find)
         self.search_action = self._action(menu, self.tr("Search the chats"), "Ctrl+K")
         self.search_action.triggered.connect(self._on_search)
-        self.stop_action = self._action(menu, self.tr("Stop"), Qt.Key.Key_Escape)
+        self.stop_action = self._action(menu, self.tr("Stop reading or writing"), Qt.Key.Key_Escape)
         menu.addSeparator()
         sidebar = self._action(menu, self.tr("Show or hide the chats"), "Ctrl+B")
         document = self._action(menu, self.tr("Show or hide the document"), "Ctrl+E")
@@ -240,6 +241,15 @@ class MainWindow(QMainWindow):
         self.addAction(action)
         menu.addAction(action)
         return action
+
+    @property
+    def shortcuts(self) -> list[tuple[str, str]]:
+        """All keys and what they do: those of the question's field, then those of the menu."""
+        typing = [("Enter", self.tr("Send")), ("Shift+Enter", self.tr("A new line in the question"))]
+        native = QKeySequence.SequenceFormat.NativeText
+        return typing + [
+            (action.shortcut().toString(native), action.text().removesuffix(" …")) for action in self.actions()
+        ]
 
     def _theme_menu(self) -> QMenu:
         menu = QMenu(self.tr("Colours"), self)
@@ -299,6 +309,11 @@ class MainWindow(QMainWindow):
         if self._chats.current.opened_documents:
             self.document.show()
             self.document.find_bar.open()
+
+    @Slot()
+    def _on_find_left(self) -> None:
+        text = self.document.text
+        (text if text.isVisible() else self.composer.edit).setFocus()
 
     @Slot()
     def focus_composer(self) -> None:

@@ -121,8 +121,9 @@ class Theme(QObject):
         sheet = Template(resource_text("styles/kiv.qss"))
         sizes = {"caption": 0.9, "part": 1.3, "headline": 1.65}
         letters = {name: f"{factor * self.points:.1f}pt" for name, factor in sizes.items()}
-        arrow = (FOLDER / "icons" / ("arrow-dark.svg" if self.colors == DARK else "arrow-light.svg")).as_posix()
-        more = {"down": arrow, "veil": "#e8" + self.colors.soft[1:]}  # the first two digits are the opacity
+        theme = "dark" if self.colors == DARK else "light"
+        drawn = {name: (FOLDER / "icons" / f"{name}-{theme}.svg").as_posix() for name in ("arrow", "tick")}
+        more = {**drawn, "veil": "#f6" + self.colors.soft[1:]}  # the first two digits are the opacity
         self._application.setStyleSheet(sheet.substitute(asdict(self.colors) | letters | more))
 
 

@@ -268,6 +268,50 @@ def test_search_finds_and_goes_around(driver: AppDriver, book: Path) -> None:
     assert bar.found.text() == "Not found"
 
 
+def test_the_keyboard_goes_to_the_text_or_the_question_when_the_search_is_left(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.window.find_action.trigger()
+    QTest.keyClick(driver.window.document.find_bar.edit, Qt.Key.Key_Escape)
+    assert driver.window.focusWidget() is driver.window.document.text
+    driver.window.find_action.trigger()
+    driver.window.document.find_bar.shut.click()
+    assert driver.window.focusWidget() is driver.window.document.text
+    driver.window.find_action.trigger()
+    driver.controller.new_chat()
+    assert not driver.window.document.find_bar.isVisible()
+    assert driver.window.focusWidget() is driver.window.composer.edit
+
+
+def test_search_goes_through_all_documents_and_both_ways(driver: AppDriver, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]
+    texts = [
+        "🪿 A goose.\nGOOSE " + "honk " * 400 + "goose",
+        "x" * 995 + " wild duck",
+        "goosegoose 🪿 " + "honk " * 250 + "Goose",
+    ]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, encoding="utf-8")
+    driver.controller.open_files(paths)
+    driver.until_read()
+    view = driver.window.document.text
+    driver.until(lambda: view.is_complete)
+
+    def place() -> tuple[int, str]:
+        return view.textCursor().selectionStart(), view.textCursor().selectedText()
+
+    whole = view.toPlainText().encode("utf-16-le")
+    shown = [(at, whole[2 * at : 2 * at + 10].decode("utf-16-le", "replace")) for at in range(len(whole) // 2)]
+    places = [(at, word) for at, word in shown if word.lower() == "goose"]
+    assert len(places) == 6
+    for way in (places, places, places[-2::-1], places[::-1]):
+        for expected in way:
+            assert view.select_next("gOOSE", back=way != places)
+            assert place() == expected
+    assert view.select_next("x WILD")
+    assert place()[1] == "x \u2029wild", "a line is cut for display, not for the search"
+    assert not view.select_next("gander")
+
+
 def test_quitting_while_an_answer_is_written_is_clean(driver: AppDriver, book: Path) -> None:
     read_book(driver, book)
     driver.session.held_at = {"write"}

@@ -15,7 +15,7 @@ from app.application import Application
 from app.folders import Folders
 from app.models.chat import ReadingState
 from app.models.engine_status import EngineState
-from app.reports import ModelListed, ModelsListed, PcDescribed, WeightsFit
+from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, WeightsFit
 from app.requests import DescribeModel, DownloadModel, ListModels, Request
 from app.settings import load_settings
 from app.views.models_dialog import ModelRowView, ModelsDialog
@@ -58,6 +58,7 @@ class ScriptedModels:
                 yield from (SMALL, LARGE)
                 yield ModelsListed((SMALL.name,))
             case DescribeModel(name):
+                yield ConfigFetched(name)
                 yield replace(SMALL, name=name)
                 yield ModelsListed()
             case DownloadModel():
@@ -134,7 +135,11 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped_and_resumed(page: Mod
     page.models.go()
     page.click(SMALL.name)
     page.until(lambda: small.button.text() == "Use")
-    assert [each.is_over for each in page.application.models.connections] == [True, True]
+    shown = page.application.settings_dialog.network.text().splitlines()
+    assert [line[7:] for line in shown[:2]] == [
+        "Small/Model-1B, from the HuggingFace hub: 1.00 GB are here",
+        "Small/Model-1B, from the HuggingFace hub: 2.00 GB are here",
+    ]
 
 
 def test_what_a_download_fails_with_stands_in_its_row(page: ModelsDriver) -> None:
@@ -149,6 +154,9 @@ def test_another_model_can_be_named(page: ModelsDriver, tmp_path: Path) -> None:
     QTest.keyClick(page.dialog.name, Qt.Key.Key_Return)
     page.until(lambda: "Other/Model" in page.dialog.views)
     assert page.dialog.name.text() == ""
+    assert page.application.settings_dialog.network.text()[7:].startswith(
+        "Other/Model, from the HuggingFace hub: its con"
+    )
     page.models.error = ModelNotFoundError("There is no model 'Nowhere'.")
     page.dialog.name.setText(str(tmp_path))
     QTest.keyClick(page.dialog.name, Qt.Key.Key_Return)

@@ -89,6 +89,27 @@ def test_about_shows_the_version_and_the_licences(driver: AppDriver, monkeypatch
             assert row.split("|")[1].strip() in licences.toPlainText()
 
 
+def test_no_line_of_the_chat_dialog_covers_a_field(driver: AppDriver) -> None:
+    driver.window.chat_options_action.trigger()
+    dialog = driver.application.chat_dialog
+    driver.until(lambda: dialog.isVisible())
+    lines = [label for label in dialog.findChildren(QLabel) if "Stands before" in label.text()]
+    assert lines[0].geometry().top() > dialog.system.geometry().bottom()
+    assert lines[0].height() >= lines[0].heightForWidth(lines[0].width())
+    dialog.reject()
+
+
+def test_all_keys_of_the_window_are_told(driver: AppDriver) -> None:
+    QTest.keyClick(driver.window, Qt.Key.Key_F1)
+    dialog = driver.application.settings_dialog
+    told = [label.text() for label in dialog.pages.currentWidget().findChildren(QLabel)]
+    for action in driver.window.actions():
+        assert action.shortcut().toString() in told
+        assert action.text().removesuffix(" …") in told
+    assert {"Ctrl+Shift+O", "Ctrl+Shift+P", "Shift+Enter"} <= set(told)
+    dialog.close()
+
+
 def test_a_folder_that_cannot_be_written_is_told(driver: AppDriver, folders: Folders) -> None:
     folders.config.write_text("a file in its place")
     driver.application.preferences.set(Settings(theme="light"))

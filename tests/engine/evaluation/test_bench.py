@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
+from kiv_engine import fit
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context
@@ -22,7 +23,7 @@ from kiv_engine.evaluation.bench_report import LABELS
 from kiv_engine.evaluation.caches import cache_bytes
 from kiv_engine.evaluation.prediction import KNOWN, gpu_of, predict_step
 from kiv_engine.evaluation.progress import Progress
-from kiv_engine.evaluation.shapes import GEMMA_4_E2B
+from kiv_engine.evaluation.shapes import GEMMA_4_E2B, MODEL_SHAPES
 from kiv_engine.evaluation.timing import p99, quantile, timed_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -222,10 +223,18 @@ def test_a_prediction_is_the_arithmetic_it_says() -> None:
     step = predict_step(KNOWN["RTX 4070"], GEMMA_4_E2B, 1_000_000)
     assert step["fetched_bytes"] == 7 * 256 * 2 * 1_024
     assert step["fetch_ms"] == pytest.approx(step["fetched_bytes"] / (32e9 * 0.5) * 1e3)
-    assert step["codes_bytes"] == pytest.approx((1_000_000 - 2_064) * 3 * 512 * 2 / 8)
+    assert step["codes_bytes"] == pytest.approx((1_000_000 - 2_064) * 3 * (512 / 8 + 448 / 8 + 1))
     parts = ("weights_ms", "codes_ms", "local_ms", "fetch_ms", "launch_ms")
     assert step["step_ms"] == pytest.approx(sum(step[part] for part in parts))
     assert step["tokens_per_s"] == pytest.approx(1e3 / step["step_ms"])
+
+
+def test_the_weights_of_a_predicted_step_are_those_that_are_loaded() -> None:
+    """Of Llama 3.2 1B a step meets all: its embeddings are its output layer. Norms are left out, some thousands."""
+    (shape,) = (each for each in MODEL_SHAPES if each.name == "Llama-3.2-1B")
+    step = predict_step(KNOWN["RTX 4070"], shape, 1_000_000)
+    loaded = fit.ModelShape(shape.config).weight_bytes("4bit", 2)
+    assert step["weights_ms"] * 504e6 * 0.85 == pytest.approx(loaded, rel=1e-3)
 
 
 def test_a_gpu_can_be_given_by_its_bandwidths() -> None:
