@@ -122,11 +122,15 @@ class DocumentPlace:
 
 @dataclass(frozen=True)
 class DocumentsPlaced:
-    """All tokens are counted. `ram_bytes` is what they need, read or not; `fit_tokens` more fit into this PC."""
+    """All tokens are counted. `ram_bytes` is what they need, read or not; `fit_tokens` more fit into this PC.
+
+    `opened`: all had been read before, and that was only opened.
+    """
 
     places: tuple[DocumentPlace, ...]
     ram_bytes: int
     fit_tokens: int
+    opened: bool = False
 
 
 @dataclass(frozen=True)

@@ -429,6 +429,7 @@ class SessionController(QObject):
         for document, place in zip(opened, event.places, strict=False):
             document.place = place
         chat.reading.ram_bytes, chat.reading.fit_tokens = event.ram_bytes, event.fit_tokens
+        chat.reading.opened = event.opened
         chat.documents_changed.emit()
 
     def _progress(self, reading: Reading, event: ReadProgress) -> None:

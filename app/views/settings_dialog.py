@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
@@ -16,6 +17,7 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QStackedWidget,
+    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
@@ -24,6 +26,7 @@ from app.figures import as_bytes
 from app.models.engine_status import EngineStatus
 from app.models.model_list import Connection, ModelList
 from app.models.preferences import Preferences
+from app.resources import resource_text
 from app.views.form import Form, heading
 from app.views.theme import GAP
 from kiv_engine.config import KIVConfig
@@ -89,6 +92,7 @@ class SettingsDialog(QDialog):
             (self.tr("Memory and search"), self._engine()),
             (self.tr("Shortcuts"), self._shortcuts(shortcuts)),
             (self.tr("Network"), self._network()),
+            (self.tr("About"), self._about()),
         ):
             item = QListWidgetItem(name, self.parts)
             item.setSizeHint(QSize(0, 4 * GAP + GAP // 2))
@@ -201,6 +205,19 @@ class SettingsDialog(QDialog):
             what = self.tr("{0} are here").format(as_bytes(connection.bytes_here))
         line = self.tr("{0:%H:%M}  {1}, from the HuggingFace hub: {2}").format(connection.time, connection.name, what)
         return line if connection.is_over else line + self.tr(", under way")
+
+    def _about(self) -> QWidget:
+        libraries = QTextBrowser()
+        libraries.setObjectName("answer")
+        libraries.setAccessibleName(self.tr("Third-party software and its licences"))
+        libraries.setOpenLinks(False)
+        libraries.setMarkdown(resource_text("THIRD_PARTY.md"))
+        try:
+            number = version("kiv-desktop")
+        except PackageNotFoundError:  # run from its source, not installed
+            number = self.tr("(not installed)")
+        line = self.tr("KIV Desktop {0}, under the Apache License 2.0.").format(number)
+        return page(self.tr("About"), libraries, line)
 
     # -- showing and taking --------------------------------------------------------------------------------------
 
