@@ -7,7 +7,8 @@ from typing import Final
 
 from kiv_engine.documents.docx_lists import Lists, number_of, numeral
 from kiv_engine.documents.docx_styles import LIST_ID, LIST_LEVEL, Style, read_styles, value
-from kiv_engine.documents.package import Package, note_unread, related
+from kiv_engine.documents.office import note_unread, related
+from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 

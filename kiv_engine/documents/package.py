@@ -1,8 +1,6 @@
 """Zip files, which many formats are inside: nothing is unpacked beyond the limits, whatever the file says of itself."""
 
 import io
-import posixpath
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -10,22 +8,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from kiv_engine.documents.limits import MIB, Limits
-from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
-from kiv_engine.documents.xml_tree import attribute, parse_xml
+from kiv_engine.documents.text_builder import UnreadableError
 
 MAX_MEMBERS: Final = 65_535
 CHUNK_BYTES: Final = MIB
-
-NOT_READ: Final = {
-    "charts": re.compile(r"/charts/chart[^/]*\.xml$"),
-    "comments": re.compile(r"/comments[^/]*\.xml$|/(?:comments|threadedComments)/[^/]*\.xml$"),
-    "diagrams": re.compile(r"/diagrams/data[^/]*\.xml$"),
-    "headers and footers": re.compile(r"^word/(?:header|footer)[^/]*\.xml$"),
-    "text boxes": re.compile(r"^xl/drawings/drawing[^/]*\.xml$"),
-}
-"""The parts of Office packages that no parser reads."""
-
-_TEXT: Final = re.compile(rb"<(?:\w+:)?(?:t|v|text)[ >]")
 
 
 class Package:
@@ -80,41 +66,3 @@ def _damage_told() -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise UnreadableError("is damaged or cut off: it cannot be unpacked.") from error
-
-
-def relations(package: Package, name: str) -> dict[str, tuple[str, str]]:
-    """Kind and file of everything that a file of an Office package refers to, by id; the package itself is ""."""
-
-    folder, file = posixpath.split(name)
-    listing = posixpath.join(folder, "_rels", f"{file}.rels")
-    if listing not in package:
-        return {}
-    found = {}
-    for relation in parse_xml(package.read(listing), "its relations").iter("{*}Relationship"):
-        target = posixpath.normpath(posixpath.join("/", folder, attribute(relation, "Target"))).lstrip("/")
-        found[attribute(relation, "Id")] = (attribute(relation, "Type"), target)
-    return found
-
-
-def related(package: Package, name: str, kind: str) -> list[str]:
-    """The files of this kind that a file refers to."""
-    return [target for type_, target in relations(package, name).values() if type_.endswith(kind) and target in package]
-
-
-def note_unread(package: Package, out: TextBuilder) -> None:
-    """Tell which parts with text were left out."""
-    missing = [
-        kind
-        for kind, pattern in NOT_READ.items()
-        if any(pattern.search(name) and has_text(package, name) for name in package.names)
-    ]
-    if missing:
-        out.note(f"Not read: {', '.join(missing)}.")
-
-
-def has_text(package: Package, name: str) -> bool:
-    """Whether a part has text; one that cannot be read counts, too."""
-    try:
-        return _TEXT.search(package.read(name)) is not None
-    except UnreadableError:
-        return True

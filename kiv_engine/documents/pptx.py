@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from kiv_engine.documents.package import Package, note_unread, related, relations
+from kiv_engine.documents.office import note_unread, related, relations
+from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 

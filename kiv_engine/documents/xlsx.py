@@ -10,7 +10,8 @@ from typing import Any, Final
 import openpyxl
 from openpyxl.worksheet import _read_only, _reader
 
-from kiv_engine.documents.package import Package, note_unread
+from kiv_engine.documents.office import note_unread
+from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import TextBuilder
 
 TOLD_EVERY: Final = 200
