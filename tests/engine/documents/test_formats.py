@@ -637,9 +637,7 @@ def test_formulas_that_were_never_calculated_are_shown(tmp_path: Path) -> None:
 
 def test_words_parted_at_the_end_of_a_line_are_whole(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "a.pdf", ["The barber\u00ad\nshop was counted."])
-    assert "barbershop was counted" in parse(path.read_bytes(), "a.pdf", Limits()).text.replace("\n", " ").replace(
-        "- ", ""
-    )
+    assert parse(path.read_bytes(), "a.pdf", Limits()).text == "The barbershop was counted."
 
 
 def repacked(path: Path, name: str, data: bytes) -> bytes:

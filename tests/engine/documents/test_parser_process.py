@@ -32,7 +32,7 @@ def long_pdf(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def process() -> Iterator[ParserProcess]:
-    with closing(ParserProcess(Limits(silence_s=3))) as process:
+    with closing(ParserProcess(Limits())) as process:
         yield process
 
 
@@ -80,13 +80,17 @@ def test_closing_in_the_middle_kills_it(long_pdf: Path, process: ParserProcess) 
     assert process.pid is None
 
 
-def test_what_says_nothing_is_given_up_and_the_next_file_is_read(long_pdf: Path, process: ParserProcess) -> None:
+def test_what_says_nothing_is_given_up_and_the_next_file_is_read(
+    long_pdf: Path, process: ParserProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asking = asked(process, long_pdf)
     next(asking)
     pid = process.pid
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(UnreadableError, match="was given up: nothing could be read from it for 3 s"):
-        run_to_the_end(asking)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_limits", Limits(silence_s=0))
+        with pytest.raises(UnreadableError, match="was given up: nothing could be read from it for 0 s"):
+            run_to_the_end(asking)
     assert not psutil.pid_exists(pid)
     assert FILLER in answer(process, long_pdf)
 
