@@ -109,6 +109,9 @@ class Application(QObject):
         window.banner.undo_wanted.connect(self.keeper.undelete)
         self.history.reported.connect(self.keeper.on_report)
         self.keeper.failed.connect(self._on_problem)
+        self.keeper.told.connect(self._on_told)
+        window.export_wanted.connect(self.keeper.export)
+        window.import_wanted.connect(self.keeper.import_chat)
         self.keeper.undo_over.connect(window.banner.end_undo)
         self.status.changed.connect(self._on_status_changed)
         window.banner.restart_wanted.connect(controller.load_model)
@@ -175,6 +178,10 @@ class Application(QObject):
         self.keeper.delete(chat)
         text = self.tr("“{0}” was deleted.").format(chat.title or self.tr("New chat"))
         self.window.banner.show_line(text, is_error=False, can_undo=True)
+
+    @Slot(str)
+    def _on_told(self, text: str) -> None:
+        self.window.banner.show_line(text, is_error=False)
 
     @Slot(str)
     def _on_problem(self, text: str) -> None:

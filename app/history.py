@@ -9,15 +9,15 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from PySide6.QtCore import QObject, Signal
 
-from app.models.kept import ChatsListed, listed_chat, loaded_chat
-from app.saved_chats import ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
+from app.models.kept import ChatImported, ChatsListed, listed_chat, loaded_chat
+from app.saved_chats import ChatExported, ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
 from app.settings import keep_aside
 
 JOIN_TIMEOUT_S: Final = 2.0
@@ -229,6 +229,8 @@ FAILURES: Final = {
     "load": "This chat cannot be loaded",
     "search": "The chats cannot be searched",
     "remove": "A deleted chat is still there",
+    "export": "The chat cannot be exported",
+    "import": "This file cannot be imported",
 }
 
 
@@ -238,7 +240,8 @@ class History(QObject):
     Writes of one chat or exchange that still wait are replaced by newer ones. Lives on the GUI thread.
 
     Signals:
-        reported: ChatsListed, ChatLoaded, ChatsFound or SavingFailed. Receivers are slots of QObjects.
+        reported: ChatsListed, ChatLoaded, ChatsFound, ChatExported, ChatImported or SavingFailed. Receivers
+            are slots of QObjects.
     """
 
     reported = Signal(object)
@@ -276,6 +279,14 @@ class History(QObject):
     def load_chat(self, key: str) -> None:
         """Report the exchanges of a chat."""
         self._submit(("load", key), lambda file: loaded_chat(key, file.exchanges(key), file.texts(key)))
+
+    def export(self, path: Path, chat: SavedChat, exchanges: Sequence[SavedExchange]) -> None:
+        """Write a chat to a file of its own, and report ChatExported."""
+        self._submit(("export", path), lambda _file: export_chat(path, chat, exchanges))
+
+    def import_chat(self, path: Path) -> None:
+        """Keep a chat that was exported, and report ChatImported."""
+        self._submit(("import", path), lambda file: import_chat(file, path))
 
     def search(self, words: str) -> None:
         """Report the chats in which words stand."""
@@ -321,6 +332,36 @@ class History(QObject):
             logger.warning("%s failed", name, exc_info=None if isinstance(error, FAULTS) else error)
             what = FAILURES.get(str(name[0]), "The chats cannot be kept")
             self.reported.emit(SavingFailed(name, f"{what}: {error}."))
+
+
+@contextmanager
+def faults_told(path: Path) -> Iterator[None]:
+    """Say of a file of its own what the system says."""
+    try:
+        yield
+    except OSError as error:
+        raise HistoryError(f"{path}: {error.strerror or error}") from error
+
+
+def export_chat(path: Path, chat: SavedChat, exchanges: Sequence[SavedExchange]) -> ChatExported:
+    """Write a chat to a file of its own."""
+    from app.models.exported import export
+
+    with faults_told(path):
+        export(path, chat, exchanges)
+    return ChatExported(path)
+
+
+def import_chat(file: ChatFile, path: Path) -> ChatImported:
+    """Keep a chat that was exported, under a new key."""
+    from app.models.exported import import_json
+
+    with faults_told(path):
+        chat, exchanges = import_json(path)
+    file.save_chat(chat)
+    for exchange in exchanges:
+        file.save_exchange(chat.key, exchange)
+    return ChatImported(listed_chat(chat))
 
 
 def open_or_replace(path: Path) -> tuple[ChatFile | None, str]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Name: TypeAlias = tuple[object, ...]
-"""What is to be done to what: ("chat", key), ("exchange", key, id), ("remove", key), ("load", key) or ("search",)."""
+"""What is to be done to what: ("chat", key), ("exchange", key, id), ("remove", key), ("load", key),
+("export", path), ("import", path) or ("search",)."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ class ChatsFound:
 
     words: str
     keys: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ChatExported:
+    """A chat was written to a file of its own."""
+
+    path: Path
 
 
 @dataclass(frozen=True)

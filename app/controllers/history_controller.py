@@ -1,13 +1,15 @@
 """Keeps what happens in the chats, brings kept chats back, and looks words up in them."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 from PySide6.QtCore import QModelIndex, QObject, Qt, QTimer, Signal, Slot
 
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
-from app.models.kept import ChatLoaded, ChatsListed, restored_chat, saved_chat, saved_exchange
-from app.saved_chats import ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
+from app.models.kept import ChatImported, ChatLoaded, ChatsListed, restored_chat, saved_chat, saved_exchange
+from app.saved_chats import ChatExported, ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
 
 SAVE_MS: Final = 400
 """While an answer is written, it is kept this often."""
@@ -26,6 +28,8 @@ class Archive(Protocol):
     def remove_chat(self, key: str) -> None: ...
     def load_chat(self, key: str) -> None: ...
     def search(self, words: str) -> None: ...
+    def export(self, path: Path, chat: SavedChat, exchanges: Sequence[SavedExchange]) -> None: ...
+    def import_chat(self, path: Path) -> None: ...
 
 
 class HistoryController(QObject):
@@ -33,10 +37,12 @@ class HistoryController(QObject):
 
     Signals:
         failed: why something cannot be kept, as a sentence for a person.
+        told: what was done, as a sentence for a person.
         undo_over: the chat that was deleted last cannot be brought back any more.
     """
 
     failed = Signal(str)
+    told = Signal(str)
     undo_over = Signal()
 
     def __init__(self, archive: Archive, chats: ChatList, parent: QObject | None = None) -> None:
@@ -159,6 +165,18 @@ class HistoryController(QObject):
             self._chats.set_found(None)
 
     @Slot(object)
+    def export(self, path: Path) -> None:
+        """Write the chat that is shown to a file of its own."""
+        chat = self._chats.current
+        exchanges = [saved_exchange(exchange) for exchange in chat.all_exchanges.values()]
+        self._archive.export(path, saved_chat(chat), exchanges)
+
+    @Slot(object)
+    def import_chat(self, path: Path) -> None:
+        """Keep and show a chat that was exported as JSON."""
+        self._archive.import_chat(path)
+
+    @Slot(object)
     def on_report(self, report: object) -> None:
         """Take what the archive's thread found."""
         match report:
@@ -172,6 +190,12 @@ class HistoryController(QObject):
             case ChatsFound(words, keys):
                 if words == self._words:
                     self._chats.set_found(keys)
+            case ChatExported(path):
+                self.told.emit(self.tr("The chat was written to {0}.").format(path))
+            case ChatImported(listed):
+                chat = restored_chat(listed, self._chats)
+                self._chats.insert(chat)
+                self._chats.show(chat)
             case SavingFailed(name, message):
                 self._try_again_later(name)
                 self.failed.emit(message)

@@ -43,6 +43,13 @@ class ChatsListed:
 
 
 @dataclass(frozen=True)
+class ChatImported:
+    """A chat came from a file of its own, and is kept with the others."""
+
+    chat: ListedChat
+
+
+@dataclass(frozen=True)
 class ChatLoaded:
     """The exchanges of a chat, in order of their ids, and its pasted texts by key."""
 

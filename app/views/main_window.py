@@ -1,5 +1,6 @@
 """The window: three panes and the meters. Arrangement, and what is dropped on it."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,12 +69,15 @@ class MainWindow(QMainWindow):
         files_chosen: a list of Paths, dropped or chosen.
         text_dropped: a text was dropped.
         look_wanted: a Look.
+        export_wanted, import_wanted: a Path to write the chat to, or to take one from.
         closed: the user closed the window.
     """
 
     files_chosen = Signal(object)
     text_dropped = Signal(str)
     look_wanted = Signal(object)
+    export_wanted = Signal(object)
+    import_wanted = Signal(object)
     closed = Signal()
 
     def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList, log: MemoryLog) -> None:
@@ -208,6 +212,9 @@ class MainWindow(QMainWindow):
             action.setData(look)
             action.triggered.connect(self._on_look)
         menu.addSeparator()
+        self.export_action = self._action(menu, self.tr("Export this chat …"), QKeySequence.StandardKey.Save)
+        self.import_action = self._action(menu, self.tr("Import a chat …"), "Ctrl+I")
+        menu.addSeparator()
         self.models_action = self._action(menu, self.tr("Models …"), "Ctrl+L")
         self.chat_options_action = self._action(menu, self.tr("This chat …"), "Ctrl+Shift+P")
         self.settings_action = self._action(menu, self.tr("Settings …"), "Ctrl+,")
@@ -220,6 +227,8 @@ class MainWindow(QMainWindow):
         self.new_action.triggered.connect(self.composer.edit.setFocus)
         self.open_action.triggered.connect(self.choose_files)
         folder.triggered.connect(self.choose_folder)
+        self.export_action.triggered.connect(self.choose_export)
+        self.import_action.triggered.connect(self.choose_import)
         self.find_action.triggered.connect(self._on_find)
         self.sidebar_button.clicked.connect(sidebar.trigger)
         self.document_button.clicked.connect(document.trigger)
@@ -335,6 +344,24 @@ class MainWindow(QMainWindow):
         """Ask for a folder, whose files become one document."""
         if name := QFileDialog.getExistingDirectory(self, self.tr("Open a folder")):
             self.files_chosen.emit([Path(name)])
+
+    @Slot()
+    def choose_export(self) -> None:
+        """Ask where to write the chat that is shown; the kind is told by the name."""
+        names = {".md": "Markdown", ".pdf": "PDF", ".html": "HTML", ".json": self.tr("JSON, to be imported again")}
+        kinds = {f"{name} (*{suffix})": suffix for suffix, name in names.items()}
+        title = re.sub(r'[\\/:*?"<>|\x00-\x1f]+', " ", self._chats.current.title).strip() or self.tr("Chat")
+        name, kind = QFileDialog.getSaveFileName(self, self.tr("Export this chat"), title + ".md", ";;".join(kinds))
+        if name:
+            path = Path(name)
+            self.export_wanted.emit(path if path.suffix.lower() in names else Path(name + kinds.get(kind, ".md")))
+
+    @Slot()
+    def choose_import(self) -> None:
+        """Ask for a chat that was exported as JSON."""
+        name, _kind = QFileDialog.getOpenFileName(self, self.tr("Import a chat"), "", self.tr("Chats (*.json)"))
+        if name:
+            self.import_wanted.emit(Path(name))
 
     # -- facts in the header -------------------------------------------------------------------------------------
 
