@@ -28,8 +28,21 @@ from app.reports import (
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
+    ShelfMeasured,
 )
-from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, Said, Source, TextSource
+from app.requests import (
+    ArchiveSource,
+    Ask,
+    CloseChat,
+    ContextOptions,
+    FileSource,
+    LoadModel,
+    Read,
+    Request,
+    Said,
+    Source,
+    TextSource,
+)
 from kiv_engine.errors import DocumentError
 from kiv_engine.events import (
     AnswerFinished,
@@ -79,7 +92,9 @@ class EngineSession:
         """Do what is asked; yields events, the terminal one last."""
         match request:
             case LoadModel():
-                yield self._load(request, should_stop)
+                loaded = self._load(request, should_stop)
+                yield from self._measure_shelf()
+                yield loaded
             case Read():
                 yield from self._read(request, should_stop)
             case Ask():
@@ -155,7 +170,8 @@ class EngineSession:
                 yield self._measure(chat, context)
             if isinstance(event, ReadFinished) and not event.stopped:
                 self._baselines[chat] = measure_baseline(context, should_stop)
-                self._trim_shelf()
+                self._trim_shelf(request.options)
+                yield from self._measure_shelf()
             yield event
 
     def _saved_context(
@@ -166,7 +182,7 @@ class EngineSession:
         Raises StoppedError.
         """
         context = self._context(request)
-        if self._saved is None or not documents or context.documents or context.turns:
+        if self._saved is None or not request.options.kept_gb or not documents or context.documents or context.turns:
             return context, documents
         from kiv_engine.errors import EngineError
         from kiv_engine.shelf import Shelf
@@ -194,11 +210,18 @@ class EngineSession:
         self._contexts[request.chat] = opened
         return opened, []
 
-    def _trim_shelf(self) -> None:
+    def _trim_shelf(self, options: ContextOptions) -> None:
+        if self._saved is not None and options.kept_gb:
+            from kiv_engine.shelf import Shelf
+
+            Shelf(self._saved, options.kept_gb * 10**9).trim()
+
+    def _measure_shelf(self) -> Iterator[ShelfMeasured]:
         if self._saved is not None:
             from kiv_engine.shelf import Shelf
 
-            Shelf(self._saved).trim()
+            kept = Shelf(self._saved).saved()
+            yield ShelfMeasured(len(kept), sum(saved.nbytes for saved in kept))
 
     def _open(
         self, sources: Sequence[Source], should_stop: ShouldStop, documents: "list[Document]"

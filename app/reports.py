@@ -134,6 +134,14 @@ class DocumentsPlaced:
 
 
 @dataclass(frozen=True)
+class ShelfMeasured:
+    """What is kept on disk of what was read."""
+
+    contexts: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class ContextMeasured:
     """The context's length and memory, a few times a second."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from app.settings import DEMO
+from app.settings import DEMO, KEPT_GB
 from kiv_engine.config import KIVConfig, Quantize, SamplingConfig
 
 
@@ -53,10 +53,11 @@ class LoadModel:
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """How a chat's context is made, if it has none yet."""
+    """How a chat's context is made, if it has none yet, and how many GB of what was read are kept; 0 keeps nothing."""
 
     config: KIVConfig = field(default_factory=KIVConfig)
     system: str = ""
+    kept_gb: int = KEPT_GB
 
 
 @dataclass(frozen=True)

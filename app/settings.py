@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 FONT_POINTS: Final = (8, 24)
+KEPT_GB: Final = 32
+MOST_KEPT_GB: Final = 100_000
 DEMO: Final = "demo"
 """The built-in model."""
 
@@ -50,6 +52,7 @@ class ChatOptions:
 class Settings:
     """All settings. `font_points` 0 is the system's size; `engine` and `chat` are for new chats.
 
+    `kept_gb` is how many GB of what was read are kept on disk; 0 keeps nothing.
     `model` is the built-in one ("demo"), an id on the HuggingFace hub or a folder; `quantize` the bits of its weights.
     """
 
@@ -57,6 +60,7 @@ class Settings:
     font_points: int = 0
     model: str = DEMO
     quantize: Quantize = "none"
+    kept_gb: int = KEPT_GB
     engine: KIVConfig = field(default_factory=KIVConfig)
     chat: ChatOptions = field(default_factory=ChatOptions)
 
@@ -65,6 +69,7 @@ class Settings:
         require_choice("quantize", self.quantize, get_args(Quantize))
         if not is_text(self.model):
             raise ConfigError(f"model is {self.model!r}; allowed are {DEMO!r}, an id on the hub, or a folder")
+        require_whole("kept_gb", self.kept_gb, 0, MOST_KEPT_GB)
         if self.font_points != 0:
             require_whole("font_points", self.font_points, *FONT_POINTS)
 

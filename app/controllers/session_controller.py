@@ -24,6 +24,7 @@ from app.reports import (
     EvidenceGrown,
     ModelLoaded,
     Report,
+    ShelfMeasured,
     is_terminal,
 )
 from app.requests import (
@@ -311,7 +312,8 @@ class SessionController(QObject):
         chat = self._chats.numbered(getattr(request, "chat", None))
         if chat is None or not isinstance(request, Read | Ask):
             return request
-        options = ContextOptions(self._preferences.settings.engine, chat.options.system)
+        settings = self._preferences.settings
+        options = ContextOptions(settings.engine, chat.options.system, settings.kept_gb)
         if isinstance(request, Read):
             return replace(request, options=options)
         history = said_before(chat.all_exchanges[request.exchange])
@@ -359,6 +361,8 @@ class SessionController(QObject):
                     self._preferences.set(chosen)
             case ContextMeasured():
                 self._status.set_measured(event)
+            case ShelfMeasured():
+                self._status.set_shelf(event)
             case Failed():
                 self._fail(request, event)
             case _:

@@ -4,7 +4,7 @@ from enum import Enum
 
 from PySide6.QtCore import QObject, Signal
 
-from app.reports import ContextMeasured, ModelLoaded
+from app.reports import ContextMeasured, ModelLoaded, ShelfMeasured
 
 
 class EngineState(Enum):
@@ -30,6 +30,7 @@ class EngineStatus(QObject):
         busy_chat: the chat whose request runs, or None.
         tokens_per_s: of reading or writing, while it goes on; None otherwise.
         measured: the newest figures per chat.
+        shelf: what is kept on disk of what was read; None until that is known, or where nothing is.
 
     Signals:
         changed: state, model or busy_chat changed.
@@ -46,6 +47,7 @@ class EngineStatus(QObject):
         self.busy_chat: int | None = None
         self.tokens_per_s: float | None = None
         self.measured: dict[int, ContextMeasured] = {}
+        self.shelf: ShelfMeasured | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -72,6 +74,11 @@ class EngineStatus(QObject):
     def set_measured(self, measured: ContextMeasured) -> None:
         """Take new figures of a context."""
         self.measured[measured.chat] = measured
+        self.figures_changed.emit()
+
+    def set_shelf(self, shelf: ShelfMeasured) -> None:
+        """Take new figures of what is kept."""
+        self.shelf = shelf
         self.figures_changed.emit()
 
     def forget(self, chat: int) -> None:

@@ -34,6 +34,7 @@ from kiv_engine.config import KIVConfig
 SIZE: Final = QSize(720, 616)
 HOT_TOKENS: Final = (512, 1_024, 2_048, 4_096, 8_192)
 RETRIEVED_TOKENS: Final = (128, 256, 512, 1_024)
+KEPT_CHOICES: Final = (8, 16, 32, 64, 128)
 CANDIDATE_TOKENS: Final = (4_096, 8_192, 16_384, 32_768)
 SHORTCUTS_PART: Final = 2
 
@@ -121,6 +122,9 @@ class SettingsDialog(QDialog):
         modes = [(tr("Automatic"), "auto"), (tr("Exact"), "exact"), (tr("Sparse"), "sparse"), (tr("Window"), "window")]
         self.prefill = Choice(modes)
         self.positions = Choice([(tr("Automatic"), "auto"), (tr("True"), "true"), (tr("Compact"), "compact")])
+        kept = [(tr("Up to {0} GB").format(size), size) for size in KEPT_CHOICES]
+        self.kept = Choice([(tr("Nothing"), 0), *kept])
+        self.kept.chosen.connect(self._on_kept_chosen)
         self.store = QPushButton()
         self.store.clicked.connect(self._on_store)
         for choice in self._engine_choices().values():
@@ -158,6 +162,7 @@ class SettingsDialog(QDialog):
             tr("Where old keys and values lie"), self.store,
             tr("A folder on a fast disk holds more than the RAM does; answers take longer."),
         )  # fmt: skip
+        self.kept_line = form.add(tr("What was read is kept on disk"), self.kept, " ")
         form.add(
             tr("How documents are read"), self.prefill,
             tr("Exact: every token sees all before it; time grows with the square of the length. Sparse: the best "
@@ -228,6 +233,7 @@ class SettingsDialog(QDialog):
         self.font_points.show_value(settings.font_points)
         for name, choice in self._engine_choices().items():
             choice.show_value(getattr(settings.engine, name))
+        self.kept.show_value(settings.kept_gb)
         folder = settings.engine.store_folder
         self.store.setText(self.tr("In RAM") if folder is None else folder.name)
         self.store.setToolTip(self.tr("Choose a folder") if folder is None else self.tr("Back to RAM"))
@@ -247,6 +253,10 @@ class SettingsDialog(QDialog):
         self.retrieved_line.setText(
             self.tr("More help where many places matter, as for summaries; copied for every word{0}.").format(fetched)
         )
+        line = self.tr("It opens again in seconds; the least recently used goes first.")
+        if shelf := self._status.shelf:
+            line += " " + self.tr("Now: {0} texts, {1}.").format(shelf.contexts, as_bytes(shelf.bytes))
+        self.kept_line.setText(line)
         million = cost(1_000_000 * row // (1 if config.store_dtype != "int8" else 4))
         self.dtype_line.setText(self.tr("8 bit needs less room and rounds. For a million tokens{0}.").format(million))
 
@@ -260,6 +270,10 @@ class SettingsDialog(QDialog):
         chosen = {name: choice.currentData() for name, choice in self._engine_choices().items()}
         settings = self._preferences.settings
         self._preferences.set(replace(settings, engine=replace(settings.engine, **chosen)))
+
+    @Slot()
+    def _on_kept_chosen(self) -> None:
+        self._preferences.set(replace(self._preferences.settings, kept_gb=self.kept.currentData()))
 
     @Slot()
     def _on_store(self) -> None:

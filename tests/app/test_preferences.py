@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QLabel, QTextBrowser
 
 from app.folders import Folders
 from app.models.chat import ReadingState
+from app.reports import ShelfMeasured
 from app.requests import Said
 from app.resources import resource_text
 from app.settings import PRESETS, ChatOptions, Settings, load_settings
@@ -66,6 +67,17 @@ def test_engine_knobs_reach_the_engine_and_tell_their_cost(driver: AppDriver, bo
     driver.controller.open_files([book])
     driver.until_read()
     assert driver.session.read[-1].options.config == KIVConfig(retrieved_tokens=512, store_dtype="int8")
+
+
+def test_how_much_is_kept_is_chosen_and_told(driver: AppDriver, book: Path) -> None:
+    dialog = driver.application.settings_dialog
+    driver.status.set_shelf(ShelfMeasured(3, 2_500_000_000))
+    driver.window.settings_action.trigger()
+    assert "Now: 3 texts, 2.50 GB." in dialog.kept_line.text()
+    choose(dialog.kept, 0)
+    driver.controller.open_files([book])
+    driver.until_read()
+    assert driver.session.read[0].options.kept_gb == 0
 
 
 def test_a_value_from_the_file_that_the_dialog_does_not_offer_is_kept(driver: AppDriver) -> None:

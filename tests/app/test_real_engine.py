@@ -16,8 +16,8 @@ from app.engine_session import EngineSession
 from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.quote_check import never
-from app.reports import DocumentOpened, DocumentsPlaced
-from app.requests import LoadModel, Read, TextSource
+from app.reports import DocumentOpened, DocumentsPlaced, ShelfMeasured
+from app.requests import ContextOptions, LoadModel, Read, TextSource
 from kiv_engine.events import ReadFinished, ReadProgress
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
@@ -201,5 +201,22 @@ def test_opening_what_was_read_before_can_be_stopped(tmp_path: Path) -> None:
         events = list(session.handle(request, never))
         assert isinstance(events[-1], ReadFinished)
         assert not events[-1].stopped
+    session.close()
+    torch.set_num_threads(threads)
+
+
+def test_what_is_kept_is_measured_and_nothing_is_kept_where_nothing_is_wanted(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session, text = EngineSession(tmp_path / "contexts"), TextSource("a", "\n\n".join(LINES))
+    shelf, _loaded = session.handle(LoadModel(), never)
+    assert shelf == ShelfMeasured(0, 0)
+    list(session.handle(Read(1, (text,), ContextOptions(kept_gb=0)), never))
+    assert not (tmp_path / "contexts").exists()
+    events = list(session.handle(Read(2, (text,)), never))
+    [kept] = [event for event in events if isinstance(event, ShelfMeasured)]
+    assert kept.contexts == 1
+    [folder] = (tmp_path / "contexts").iterdir()
+    assert 0 < kept.bytes <= sum(file.stat().st_size for file in folder.iterdir())
     session.close()
     torch.set_num_threads(threads)
