@@ -97,6 +97,7 @@ class Bench:
         self.report: dict[str, Any] = {"shape_b": {}, "model": {}, "layers": {}, "left_out": []}
         self._engine = engine
         self._plan = plan
+        self._written: tuple[int, Archive] | None = None
 
     def run(self, should_stop: ShouldStop) -> Iterator[Progress | Note]:
         """Measure everything; once `should_stop` says so it ends behind the present measurement."""
@@ -230,7 +231,7 @@ class Bench:
 
     def _forwards(self, length: int) -> Callable[[ShouldStop], None]:
         def measure(_should_stop: ShouldStop) -> None:
-            text = self._archive(length).text
+            text = self._archive(length).text[: 8 * FORWARD_TOKENS]  # few tokens have so many characters
             ids = tokenize(Document("archive", text), self._engine.loaded.tokenizer).ids[:FORWARD_TOKENS]
             rate = forward_chunks(self._engine.loaded.model, ids)
             self.report["model"].setdefault(str(length), {})["forward"] = {"read_tokens_per_s": rate}
@@ -247,7 +248,10 @@ class Bench:
         return measure
 
     def _archive(self, length: int) -> Archive:
-        return write_archive(length, self._engine.count_tokens)
+        """Written once for all measurements of a length, which follow one another."""
+        if self._written is None or self._written[0] != length:
+            self._written = (length, write_archive(length, self._engine.count_tokens))
+        return self._written[1]
 
     # -- single layers -----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from kiv_engine import fit
+from kiv_engine.archive import Archive, CountTokens, write_archive
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context
@@ -43,12 +44,20 @@ def test_a_run_ends_with_tables_and_a_json_line(
     monkeypatch.setattr(bench, "ANSWERS", 1)
     monkeypatch.setattr(bench, "ANSWER_TOKENS", 3)
     monkeypatch.setattr(bench, "PROBES", 2)
+    written: list[int] = []
+
+    def write_and_note(length: int, count: CountTokens) -> Archive:
+        written.append(length)
+        return write_archive(length, count)
+
+    monkeypatch.setattr(bench, "write_archive", write_and_note)
     code, printed, err = kiv("bench", "--quick", "--out", tmp_path / "out", "--predict")
     assert code == 0
     assert printed.startswith("## Decode, Shape B")
     assert "Shape B, DynamicCache (full attention), 8,192 tokens: not measured" in err
     report = json.loads(printed.splitlines()[-1])
     assert report["complete"]
+    assert written == [4_096]
     row = report["shape_b"]["8192"]["kiv"]
     assert row["p50_ms"] > 0
     assert (row["steps"], row["p99_ms"]) == (4, None)
