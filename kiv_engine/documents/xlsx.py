@@ -8,6 +8,7 @@ from datetime import date, datetime, time
 from typing import Any, Final
 
 import openpyxl
+from openpyxl.worksheet import _read_only, _reader
 
 from kiv_engine.documents.office import note_unread
 from kiv_engine.documents.package import Package
@@ -19,8 +20,25 @@ _WIDE_GAP: Final = re.compile(r"(?: \| ){20,}")
 """So many empty cells in a row are a stray cell far to the right."""
 
 
+class CellParser(_reader.WorkSheetParser):  # type: ignore[misc]
+    """Takes a formula where there is no value of it, as in books that no spreadsheet program saved.
+
+    openpyxl itself reads either the values of a book or its formulas.
+    """
+
+    def parse_cell(self, element: Any) -> dict[str, Any]:
+        cell: dict[str, Any] = super().parse_cell(element)
+        without_value = cell["value"] is None and element.get("t") != "str"  # of that type, it is an empty text
+        if without_value and (formula := element.findtext(_reader.FORMULA_TAG)):
+            cell["value"] = f"={formula}"
+        return cell
+
+
+_read_only.WorkSheetParser = CellParser
+
+
 def parse(data: bytes, out: TextBuilder) -> None:
-    """The values that were last calculated; a formula that never was is empty."""
+    """The values that were last calculated, and formulas that never were."""
     package = Package(data, out.limits)
     package.check()  # openpyxl unpacks whatever there is
     with warnings.catch_warnings():

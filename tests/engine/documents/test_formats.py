@@ -1,5 +1,6 @@
 """Every format as real programs write it: its text in order, and the place of each part."""
 
+import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -7,17 +8,23 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import docx
+import openpyxl
+import pypdfium2 as pdfium
 import pytest
 from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from lxml import etree
+from openpyxl.worksheet.formula import ArrayFormula
+from reportlab.pdfgen import canvas
 
 from kiv_engine.documents.docx_lists import numeral
+from kiv_engine.documents.kinds import kind_of
 from kiv_engine.documents.limits import MIB, Limits
-from kiv_engine.documents.text_builder import ParsedText
+from kiv_engine.documents.text_builder import MAX_TITLE, ParsedText, UnreadableError
 from kiv_engine.documents.worker import parse
 from tests.engine.documents.writers import FILLER, NEEDLE, SAMPLES, Sample, write_epub, write_pdf
 
+SHEET = "xl/worksheets/sheet1.xml"
 BY_NAME = {sample.name: sample for sample in SAMPLES}
 
 
@@ -485,6 +492,17 @@ def test_json_without_line_ends_is_set_in_lines() -> None:
     assert parsed.places.at(parsed.text.index("1e999")).section == "a"
 
 
+@pytest.mark.parametrize("unsound", ["hello world {} [1] ", '{"a": 1}\n{"b": "c d"}\n', "[1, 2] # three\n"])
+def test_unsound_json_keeps_its_blanks(unsound: str) -> None:
+    text = unsound + '"' + "w " * 1_500
+    assert parse_text("a.json", text).text == text
+
+
+def test_long_keys_of_json_are_shortened_as_titles() -> None:
+    [title] = parse_text("a.json", '{"' + "k" * 1_500 + '": 1}').places.titles
+    assert title == "k" * (MAX_TITLE - 1) + "…"
+
+
 def test_json_lists_number_their_items() -> None:
     parsed = parse_text("a.json", '[{"a": 1},\n {"a": 2}, 3]')
     assert parsed.places.titles == ["item 1", "item 2", "item 3"]
@@ -496,6 +514,21 @@ def test_rows_of_a_csv_with_one_quote_too_many_are_its_lines() -> None:
     assert parsed.places.at(parsed.text.index("e,f")).row == 3
 
 
+@pytest.mark.parametrize("part", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ('6" pipe,x\ny,7" pipe\nend,\n', 3),
+        ('x,"a\nb, ""c"""\n\nend,', 3),
+        ('x,y\n"a\nb",' + "z" * 200_000 + "\nend,", 3),
+        ("end,", 1),
+    ],
+)
+def test_rows_of_a_csv_end_where_its_quotes_say(text: str, row: int, part: str) -> None:
+    parsed = parse_text("a.csv", text.replace(",", part))
+    assert parsed.places.at(parsed.text.index("end")).row == row
+
+
 def test_a_message_in_html_alone_is_read(tmp_path: Path) -> None:
     message = EmailMessage()
     message["From"], message["Subject"] = "a@example.org", "Gänse"
@@ -504,11 +537,150 @@ def test_a_message_in_html_alone_is_read(tmp_path: Path) -> None:
     assert parsed.text.strip() == f"From: a@example.org\nSubject: Gänse\n\n{FILLER}"
 
 
+@pytest.mark.parametrize("declared", ["", "; charset=us-ascii", "; charset=x-unknown"])
+@pytest.mark.parametrize(("kind", "body"), [("plain", "Gänse für Käse"), ("html", "<p>Gänse für Käse</p>")])
+def test_a_message_that_does_not_say_its_encoding(declared: str, kind: str, body: str) -> None:
+    head = f"Subject: a\nContent-Type: text/{kind}{declared}\nContent-Transfer-Encoding: 8bit\n\n"
+    assert parse_text("a.eml", head + body).text.strip() == "Subject: a\n\nGänse für Käse"
+    assert "Gänse für Käse" in parse((head + body).encode("cp1252"), "a.eml", Limits()).text
+
+
+def test_a_message_whose_plain_form_is_blank_is_read_in_html() -> None:
+    message = EmailMessage()
+    message.set_content("\n \n")
+    message.add_alternative(f"<p>{NEEDLE}</p>", subtype="html")
+    assert parse(bytes(message), "a.eml", Limits()).text.strip() == NEEDLE
+
+
+def test_attachments_are_told_wherever_they_are() -> None:
+    message = EmailMessage()
+    message.set_content(NEEDLE)
+    message.add_alternative("<p>another form</p>", subtype="html")
+    page = message.get_payload(1)
+    page.add_related(b"\x89PNG", maintype="image", subtype="png", filename="goose.png")
+    message.add_alternative("BEGIN:VCALENDAR", subtype="calendar")
+    message.add_attachment(EmailMessage())
+    message.add_attachment("<p>a page</p>", subtype="html", filename="page.html")
+    parsed = parse(bytes(message), "a.eml", Limits())
+    assert parsed.notes == ("Attachments are named but not read: goose.png, text/calendar, message/rfc822, page.html.",)
+    assert parsed.text.split("\n\n")[-1].startswith("Attachments: goose.png, text/calendar, ")
+
+
+def test_a_page_with_several_titles_is_followed_by_the_last(tmp_path: Path) -> None:
+    pdf = canvas.Canvas(str(tmp_path / "a.pdf"))
+    for number, titles in enumerate([("Intro", "Methods"), (), ("Results",)], 1):
+        for title in titles:
+            pdf.bookmarkPage(title)
+            pdf.addOutlineEntry(title, title)
+        pdf.drawString(72, 700, f"Page {number}")
+        pdf.showPage()
+    pdf.save()
+    parsed = parse((tmp_path / "a.pdf").read_bytes(), "a.pdf", Limits())
+    sections = [parsed.places.at(parsed.text.index(f"Page {number}")).section for number in (1, 2, 3)]
+    assert sections == ["Intro", "Methods", "Results"]
+
+
+def test_what_is_filled_into_a_form_is_read(tmp_path: Path) -> None:
+    pdf = canvas.Canvas(str(tmp_path / "a.pdf"))
+    pdf.drawString(72, 700, "Of geese")
+    form = pdf.acroForm
+    form.textfield(name="name", value="Ágata\nGans", fieldFlags="multiline", y=10)
+    form.textfield(name="empty", value="", y=20)
+    form.checkbox(name="swims", checked=True, y=30)
+    form.checkbox(name="flies", checked=False, y=40)
+    form.choice(name="color", value="white", options=["white", "black"], y=50)
+    form.radio(name="kind", value="wild", selected=True, y=60)
+    form.radio(name="kind", value="tame", selected=False, y=70)
+    pdf.save()
+    text = parse((tmp_path / "a.pdf").read_bytes(), "a.pdf", Limits()).text
+    assert text == "Of geese\nname: Ágata Gans\nswims: Yes\ncolor: white\nkind: wild"
+
+
+def test_pages_of_drawings_are_told(tmp_path: Path) -> None:
+    pdf = canvas.Canvas(str(tmp_path / "a.pdf"))
+    pdf.drawString(72, 700, NEEDLE)
+    pdf.showPage()
+    pdf.rect(10, 10, 100, 100)
+    pdf.showPage()
+    pdf.showPage()
+    pdf.save()
+    parsed = parse((tmp_path / "a.pdf").read_bytes(), "a.pdf", Limits())
+    assert parsed.notes == ("1 of 3 pages are drawings without text: 2.",)
+
+
+def test_a_page_whose_text_cannot_be_had_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, of_page = write_pdf(tmp_path / "a.pdf", ["Bad", NEEDLE]), pdfium.PdfPage.get_textpage
+    pages = iter([1, 2])
+
+    def fail_once(page: pdfium.PdfPage) -> pdfium.PdfTextPage:
+        if next(pages) == 1:
+            raise pdfium.PdfiumError("Failed to load text page.")
+        return of_page(page)
+
+    monkeypatch.setattr(pdfium.PdfPage, "get_textpage", fail_once)
+    parsed = parse(path.read_bytes(), "a.pdf", Limits())
+    assert (parsed.text, parsed.notes) == (NEEDLE, ("1 of 2 pages are damaged: 1.",))
+
+
+def test_formulas_that_were_never_calculated_are_shown(tmp_path: Path) -> None:
+    book, path = openpyxl.Workbook(), tmp_path / "a.xlsx"
+    sheet = book.active
+    sheet["A1"], sheet["B1"], sheet["A2"], sheet["A4"] = 1, "=SUM(1,2)", ArrayFormula("A2", "=MAX(A1:B1*2)"), "end"
+    book.save(path)
+    assert parse(path.read_bytes(), "a.xlsx", Limits()).text.split("\n\n")[1] == "1 | =SUM(1,2)\n=MAX(A1:B1*2)\nend\n"
+    calculated = b'<c r="A1"><f>1+2</f><v>3</v></c><c r="B1" t="str"><f>IF(A1,"")</f><v></v></c><c r="C1"><v>4</v></c>'
+    with zipfile.ZipFile(path) as package:
+        xml = package.read(SHEET)
+    rows = xml[: xml.index(b"<sheetData>")] + b'<sheetData><row r="1">' + calculated + b"</row></sheetData></worksheet>"
+    assert parse(repacked(path, SHEET, rows), "a.xlsx", Limits()).text.split("\n\n")[1] == "3 |  | 4\n"
+
+
 def test_words_parted_at_the_end_of_a_line_are_whole(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "a.pdf", ["The barber\u00ad\nshop was counted."])
     assert "barbershop was counted" in parse(path.read_bytes(), "a.pdf", Limits()).text.replace("\n", " ").replace(
         "- ", ""
     )
+
+
+def repacked(path: Path, name: str, data: bytes) -> bytes:
+    """A package with one member changed or added."""
+    with zipfile.ZipFile(path) as package:
+        members = {member: package.read(member) for member in package.namelist()} | {name: data}
+    with zipfile.ZipFile(path, "w") as package:
+        for member, whole in members.items():
+            package.writestr(member, whole)
+    return path.read_bytes()
+
+
+def test_a_template_of_a_text_is_a_text(tmp_path: Path) -> None:
+    path = BY_NAME["town.odt"].write(tmp_path / "town.ott")
+    data = repacked(path, "mimetype", b"application/vnd.oasis.opendocument.text-template")
+    assert NEEDLE in parse(data, path.name, Limits()).text
+
+
+@pytest.mark.parametrize(
+    ("what", "form"),
+    [("spreadsheet", "xlsx"), ("spreadsheet-template", "xlsx"), ("presentation", "pptx"), ("graphics", "pdf")],
+)
+def test_other_kinds_of_open_document_are_refused_with_a_next_step(tmp_path: Path, what: str, form: str) -> None:
+    path = BY_NAME["town.odt"].write(tmp_path / "a.zip")
+    data = repacked(path, "mimetype", b"application/vnd.oasis.opendocument." + what.encode())
+    with pytest.raises(UnreadableError, match=f"^is an OpenDocument file but no text; save it as {form}.$"):
+        kind_of(data, "a.ods")
+
+
+def test_other_kinds_of_office_files_are_refused_with_a_next_step() -> None:
+    drawing = io.BytesIO()
+    with zipfile.ZipFile(drawing, "w") as package:
+        package.writestr("[Content_Types].xml", "<Types/>")
+        package.writestr("visio/document.xml", "<VisioDocument/>")
+    with pytest.raises(UnreadableError, match=r"save it as pdf\.$"):
+        kind_of(drawing.getvalue(), "a.vsdx")
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.txt", "a.py"])
+def test_a_text_about_pdf_is_no_pdf(name: str) -> None:
+    assert parse_text(name, "Files begin with %PDF-1.7 there.").kind != "PDF"
 
 
 @pytest.mark.parametrize(

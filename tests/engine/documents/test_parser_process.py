@@ -144,6 +144,35 @@ def worker_that_dies(_limits: Limits) -> list[str]:
     return [sys.executable, "-c", code, "{}"]
 
 
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ([sys.executable, "-c", "raise SystemExit('no such thing')"], "no such thing"),
+        (["/no/such/python"], "No such file or directory"),
+        (
+            [sys.executable, "-c", "import kiv_engine.documents.worker as w, sys; "
+             "sys.modules['striprtf.striprtf'] = None; w.main()", "{}"],
+            "ModuleNotFoundError: import of striprtf.striprtf halted; None in sys.modules",
+        ),
+        (
+            [sys.executable, "-c", "import kiv_engine.documents.worker as w, os; w.parse = lambda *_: os.write(2, b'x')"
+             " and 1 + ''; w.main()", "{}"],
+            "TypeError: unsupported operand type(s) for +: 'int' and 'str'",
+        ),
+    ],
+    ids=["at the start", "no Python", "no library", "bug"],
+)  # fmt: skip
+def test_a_failure_of_ours_does_not_blame_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: ParserProcess, command: list[str], reason: str
+) -> None:
+    monkeypatch.setattr("kiv_engine.documents.parser_process.worker_command", lambda _limits: command)
+    path = tmp_path / "a.rtf"
+    path.write_text("{\\rtf1 a}")
+    with pytest.raises(UnreadableError) as refusal:
+        answer(process, path)
+    assert str(refusal.value) == f"cannot be read: the parsing process failed ({reason})."
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends with its next answer")
 def test_it_dies_with_its_parent(long_pdf: Path) -> None:
     code = (
