@@ -244,6 +244,8 @@ def test_xml_that_is_nested_too_deeply_is_refused(tmp_path: Path, name: str) -> 
         ("tags.html", b"<" * 500_000 + b" <p>" + NEEDLE.encode()),
         ("comments.html", b"<!--" * 200_000 + b"--><p>" + NEEDLE.encode()),
         ("comments", b"<!---->" * 9_000 + NEEDLE.encode()),
+        ("tables.html", b"<table><tr><td>x<td>" * 20_000 + NEEDLE.encode()),
+        ("notes.rtf", b"{\\rtf1 " + b"{\\footnote x" * 50_000 + NEEDLE.encode()),
         ("cut.json", b'["' + NEEDLE.encode() + b'\\"' * 400_000),
         ("fences.md", b"```\n~~~\n" * 100_000 + NEEDLE.encode()),
         ("headers.eml", b"Subject: =?utf-8?q?" + b"=?" * 100_000 + b"\n\n" + NEEDLE.encode()),
