@@ -297,6 +297,20 @@ def test_json_lists_number_their_items() -> None:
     assert parsed.text == '[{"a": 1},\n {"a": 2}, 3]'
 
 
+@pytest.mark.parametrize(
+    ("text", "titles"),
+    [
+        ("# Learning C#\n## Shops ##\n# ###\n#### F# #", ["Learning C#", "Shops", "F#"]),
+        ("Geese\n=====\n\n  Shops and\t\n---\n", ["Geese", "Shops and"]),
+        ("---\ntitle: x\n---\n\ntwo\nlines\n---\n\n- item\n---\n\n| a |\n---\n\n---\n---\n", []),
+        ("```code``` in a line\n# A\n~~~ `x`\n# no\n~~~\n# B", ["A", "B"]),
+        ("````md\n```\n# no\n```\n````\n# A\n```\n```sh\n# no\n\nno\n--\n```\n# B", ["A", "B"]),
+    ],
+)
+def test_headings_of_markdown(text: str, titles: list[str]) -> None:
+    assert parse_text("a.md", text).places.titles == titles
+
+
 def test_rows_of_a_csv_with_one_quote_too_many_are_its_lines() -> None:
     parsed = parse_text("a.csv", 'a,"b\nc,d\ne,f\n')
     assert parsed.places.at(parsed.text.index("e,f")).row == 3
