@@ -24,6 +24,7 @@ if "%~1"=="" set "module=app"
 if "%~1"=="app" set "module=app"
 if "%~1"=="demo" set "module=app"
 if "%~1"=="screenshots" set "module=app"
+if "%~1"=="install" set "module=app"
 "%python%" -P -m %module% %*
 exit /b %errorlevel%
 

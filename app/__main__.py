@@ -102,26 +102,26 @@ def run(options: argparse.Namespace) -> int:
     from app.application import Application
     from app.engine_session import EngineSession
     from app.folders import Folders
-    from app.single_instance import InstanceServer, hand_over, server_name
-    from app.views.theme import DARK, LIGHT
+    from app.single_instance import listen_or_hand_over, server_name
+    from app.views.theme import THEMES
 
     qInstallMessageHandler(log_qt_message)
     qt = QApplication(["kiv"])
     qt.setApplicationName("kiv")
     qt.setApplicationDisplayName("KIV Desktop")
-    if options.command == "app" and hand_over(options.files, server_name()):
-        return DONE
-    folders = Folders.of_user() if options.command == "app" else None
+    server, folders = None, None
+    if options.command == "app":
+        server, folders = listen_or_hand_over(options.files, server_name()), Folders.of_user()
+        if server is None:
+            return DONE
     application = Application(qt, EngineSession(folders.contexts if folders else None), folders)
     if getattr(options, "theme", None) is not None:
-        application.theme.choose({"light": LIGHT, "dark": DARK}.get(options.theme))
-    server = InstanceServer(server_name(), application) if options.command == "app" else None
+        application.theme.choose(THEMES.get(options.theme))
     if server is not None:
         server.files_handed_over.connect(application.on_files_handed_over)
+        application.closing.connect(server.close)
     begin(qt, application, options)
     code = qt.exec()
-    if server is not None:
-        server.close()
     application.close()
     return code
 

@@ -10,10 +10,13 @@ SYSTEM_LIBRARIES: Final = {
     "libEGL.so.1": "libegl1",
     "libGL.so.1": "libgl1",
     "libX11.so.6": "libx11-6",
+    "libbrotlicommon.so.1": "libbrotli1",
+    "libbrotlidec.so.1": "libbrotli1",
     "libdbus-1.so.3": "libdbus-1-3",
     "libfontconfig.so.1": "libfontconfig1",
     "libfreetype.so.6": "libfreetype6",
     "libglib-2.0.so.0": "libglib2.0-0",
+    "libgssapi_krb5.so.2": "libgssapi-krb5-2",
     "libxkbcommon.so.0": "libxkbcommon0",
 }
 """What the libraries of Qt 6.11 name as needed from the system, and the Debian packages that bring it."""
@@ -52,7 +55,7 @@ def missing_packages(*, offscreen: bool = False) -> list[str]:
         return []
     without_x11 = offscreen or _is_headless() or _has_wayland()
     needed = SYSTEM_LIBRARIES if without_x11 else SYSTEM_LIBRARIES | X11_LIBRARIES
-    return [package for library, package in needed.items() if not _loads(library)]
+    return list(dict.fromkeys(package for library, package in needed.items() if not _loads(library)))
 
 
 def _is_headless() -> bool:

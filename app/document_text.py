@@ -19,17 +19,19 @@ class DocumentText:
 
     Attributes:
         text: the document's text; all offsets are characters of it.
+        folded: the same for searching: as long, in small letters.
         starts: where each block begins; its line end, if it has one, is its last character.
     """
 
     name: str
     text: str
+    folded: str
     starts: "array[int]"
 
     @classmethod
     def cut(cls, name: str, text: str) -> "DocumentText":
         """Cut at line ends, and long lines at blanks."""
-        return cls(name, text, array("i", _starts(text)))
+        return cls(name, text, fold(text), array("i", _starts(text)))
 
     @property
     def num_blocks(self) -> int:
@@ -52,6 +54,16 @@ class DocumentText:
         """UTF-16 units, in which Qt counts, between the beginning of a character's block and the character."""
         start = self.starts[self.block_at(offset)]
         return len(self.text[start:offset].encode("utf-16-le", "surrogatepass")) // 2
+
+    def offset_at(self, number: int, units: int) -> int:
+        """The character that is so many UTF-16 units behind the beginning of a block."""
+        before = self.block(number).encode("utf-16-le", "surrogatepass")[: 2 * units]
+        return self.starts[number] + len(before.decode("utf-16-le", "surrogatepass"))
+
+
+def fold(text: str) -> str:
+    """In small letters, with plain blanks. As long as the text: \u0130 is the one letter that would grow."""
+    return text.replace("\u0130", "i").replace("\xa0", " ").lower()
 
 
 def _starts(text: str) -> Iterator[int]:

@@ -85,7 +85,7 @@ def measure(qt: QApplication, text: str, exchanges: int) -> dict[str, float]:
     result["slice"], result["poured"] = max(slices), sum(slices)
     places = [random.Random(n).randrange(len(text) - 200) for n in range(JUMPS)]
     result["jump"] = max(milliseconds(lambda place=place: jump(application, place)) for place in places)
-    result["search"] = milliseconds(lambda: pane.text.find("no such words"))
+    result["search"] = milliseconds(lambda: pane.text.select_next("no such words"))
     result["heat"], result["hits"] = heat(application), hits(application)
     result["chat"] = open_chat(application, text, exchanges)
     window.close()

@@ -7,8 +7,8 @@ from typing import Final
 from PySide6.QtCore import QObject, Signal
 
 PARTS: Final = ("weights", "hot", "index", "cold_keys", "cold_values", "other")
-MAX_SAMPLES: Final = 2_400
-"""Ten minutes of reading or writing, forty of rest."""
+MAX_SAMPLES: Final = 1_200
+"""Five minutes of reading or writing, which the chart shows; twenty of rest."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from PySide6.QtCore import Signal, Slot
+from PySide6.QtCore import QSize, Signal, Slot
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -15,13 +15,14 @@ from PySide6.QtWidgets import (
 )
 
 from app.settings import PRESETS, ChatOptions
-from app.views.form import Form, heading
-from app.views.settings_dialog import Choice
+from app.views.form import Form
+from app.views.settings_dialog import Choice, page
 from app.views.theme import GAP
 from kiv_engine.config import SamplingConfig
 
 CUSTOM: Final = "custom"
 MAX_ANSWER: Final = 32_768
+SIZE: Final = QSize(480, 680)
 
 
 class ChatDialog(QDialog):
@@ -36,7 +37,7 @@ class ChatDialog(QDialog):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("This chat"))
-        self.resize(460, 560)
+        self.resize(SIZE)
         names = {"Precise": self.tr("Precise"), "Balanced": self.tr("Balanced"), "Creative": self.tr("Creative")}
         self.preset = Choice([*((names[name], name) for name in PRESETS), (self.tr("Custom"), CUSTOM)])
         self.temperature = decimals(0, 2, 0.05)
@@ -52,7 +53,10 @@ class ChatDialog(QDialog):
         self.system.setPlaceholderText(self.tr("Such as: answer in one sentence"))
         self._arrange()
         self.preset.chosen.connect(self._on_preset)
-        for box in (self.temperature, self.top_p, self.min_p, self.penalty):
+        numbers = (self.temperature, self.top_p, self.min_p, self.penalty)
+        for box in (*numbers, self.length):  # the style sheet's padding does not reach the field inside
+            box.lineEdit().setTextMargins(GAP - 2, 0, GAP - 2, 0)
+        for box in numbers:
             box.valueChanged.connect(self._show_preset)
 
     def _arrange(self) -> None:
@@ -79,10 +83,10 @@ class ChatDialog(QDialog):
         box.accepted.connect(self._on_accepted)
         box.rejected.connect(self.reject)
         column = QVBoxLayout(self)
-        column.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 2 * GAP)
-        column.setSpacing(2 * GAP)
-        column.addWidget(heading(tr("This chat")))
-        column.addWidget(form, 1)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(page(tr("This chat"), form), 1)
+        box.setContentsMargins(3 * GAP, GAP, 3 * GAP, 2 * GAP)
         column.addWidget(box)
 
     def open_with(self, options: ChatOptions) -> None:

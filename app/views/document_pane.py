@@ -4,13 +4,22 @@ import time
 from typing import Final
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor, QTextDocument
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPlainTextEdit, QTextEdit, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QHideEvent, QTextCharFormat, QTextCursor
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
-from app.document_text import DocumentText
+from app.document_text import DocumentText, fold
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.quote_check import Place
+from app.views.composer import is_escape
 from app.views.evidence_map import EvidenceMap
 from app.views.heat_strip import HeatStrip
 from app.views.icons import IconButton
@@ -111,6 +120,31 @@ class DocumentView(QPlainTextEdit):
     def _first_block(self, document: int) -> int:
         return sum(text.num_blocks for text in self._texts[:document])
 
+    def _place_at(self, position: int) -> tuple[int, int]:
+        """The document and the character that the widget has at a position."""
+        block = self.document().findBlock(position)
+        document, number = 0, block.blockNumber()
+        while number >= self._texts[document].num_blocks:
+            number -= self._texts[document].num_blocks
+            document += 1
+        return document, self._texts[document].offset_at(number, position - block.position())
+
+    def select_next(self, words: str, *, back: bool = False) -> bool:
+        """Select where words stand next, or before, and around the end; False if they do not. The text is complete."""
+        cursor, wanted, count = self.textCursor(), fold(words), len(self._texts)
+        here, offset = self._place_at(cursor.selectionStart() if back else cursor.selectionEnd())
+        for step in range(count + 1):  # of the document that it begins in, the other part comes last
+            number = (here + (-step if back else step)) % count
+            text, begins, ends = self._texts[number].folded, step == 0, step == count
+            if back:
+                at = text.rfind(wanted, max(0, offset - len(wanted)) if ends else 0, offset if begins else len(text))
+            else:
+                at = text.find(wanted, offset if begins else 0, offset + len(wanted) if ends else len(text))
+            if at >= 0:
+                self.setTextCursor(self.cursor_at(number, at, at + len(wanted)))
+                return True
+        return False
+
     def share_of_block(self, number: int) -> float:
         """How far into all the text a block begins, 0 to 1, in characters."""
         before = 0
@@ -148,7 +182,13 @@ class DocumentView(QPlainTextEdit):
 
 
 class FindBar(QWidget):
-    """Search in the text: Enter goes on, Shift+Enter back, Esc closes."""
+    """Search in the text: Enter goes on, Shift+Enter back, Esc closes.
+
+    Signals:
+        left: it was closed while it had the keyboard.
+    """
+
+    left = Signal()
 
     def __init__(self, theme: Theme, view: DocumentView, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -185,12 +225,12 @@ class FindBar(QWidget):
     @Slot()
     def find_next(self) -> None:
         """Go to the next place, from the end to the beginning."""
-        self._find(QTextDocument.FindFlag(0))
+        self._find()
 
     @Slot()
     def find_previous(self) -> None:
         """Go to the place before."""
-        self._find(QTextDocument.FindFlag.FindBackward)
+        self._find(back=True)
 
     @Slot()
     def _on_edited(self) -> None:
@@ -204,24 +244,18 @@ class FindBar(QWidget):
         if self.isVisible() and self.edit.text():
             self.find_next()
 
-    def _find(self, flags: QTextDocument.FindFlag) -> None:
-        text = self.edit.text()
+    def _find(self, *, back: bool = False) -> None:
+        words = self.edit.text()
         if not self._view.is_complete:
             self.found.setText(self.tr("Loading …"))
             return
-        found = not text or self._view.find(text, flags) or self._find_around(text, flags)
+        found = not words or self._view.select_next(words, back=back)
         self.found.setText("" if found else self.tr("Not found"))
 
-    def _find_around(self, text: str, flags: QTextDocument.FindFlag) -> bool:
-        back = flags == QTextDocument.FindFlag.FindBackward
-        before = self._view.textCursor()
-        self._view.moveCursor(QTextCursor.MoveOperation.End if back else QTextCursor.MoveOperation.Start)
-        if self._view.find(text, flags):
-            return True
-        self._view.setTextCursor(before)
-        return False
-
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        if is_escape(event) and event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()  # else the window takes it, to stop the engine
+            return True
         if event.type() != QEvent.Type.KeyPress:
             return False
         key, shift = event.key(), event.modifiers() & Qt.KeyboardModifier.ShiftModifier  # type: ignore[attr-defined]
@@ -230,9 +264,13 @@ class FindBar(QWidget):
             return True
         if key == Qt.Key.Key_Escape:
             self.hide()
-            self._view.setFocus()
             return True
         return False
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        if self.window().focusWidget() in (self.edit, self.before, self.after, self.shut):
+            self.left.emit()
 
 
 class DocumentPane(QWidget):

@@ -253,7 +253,7 @@ class EvidenceMap(QWidget):
             self._shown = (evidence, layer, above)
             self.picture.clear()
         self.picture.add_rows(evidence.rows(layer, above=above, first=self.picture.num_rows))
-        some = self.tr("Where the first {0:,} words looked").format(ANSWER_TOKENS)
+        some = self.tr("The first {0:,} words").format(ANSWER_TOKENS)
         self.caption.setText(some if evidence.is_full else self.tr("Where each word looked"))
         self._on_pointed()
 

@@ -55,8 +55,9 @@ class AnswerText(QTextBrowser):
         cursor = self.cursorForPosition(event.position().toPoint())
         cursor.select(QTextCursor.SelectionType.WordUnderCursor)
         word = cursor.selectedText()
-        before = self.toPlainText()[: cursor.selectionStart()] if word else ""
-        self.word_pointed.emit(word, len(word_places(word, before)))
+        cursor.setPosition(cursor.selectionStart())
+        cursor.movePosition(QTextCursor.MoveOperation.Start, QTextCursor.MoveMode.KeepAnchor)
+        self.word_pointed.emit(word, len(word_places(word, cursor.selectedText())))
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
@@ -153,12 +154,8 @@ class ExchangeView(QWidget):
     def _arrange(self) -> None:
         asked = QHBoxLayout()
         asked.addStretch(1)
+        asked.addWidget(self.edit)
         asked.addWidget(self.question)
-        below = QHBoxLayout()
-        below.setSpacing(0)
-        below.addStretch(1)
-        below.addWidget(self.branches)
-        below.addWidget(self.edit)
         figures = QHBoxLayout()
         figures.setSpacing(0)
         figures.addWidget(self.footer, 1)
@@ -171,7 +168,7 @@ class ExchangeView(QWidget):
         column.setSpacing(GAP)
         column.addLayout(asked)
         column.addWidget(self.editor)
-        column.addLayout(below)
+        column.addWidget(self.branches, 0, Qt.AlignmentFlag.AlignRight)
         column.addSpacing(GAP)
         column.addWidget(self.waiting)
         column.addWidget(self.answer)

@@ -1,5 +1,6 @@
 """Icons drawn in the theme's colours, and buttons that follow the theme."""
 
+from functools import lru_cache
 from typing import Final
 
 from PySide6.QtCore import QByteArray, QSize, Qt, Slot
@@ -13,6 +14,7 @@ from app.views.theme import Theme
 ICON_PIXELS: Final = 20
 
 
+@lru_cache(maxsize=256)
 def pixmap(name: str, color: str, size: int = ICON_PIXELS, scale: float = 2.0) -> QPixmap:
     """An icon in one colour, sharp on screens of twice the density too."""
     svg = resource_text(f"icons/{name}.svg").replace("currentColor", color)

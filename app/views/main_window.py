@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
     QMenu,
+    QPushButton,
     QSplitter,
     QToolButton,
     QVBoxLayout,
@@ -30,10 +31,10 @@ from PySide6.QtWidgets import (
 )
 
 from app.models.chat_list import ChatList
-from app.models.engine_status import EngineStatus
+from app.models.engine_status import EngineState, EngineStatus
 from app.models.memory_log import MemoryLog
 from app.resources import FOLDER
-from app.settings import ThemeName
+from app.settings import DEMO, ThemeName
 from app.views.banner import Banner
 from app.views.composer import Composer
 from app.views.conversation_view import TEXT_WIDTH, ConversationView
@@ -102,6 +103,7 @@ class MainWindow(QMainWindow):
             signal.connect(self._on_facts_changed)
         self.conversation.open_wanted.connect(self.choose_files)
         self.composer.open_wanted.connect(self.choose_files)
+        self.document.find_bar.left.connect(self._on_find_left)
         self._on_facts_changed()
         self.composer.edit.setFocus()
 
@@ -151,6 +153,10 @@ class MainWindow(QMainWindow):
         header.setFixedHeight(6 * GAP)
         self.menu_button = IconButton(self._theme, "menu", self.tr("Menu"))
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.model_button = QPushButton()
+        self.model_button.setObjectName("flat")
+        self.model_button.setToolTip(self.tr("Models for this PC (Ctrl+L)"))
+        self.model_button.setIconSize(QSize(14, 14))
         self.options_button = IconButton(self._theme, "tune", self.tr("System prompt and answers of this chat"))
         self.sidebar_button = IconButton(self._theme, "sidebar", self.tr("Show or hide the chats (Ctrl+B)"))
         self.document_button = IconButton(self._theme, "panel", self.tr("Show or hide the document (Ctrl+E)"))
@@ -162,6 +168,7 @@ class MainWindow(QMainWindow):
         row.addSpacing(GAP // 2)
         row.addWidget(self.title, 1)
         row.addWidget(self.tokens)
+        row.addWidget(self.model_button)
         row.addWidget(self.options_button)
         row.addWidget(self.document_button)
         return header
@@ -186,7 +193,7 @@ class MainWindow(QMainWindow):
         self.find_action = self._action(menu, self.tr("Find in the document"), QKeySequence.StandardKey.Find)
         self.search_action = self._action(menu, self.tr("Search the chats"), "Ctrl+K")
         self.search_action.triggered.connect(self._on_search)
-        self.stop_action = self._action(menu, self.tr("Stop"), Qt.Key.Key_Escape)
+        self.stop_action = self._action(menu, self.tr("Stop reading or writing"), Qt.Key.Key_Escape)
         menu.addSeparator()
         sidebar = self._action(menu, self.tr("Show or hide the chats"), "Ctrl+B")
         document = self._action(menu, self.tr("Show or hide the document"), "Ctrl+E")
@@ -201,6 +208,7 @@ class MainWindow(QMainWindow):
             action.setData(look)
             action.triggered.connect(self._on_look)
         menu.addSeparator()
+        self.models_action = self._action(menu, self.tr("Models …"), "Ctrl+L")
         self.chat_options_action = self._action(menu, self.tr("This chat …"), "Ctrl+Shift+P")
         self.settings_action = self._action(menu, self.tr("Settings …"), "Ctrl+,")
         self.shortcuts_action = self._action(menu, self.tr("Shortcuts"), Qt.Key.Key_F1)
@@ -217,6 +225,8 @@ class MainWindow(QMainWindow):
         self.document_button.clicked.connect(document.trigger)
         self.chart_action.triggered.connect(self._on_toggle_chart)
         self.meters.chart.clicked.connect(self.chart_action.trigger)
+        self.model_button.clicked.connect(self.models_action.trigger)
+        self.conversation.models_wanted.connect(self.models_action.trigger)
         self.options_button.clicked.connect(self.chat_options_action.trigger)
         self.copy_action.triggered.connect(self.conversation.copy_last)
         self.again_action.triggered.connect(self.conversation.answer_last_again)
@@ -231,6 +241,15 @@ class MainWindow(QMainWindow):
         self.addAction(action)
         menu.addAction(action)
         return action
+
+    @property
+    def shortcuts(self) -> list[tuple[str, str]]:
+        """All keys and what they do: those of the question's field, then those of the menu."""
+        typing = [("Enter", self.tr("Send")), ("Shift+Enter", self.tr("A new line in the question"))]
+        native = QKeySequence.SequenceFormat.NativeText
+        return typing + [
+            (action.shortcut().toString(native), action.text().removesuffix(" …")) for action in self.actions()
+        ]
 
     def _theme_menu(self) -> QMenu:
         menu = QMenu(self.tr("Colours"), self)
@@ -292,6 +311,11 @@ class MainWindow(QMainWindow):
             self.document.find_bar.open()
 
     @Slot()
+    def _on_find_left(self) -> None:
+        text = self.document.text
+        (text if text.isVisible() else self.composer.edit).setFocus()
+
+    @Slot()
     def focus_composer(self) -> None:
         """Give the keyboard back to the next question."""
         self.composer.edit.setFocus()
@@ -318,12 +342,20 @@ class MainWindow(QMainWindow):
     def _on_facts_changed(self) -> None:
         chat = self._chats.current
         self.title.setText(chat.title or self.tr("New chat"))
+        self.model_button.setText(self._model_name())
+        self.model_button.setAccessibleName(self.tr("Models; in use: {0}").format(self.model_button.text()))
         measured = self._status.measured.get(chat.number)
         if measured is None:
             self.tokens.setText("")
             return
         whole = measured.num_tokens + measured.unread_tokens
         self.tokens.setText(self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole))
+
+    def _model_name(self) -> str:
+        model = self._status.model
+        if model is None:
+            return self.tr("Loading …") if self._status.state is EngineState.LOADING else self.tr("No model")
+        return self.tr("Built-in model") if model.name == DEMO else model.name.rpartition("/")[2]
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,13 @@ AXIS_WIDTH: Final = 60
 class TimeAxis(pyqtgraph.AxisItem):  # type: ignore[misc]
     """Minutes and seconds before now."""
 
+    def __init__(self) -> None:
+        super().__init__("bottom")
+        self.setStyle(hideOverlappingLabels=False)
+
+    def tickSpacing(self, low: float, high: float, _size: float) -> list[tuple[float, float]]:
+        return [(60 if high - low > 120 else 15, 0)]
+
     def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
         return ["now" if value >= 0 else f"-{int(-value) // 60}:{int(-value) % 60:02d}" for value in values]
 
@@ -33,6 +40,10 @@ class FigureAxis(pyqtgraph.AxisItem):  # type: ignore[misc]
         self._write = write
         self.setWidth(AXIS_WIDTH)
         self.enableAutoSIPrefix(False)
+
+    def tickSpacing(self, low: float, high: float, size: float) -> list[tuple[float, float]]:
+        """There is nothing between 0 and 1."""
+        return [level for level in super().tickSpacing(low, high, size) if level[0] >= 1] or [(1, 0)]
 
     def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
         return [self._write(int(value)) if value > 0 else "" for value in values]
@@ -73,7 +84,7 @@ class MemoryChart(QWidget):
         column.addWidget(self.plots, 1)
 
     def _make_memory(self) -> None:
-        axes = {"bottom": TimeAxis("bottom"), "left": FigureAxis("left", as_bytes)}
+        axes = {"bottom": TimeAxis(), "left": FigureAxis("left", as_bytes)}
         self.memory = self.plots.addPlot(0, 0, axisItems=axes)
         self.memory.getAxis("bottom").setStyle(showValues=False)
         self.edges = [pyqtgraph.PlotDataItem() for _ in range(len(PARTS) + 1)]
@@ -88,12 +99,13 @@ class MemoryChart(QWidget):
         self.memory.scene().addItem(self.length_view)
         self.length_axis.linkToView(self.length_view)
         self.length_view.setMouseEnabled(False, False)
+        self.length_view.setZValue(1)  # the line is drawn over the parts
         self.length = pyqtgraph.PlotDataItem()
         self.length_view.addItem(self.length)
         self.memory.vb.sigResized.connect(self._fit_length)
 
     def _make_rate(self) -> None:
-        axes = {"bottom": TimeAxis("bottom"), "left": FigureAxis("left", lambda count: f"{count:,}")}
+        axes = {"bottom": TimeAxis(), "left": FigureAxis("left", lambda count: f"{count:,}")}
         self.rate = self.plots.addPlot(1, 0, axisItems=axes)
         self.rate.setMaximumHeight(72)
         self.rate_line = self.rate.plot()

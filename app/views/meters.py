@@ -12,13 +12,14 @@ from app.figures import as_bytes, as_rate
 from app.machine import RamReading, read_ram
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
-from app.models.memory_log import MemoryLog, MemorySample
+from app.models.memory_log import PARTS, MemoryLog, MemorySample
 from app.views.icons import IconButton
 from app.views.theme import GAP, Theme
 
 IDLE_MS: Final = 1_000
 BUSY_MS: Final = 250
-PARTS: Final = ("weights", "hot", "index", "cold_keys", "cold_values")
+KNOWN: Final = PARTS[:-1]
+"""The parts that the engine tells; the rest is other."""
 
 
 class Bar(QWidget):
@@ -121,7 +122,7 @@ class Meters(QWidget):
         self._status, self._chats = status, chats
         self.ram = Meter(theme, self.tr("This app"), bar=True)
         names = (self.tr("Weights"), self.tr("Hot"), self.tr("Index"), self.tr("Cold keys"), self.tr("Cold values"))
-        self.parts = {part: Meter(theme, name, dot=part) for part, name in zip(PARTS, names, strict=True)}
+        self.parts = {part: Meter(theme, name, dot=part) for part, name in zip(KNOWN, names, strict=True)}
         self.system = Meter(theme, self.tr("RAM of this PC"), bar=True)
         self.vram = Meter(theme, self.tr("VRAM"))
         self.context = Meter(theme, self.tr("Context"))
@@ -166,7 +167,7 @@ class Meters(QWidget):
         """All contexts together; the weights are there once."""
         memories = [measured.memory for measured in self._status.measured.values()]
         weights = max((memory.weights for memory in memories), default=0)
-        known = [weights, *(sum(getattr(memory, part) for memory in memories) for part in PARTS[1:])]
+        known = [weights, *(sum(getattr(memory, part) for memory in memories) for part in KNOWN[1:])]
         measured = self._status.measured.get(self._chats.current.number)
         length = measured.num_tokens if measured else 0
         other = max(0, ram.process - sum(known))
@@ -182,7 +183,7 @@ class Meters(QWidget):
 
     def _show_process(self, ram: RamReading) -> None:
         measured = self._status.measured.get(self._chats.current.number)
-        known = [(part, getattr(measured.memory, part)) for part in PARTS] if measured else []
+        known = [(part, getattr(measured.memory, part)) for part in KNOWN] if measured else []
         rest = max(0, ram.process - sum(size for _part, size in known))
         shares = [(part, size / ram.process) for part, size in (*known, ("other", rest))]
         self.ram.set_value(as_bytes(ram.process), tuple(shares))

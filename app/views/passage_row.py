@@ -11,6 +11,8 @@ from app.views.theme import GAP, Theme
 WEIGHT_WIDTH: Final = 56
 PLACE_WIDTH: Final = 72
 TEXT_LINES: Final = 2
+BAR_TOP: Final = 3
+BAR: Final = 4
 
 
 class PassageRow(QAbstractButton):
@@ -40,7 +42,8 @@ class PassageRow(QAbstractButton):
 
     def sizeHint(self) -> QSize:
         lines = max(1, min(TEXT_LINES, len(self._lines(max(self.width(), 320)))))
-        return QSize(320, lines * self.fontMetrics().lineSpacing() + 2 * GAP)
+        line = self.fontMetrics().lineSpacing()
+        return QSize(320, max(lines * line, line + BAR_TOP + BAR) + 2 * GAP)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(200, self.sizeHint().height())
@@ -72,12 +75,12 @@ class PassageRow(QAbstractButton):
         height = self.fontMetrics().lineSpacing()
         painter.setPen(QColor(self._theme.colors.text))
         painter.drawText(QRectF(GAP, GAP, WEIGHT_WIDTH - GAP, height), 0, self._weight)
-        track = QRectF(GAP, GAP + height + 3, WEIGHT_WIDTH - 2 * GAP, 4)
+        track = QRectF(GAP, GAP + height + BAR_TOP, WEIGHT_WIDTH - 2 * GAP, BAR)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self._theme.colors.hover))
         painter.drawRoundedRect(track, 2, 2)
         painter.setBrush(QColor(self._theme.colors.heat))
-        painter.drawRoundedRect(QRectF(track.x(), track.y(), max(4.0, track.width() * self._bar), 4), 2, 2)
+        painter.drawRoundedRect(QRectF(track.x(), track.y(), max(BAR, track.width() * self._bar), BAR), 2, 2)
 
     def _text_left(self) -> int:
         return GAP + WEIGHT_WIDTH + PLACE_WIDTH

@@ -1,6 +1,8 @@
 """The settings: how the app looks, and how the engine keeps and finds tokens, with what each choice costs."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
@@ -15,31 +17,25 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QStackedWidget,
+    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
 
 from app.figures import as_bytes
 from app.models.engine_status import EngineStatus
+from app.models.model_list import Connection, ModelList
 from app.models.preferences import Preferences
-from app.settings import FONT_POINTS
+from app.resources import resource_text
 from app.views.form import Form, heading
 from app.views.theme import GAP
 from kiv_engine.config import KIVConfig
 
-SIZE: Final = QSize(680, 560)
+SIZE: Final = QSize(720, 616)
 HOT_TOKENS: Final = (512, 1_024, 2_048, 4_096, 8_192)
 RETRIEVED_TOKENS: Final = (128, 256, 512, 1_024)
-CANDIDATE_TOKENS: Final = (2_048, 4_096, 8_192, 16_384)
+CANDIDATE_TOKENS: Final = (4_096, 8_192, 16_384, 32_768)
 SHORTCUTS_PART: Final = 2
-SHORTCUTS: Final = (
-    ("Enter", "Send"), ("Shift+Enter", "A new line in the question"), ("Esc", "Stop reading or writing"),
-    ("Ctrl+N", "New chat"), ("Ctrl+O", "Open documents"), ("Ctrl+K", "Search the chats"),
-    ("Ctrl+F", "Find in the document"), ("Ctrl+B", "Show or hide the chats"), ("Ctrl+E", "Show or hide the document"),
-    ("Ctrl+M", "Show or hide the memory chart"), ("Ctrl+Shift+C", "Copy the last answer"),
-    ("Ctrl+R", "Answer the last question again"), ("Ctrl++ / Ctrl+- / Ctrl+0", "Larger, smaller, usual letters"),
-    ("Ctrl+,", "Settings"), ("F1", "This list"), ("Ctrl+Q", "Quit"),
-)  # fmt: skip
 
 
 class Choice(QComboBox):
@@ -51,7 +47,7 @@ class Choice(QComboBox):
 
     chosen = Signal()
 
-    def __init__(self, choices: list[tuple[str, object]], parent: QWidget | None = None) -> None:
+    def __init__(self, choices: Sequence[tuple[str, object]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         for name, value in choices:
             self.addItem(name, value)
@@ -67,11 +63,21 @@ class Choice(QComboBox):
 
 
 class SettingsDialog(QDialog):
-    """Every change is in force and kept at once; a damaged choice is impossible."""
+    """Every change is in force and kept at once; a damaged choice is impossible.
 
-    def __init__(self, preferences: Preferences, status: EngineStatus, parent: QWidget | None = None) -> None:
+    `shortcuts` are told as they are: keys, and what they do.
+    """
+
+    def __init__(
+        self,
+        preferences: Preferences,
+        status: EngineStatus,
+        models: ModelList,
+        shortcuts: Sequence[tuple[str, str]],
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
-        self._preferences, self._status = preferences, status
+        self._preferences, self._status, self._models = preferences, status, models
         self.setWindowTitle(self.tr("Settings"))
         self.resize(SIZE)
         self.parts = QListWidget()
@@ -84,8 +90,9 @@ class SettingsDialog(QDialog):
         for name, page in (
             (self.tr("Appearance"), self._appearance()),
             (self.tr("Memory and search"), self._engine()),
-            (self.tr("Shortcuts"), self._shortcuts()),
+            (self.tr("Shortcuts"), self._shortcuts(shortcuts)),
             (self.tr("Network"), self._network()),
+            (self.tr("About"), self._about()),
         ):
             item = QListWidgetItem(name, self.parts)
             item.setSizeHint(QSize(0, 4 * GAP + GAP // 2))
@@ -106,13 +113,13 @@ class SettingsDialog(QDialog):
         tr = self.tr
         self.theme = Choice([(tr("As the system"), "system"), (tr("Light"), "light"), (tr("Dark"), "dark")])
         sizes = [(tr("As the system"), 0), *((tr("{0} points").format(size), size) for size in range(9, 19))]
-        self.font_points = Choice([each for each in sizes if not each[1] or FONT_POINTS[0] <= each[1]])
+        self.font_points = Choice(sizes)
         self.hot = Choice([(f"{count:,}", count) for count in HOT_TOKENS])
         self.retrieved = Choice([(f"{count:,}", count) for count in RETRIEVED_TOKENS])
         self.candidates = Choice([(f"{count:,}", count) for count in CANDIDATE_TOKENS])
         self.dtype = Choice([(tr("As the model"), "auto"), (tr("8 bit"), "int8")])
         modes = [(tr("Automatic"), "auto"), (tr("Exact"), "exact"), (tr("Sparse"), "sparse"), (tr("Window"), "window")]
-        self.prefill = Choice([*modes])
+        self.prefill = Choice(modes)
         self.positions = Choice([(tr("Automatic"), "auto"), (tr("True"), "true"), (tr("Compact"), "compact")])
         self.store = QPushButton()
         self.store.clicked.connect(self._on_store)
@@ -163,9 +170,9 @@ class SettingsDialog(QDialog):
         form.end()
         return page(tr("Memory and search"), form, tr("For documents that are read from now on."))
 
-    def _shortcuts(self) -> QWidget:
+    def _shortcuts(self, shortcuts: Sequence[tuple[str, str]]) -> QWidget:
         form = Form()
-        for keys, what in SHORTCUTS:
+        for keys, what in shortcuts:
             label = QLabel(keys)
             label.setObjectName("muted")
             label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -174,12 +181,43 @@ class SettingsDialog(QDialog):
         return page(self.tr("Shortcuts"), form)
 
     def _network(self) -> QWidget:
-        all_here = self.tr("The built-in model and everything that you open stay on this PC.")
-        silent = self.tr("The app makes no connection, asks for no update and reports nothing.")
-        text = QLabel(self.tr("None.") + f"\n\n{all_here} {silent}")
-        text.setWordWrap(True)
-        text.setAlignment(Qt.AlignmentFlag.AlignTop)
-        return page(self.tr("Network activity"), text)
+        self.network = QLabel()
+        self.network.setWordWrap(True)
+        self.network.setTextFormat(Qt.TextFormat.PlainText)
+        self.network.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._models.connections_changed.connect(self._show_network)
+        self._show_network()
+        return page(self.tr("Network activity"), self.network)
+
+    @Slot()
+    def _show_network(self) -> None:
+        """All of it: nothing but downloads opens a connection, and those are the user's."""
+        lines = [self._connection_line(each) for each in self._models.connections]
+        promise = self.tr(
+            "Only a model that you get is fetched, or the config of one that you name. Everything that you open stays "
+            "on this PC; the app asks for no update and reports nothing."
+        )
+        self.network.setText("\n".join(lines or [self.tr("None since the app was started.")]) + f"\n\n{promise}")
+
+    def _connection_line(self, connection: Connection) -> str:
+        what = self.tr("its config")
+        if connection.bytes_here is not None:
+            what = self.tr("{0} are here").format(as_bytes(connection.bytes_here))
+        line = self.tr("{0:%H:%M}  {1}, from the HuggingFace hub: {2}").format(connection.time, connection.name, what)
+        return line if connection.is_over else line + self.tr(", under way")
+
+    def _about(self) -> QWidget:
+        libraries = QTextBrowser()
+        libraries.setObjectName("answer")
+        libraries.setAccessibleName(self.tr("Third-party software and its licences"))
+        libraries.setOpenLinks(False)
+        libraries.setMarkdown(resource_text("THIRD_PARTY.md"))
+        try:
+            number = version("kiv-desktop")
+        except PackageNotFoundError:  # run from its source, not installed
+            number = self.tr("(not installed)")
+        line = self.tr("KIV Desktop {0}, under the Apache License 2.0.").format(number)
+        return page(self.tr("About"), libraries, line)
 
     # -- showing and taking --------------------------------------------------------------------------------------
 
@@ -211,8 +249,6 @@ class SettingsDialog(QDialog):
         )
         million = cost(1_000_000 * row // (1 if config.store_dtype != "int8" else 4))
         self.dtype_line.setText(self.tr("8 bit needs less room and rounds. For a million tokens{0}.").format(million))
-        for line in (self.hot_line, self.retrieved_line, self.dtype_line):
-            line.show()
 
     @Slot()
     def _on_look_chosen(self) -> None:

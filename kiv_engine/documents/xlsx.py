@@ -10,6 +10,7 @@ from typing import Any, Final
 import openpyxl
 from openpyxl.worksheet import _read_only, _reader
 
+from kiv_engine.documents.office import note_unread
 from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import TextBuilder
 
@@ -38,7 +39,8 @@ _read_only.WorkSheetParser = CellParser
 
 def parse(data: bytes, out: TextBuilder) -> None:
     """The values that were last calculated, and formulas that never were."""
-    Package(data, out.limits).check()  # openpyxl unpacks whatever there is
+    package = Package(data, out.limits)
+    package.check()  # openpyxl unpacks whatever there is
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what it does not know, like some drawings
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
@@ -47,6 +49,7 @@ def parse(data: bytes, out: TextBuilder) -> None:
                 write_sheet(sheet, out)
         finally:
             book.close()
+    note_unread(package, out)
 
 
 def write_sheet(sheet: Any, out: TextBuilder) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QLineEdit, QPlainTextEdit, QTextEdit
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFrame, QLineEdit, QPlainTextEdit, QTextEdit
 
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
@@ -171,12 +171,24 @@ def test_a_bad_file_is_one_line_in_the_banner(driver: AppDriver, tmp_path: Path)
     assert driver.window.composer.edit.toPlainText() == "Who?", "the question comes back"
 
 
+def test_nothing_is_built_that_nobody_asked_for(driver: AppDriver) -> None:
+    assert driver.window.findChildren(QDialog) == []
+    driver.window.settings_action.trigger()
+    assert driver.application.settings_dialog.isVisible()
+    driver.application.settings_dialog.close()
+
+
 def test_a_model_that_fails_to_load_can_be_loaded_again(session: ScriptedSession, driver: AppDriver) -> None:
     driver.until_state(EngineState.IDLE)
     session.fails_on[LoadModel] = ModelNotFoundError("There is no model.")
     driver.controller.load_model()
     driver.until_state(EngineState.ERROR)
-    assert "There is no model." in driver.window.banner.text.text()
+    banner = driver.window.banner
+    assert "There is no model." in banner.text.text()
+    driver.controller.read_pasted("")
+    assert "The pasted text is empty." in banner.text.text()
+    assert banner.restart.isVisible(), "whatever else is told, there is no other way to load it"
+    assert not banner.dismiss.isVisible()
     session.fails_on.clear()
     driver.window.banner.restart.click()
     driver.until_state(EngineState.IDLE)
@@ -240,6 +252,19 @@ def test_deleting_a_chat_that_is_read_stops_it(driver: AppDriver, book: Path) ->
     driver.until_state(EngineState.IDLE)
 
 
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_the_welcome_stands_above_the_question(driver: AppDriver, width: int) -> None:
+    driver.window.resize(width, 800)
+    QApplication.sendPostedEvents()
+    area = driver.window.conversation.welcome.findChild(QFrame, "droparea")
+    view, composer = driver.window.conversation, driver.window.composer
+    left, right = area.mapTo(view, area.rect().topLeft()).x(), area.mapTo(view, area.rect().topRight()).x()
+    assert (
+        left == composer.mapTo(driver.window, composer.rect().topLeft()).x() - view.mapTo(driver.window, QPoint()).x()
+    )
+    assert abs(left + right + 1 - view.width()) <= 1
+
+
 def test_search_finds_and_goes_around(driver: AppDriver, book: Path) -> None:
     read_book(driver, book)
     QTest.keyClick(driver.window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
@@ -254,6 +279,50 @@ def test_search_finds_and_goes_around(driver: AppDriver, book: Path) -> None:
     assert text.textCursor().position() == first
     QTest.keyClicks(bar.edit, "xyz")
     assert bar.found.text() == "Not found"
+
+
+def test_the_keyboard_goes_to_the_text_or_the_question_when_the_search_is_left(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.window.find_action.trigger()
+    QTest.keyClick(driver.window.document.find_bar.edit, Qt.Key.Key_Escape)
+    assert driver.window.focusWidget() is driver.window.document.text
+    driver.window.find_action.trigger()
+    driver.window.document.find_bar.shut.click()
+    assert driver.window.focusWidget() is driver.window.document.text
+    driver.window.find_action.trigger()
+    driver.controller.new_chat()
+    assert not driver.window.document.find_bar.isVisible()
+    assert driver.window.focusWidget() is driver.window.composer.edit
+
+
+def test_search_goes_through_all_documents_and_both_ways(driver: AppDriver, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]
+    texts = [
+        "🪿 A goose.\nGOOSE " + "honk " * 400 + "goose",
+        "x" * 995 + " wild duck",
+        "goosegoose 🪿 " + "honk " * 250 + "Goose",
+    ]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, encoding="utf-8")
+    driver.controller.open_files(paths)
+    driver.until_read()
+    view = driver.window.document.text
+    driver.until(lambda: view.is_complete)
+
+    def place() -> tuple[int, str]:
+        return view.textCursor().selectionStart(), view.textCursor().selectedText()
+
+    whole = view.toPlainText().encode("utf-16-le")
+    shown = [(at, whole[2 * at : 2 * at + 10].decode("utf-16-le", "replace")) for at in range(len(whole) // 2)]
+    places = [(at, word) for at, word in shown if word.lower() == "goose"]
+    assert len(places) == 6
+    for way in (places, places, places[-2::-1], places[::-1]):
+        for expected in way:
+            assert view.select_next("gOOSE", back=way != places)
+            assert place() == expected
+    assert view.select_next("x WILD")
+    assert place()[1] == "x \u2029wild", "a line is cut for display, not for the search"
+    assert not view.select_next("gander")
 
 
 def test_quitting_while_an_answer_is_written_is_clean(driver: AppDriver, book: Path) -> None:

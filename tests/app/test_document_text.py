@@ -1,8 +1,9 @@
 """Blocks for display against the text itself."""
 
 import random
+import sys
 
-from app.document_text import BLOCK_CHARACTERS, DocumentText
+from app.document_text import BLOCK_CHARACTERS, DocumentText, fold
 
 
 def sample(seed: int) -> str:
@@ -28,6 +29,7 @@ def test_every_character_is_found_in_its_block() -> None:
         number = cut.block_at(offset)
         shown = cut.block(number).encode("utf-16-le")
         unit = cut.units_before(offset)
+        assert cut.offset_at(number, unit) == offset
         letter = shown[2 * unit :].decode("utf-16-le")[:1]
         assert letter == ("" if text[offset] == "\n" else " " if text[offset] in "\r\u2029" else text[offset])
 
@@ -39,3 +41,9 @@ def test_long_lines_are_cut_at_blanks() -> None:
 
 def test_an_empty_text_is_one_block() -> None:
     assert DocumentText.cut("name", "").num_blocks == 1
+
+
+def test_a_text_for_searching_is_as_long_and_finds_small_and_large_letters() -> None:
+    every = [chr(code) for code in range(sys.maxunicode + 1)]
+    assert [letter for letter in every if len(fold(letter)) != 1] == []
+    assert fold("ÄRGER\xa0im Haus") == fold("ärger im HAUS") == "ärger im haus"

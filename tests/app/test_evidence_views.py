@@ -8,11 +8,13 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
+from pytestqt.qtbot import QtBot
 
 from app import evidence
 from app.controllers import session_controller
 from app.views import evidence_map
 from app.views.evidence_map import squeezed
+from app.views.exchange_view import AnswerText
 from app.views.heat_strip import tinted
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import COMMON_BIN, LAYERS, SENTENCE, WORDS
@@ -64,6 +66,22 @@ def test_a_word_that_is_pointed_at_shows_its_own_hits(driver: AppDriver, book: P
     view.leaveEvent(None)
     assert not driver.chat.pointed
     assert pane.strip._heat == whole
+
+
+def test_letters_that_qt_counts_twice_do_not_shift_the_word_that_is_pointed_at(qtbot: QtBot) -> None:
+    view = AnswerText()
+    qtbot.addWidget(view)
+    view.setPlainText("👍 A cat, 🪿🪿 a goose, a cat 👍, a cat")
+    view.resize(600, 40)
+    view.show()
+    pointed: list[tuple[str, int]] = []
+    view.word_pointed.connect(lambda word, number: pointed.append((word, number)))
+    cursor = view.document().find("cat")
+    for number in range(3):
+        place = view.cursorRect(cursor).center()
+        move(view, place.x() - 5, place.y())
+        assert pointed[-1] == ("cat", number)
+        cursor = view.document().find("cat", cursor)
 
 
 def test_a_click_in_the_map_goes_there(driver: AppDriver, book: Path) -> None:
@@ -168,7 +186,7 @@ def test_of_a_very_long_answer_the_first_words_are_shown(
     driver.until_answered()
     exchange, pane = driver.chat.exchanges[0], driver.window.document
     assert (len(exchange.evidence.tokens), pane.map.picture.num_rows) == (5, 5)
-    assert pane.map.caption.text() == "Where the first 5 words looked"
+    assert pane.map.caption.text() == "The first 5 words"
     assert max(pane.strip._heat) == 1, "the heat is that of the whole answer"
     assert list(exchange.evidence.tokens_of(0, len(exchange.answer))) == [3, 4]
     view = driver.transcript.exchanges[0].answer

@@ -56,3 +56,15 @@ def test_the_chart_follows_the_theme(driver: AppDriver) -> None:
     driver.application.theme.choose(DARK)
     assert driver.window.chart is not None
     assert driver.window.chart.fills[0].brush().color().name() == DARK.weights
+
+
+def test_there_are_ticks_for_whole_figures_and_round_times_only(driver: AppDriver) -> None:
+    toggle(driver)
+    chart = driver.window.chart
+    assert chart is not None
+    for axis, most in ((chart.length_axis, 1.1), (chart.rate.getAxis("left"), 1.15)):
+        ticks = [tick for _spacing, ticks in axis.tickValues(0, most, 80) for tick in ticks]
+        assert ticks == [0, 1]
+    times = [tick for _spacing, ticks in chart.rate.getAxis("bottom").tickValues(-300, 0, 900) for tick in ticks]
+    assert times == [-300, -240, -180, -120, -60, 0]
+    assert chart.length_view.zValue() > max(fill.zValue() for fill in chart.fills), "the line is not covered"

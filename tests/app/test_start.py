@@ -1,16 +1,26 @@
 """How the app starts: as a process of its own, with bad input and without a display."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
+import PySide6
 import pytest
 
 from app import display
 from app.__main__ import main
+from app.folders import Folders
 
 ROOT = Path(__file__).parents[2]
+QT: Final = Path(PySide6.__file__).parent / "Qt" / "lib"
+BASE: Final = {
+    "libc.so.6", "libgcc_s.so.1", "libgthread-2.0.so.0", "libm.so.6", "libresolv.so.2", "libstdc++.so.6",
+    "libxcb-render.so.0", "libxcb.so.1", "libz.so.1", "libzstd.so.1",
+}  # fmt: skip
+"""What every Debian has, or comes with the others."""
 WITHOUT_DISPLAY = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 
@@ -55,6 +65,17 @@ def test_missing_libraries_are_named_by_package(
     assert capsys.readouterr().err.endswith("sudo apt install libnothing1\n")
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere Qt brings all that it needs")
+def test_every_library_of_the_system_that_qt_needs_is_looked_for() -> None:
+    needed = {
+        name.decode()
+        for part in ("Core", "DBus", "Gui", "Network", "Svg", "Widgets", "XcbQpa")
+        for name in re.findall(rb"(?<=\0)lib[\w+.-]+\.so\.\d+(?=\0)", (QT / f"libQt6{part}.so.6").read_bytes())
+    }
+    of_system = {name for name in needed if not (QT / name).exists()}
+    assert of_system - BASE == set(display.SYSTEM_LIBRARIES | display.X11_LIBRARIES)
+
+
 def test_the_window_is_shown_before_torch_is_imported() -> None:
     code = (
         "import sys; from PySide6.QtWidgets import QApplication; from app.application import Application; "
@@ -69,3 +90,18 @@ def test_the_window_is_shown_before_torch_is_imported() -> None:
         check=False,
     )
     assert result.stdout == "False\n", result.stderr
+
+
+def test_the_app_and_the_command_line_keep_contexts_in_one_place() -> None:
+    pytest.importorskip("torch", reason="the engine needs torch")
+    from kiv_engine.shelf import default_shelf
+
+    assert Folders.of_user().contexts == default_shelf()
+
+
+def test_both_starters_know_the_commands_of_the_app() -> None:
+    shell, batch = (ROOT / "kiv").read_text(), (ROOT / "kiv.bat").read_bytes()
+    for_app = re.search(r"\n *(.*)\) module=app", shell)
+    assert for_app
+    assert re.findall(rb'"%~1"=="(.+)" set "module=app"', batch) == for_app[1].encode().split(b" | ")
+    assert batch.count(b"\n") == batch.count(b"\r\n"), "cmd.exe misses labels in files with bare line feeds"
