@@ -480,7 +480,7 @@ def test_html_says_its_encoding() -> None:
     page = "<html><head><meta charset='windows-1251'></head><body><p>Гуси</p></body></html>"
     parsed = parse(page.encode("cp1251"), "a.html", Limits())
     assert parsed.text.strip() == "Гуси"
-    assert parsed.encoding == "windows-1251"
+    assert parsed.notes == ("Its encoding was taken for windows-1251.",)
 
 
 def test_json_without_line_ends_is_set_in_lines() -> None:
