@@ -31,9 +31,8 @@ _BLANKS: Final = re.compile(r"[ \t\n\r\f\xa0]+")
 
 def parse(data: bytes, out: TextBuilder) -> None:
     """The page's text."""
-    text, out.encoding = decode_page(data)
-    if out.encoding:
-        out.note(f"Its encoding was taken for {out.encoding}.")
+    text, encoding = decode_page(data)
+    out.note_encoding(encoding)
     read_markup(text, out)
 
 

@@ -154,7 +154,6 @@ def unpacked(message: dict[str, Any], payload: bytes) -> ParsedText:
         text=payload[:size].decode(),
         places=Places.from_bytes(payload[size:]),
         kind=facts["kind"],
-        encoding=facts["encoding"],
         notes=tuple(facts["notes"]),
     )
 

@@ -11,7 +11,6 @@ def parse(data: bytes, out: TextBuilder) -> None:
 
 def decoded(data: bytes, out: TextBuilder) -> str:
     """The text; its encoding is noted where it is not UTF-8."""
-    text, out.encoding = decode(data)
-    if out.encoding:
-        out.note(f"Its encoding was taken for {out.encoding}.")
+    text, encoding = decode(data)
+    out.note_encoding(encoding)
     return text

@@ -25,14 +25,12 @@ class ParsedText:
 
     Attributes:
         kind: what the file is, like "PDF".
-        encoding: how its characters were written, where that had to be found out, like "windows-1252".
         notes: what a person should know, in sentences: what was left out, what was guessed.
     """
 
     text: str
     places: Places = field(default_factory=Places)
     kind: str = ""
-    encoding: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -42,7 +40,6 @@ class TextBuilder:
     def __init__(self, limits: Limits | None = None, tell: Tell | None = None) -> None:
         self.limits = limits or Limits()
         self.places = Places()
-        self.encoding = ""
         self._tell = tell
         self._told_at = 0.0
         self._pieces: list[str] = []
@@ -94,6 +91,11 @@ class TextBuilder:
         if sentence not in self._notes:
             self._notes.append(sentence)
 
+    def note_encoding(self, name: str) -> None:
+        """Tell how the characters were written; the name is empty where that did not have to be found out."""
+        if name:
+            self.note(f"Its encoding was taken for {name}.")
+
     def progress(self, done: int, total: int, unit: str) -> None:
         """Say how far it is, a few times a second at most."""
         now = time.monotonic()
@@ -110,7 +112,7 @@ class TextBuilder:
 
     def so_far(self, kind: str = "") -> ParsedText:
         """What there is, if anything."""
-        return ParsedText("".join(self._pieces), self.places, kind, self.encoding, tuple(self._notes))
+        return ParsedText("".join(self._pieces), self.places, kind, tuple(self._notes))
 
 
 def clean(text: str) -> str:

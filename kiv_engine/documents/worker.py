@@ -64,7 +64,7 @@ class Worker:
 
     def _send_parsed(self, parsed: ParsedText) -> None:
         text, places = parsed.text.encode(), parsed.places.to_bytes()
-        facts = {"kind": parsed.kind, "encoding": parsed.encoding, "notes": parsed.notes}
+        facts = {"kind": parsed.kind, "notes": parsed.notes}
         self._send({"parsed": facts, "sizes": [len(text), len(places)]}, text, places)
 
     def _send(self, message: dict[str, Any], *payload: bytes) -> None:

@@ -480,7 +480,7 @@ def test_html_says_its_encoding() -> None:
     page = "<html><head><meta charset='windows-1251'></head><body><p>Гуси</p></body></html>"
     parsed = parse(page.encode("cp1251"), "a.html", Limits())
     assert parsed.text.strip() == "Гуси"
-    assert parsed.encoding == "windows-1251"
+    assert parsed.notes == ("Its encoding was taken for windows-1251.",)
 
 
 def test_json_without_line_ends_is_set_in_lines() -> None:
@@ -507,6 +507,20 @@ def test_json_lists_number_their_items() -> None:
     parsed = parse_text("a.json", '[{"a": 1},\n {"a": 2}, 3]')
     assert parsed.places.titles == ["item 1", "item 2", "item 3"]
     assert parsed.text == '[{"a": 1},\n {"a": 2}, 3]'
+
+
+@pytest.mark.parametrize(
+    ("text", "titles"),
+    [
+        ("# Learning C#\n## Shops ##\n# ###\n#### F# #", ["Learning C#", "Shops", "F#"]),
+        ("Geese\n=====\n\n  Shops and\t\n---\n", ["Geese", "Shops and"]),
+        ("---\ntitle: x\n---\n\ntwo\nlines\n---\n\n- item\n---\n\n| a |\n---\n\n---\n---\n", []),
+        ("```code``` in a line\n# A\n~~~ `x`\n# no\n~~~\n# B", ["A", "B"]),
+        ("````md\n```\n# no\n```\n````\n# A\n```\n```sh\n# no\n\nno\n--\n```\n# B", ["A", "B"]),
+    ],
+)
+def test_headings_of_markdown(text: str, titles: list[str]) -> None:
+    assert parse_text("a.md", text).places.titles == titles
 
 
 def test_rows_of_a_csv_with_one_quote_too_many_are_its_lines() -> None:

@@ -247,6 +247,7 @@ def test_xml_that_is_nested_too_deeply_is_refused(tmp_path: Path, name: str) -> 
         ("tables.html", b"<table><tr><td>x<td>" * 20_000 + NEEDLE.encode()),
         ("notes.rtf", b"{\\rtf1 " + b"{\\footnote x" * 50_000 + NEEDLE.encode()),
         ("cut.json", b'["' + NEEDLE.encode() + b'\\"' * 400_000),
+        ("blanks.md", b"# " + b" " * 1_000_000 + b"#a\n" + b"a\n" * 100_000 + NEEDLE.encode()),
         ("fences.md", b"```\n~~~\n" * 100_000 + NEEDLE.encode()),
         ("headers.eml", b"Subject: =?utf-8?q?" + b"=?" * 100_000 + b"\n\n" + NEEDLE.encode()),
         ("header", b"From: a\n" + b" \n" * 20_000 + b"To: b\nSubject: c\n\n" + NEEDLE.encode()),
