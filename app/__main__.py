@@ -7,7 +7,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from app.application import Application
+    from app.folders import Folders
+
+    Begin = Callable[[QApplication, Application, argparse.Namespace], None]
 
 
 def build_parser() -> Parser:
@@ -94,8 +97,16 @@ def check_display(*, may_be_offscreen: bool) -> None:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
 
-def run(options: argparse.Namespace) -> int:
-    """Build the app, run it until it is closed, and take it apart."""
+def run(
+    options: argparse.Namespace,
+    folders: "Folders | None" = None,
+    name: str | None = None,
+    begin_with: "Begin | None" = None,
+) -> int:
+    """Build the app, run it until it is closed, and take it apart.
+
+    Benchmarks give it folders, a name for its server and a beginning of their own.
+    """
     from PySide6.QtCore import qInstallMessageHandler
     from PySide6.QtWidgets import QApplication
 
@@ -109,16 +120,17 @@ def run(options: argparse.Namespace) -> int:
     qt = QApplication(["kiv"])
     qt.setApplicationName("kiv")
     qt.setApplicationDisplayName("KIV Desktop")
-    if options.command == "app" and hand_over(options.files, server_name()):
+    name = name or server_name()
+    if options.command == "app" and hand_over(options.files, name):
         return DONE
-    folders = Folders.of_user() if options.command == "app" else None
+    folders = folders or Folders.of_user() if options.command == "app" else None
     application = Application(qt, EngineSession(folders.contexts if folders else None), folders)
     if getattr(options, "theme", None) is not None:
         application.theme.choose({"light": LIGHT, "dark": DARK}.get(options.theme))
-    server = InstanceServer(server_name(), application) if options.command == "app" else None
+    server = InstanceServer(name, application) if options.command == "app" else None
     if server is not None:
         server.files_handed_over.connect(application.on_files_handed_over)
-    begin(qt, application, options)
+    (begin_with or begin)(qt, application, options)
     code = qt.exec()
     if server is not None:
         server.close()
