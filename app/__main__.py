@@ -7,7 +7,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from app.application import Application
+    from app.folders import Folders
+
+    Begin = Callable[[QApplication, Application, argparse.Namespace], None]
 
 
 def build_parser() -> Parser:
@@ -94,8 +97,16 @@ def check_display(*, may_be_offscreen: bool) -> None:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
 
-def run(options: argparse.Namespace) -> int:
-    """Build the app, run it until it is closed, and take it apart."""
+def run(
+    options: argparse.Namespace,
+    folders: "Folders | None" = None,
+    name: str | None = None,
+    begin_with: "Begin | None" = None,
+) -> int:
+    """Build the app, run it until it is closed, and take it apart.
+
+    Benchmarks give it folders, a name for its server and a beginning of their own.
+    """
     from PySide6.QtCore import qInstallMessageHandler
     from PySide6.QtWidgets import QApplication
 
@@ -109,9 +120,10 @@ def run(options: argparse.Namespace) -> int:
     qt = QApplication(["kiv"])
     qt.setApplicationName("kiv")
     qt.setApplicationDisplayName("KIV Desktop")
-    server, folders = None, None
+    server = None
+    folders = folders or Folders.of_user() if options.command == "app" else None
     if options.command == "app":
-        server, folders = listen_or_hand_over(options.files, server_name()), Folders.of_user()
+        server = listen_or_hand_over(options.files, name or server_name())
         if server is None:
             return DONE
     application = Application(qt, EngineSession(folders.contexts if folders else None), folders)
@@ -120,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
     if server is not None:
         server.files_handed_over.connect(application.on_files_handed_over)
         application.closing.connect(server.close)
-    begin(qt, application, options)
+    (begin_with or begin)(qt, application, options)
     code = qt.exec()
     application.close()
     return code

@@ -58,6 +58,9 @@ class Photographer(QObject):
         def newest_is(*states: ExchangeState) -> Callable[[], bool]:
             return lambda: application.chats.current.exchanges[-1].state in states
 
+        def shows_answer() -> bool:
+            return window.conversation.transcript.exchanges[-1].answer.isVisible()
+
         def idle() -> bool:
             return status.state is EngineState.IDLE
 
@@ -71,7 +74,7 @@ class Photographer(QObject):
             ("04-reading", self._read, half_read),
             ("05-stopped", controller.stop, chat_state(ReadingState.STOPPED)),
             ("06-read", controller.continue_reading, lambda: chat_state(ReadingState.READ)() and idle()),
-            ("07-writing", lambda: controller.ask(QUESTION), newest_is(ExchangeState.WRITING, ExchangeState.DONE)),
+            ("07-writing", lambda: controller.ask(QUESTION), shows_answer),
             ("08-answered", nothing, lambda: newest_is(ExchangeState.DONE)() and idle()),
             ("09-passage", lambda: application.chats.current.select(0, 0), always),
             ("10-word", self._point_at_word, always),

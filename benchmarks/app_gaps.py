@@ -1,7 +1,7 @@
 """How smooth the window stays: gaps between ticks of a 60 Hz clock on the GUI thread, offscreen, with the real engine.
 
-The clock runs at rest, while the built-in model reads an archive, and while it answers. On a machine that does other
-things the gaps at rest tell how much of the rest is noise.
+The clock runs at rest, while the built-in model reads an archive, and while it answers; chats and what is read are
+kept, in a temporary folder. On a machine that does other things the gaps at rest tell how much of the rest is noise.
 
     python benchmarks/app_gaps.py [--seconds 30] [--tokens 200000]
 """
@@ -9,8 +9,10 @@ things the gaps at rest tell how much of the rest is noise.
 import argparse
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -19,8 +21,9 @@ import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
+from app.__main__ import build_parser, run
 from app.application import Application
-from app.engine_session import EngineSession
+from app.folders import Folders
 from app.models.engine_status import EngineState
 from app.settings import ChatOptions
 from kiv_engine.config import SamplingConfig
@@ -68,23 +71,19 @@ def measured(qt: QApplication, clock: Clock, seconds: float, is_over: Callable[[
     return {**percentiles, "max": float(gaps.max()), "seconds": time.perf_counter() - begin}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--tokens", type=int, default=200_000)
-    options = parser.parse_args()
-    qt = QApplication(["kiv"])
-    application, clock = Application(qt, EngineSession()), Clock()
+def figures(qt: QApplication, application: Application, seconds: float, tokens: int) -> dict[str, dict[str, float]]:
+    """The gaps at rest, while reading and while answering."""
+    clock = Clock()
     status, chat, controller = application.status, application.chats.current, application.controller
     application.start()
     wait(qt, lambda: status.state is EngineState.IDLE)
-    results = {"rest": measured(qt, clock, min(5.0, options.seconds), lambda: False)}
-    controller.read_archive(options.tokens)
+    results = {"rest": measured(qt, clock, min(5.0, seconds), lambda: False)}
+    controller.read_archive(tokens)
     wait(qt, lambda: chat.reading.tokens_read > 0)
-    results["reading"] = measured(qt, clock, options.seconds, lambda: status.state is EngineState.IDLE)
+    results["reading"] = measured(qt, clock, seconds, lambda: status.state is EngineState.IDLE)
     wait(qt, lambda: status.state is EngineState.IDLE)
     chat.set_options(ChatOptions("", SamplingConfig(temperature=1.0, max_new_tokens=4_000, seed=1)))
-    end = time.perf_counter() + options.seconds
+    end = time.perf_counter() + seconds
 
     def go_on() -> bool:
         """The model ends its answers soon: ask and ask again."""
@@ -92,9 +91,25 @@ def main() -> None:
             controller.ask(QUESTION)
         return time.perf_counter() > end
 
-    results["answering"] = measured(qt, clock, options.seconds, go_on)
-    window = application.window
-    window.close()
+    results["answering"] = measured(qt, clock, seconds, go_on)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--tokens", type=int, default=200_000)
+    options = parser.parse_args()
+    results: dict[str, dict[str, float]] = {}
+
+    def begin(qt: QApplication, application: Application, _options: object) -> None:
+        results.update(figures(qt, application, options.seconds, options.tokens))
+        application.window.close()
+        QTimer.singleShot(0, qt.quit)
+
+    with tempfile.TemporaryDirectory() as folder:
+        folders = Folders(Path(folder, "config"), Path(folder, "data"))
+        run(build_parser().parse_args(["app"]), folders, f"kiv-benchmark-{os.getpid()}", begin)
     for name, gaps in results.items():
         print(f"{name:10}" + "".join(f"  {key} {value:7.1f}" for key, value in gaps.items()))
     within = {

@@ -3,9 +3,10 @@
     python benchmarks/app_pane.py [--runs 3] [--characters 4000000] [--exchanges 500]
 
 "shown" is the first paint of the document pane after a chat's document has come; "slice" is the longest piece of work
-on the GUI thread while the rest of the text follows. "jump" goes to places all over the text once that has come, and
-paints; the slowest counts. "heat" sums softmax mass of a million tokens into the strip's bins and paints them; "hits"
-does so with what one token hits in 36 layers. "chat" opens 500 exchanges, to the first paint.
+on the GUI thread while the rest of the text follows. "jump" goes to passages of answers, all over the text once that
+has come, and paints; the slowest counts. "search" looks for words that are nowhere. "heat" sums softmax mass of a
+million tokens into the strip's bins and paints them; "hits" does so with what one token hits in 36 layers. "chat" opens
+500 exchanges, to the first paint.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -25,13 +26,14 @@ from PySide6.QtWidgets import QApplication
 from app.application import Application
 from app.document_text import DocumentText
 from app.evidence import HEAT_BINS, HitCollector, as_heat
-from app.models.chat import Chat, ChatDocument, ExchangeState
+from app.models.chat import Chat, ChatDocument, Exchange, ExchangeState
 from app.reports import DocumentPlace
 from app.requests import TextSource
 from kiv_engine.events import AnswerFinished, Passage
 
 TOKENS: Final = 1_000_000
-JUMPS: Final = 20
+ANSWERS: Final = 4
+PASSAGES: Final = 5
 LIMITS_MS: Final = {"shown": 150, "jump": 100, "heat": 5, "chat": 500}
 
 
@@ -83,8 +85,7 @@ def measure(qt: QApplication, text: str, exchanges: int) -> dict[str, float]:
     while not pane.text.is_complete:
         slices.append(milliseconds(qt.processEvents))
     result["slice"], result["poured"] = max(slices), sum(slices)
-    places = [random.Random(n).randrange(len(text) - 200) for n in range(JUMPS)]
-    result["jump"] = max(milliseconds(lambda place=place: jump(application, place)) for place in places)
+    result["jump"] = max(jumps(application, text))
     result["search"] = milliseconds(lambda: pane.text.select_next("no such words"))
     result["heat"], result["hits"] = heat(application), hits(application)
     result["chat"] = open_chat(application, text, exchanges)
@@ -95,11 +96,14 @@ def measure(qt: QApplication, text: str, exchanges: int) -> dict[str, float]:
     return result
 
 
-def jump(application: Application, place: int) -> None:
-    """Go to a passage and paint."""
-    pane = application.window.document
-    pane.show_place(0, place, place + 150)
-    pane.repaint()
+def jumps(application: Application, text: str) -> Iterator[float]:
+    """Go to each passage of some answers, as a click on it does, and paint."""
+    pane, chat, rng = application.window.document, application.chats.current, random.Random(0)
+    for _ in range(ANSWERS):
+        places = [rng.randrange(len(text) - 150) for _ in range(PASSAGES)]
+        exchange = answered(chat, "Question?", text, places)
+        for number in range(PASSAGES):
+            yield milliseconds(lambda number=number, at=exchange.id: (chat.select(at, number), pane.repaint()))
 
 
 def heat(application: Application) -> float:
@@ -135,16 +139,23 @@ def hits(application: Application) -> float:
     return milliseconds(show)
 
 
+def answered(chat: Chat, question: str, text: str, places: Sequence[int]) -> Exchange:
+    """Add an exchange whose passages stand at places of the text."""
+    passages = tuple(
+        Passage("book", None, at, at + 150, number, number + 40, 0.2, text[at : at + 150])
+        for number, at in enumerate(places)
+    )
+    exchange = chat.add_exchange(question)
+    exchange.answer, exchange.state = f"The document says {text[:300]}.", ExchangeState.DONE
+    exchange.finished = AnswerFinished(exchange.answer, "stop", 9_000, 8_000, 30, 0.1, 80.0, passages)
+    return exchange
+
+
 def open_chat(application: Application, text: str, exchanges: int) -> float:
     """Show a chat of many exchanges with passages."""
     chat = Chat(0, application.chats)
-    passages = tuple(
-        Passage("book", None, 200 * n, 200 * n + 150, n, n + 40, 0.2, text[200 * n : 200 * n + 150]) for n in range(5)
-    )
     for number in range(exchanges):
-        exchange = chat.add_exchange(f"Question {number}, and {text[:80]}?")
-        exchange.answer, exchange.state = f"The document says {text[:300]}.", ExchangeState.DONE
-        exchange.finished = AnswerFinished(exchange.answer, "stop", 9_000, 8_000, 30, 0.1, 80.0, passages)
+        answered(chat, f"Question {number}, and {text[:80]}?", text, range(0, 200 * PASSAGES, 200))
     application.chats.insert(chat)
 
     def show() -> None:

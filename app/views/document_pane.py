@@ -424,12 +424,6 @@ class DocumentPane(QWidget):
         else:
             self.strip.set_heat(evidence.heat_of(chat.pointed) if chat.pointed else evidence.heat)
 
-    def show_place(self, document: int, start: int, end: int) -> None:
-        """Go to characters of a document and mark them."""
-        cursor = self.text.cursor_at(document, start, end)
-        self.text.reveal(cursor)
-        self.text.setExtraSelections([self._mark(cursor, chosen=True)])
-
     def _mark(self, cursor: QTextCursor, *, chosen: bool) -> QTextEdit.ExtraSelection:
         look = QTextCharFormat()
         colors = self._theme.colors

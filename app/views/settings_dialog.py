@@ -31,7 +31,7 @@ from app.views.form import Form, heading
 from app.views.theme import GAP
 from kiv_engine.config import KIVConfig
 
-SIZE: Final = QSize(720, 616)
+SIZE: Final = QSize(720, 640)
 HOT_TOKENS: Final = (512, 1_024, 2_048, 4_096, 8_192)
 RETRIEVED_TOKENS: Final = (128, 256, 512, 1_024)
 KEPT_CHOICES: Final = (8, 16, 32, 64, 128)
