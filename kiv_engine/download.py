@@ -4,6 +4,7 @@ Only safetensors, config and tokenizer files are fetched. Large ones go on where
 library itself would begin again. They count only once their checksum is right.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's, by version
     GatedRepoError,
@@ -59,6 +61,7 @@ PROGRESS_INTERVAL_S: Final = 0.1
 MAX_STALLS: Final = 3
 """So often in a row a connection may break without a single new byte."""
 
+BEHIND_END: Final = 416
 RETRIED: Final = (408, 429, 500, 502, 503, 504)
 
 MEANINGS: Final = (
@@ -322,29 +325,46 @@ class Download:
     def run(self, should_stop: ShouldStop) -> Iterator[DownloadEvent]:
         """Fetch what is missing; ends with Downloaded.
 
-        Raises CapacityError before the first byte where the disk has too little room, and ModelNotFoundError.
+        Raises CapacityError where the disk has too little room, before the first byte where it can be known,
+        ModelNotFoundError, and EngineError while another program downloads the same model, or where what comes is not
+        what the hub announced.
         """
-        self._require_room()
-        yield self._progress("")
-        for file in self.model.files:
-            if not self._is_here(file):
-                try:
-                    yield from self._fetch_large(file, should_stop) if file.sha256 else self._fetch_small(file)
-                except (HTTPError, HfHubHTTPError) as error:
-                    raise connection_problem(self.model.id, error) from error
-            if should_stop():
-                yield self._finished(stopped=True)
-                return
-        self._publish()
-        yield self._finished(stopped=False)
+        if self.bytes_missing > self._free_bytes():
+            raise self._no_room()
+        with self._locked():
+            yield self._progress("")
+            for file in self.model.files:
+                if not self._is_here(file):
+                    yield from self._fetch(file, should_stop)
+                if should_stop():
+                    yield self._finished(stopped=True)
+                    return
+            self._publish()
+            yield self._finished(stopped=False)
 
-    def _require_room(self) -> None:
-        free = shutil.disk_usage(existing_folder(self._storage)).free
-        if self.bytes_missing > free:
-            raise CapacityError(
-                f"{self.model.id} needs {self.bytes_missing / 1e9:.1f} GB more on the disk of {self._storage.parent}, "
-                f"where {free / 1e9:.1f} GB are free; free some, or set HF_HOME to a folder on another disk."
-            )
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep others from writing to the same parts."""
+        folder = self._storage.parent / ".locks" / self._storage.name
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "kiv-download.lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise EngineError(f"{self.model.id} is being downloaded already; wait for that, or stop it.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(existing_folder(self._storage)).free
+
+    def _no_room(self) -> CapacityError:
+        return CapacityError(
+            f"{self.model.id} needs {self.bytes_missing / 1e9:.1f} GB more on the disk of {self._storage.parent}, "
+            f"where {self._free_bytes() / 1e9:.1f} GB are free; free some, or set HF_HOME to a folder on another disk."
+        )
 
     # -- files -------------------------------------------------------------------------------------------------------
 
@@ -361,6 +381,16 @@ class Download:
         if self._is_here(file) or (file.sha256 and self._blob(file).exists()):
             return file.num_bytes
         return min(_size(self._part(file)), file.num_bytes) if file.sha256 else 0
+
+    def _fetch(self, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
+        try:
+            yield from self._fetch_large(file, should_stop) if file.sha256 else self._fetch_small(file)
+        except (HTTPError, HfHubHTTPError) as error:
+            raise connection_problem(self.model.id, error) from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._no_room() from error
+            raise
 
     def _fetch_small(self, file: HubFile) -> Iterator[DownloadProgress]:
         _into_cache(self.model.id, file.name, self.model.commit)
@@ -380,17 +410,22 @@ class Download:
 
     def _fill(self, part: Path, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
         """Fetch the rest of a file, over as many connections as it takes."""
-        stalls = 0
-        while (before := _size(part)) < file.num_bytes and not should_stop():
+        stalls, most = 0, _size(part)
+        while _size(part) < file.num_bytes and not should_stop():
+            problem: Exception | None = None
             try:
                 with quiet_hub():
                     yield from self._receive(part, file, should_stop)
             except HfHubHTTPError:
                 raise
-            except HTTPError:
-                stalls = 0 if _size(part) > before else stalls + 1
-                if stalls >= MAX_STALLS:
-                    raise
+            except HTTPError as error:
+                problem = error
+            stalls = 0 if _size(part) > most else stalls + 1
+            most = max(most, _size(part))
+            if stalls >= MAX_STALLS:
+                raise problem or EngineError(
+                    f"{file.name} of {self.model.id} ends after {most:,} of {file.num_bytes:,} bytes; try again later."
+                )
 
     def _receive(self, part: Path, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
         """One connection's share of a file, from where the part ends."""
@@ -402,6 +437,10 @@ class Download:
             "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
             retry_on_exceptions=(), retry_on_status_codes=RETRIED, follow_redirects=True,
         ) as response:  # fmt: skip
+            if response.status_code == BEHIND_END:  # the part is longer than what the server has: begin again
+                part.unlink()
+                self.bytes_done -= have
+                return
             hf_raise_for_status(response)
             if have and response.status_code != 206:  # the server begins at the beginning
                 self.bytes_done -= have
@@ -423,7 +462,7 @@ class Download:
         location = get_hf_file_metadata(
             url, headers=headers, endpoint=constants.ENDPOINT, retry_on_errors=True
         ).location
-        if urlsplit(location).netloc != urlsplit(url).netloc:
+        if urlsplit(location)[:2] != urlsplit(url)[:2]:  # scheme and host
             headers.pop("authorization", None)
         return location, headers
 

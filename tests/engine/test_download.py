@@ -1,5 +1,6 @@
 """Downloads from a real server on loopback: what is fetched, what goes on after a break or a kill, what is refused."""
 
+import errno
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -263,6 +265,55 @@ def test_a_wrong_checksum_is_noticed_and_nothing_of_it_is_kept(hub: Hub) -> None
     assert find_downloaded(ID) == hub.folder
 
 
+@pytest.mark.parametrize("ignores_ranges", [False, True])
+def test_a_file_that_is_shorter_than_announced_ends_in_a_sentence(hub: Hub, ignores_ranges: bool) -> None:
+    hub.repo.ends_after, hub.repo.ignores_ranges = 1_000_000, ignores_ranges
+    with pytest.raises(
+        EngineError, match=r"model\.safetensors of .* ends after 1,000,000 of 4,[\d,]+ bytes"
+    ):
+        run()
+    assert len(hub.repo.gets("model.safetensors")) <= 2 * download.MAX_STALLS
+    hub.repo.ends_after = None
+    run()
+    assert find_downloaded(ID) == hub.folder
+
+
+def test_a_model_is_downloaded_by_one_at_a_time(hub: Hub) -> None:
+    model = look_up(ID)
+    first = Download(model).run(never)
+    next(first)
+    with pytest.raises(EngineError, match=f"{ID} is being downloaded already; wait for that"):
+        next(Download(model).run(never))
+    first.close()
+    run()
+    assert find_downloaded(ID) == hub.folder
+
+
+def test_a_token_is_for_the_hub_and_not_for_where_it_sends_us(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    other = HubRepo(dict(hub.repo.files))
+    with serve(other) as hub.repo.storage:
+        run()
+    assert find_downloaded(ID) == hub.folder
+    assert set(hub.repo.tokens) == {"Bearer hf_secret"}
+    assert other.gets("model.safetensors") == [""]
+    assert set(other.tokens) == {""}
+
+
+def test_a_token_is_not_sent_in_the_clear(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the same host, but by http where the hub is asked by https."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    one = Download(look_up(ID))
+    (weights,) = (file for file in one.model.files if file.name == "model.safetensors")
+    assert one._address(weights)[1]["authorization"] == "Bearer hf_secret"
+    plain = SimpleNamespace(location=one._address(weights)[0])
+    monkeypatch.setattr(download, "get_hf_file_metadata", lambda *_, **__: plain)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint.replace("http:", "https:"))
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("http:", "https:")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    assert "authorization" not in one._address(weights)[1]
+
+
 def test_a_busy_hub_is_waited_for(hub: Hub) -> None:
     model = look_up(ID)
     hub.repo.busy = 1
@@ -328,6 +379,22 @@ def test_a_full_disk_is_said_before_the_first_byte(hub: Hub, monkeypatch: pytest
     with pytest.raises(CapacityError, match=r"needs 0\.0 GB more on the disk .* set HF_HOME"):
         next(Download(model).run(never))
     assert len(hub.repo.requests) == asked
+
+
+def test_a_disk_that_fills_up_is_said_and_what_came_is_kept(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run(stop_after=1_000_000)
+    (part,) = hub.parts
+    size = part.stat().st_size
+    with monkeypatch.context() as patch:
+        patch.setattr(Download, "_receive", full)
+        with pytest.raises(CapacityError, match=r"needs 0\.0 GB more on the disk .* set HF_HOME"):
+            run()
+    assert part.stat().st_size == size
+    run()
+    assert find_downloaded(ID) == hub.folder
 
 
 def test_offline_says_so_and_finds_what_is_here(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
