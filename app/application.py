@@ -121,6 +121,7 @@ class Application(QObject):
         window.conversation.passage_chosen.connect(self._on_passage_chosen)
         window.conversation.again_wanted.connect(controller.regenerate)
         window.conversation.again_wanted.connect(window.focus_composer)
+        window.conversation.more_wanted.connect(controller.regenerate_with)
         window.conversation.edited.connect(window.focus_composer)
         window.conversation.edited.connect(controller.ask_instead)
         window.conversation.claim_chosen.connect(self._on_claim_chosen)

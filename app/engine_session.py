@@ -98,7 +98,9 @@ class EngineSession:
             case Read():
                 yield from self._read(request, should_stop)
             case Ask():
-                yield from self._ask(request, should_stop)
+                context = self._context(request)
+                with context.retrieving(request.retrieved_tokens or context.cache.policy.config.retrieved_tokens):
+                    yield from self._ask(request, should_stop)
             case CloseChat(chat):
                 yield self._close_chat(chat)
 

@@ -81,7 +81,8 @@ class Said:
 class Ask:
     """Answer a question in a chat's context, after `history` and nothing else. Ends with AnswerFinished.
 
-    `exchange` is the chat's number for it, and not the engine's concern.
+    `exchange` is the chat's number for it, and not the engine's concern. `retrieved_tokens` are fetched for each word;
+    0 is as the options say.
     """
 
     chat: int
@@ -90,6 +91,7 @@ class Ask:
     history: tuple[Said, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     options: ContextOptions = field(default_factory=ContextOptions)
+    retrieved_tokens: int = 0
 
 
 @dataclass(frozen=True)

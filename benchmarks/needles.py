@@ -22,7 +22,7 @@ import demo
 
 from kiv_engine import Engine, KIVConfig, SamplingConfig
 from kiv_engine.context import Context
-from kiv_engine.evaluation.readers import EVERYTHING, retrieving
+from kiv_engine.evaluation.readers import EVERYTHING
 
 LENGTHS: Final = "4096,16384,65536,262144,1000000"
 DEPTHS: Final = tuple(0.05 + 0.1 * step for step in range(10))
@@ -129,7 +129,7 @@ def ask_twice(context: Context, needle: Needle, sampling: SamplingConfig) -> tup
     start = context.num_tokens
     default = demo.answer(context, needle.question, sampling)
     context.rewind(start)
-    with retrieving(context, EVERYTHING):
+    with context.retrieving(EVERYTHING):
         everything = demo.answer(context, needle.question, sampling)
     context.rewind(start)
     return default.text, everything.text, [passage.text for passage in default.passages]

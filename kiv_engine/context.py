@@ -4,6 +4,7 @@ import shutil
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -567,6 +568,17 @@ class Context:
         mass = token_mass(hits, self.num_tokens)
         mass[self._document_end :] = 0  # behind a document that was not read to its end lies the question
         return rank_passages(mass, self.documents, self._config.sink_tokens, NUM_PASSAGES)
+
+    @contextmanager
+    def retrieving(self, tokens: int) -> Iterator[None]:
+        """Let every query fetch so many cold tokens, per layer and KV head, inside the `with`. Raises ConfigError."""
+        policy = self.cache.policy
+        config = policy.config
+        policy.config = replace(config, retrieved_tokens=tokens)
+        try:
+            yield
+        finally:
+            policy.config = config
 
     # -- going back ----------------------------------------------------------------------------------------------
 

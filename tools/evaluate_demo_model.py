@@ -30,7 +30,7 @@ from kiv_engine.archive import absent_questions, write_archive
 from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.evaluation.figures import wilson
-from kiv_engine.evaluation.readers import EVERYTHING, retrieving
+from kiv_engine.evaluation.readers import EVERYTHING
 from kiv_engine.events import AnswerFinished, Failed
 
 NEAR_GROUP: Final = 21
@@ -296,7 +296,7 @@ def run(engine: Engine, planted: Planted, everything: bool, show: int) -> list[O
             answer = ask(context, case.question)
             exact = None
             if everything:
-                with retrieving(context, EVERYTHING):
+                with context.retrieving(EVERYTHING):
                     exact = ask(context, case.question)
             wanted = case.expected
             outcome = Outcome(

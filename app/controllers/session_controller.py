@@ -249,6 +249,15 @@ class SessionController(QObject):
         """Answer a question of the chat that is shown again, as another branch."""
         self.ask_instead(exchange, self._chats.current.all_exchanges[exchange].question)
 
+    @Slot(int, int)
+    def regenerate_with(self, exchange: int, retrieved_tokens: int) -> None:
+        """Answer a question of the chat that is shown again, with so many old tokens for each word."""
+        chat = self._chats.current
+        old = chat.all_exchanges[exchange]
+        branch = chat.add_branch(old, old.question)
+        branch.retrieved_tokens = retrieved_tokens
+        self._enqueue(chat, branch)
+
     @Slot(int, str)
     def ask_instead(self, exchange: int, question: str) -> None:
         """Ask something else in place of a question of the chat that is shown, as another branch."""
@@ -263,7 +272,8 @@ class SessionController(QObject):
         return chat.is_loaded
 
     def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
-        self._waiting.append(Ask(chat.number, exchange.id, exchange.question))
+        wanted = exchange.retrieved_tokens
+        self._waiting.append(Ask(chat.number, exchange.id, exchange.question, retrieved_tokens=wanted))
         self._advance()
 
     @Slot()
@@ -315,6 +325,7 @@ class SessionController(QObject):
         settings = self._preferences.settings
         options = ContextOptions(settings.engine, chat.options.system, settings.kept_gb)
         if isinstance(request, Read):
+            chat.engine_config = settings.engine
             return replace(request, options=options)
         history = said_before(chat.all_exchanges[request.exchange])
         return replace(request, history=history, sampling=chat.options.sampling, options=options)

@@ -15,6 +15,7 @@ from app.quote_check import Claim, Place
 from app.reports import DocumentPlace
 from app.requests import Source, TextSource
 from app.settings import ChatOptions
+from kiv_engine.config import KIVConfig
 from kiv_engine.events import AnswerFinished, ParseProgress, Passage
 
 TITLE_CHARACTERS: Final = 60
@@ -102,6 +103,7 @@ class Exchange:
         claims: its quotes and numbers, checked.
         evidence: where in the documents the answer looked, also while it is written.
         message: why it failed.
+        retrieved_tokens: old tokens that were fetched for each word of it; 0 is as the settings say.
     """
 
     id: int
@@ -115,6 +117,7 @@ class Exchange:
     evidence: Evidence = field(default_factory=Evidence, repr=False)
     claims: tuple[Claim, ...] = ()
     message: str = ""
+    retrieved_tokens: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -133,6 +136,8 @@ class Chat(QObject):
         changed: when something was asked last, in seconds since 1970.
         is_loaded: its exchanges are here; those of a chat from disk come when it is shown, along `saved_path`.
         is_whole: its options and documents could be read; otherwise those on the disk stay as they are.
+
+        engine_config: how its context was made last.
 
     Signals:
         titled: the title changed, or whether the chat is pinned.
@@ -167,6 +172,7 @@ class Chat(QObject):
         self.is_whole = True
         self.saved_path: tuple[int, ...] = ()
         self.options = ChatOptions()
+        self.engine_config = KIVConfig()
         self.documents: list[ChatDocument] = []
         self.reading = Reading()
         self.root = Exchange(-1, "")

@@ -116,6 +116,7 @@ class Transcript(QScrollArea):
         passage_chosen: number of the exchange, number of the passage.
         claim_chosen: number of the exchange, number of the claim.
         again_wanted: number of the exchange to answer again.
+        more_wanted: number of the exchange to answer again, and how many places each word shall draw on.
         edited: number of the exchange, and what to ask in its place.
         stop_wanted, continue_wanted, read_again_wanted: the card's buttons.
     """
@@ -123,6 +124,7 @@ class Transcript(QScrollArea):
     passage_chosen = Signal(int, int)
     claim_chosen = Signal(int, int)
     again_wanted = Signal(int)
+    more_wanted = Signal(int, int)
     edited = Signal(int, str)
     stop_wanted = Signal()
     continue_wanted = Signal()
@@ -219,6 +221,7 @@ class Transcript(QScrollArea):
         view.passage_chosen.connect(self.passage_chosen)
         view.claim_chosen.connect(self.claim_chosen)
         view.again_wanted.connect(self.again_wanted)
+        view.more_wanted.connect(self.more_wanted)
         view.edited.connect(self.edited)
         place = len(self.exchanges) if place is None else place
         self.exchanges.insert(place, view)
@@ -250,6 +253,7 @@ class ConversationView(QWidget):
     passage_chosen = Signal(int, int)
     claim_chosen = Signal(int, int)
     again_wanted = Signal(int)
+    more_wanted = Signal(int, int)
     edited = Signal(int, str)
     stop_wanted = Signal()
     continue_wanted = Signal()
@@ -292,6 +296,7 @@ class ConversationView(QWidget):
         transcript.passage_chosen.connect(self.passage_chosen)
         transcript.claim_chosen.connect(self.claim_chosen)
         transcript.again_wanted.connect(self.again_wanted)
+        transcript.more_wanted.connect(self.more_wanted)
         transcript.edited.connect(self.edited)
         transcript.stop_wanted.connect(self.stop_wanted)
         transcript.continue_wanted.connect(self.continue_wanted)

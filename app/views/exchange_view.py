@@ -12,6 +12,7 @@ from app.models.chat import Chat, Exchange, ExchangeState
 from app.views.branches import BranchSwitcher, QuestionEditor
 from app.views.claims_view import ClaimsView
 from app.views.icons import IconButton
+from app.views.more_places import MorePlaces
 from app.views.passage_row import PassageRow
 from app.views.theme import GAP, Theme
 from kiv_engine.events import AnswerFinished, FinishReason, Passage
@@ -105,12 +106,14 @@ class ExchangeView(QWidget):
         passage_chosen: number of the exchange, number of the passage.
         claim_chosen: number of the exchange, number of the claim.
         again_wanted: id of the exchange: answer it again.
+        more_wanted: id of the exchange, and how many places each word of another answer shall draw on.
         edited: id of the exchange, and what to ask in its place.
     """
 
     passage_chosen = Signal(int, int)
     claim_chosen = Signal(int, int)
     again_wanted = Signal(int)
+    more_wanted = Signal(int, int)
     edited = Signal(int, str)
 
     def __init__(self, theme: Theme, chat: Chat, exchange_id: int, parent: QWidget | None = None) -> None:
@@ -140,6 +143,8 @@ class ExchangeView(QWidget):
         self.copy.clicked.connect(self.copy_answer)
         self.claims = ClaimsView(theme)
         self.claims.claim_chosen.connect(self._on_claim)
+        self.more = MorePlaces()
+        self.more.wanted.connect(self._on_more)
         self.rows: list[PassageRow] = []
         self._passages = QVBoxLayout()
         self._refresh = QTimer(self, singleShot=True, interval=REFRESH_MS)
@@ -173,6 +178,7 @@ class ExchangeView(QWidget):
         column.addWidget(self.waiting)
         column.addWidget(self.answer)
         column.addLayout(figures)
+        column.addWidget(self.more)
         column.addWidget(self.claims)
         column.addLayout(self._passages)
 
@@ -218,6 +224,7 @@ class ExchangeView(QWidget):
         self.again.setVisible(over)
         self.edit.setVisible(over and not self.editor.isVisibleTo(self))
         self.claims.set_claims(exchange.claims if over else ())
+        self._offer_more()
         if exchange.finished is not None and not self._passages.count():
             self._add_passages(exchange)
 
@@ -297,6 +304,19 @@ class ExchangeView(QWidget):
     @Slot()
     def _on_again(self) -> None:
         self.again_wanted.emit(self.exchange_id)
+
+    def _offer_more(self) -> None:
+        """Only where there is more of the document than what every word sees anyway."""
+        exchange, usual = self._exchange, self._chat.engine_config
+        answered = exchange.state is ExchangeState.DONE
+        if answered and self._chat.reading.tokens_total > usual.hot_tokens + usual.retrieved_tokens:
+            self.more.offer(exchange.question, exchange.retrieved_tokens or usual.retrieved_tokens)
+        else:
+            self.more.hide()
+
+    @Slot(int)
+    def _on_more(self, retrieved_tokens: int) -> None:
+        self.more_wanted.emit(self.exchange_id, retrieved_tokens)
 
     @Slot()
     def open_editor(self) -> None:

@@ -7,15 +7,15 @@ and the reader goes back to the end of the document after each. All answer greed
 import copy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import torch
 
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, PrefillMode, SamplingConfig
-from kiv_engine.context import READ_CHUNK_TOKENS, Context, ShouldStop
+from kiv_engine.context import READ_CHUNK_TOKENS, ShouldStop
 from kiv_engine.document import Document, tokenize
 from kiv_engine.engine import Engine
 from kiv_engine.errors import EngineError
@@ -25,18 +25,6 @@ from kiv_engine.sampling import Sampler
 
 EVERYTHING: Final = 2**31 - 1
 """As `retrieved_tokens`: the question and the answer attend exactly to all that was read."""
-
-
-@contextmanager
-def retrieving(context: Context, tokens: int) -> Iterator[None]:
-    """Let a context retrieve so many tokens inside the `with`."""
-    policy = context.cache.policy
-    config = policy.config
-    policy.config = replace(config, retrieved_tokens=tokens)
-    try:
-        yield
-    finally:
-        policy.config = config
 
 
 class ReadingStoppedError(EngineError):
@@ -93,7 +81,7 @@ class KIVReader:
     def ask(self, question: str, max_new_tokens: int, *, everything: bool = False) -> Answer:
         """Answer with the configuration's retrieved tokens, or with everything; then go back."""
         start = self._context.num_tokens
-        with retrieving(self._context, EVERYTHING) if everything else nullcontext():
+        with self._context.retrieving(EVERYTHING) if everything else nullcontext():
             last = list(self._context.ask(question, SamplingConfig(max_new_tokens=max_new_tokens)))[-1]
         if isinstance(last, Failed):
             raise last.error

@@ -89,11 +89,11 @@ def test_everything_is_full_attention_where_the_document_was_read_exactly() -> N
 def test_retrieving_more_ends_with_its_block_even_after_an_error() -> None:
     context = engine("llama").new_context(SMALL)
     policy = context.cache.policy
-    with readers.retrieving(context, 99):
+    with context.retrieving(99):
         assert policy.config == replace(SMALL, retrieved_tokens=99)
-        with pytest.raises(ConfigError), readers.retrieving(context, -1):
+        with pytest.raises(ConfigError), context.retrieving(-1):
             pass
-        with contextlib.suppress(KeyError), readers.retrieving(context, 98):
+        with contextlib.suppress(KeyError), context.retrieving(98):
             raise KeyError
         assert policy.config == replace(SMALL, retrieved_tokens=99)
     assert policy.config == SMALL

@@ -1,0 +1,58 @@
+"""Summaries and counts: what limits them is said, and more places are offered."""
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from app.views.more_places import BROAD
+from tests.app.conftest import AppDriver
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Summarize the book.",
+        "How many ships came?",
+        "List the harbours",
+        "What are the main themes?",
+        "Name every ship.",
+    ],
+)
+def test_questions_about_many_places(question: str) -> None:
+    assert BROAD.search(question)
+
+
+@pytest.mark.parametrize("question", ["Who took the ship out?", "When did he enlist?", "What is the counter's name?"])
+def test_questions_about_one_place(question: str) -> None:
+    assert not BROAD.search(question)
+
+
+def test_an_answer_with_more_places_is_another_branch(driver: AppDriver, tmp_path: Path) -> None:
+    long = tmp_path / "long.txt"
+    long.write_text("The goose was counted at noon. " * 600, encoding="utf-8")
+    driver.controller.open_files([long])
+    driver.until_read()
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    driver.controller.ask("How many geese?")
+    driver.until_answered(1)
+    one, many = driver.transcript.exchanges
+    assert (one.more.isVisible(), many.more.isVisible()) == (False, True)
+    assert "at most 256 places" in many.more.line.text()
+    assert many.more.buttons[0].text() == "With 512"
+    QTest.mouseClick(many.more.buttons[0], Qt.MouseButton.LeftButton)
+    driver.until(lambda: driver.chat.exchanges[1].id == 2 and driver.chat.exchanges[1].is_over)
+    assert [ask.retrieved_tokens for ask in driver.session.asked] == [0, 0, 512]
+    again = driver.transcript.exchanges[1]
+    assert "at most 512 places" in again.more.line.text()
+    assert [button.isVisible() for button in again.more.buttons] == [False, True]
+
+
+def test_nothing_is_offered_where_every_word_sees_the_whole_document(driver: AppDriver, book: Path) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.controller.ask("How many geese?")
+    driver.until_answered()
+    assert not driver.transcript.exchanges[0].more.isVisible()
