@@ -268,9 +268,7 @@ def test_a_wrong_checksum_is_noticed_and_nothing_of_it_is_kept(hub: Hub) -> None
 @pytest.mark.parametrize("ignores_ranges", [False, True])
 def test_a_file_that_is_shorter_than_announced_ends_in_a_sentence(hub: Hub, ignores_ranges: bool) -> None:
     hub.repo.ends_after, hub.repo.ignores_ranges = 1_000_000, ignores_ranges
-    with pytest.raises(
-        EngineError, match=r"model\.safetensors of .* ends after 1,000,000 of 4,[\d,]+ bytes"
-    ):
+    with pytest.raises(EngineError, match=r"model\.safetensors of .* ends after 1,000,000 of 4,[\d,]+ bytes"):
         run()
     assert len(hub.repo.gets("model.safetensors")) <= 2 * download.MAX_STALLS
     hub.repo.ends_after = None
