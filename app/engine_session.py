@@ -56,6 +56,7 @@ from kiv_engine.events import (
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from kiv_engine.context import Context
@@ -127,7 +128,8 @@ class EngineSession:
         topology, loaded = context.cache.topology, self._engine.loaded.model
         row_bytes = topology.row_bytes(loaded.dtype.itemsize)
         fit, trained = context.tokens_that_fit(), topology.trained_tokens
-        return ModelLoaded(request.model, parameters, fit, row_bytes, trained, find_gpu(), request.quantize)
+        gpu = find_gpu(_gpu_id(loaded.device))
+        return ModelLoaded(request.model, parameters, fit, row_bytes, trained, gpu, request.quantize)
 
     def _loaded(self) -> "Engine":
         if self._engine is None:
@@ -368,6 +370,13 @@ def leave_a_core() -> None:
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+
+
+def _gpu_id(device: "torch.device") -> str:
+    """The driver's id of the GPU that a model runs on, or "" on the CPU."""
+    import torch
+
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else ""
 
 
 def documents_placed(context: "Context", *, opened: bool) -> DocumentsPlaced:

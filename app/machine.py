@@ -31,7 +31,7 @@ class VramReading:
 
 @dataclass(frozen=True)
 class Gpu:
-    """The first NVIDIA GPU. Its handle may be used from any thread."""
+    """An NVIDIA GPU. Its handle may be used from any thread."""
 
     handle: Any
 
@@ -43,12 +43,15 @@ class Gpu:
         return VramReading(int(memory.used), int(memory.total))
 
 
-def find_gpu() -> Gpu | None:
-    """The first NVIDIA GPU, or None. Waking the driver may take a while: not on the GUI thread."""
+def find_gpu(uuid: str) -> Gpu | None:
+    """The NVIDIA GPU with this id, which is like "GPU-1b2c"; for "" the driver's first; or None.
+
+    Waking the driver may take a while: not on the GUI thread.
+    """
     try:
         import pynvml
 
         pynvml.nvmlInit()
-        return Gpu(pynvml.nvmlDeviceGetHandleByIndex(0))
+        return Gpu(pynvml.nvmlDeviceGetHandleByUUID(uuid) if uuid else pynvml.nvmlDeviceGetHandleByIndex(0))
     except Exception:  # noqa: BLE001 - no library, no driver or no GPU: the same to us
         return None

@@ -11,7 +11,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,13 +74,14 @@ class Disk:
 
 @dataclass(frozen=True)
 class Gpu:
-    """An NVIDIA GPU. `compute_capability` is like "8.9", or "" where the driver does not say."""
+    """An NVIDIA GPU. `compute_capability` is like "8.9", or "" where the driver does not say; `uuid` like "GPU-1b"."""
 
     name: str
     total_bytes: int
     free_bytes: int
     driver: str
     compute_capability: str
+    uuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Cuda:
 
 @dataclass(frozen=True)
 class Hardware:
-    """All of it."""
+    """All of it; where CUDA is usable, the first GPU is the one that models run on."""
 
     cpu: Cpu
     ram: Ram
@@ -131,6 +132,8 @@ def inspect_hardware(folder: Path) -> Hardware:
     """Look at everything now; `folder` says which disk. Imports PyTorch only where an NVIDIA GPU seems usable."""
     driver, build = read_driver(), read_torch_build()
     cuda = judge_cuda(driver, build) or ask_torch(driver)
+    if cuda.usable:
+        driver = in_order_of_torch(driver)
     return Hardware(read_cpu(), read_ram(), read_disk(folder), driver.gpus, build, cuda)
 
 
@@ -264,7 +267,8 @@ def _read_gpu(handle: Any, driver: str) -> Gpu:
         capability = "{}.{}".format(*pynvml.nvmlDeviceGetCudaComputeCapability(handle))
     except pynvml.NVMLError:
         capability = ""
-    return Gpu(_text(pynvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), driver, capability)
+    name, uuid = _text(pynvml.nvmlDeviceGetName(handle)), _text(pynvml.nvmlDeviceGetUUID(handle))
+    return Gpu(name, int(memory.total), int(memory.free), driver, capability, uuid)
 
 
 def _text(value: str | bytes) -> str:
@@ -339,7 +343,7 @@ def ask_torch(driver: Driver) -> Cuda:
             )
         why = str(said[-1].message).partition(" (Triggered")[0] if said else "PyTorch gives no reason"
         return Cuda(False, f"PyTorch cannot use the GPU: {why.rstrip('.')}.", "Update the NVIDIA driver (nvidia.com).")
-    gpu = driver.gpus[0]
+    gpu = in_order_of_torch(driver).gpus[0]
     if gpu.compute_capability and not runs_on(gpu.compute_capability, torch.cuda.get_arch_list()):
         return Cuda(
             False,
@@ -347,6 +351,14 @@ def ask_torch(driver: Driver) -> Cuda:
             "Install another build of PyTorch: an older one for an older GPU, the newest for a new one.",
         )
     return Cuda(True, f"PyTorch {torch.__version__} uses the {gpu.name}.")
+
+
+def in_order_of_torch(driver: Driver) -> Driver:
+    """With the GPU first that PyTorch calls device 0: CUDA_VISIBLE_DEVICES and CUDA have orders of their own."""
+    import torch
+
+    uuid = str(torch.cuda.get_device_properties(0).uuid)  # PyTorch leaves out the "GPU-"
+    return replace(driver, gpus=tuple(sorted(driver.gpus, key=lambda gpu: not gpu.uuid.endswith(uuid))))
 
 
 def runs_on(capability: str, architectures: list[str]) -> bool:

@@ -1,13 +1,17 @@
 """The memory chart: what is drawn are the samples, and only while somebody looks."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pynvml
 import pytest
+import torch
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
-from app.machine import read_ram
+from app.engine_session import _gpu_id
+from app.machine import Gpu, find_gpu, read_ram
 from app.models.memory_log import PARTS
 from tests.app.conftest import AppDriver
 
@@ -47,6 +51,16 @@ def test_the_parts_are_what_the_process_has(driver: AppDriver, book: Path) -> No
     assert sum(sample.parts) == pytest.approx(read_ram().process, rel=0.1)
     memory = driver.status.measured[driver.chat.number].memory
     assert sample.parts[:-1] == (memory.weights, memory.hot, memory.index, memory.cold_keys, memory.cold_values)
+
+
+def test_the_vram_is_that_of_the_gpu_which_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", {device: SimpleNamespace(uuid="1b2c")}.__getitem__)
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    assert find_gpu(_gpu_id(device)) == Gpu("GPU-1b2c")
+    assert find_gpu(_gpu_id(torch.device("cpu"))) == Gpu(0)
 
 
 def test_the_chart_follows_the_theme(driver: AppDriver) -> None:

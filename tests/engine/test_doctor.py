@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kiv_engine import cli, doctor
+from kiv_engine import cli, doctor, hardware
 from kiv_engine.fit import Needs, Pace, Plan, Room, plan
 from kiv_engine.hardware import Cpu, Cuda, Disk, Gpu, Hardware, Ram, TorchBuild, inspect_hardware
 from kiv_engine.loader import DEMO_FOLDER
@@ -23,17 +23,20 @@ PC = Hardware(
 )
 
 
-def test_json_has_the_machine_and_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_machine_and_a_verdict(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = inspect_hardware(doctor.models_folder())
+    monkeypatch.setattr(hardware, "inspect_hardware", {doctor.models_folder(): expected}.__getitem__)
     assert cli.main(["doctor", "--json"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert out.count("\n") == 1
     found = json.loads(out)
-    expected = inspect_hardware(Path(found["disk"]["path"]))
     assert found["cpu"]["logical_cores"] == expected.cpu.logical_cores
     assert found["ram"]["total_bytes"] == expected.ram.total_bytes
-    assert found["ram"]["available_bytes"] == pytest.approx(expected.ram.available_bytes, rel=0.2)
-    assert found["disk"]["free_bytes"] == pytest.approx(expected.disk.free_bytes, rel=0.2)
+    assert found["ram"]["available_bytes"] == expected.ram.available_bytes
+    assert found["disk"]["free_bytes"] == expected.disk.free_bytes
     assert len(found["gpus"]) == len(expected.gpus)
     assert found["cuda"]["usable"] == expected.cuda.usable
     assert found["cuda"]["reason"] == expected.cuda.reason

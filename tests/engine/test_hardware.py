@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ import torch
 from kiv_engine import hardware
 from kiv_engine.hardware import Driver, Gpu, TorchBuild
 
-GPU = Gpu("NVIDIA GeForce RTX 4070", 12_878_610_432, 11_500_000_000, "550.54.14", "8.9")
+GPU = Gpu("NVIDIA GeForce RTX 4070", 12_878_610_432, 11_500_000_000, "550.54.14", "8.9", "GPU-1b2c")
 NEW_DRIVER = Driver((GPU,), "550.54.14", (12, 4))
 CUDA_BUILD = TorchBuild("2.13.0+cu126", (12, 6))
 
@@ -31,13 +32,14 @@ def test_the_processor_is_the_systems() -> None:
     assert cpu.name
 
 
-def test_ram_and_disk_are_the_systems(tmp_path: Path) -> None:
+def test_ram_and_disk_are_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ram = hardware.read_ram()
     assert 0 < ram.available_bytes < ram.total_bytes <= psutil.virtual_memory().total
-    disk = hardware.read_disk(tmp_path / "not" / "there" / "yet")
     status = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _: status)  # one reading, for others write, too
+    disk = hardware.read_disk(tmp_path / "not" / "there" / "yet")
     assert disk.total_bytes == status.f_frsize * status.f_blocks
-    assert abs(disk.free_bytes - status.f_frsize * status.f_bavail) < 1e9  # others write, too
+    assert disk.free_bytes == status.f_frsize * status.f_bavail
 
 
 def limits(root: Path, membership: str) -> list[tuple[int, int]]:
@@ -133,6 +135,7 @@ def test_gpus_are_read_and_the_library_is_closed(monkeypatch: pytest.MonkeyPatch
         nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(total=12_878_610_432, free=11_500_000_000),
         nvmlDeviceGetName=lambda _: text("NVIDIA GeForce RTX 4070"),
         nvmlDeviceGetCudaComputeCapability=lambda _: (8, 9),
+        nvmlDeviceGetUUID=lambda _: text("GPU-1b2c"),
     )
     assert hardware.read_driver() == NEW_DRIVER
     assert calls == ["open", "close"]
@@ -176,6 +179,7 @@ def torch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU, and code for the architectures of a common build."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1b2c"))
     monkeypatch.setattr(
         torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_86", "sm_90", "sm_120", "compute_120"]
     )
@@ -190,6 +194,17 @@ def test_torch_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "gives no reason" in hardware.ask_torch(NEW_DRIVER).reason
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert "CUDA_VISIBLE_DEVICES is '-1'" in hardware.ask_torch(NEW_DRIVER).reason
+
+
+@pytest.mark.usefixtures("torch_sees")
+def test_the_first_gpu_is_the_one_that_torch_calls_its_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = Gpu("GeForce GTX 1080", 8_000_000_000, 7_000_000_000, "550", "6.1", "GPU-0000")
+    monkeypatch.setattr(hardware, "read_driver", lambda: replace(NEW_DRIVER, gpus=(other, GPU)))
+    monkeypatch.setattr(hardware, "read_torch_build", lambda: CUDA_BUILD)
+    found = hardware.inspect_hardware(tmp_path)
+    assert found.gpus == (GPU, other)
+    assert found.cuda.usable
+    assert GPU.name in found.cuda.reason
 
 
 @pytest.mark.parametrize(
