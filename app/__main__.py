@@ -113,27 +113,26 @@ def run(
     from app.application import Application
     from app.engine_session import EngineSession
     from app.folders import Folders
-    from app.single_instance import InstanceServer, hand_over, server_name
-    from app.views.theme import DARK, LIGHT
+    from app.single_instance import listen_or_hand_over, server_name
+    from app.views.theme import THEMES
 
     qInstallMessageHandler(log_qt_message)
     qt = QApplication(["kiv"])
     qt.setApplicationName("kiv")
     qt.setApplicationDisplayName("KIV Desktop")
-    name = name or server_name()
-    if options.command == "app" and hand_over(options.files, name):
-        return DONE
-    folders = folders or Folders.of_user() if options.command == "app" else None
+    server = None
+    if options.command == "app":
+        server, folders = listen_or_hand_over(options.files, name or server_name()), folders or Folders.of_user()
+        if server is None:
+            return DONE
     application = Application(qt, EngineSession(folders.contexts if folders else None), folders)
     if getattr(options, "theme", None) is not None:
-        application.theme.choose({"light": LIGHT, "dark": DARK}.get(options.theme))
-    server = InstanceServer(name, application) if options.command == "app" else None
+        application.theme.choose(THEMES.get(options.theme))
     if server is not None:
         server.files_handed_over.connect(application.on_files_handed_over)
+        application.closing.connect(server.close)
     (begin_with or begin)(qt, application, options)
     code = qt.exec()
-    if server is not None:
-        server.close()
     application.close()
     return code
 

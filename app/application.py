@@ -2,27 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Qt, QTimer, Slot
+from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QApplication
 
 from app.controllers.history_controller import HistoryController
+from app.controllers.models_controller import ModelsController
 from app.controllers.session_controller import Notice, NoticeKind, SessionController
 from app.engine_bridge import EngineBridge, Session
 from app.folders import Folders
 from app.history import History
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
-from app.models.engine_status import EngineStatus
+from app.models.engine_status import EngineState, EngineStatus
 from app.models.memory_log import MemoryLog
+from app.models.model_list import ModelList
 from app.models.preferences import Preferences
+from app.models_session import ModelsSession
 from app.settings import FONT_POINTS
 from app.views.announcer import Announcer
 from app.views.chat_dialog import ChatDialog
 from app.views.main_window import Look, MainWindow
+from app.views.models_dialog import ModelsDialog
 from app.views.settings_dialog import SHORTCUTS_PART, SettingsDialog
-from app.views.theme import DARK, LIGHT, Theme
+from app.views.theme import THEMES, Theme
 
 
 class Application(QObject):
@@ -30,24 +35,62 @@ class Application(QObject):
 
     Attributes:
         closed_in_time: whether the engine's thread had ended when the app did.
+
+    Signals:
+        closing: the app takes nothing more.
     """
 
-    def __init__(self, qt: QApplication, session: Session, folders: Folders | None = None) -> None:
+    closing = Signal()
+
+    def __init__(
+        self,
+        qt: QApplication,
+        session: Session,
+        folders: Folders | None = None,
+        models_session: Session | None = None,
+    ) -> None:
         super().__init__()
         self.closed_in_time = True
-        self.theme = Theme(qt)
         self.preferences = Preferences(folders.settings if folders else None, self)
+        settings = self.preferences.settings
+        self.theme = Theme(qt, THEMES.get(settings.theme), settings.font_points)
         self.status = EngineStatus(self)
         self.chats = ChatList(self.preferences, self)
         self.bridge = EngineBridge(session, self)
+        self.models = ModelList(self)
+        self.models_bridge = EngineBridge(models_session or ModelsSession(), self, thread="kiv-models")
+        self.models_controller = ModelsController(self.models_bridge, self.models, self.status, self)
         self.history = History(folders.history if folders else None, self)
         self.keeper = HistoryController(self.history, self.chats, self)
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
         self.window = MainWindow(self.theme, self.status, self.chats, MemoryLog(self))
         self.announcer = Announcer(self.status, self.chats, self.window)
-        self.settings_dialog = SettingsDialog(self.preferences, self.status, self.window.shortcuts, self.window)
-        self.chat_dialog = ChatDialog(self.window)
         self._connect()
+
+    @cached_property
+    def settings_dialog(self) -> SettingsDialog:
+        """Built when it is wanted first."""
+        return SettingsDialog(self.preferences, self.status, self.models, self.window.shortcuts, self.window)
+
+    @cached_property
+    def chat_dialog(self) -> ChatDialog:
+        """Built when it is wanted first."""
+        dialog = ChatDialog(self.window)
+        dialog.options_chosen.connect(self.controller.set_options)
+        return dialog
+
+    @cached_property
+    def models_dialog(self) -> ModelsDialog:
+        """Built when it is wanted first."""
+        dialog, controller = ModelsDialog(self.theme, self.models, self.status, self.window), self.models_controller
+        dialog.opened.connect(controller.list_models)
+        dialog.name_entered.connect(controller.find)
+        dialog.download_wanted.connect(controller.download)
+        dialog.stop_wanted.connect(controller.stop)
+        dialog.use_wanted.connect(self.controller.use_model)
+        controller.failed.connect(dialog.show_problem)
+        controller.found.connect(dialog.show_found)
+        return dialog
 
     def _connect(self) -> None:
         window, controller = self.window, self.controller
@@ -66,6 +109,11 @@ class Application(QObject):
         window.banner.undo_wanted.connect(self.keeper.undelete)
         self.history.reported.connect(self.keeper.on_report)
         self.keeper.failed.connect(self._on_problem)
+        self.keeper.told.connect(self._on_told)
+        window.export_wanted.connect(self.keeper.export)
+        window.import_wanted.connect(self.keeper.import_chat)
+        self.keeper.undo_over.connect(window.banner.end_undo)
+        self.status.changed.connect(self._on_status_changed)
         window.banner.restart_wanted.connect(controller.load_model)
         window.conversation.sample_wanted.connect(controller.read_archive)
         window.conversation.stop_wanted.connect(controller.stop)
@@ -77,11 +125,12 @@ class Application(QObject):
         window.conversation.edited.connect(controller.ask_instead)
         window.conversation.claim_chosen.connect(self._on_claim_chosen)
         window.conversation.read_again_wanted.connect(controller.read_again)
+        self.models_bridge.reported.connect(self.models_controller.on_report)
+        window.models_action.triggered.connect(self._on_models)
         window.settings_action.triggered.connect(self._on_settings)
         window.shortcuts_action.triggered.connect(self._on_shortcuts)
         window.chat_options_action.triggered.connect(self._on_chat_options)
         window.look_wanted.connect(self._on_look_wanted)
-        self.chat_dialog.options_chosen.connect(controller.set_options)
         self.preferences.changed.connect(self._on_preferences_changed)
         self.preferences.save_failed.connect(self._on_problem)
         self._on_preferences_changed()
@@ -100,14 +149,19 @@ class Application(QObject):
     @Slot()
     def close(self) -> None:
         """Stop the engine and wait for its thread. The window is closed already, or about to be."""
+        self.closing.emit()
         self.keeper.close()
         kept = self.history.close()
-        self.closed_in_time = self.bridge.close() and kept
+        fetched = self.models_bridge.close()
+        self.closed_in_time = self.bridge.close() and kept and fetched
 
     @Slot(object)
     def _on_noticed(self, notice: Notice) -> None:
-        is_error = notice.kind is NoticeKind.ERROR
-        self.window.banner.show_line(notice.text, is_error=is_error, can_restart=notice.can_restart)
+        self.window.banner.show_line(notice.text, is_error=notice.kind is NoticeKind.ERROR)
+
+    @Slot()
+    def _on_status_changed(self) -> None:
+        self.window.banner.offer_restart(self.status.state is EngineState.ERROR)
 
     @Slot(object)
     def on_files_handed_over(self, files: list[Path]) -> None:
@@ -126,15 +180,23 @@ class Application(QObject):
         self.window.banner.show_line(text, is_error=False, can_undo=True)
 
     @Slot(str)
+    def _on_told(self, text: str) -> None:
+        self.window.banner.show_line(text, is_error=False)
+
+    @Slot(str)
     def _on_problem(self, text: str) -> None:
-        self.window.banner.show_line(text, is_error=True, can_restart=False)
+        self.window.banner.show_line(text, is_error=True)
 
     @Slot()
     def _on_preferences_changed(self) -> None:
         settings = self.preferences.settings
-        self.theme.choose({"light": LIGHT, "dark": DARK}.get(settings.theme))
+        self.theme.choose(THEMES.get(settings.theme))
         self.theme.set_points(settings.font_points)
         self.window.show_theme(settings.theme)
+
+    @Slot()
+    def _on_models(self) -> None:
+        self.models_dialog.open()
 
     @Slot()
     def _on_settings(self) -> None:

@@ -52,8 +52,11 @@ class Demo(QObject):
 
     @Slot(int)
     def _on_exchange_changed(self, number: int) -> None:
-        if self._chat.exchanges[number].state is ExchangeState.DONE:
-            if self._chat.exchanges[number].passages:
+        """When its question is answered the demo is over; a window that stays is the user's."""
+        if self._chat.all_exchanges[number].state is ExchangeState.DONE:
+            self._chat.exchange_changed.disconnect(self._on_exchange_changed)
+            self._application.controller.noticed.disconnect(self._on_noticed)
+            if self._chat.all_exchanges[number].passages:
                 QTimer.singleShot(0, self._select_first_passage)
             QTimer.singleShot(SETTLE_MS, self._finish)
 

@@ -52,9 +52,10 @@ class EngineBridge(QObject):
 
     reported = Signal(object)
 
-    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+    def __init__(self, session: Session, parent: QObject | None = None, *, thread: str = THREAD_NAME) -> None:
         super().__init__(parent)
         self._session = session
+        self._thread_name = thread
         self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
         self._ids = itertools.count(1)
@@ -67,7 +68,7 @@ class EngineBridge(QObject):
         self._jobs[job.id] = job
         self._waiting.put(job)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+            self._thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
             self._thread.start()
         return job.id
 

@@ -4,6 +4,7 @@ The only file of the app that imports the engine, and with it torch: inside func
 first. Knows nothing of Qt or of threads.
 """
 
+import gc
 import importlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from app.document_text import DocumentText
 from app.evidence import HEAT_BINS, NO_BASELINE, Baseline, HitCollector, TokenHits
 from app.machine import find_gpu
-from app.quote_check import Place, check_claims
+from app.quote_check import Place, check_claims, never
 from app.reports import (
     AnswerChecked,
     ChatClosed,
@@ -77,8 +78,8 @@ class EngineSession:
     def handle(self, request: Request, should_stop: ShouldStop) -> Iterator[object]:
         """Do what is asked; yields events, the terminal one last."""
         match request:
-            case LoadModel(model):
-                yield self._load(model, should_stop)
+            case LoadModel():
+                yield self._load(request, should_stop)
             case Read():
                 yield from self._read(request, should_stop)
             case Ask():
@@ -93,22 +94,23 @@ class EngineSession:
 
     # -- the model -----------------------------------------------------------------------------------------------
 
-    def _load(self, model: str, should_stop: ShouldStop) -> ModelLoaded:
+    def _load(self, request: LoadModel, should_stop: ShouldStop) -> ModelLoaded:
         for module in HEAVY_MODULES:  # one by one: quitting does not wait for all of them
             importlib.import_module(module)
-            if should_stop():
-                raise StoppedError
+            raise_if(should_stop)
         from kiv_engine.engine import Engine
 
         leave_a_core()
         self.close()
-        self._engine = Engine.load(model)
+        self._engine = None  # gone before the next one comes: the two need not fit together
+        gc.collect()
+        self._engine = Engine.load(request.model, quantize=request.quantize, should_stop=should_stop)
         context = self._engine.new_context()
         parameters = self._engine.loaded.model.num_parameters()
         topology, loaded = context.cache.topology, self._engine.loaded.model
         row_bytes = topology.row_bytes(loaded.dtype.itemsize)
         fit, trained = context.tokens_that_fit(), topology.trained_tokens
-        return ModelLoaded(model, parameters, fit, row_bytes, trained, find_gpu())
+        return ModelLoaded(request.model, parameters, fit, row_bytes, trained, find_gpu(), request.quantize)
 
     def _loaded(self) -> "Engine":
         if self._engine is None:
@@ -136,17 +138,17 @@ class EngineSession:
         documents: list[Document] = []
         try:
             yield from self._open(sources, should_stop, documents)
+            if sources and not documents:
+                return  # the last event was the terminal one
+            context, documents = self._saved_context(request, documents, should_stop)
         except StoppedError:
             yield ReadFinished(0, 0, 0.0, stopped=True, prefill_mode="", prefill_reason="")
             return
-        if sources and not documents:
-            return  # the last event was the terminal one
-        context, documents = self._saved_context(request, documents)
         placed = not sources
         for event in context.read(*documents, should_stop=should_stop):
             if not placed and isinstance(event, ReadProgress | ReadFinished):
                 placed = True
-                yield documents_placed(context)
+                yield documents_placed(context, opened=not documents and isinstance(event, ReadFinished))
             if isinstance(event, ReadProgress):
                 yield from self._measure_sometimes(chat, context)
             elif not isinstance(event, TokenizeProgress):
@@ -156,21 +158,31 @@ class EngineSession:
                 self._trim_shelf()
             yield event
 
-    def _saved_context(self, request: Read, documents: "list[Document]") -> "tuple[Context, list[Document]]":
-        """The chat's context, and what it still has to read: nothing if the shelf has the same, read before."""
+    def _saved_context(
+        self, request: Read, documents: "list[Document]", should_stop: ShouldStop
+    ) -> "tuple[Context, list[Document]]":
+        """The chat's context, and what it still has to read: nothing if the shelf has the same, read before.
+
+        Raises StoppedError.
+        """
         context = self._context(request)
         if self._saved is None or not documents or context.documents or context.turns:
             return context, documents
         from kiv_engine.errors import EngineError
         from kiv_engine.shelf import Shelf
 
+        raise_if(should_stop)
         engine, shelf, options = self._loaded(), Shelf(self._saved), request.options
         place = shelf.place_of(engine.loaded, options.config, options.system or None, documents)
         try:
             if shelf.use(place) is not None:
                 opened = engine.open_context(place)
             elif before := shelf.beginning_of(engine.loaded, options.config, options.system or None, documents):
+                raise_if(should_stop)
                 opened = engine.open_context(before.folder, copy=True)
+                if should_stop():
+                    opened.close()
+                    raise StoppedError
                 opened.exchange(*documents)
                 opened.save(place)
             else:
@@ -229,8 +241,7 @@ class EngineSession:
         engine = self._loaded()
 
         def count_unless_stopped(pieces: list[str]) -> list[int]:
-            if should_stop():
-                raise StoppedError
+            raise_if(should_stop)
             return engine.count_tokens(pieces)
 
         return write_archive(tokens, count_unless_stopped).text
@@ -256,7 +267,8 @@ class EngineSession:
                 yield EvidenceGrown(collector.take(), tuple(batch.ends), collector.heat(), baseline)
                 continue
             if isinstance(event, AnswerFinished):
-                yield check_answer(context, event)
+                stopped = event.finish_reason == "cancelled"  # what was written until then is checked, too
+                yield check_answer(context, event, never if stopped else should_stop)
                 yield self._measure(chat, context)
                 event = replace(event, reused_tokens=reused)
             yield event
@@ -270,6 +282,12 @@ class EngineSession:
     def _measure(self, chat: int, context: "Context") -> ContextMeasured:
         self._measured_at = time.monotonic()
         return ContextMeasured(chat, context.num_tokens, context.unread_tokens, context.memory())
+
+
+def raise_if(should_stop: ShouldStop) -> None:
+    """Raise StoppedError if it is time to."""
+    if should_stop():
+        raise StoppedError
 
 
 def parse_file(path: Path, should_stop: ShouldStop) -> "Generator[ParseProgress, None, ParsedText]":
@@ -327,10 +345,11 @@ def leave_a_core() -> None:
     torch.set_num_threads(max(1, torch.get_num_threads() - 1))
 
 
-def documents_placed(context: "Context") -> DocumentsPlaced:
-    """Where the documents lie, and what they need."""
+def documents_placed(context: "Context", *, opened: bool) -> DocumentsPlaced:
+    """Where the documents lie, and what they need; `opened` if they had been read before."""
     places = tuple(DocumentPlace(document.start, len(document.tokens)) for document in context.documents)
-    return DocumentsPlaced(places, context.document_tokens * context.token_bytes, context.tokens_that_fit())
+    ram_bytes = context.document_tokens * context.token_bytes
+    return DocumentsPlaced(places, ram_bytes, context.tokens_that_fit(), opened)
 
 
 def bin_of_token(context: "Context") -> "NDArray[np.int16]":
@@ -369,7 +388,7 @@ def go_to(context: "Context", history: Sequence[Said]) -> int:
     return reused
 
 
-def check_answer(context: "Context", answer: AnswerFinished) -> AnswerChecked:
+def check_answer(context: "Context", answer: AnswerFinished, should_stop: ShouldStop) -> AnswerChecked:
     """Look the answer's quotes and numbers up, in its passages first."""
     likely = [
         Place(number, passage.start, passage.end)
@@ -378,7 +397,7 @@ def check_answer(context: "Context", answer: AnswerFinished) -> AnswerChecked:
         if document.start <= passage.token_start < document.end
     ]
     texts = [document.tokens.document.text for document in context.documents]
-    return AnswerChecked(check_claims(answer.text, texts, likely) if texts else ())
+    return AnswerChecked(check_claims(answer.text, texts, likely, should_stop) if texts else ())
 
 
 def measure_baseline(context: "Context", should_stop: ShouldStop) -> Baseline:
@@ -386,9 +405,9 @@ def measure_baseline(context: "Context", should_stop: ShouldStop) -> Baseline:
     from kiv_engine.config import SamplingConfig
     from kiv_engine.hits import HitsDrained
 
-    length, tokens = context.num_tokens, list[TokenHits]()
+    length, bins, tokens = context.num_tokens, bin_of_token(context), list[TokenHits]()
     for question in PROBES:
-        collector = HitCollector(bin_of_token(context))
+        collector = HitCollector(bins)
         for event in context.ask(question, SamplingConfig(max_new_tokens=PROBE_TOKENS), should_stop):
             if isinstance(event, HitsDrained):
                 add_hits(collector, event)

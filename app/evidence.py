@@ -144,7 +144,7 @@ class Evidence:
 
     tokens: list[TokenHits] = field(default_factory=list)
     ends: tuple[int, ...] = ()
-    heat: tuple[float, ...] = field(default=(), repr=False)
+    heat: Sequence[float] = field(default=(), repr=False)
     baseline: Baseline = NO_BASELINE
 
     def grow(self, tokens: Iterable[TokenHits], ends: Sequence[int], heat: tuple[float, ...]) -> None:

@@ -9,14 +9,15 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from PySide6.QtCore import QObject, Signal
 
-from app.saved_chats import ChatLoaded, ChatsFound, ChatsListed, Name, SavedChat, SavedExchange, SavingFailed
+from app.models.kept import ChatImported, ChatsListed, listed_chat, loaded_chat
+from app.saved_chats import ChatExported, ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
 from app.settings import keep_aside
 
 JOIN_TIMEOUT_S: Final = 2.0
@@ -48,6 +49,21 @@ MIGRATIONS: Final = (
         INSERT INTO words (words, rowid, question, answer) VALUES ('delete', old.rowid, old.question, old.answer);
         INSERT INTO words (rowid, question, answer) VALUES (new.rowid, new.question, new.answer);
     END;
+    """,
+    """
+    CREATE TABLE pasted (
+        chat TEXT NOT NULL REFERENCES chat (key) ON DELETE CASCADE, key TEXT NOT NULL, text BLOB NOT NULL,
+        PRIMARY KEY (chat, key)
+    );
+    INSERT INTO pasted
+        SELECT chat.key, 'text-' || document.key, CAST(json_extract(document.value, '$.text') AS BLOB)
+        FROM chat, json_each(CASE WHEN json_valid(chat.documents) THEN chat.documents ELSE '[]' END) AS document
+        WHERE document.type = 'object' AND json_extract(document.value, '$.text') IS NOT NULL;
+    UPDATE chat SET documents = (
+        SELECT json_group_array(json(CASE WHEN json_extract(document.value, '$.text') IS NULL THEN document.value
+            ELSE json_set(json_remove(document.value, '$.text'), '$.pasted', 'text-' || document.key) END))
+        FROM json_each(chat.documents) AS document
+    ) WHERE key IN (SELECT chat FROM pasted);
     """,
 )
 """One script for each version of the layout; the file's user_version says how many were run."""
@@ -103,9 +119,7 @@ class ChatFile:
             "SELECT key, title, pinned, changed, options, documents, path FROM chat ORDER BY changed DESC"
         )
         return tuple(
-            SavedChat(
-                key, title, bool(pinned), changed, json.loads(options), json.loads(documents), tuple(json.loads(path))
-            )
+            SavedChat(key, title, bool(pinned), changed, _value(options), _value(documents), _ids(path))
             for key, title, pinned, changed, options, documents, path in rows
         )
 
@@ -118,24 +132,44 @@ class ChatFile:
         )
         return tuple(SavedExchange(*row) for row in rows)
 
+    def texts(self, key: str) -> dict[str, str]:
+        """What was pasted into a chat, by key."""
+        rows = self._connection.execute("SELECT key, text FROM pasted WHERE chat = ?", (key,))
+        return {name: text.decode("utf-8", "surrogatepass") for name, text in rows}
+
     def save_chat(self, chat: SavedChat) -> None:
-        """Insert or replace a chat; its exchanges stay."""
-        self._connection.execute(
-            "INSERT INTO chat VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET title = excluded.title,"
-            " pinned = excluded.pinned, changed = excluded.changed, options = excluded.options,"
-            " documents = excluded.documents, path = excluded.path",
-            (
-                chat.key,
-                chat.title,
-                chat.pinned,
-                chat.changed,
-                *map(json.dumps, (chat.options, chat.documents, chat.path)),
-            ),
-        )
+        """Insert or replace a chat; its exchanges stay, and so do its options and documents where there are none."""
+        run = self._connection.execute
+        parts = [None if part is None else json.dumps(part) for part in (chat.options, chat.documents)]
+        values = (_writable(chat.title), chat.pinned, chat.changed, json.dumps(chat.path), *parts, chat.key)
+        with self._connection:
+            run("BEGIN")
+            replaced = run(
+                "UPDATE chat SET title = ?, pinned = ?, changed = ?, path = ?, options = coalesce(?, options),"
+                " documents = coalesce(?, documents) WHERE key = ?",
+                values,
+            )
+            if not replaced.rowcount:
+                run(
+                    "INSERT INTO chat (title, pinned, changed, path, options, documents, key)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    values,
+                )
+            self._save_texts(chat)
+
+    def _save_texts(self, chat: SavedChat) -> None:
+        """Write pasted texts that are new, once; drop those that no document names any more."""
+        there = {key for (key,) in self._connection.execute("SELECT key FROM pasted WHERE chat = ?", (chat.key,))}
+        for key in chat.texts.keys() - there:
+            text = chat.texts[key].encode("utf-8", "surrogatepass")
+            self._connection.execute("INSERT INTO pasted VALUES (?, ?, ?)", (chat.key, key, text))
+        if chat.documents is not None:
+            for key in there - {document.get("pasted") for document in chat.documents}:
+                self._connection.execute("DELETE FROM pasted WHERE chat = ? AND key = ?", (chat.key, key))
 
     def save_exchange(self, key: str, exchange: SavedExchange) -> None:
         """Insert or replace an exchange of a chat that is there."""
-        values = tuple(vars(exchange).values())
+        values = tuple(map(_writable, vars(exchange).values()))
         self._connection.execute(
             "INSERT INTO exchange (chat, id, parent, question, answer, state, message, finished, claims, heat)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chat, id) DO UPDATE SET answer = excluded.answer,"
@@ -166,6 +200,24 @@ class ChatFile:
         return frozenset(keys | {key for key, title in titles if all(part in title.casefold() for part in folded)})
 
 
+def _value(text: str) -> Any:
+    """What a column has in JSON; None if it is damaged."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError):
+        return None
+
+
+def _ids(text: str) -> tuple[int, ...]:
+    ids = _value(text)
+    return tuple(each for each in ids if isinstance(each, int)) if isinstance(ids, list) else ()
+
+
+def _writable(value: Any) -> Any:
+    """Half a letter, as file names and clipboards can have, is a question mark in the file."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
 def _beginning(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(len(HEADER))
@@ -177,6 +229,8 @@ FAILURES: Final = {
     "load": "This chat cannot be loaded",
     "search": "The chats cannot be searched",
     "remove": "A deleted chat is still there",
+    "export": "The chat cannot be exported",
+    "import": "This file cannot be imported",
 }
 
 
@@ -186,7 +240,8 @@ class History(QObject):
     Writes of one chat or exchange that still wait are replaced by newer ones. Lives on the GUI thread.
 
     Signals:
-        reported: ChatsListed, ChatLoaded, ChatsFound or SavingFailed. Receivers are slots of QObjects.
+        reported: ChatsListed, ChatLoaded, ChatsFound, ChatExported, ChatImported or SavingFailed. Receivers
+            are slots of QObjects.
     """
 
     reported = Signal(object)
@@ -223,7 +278,15 @@ class History(QObject):
 
     def load_chat(self, key: str) -> None:
         """Report the exchanges of a chat."""
-        self._submit(("load", key), lambda file: ChatLoaded(key, file.exchanges(key)))
+        self._submit(("load", key), lambda file: loaded_chat(key, file.exchanges(key), file.texts(key)))
+
+    def export(self, path: Path, chat: SavedChat, exchanges: Sequence[SavedExchange]) -> None:
+        """Write a chat to a file of its own, and report ChatExported."""
+        self._submit(("export", path), lambda _file: export_chat(path, chat, exchanges))
+
+    def import_chat(self, path: Path) -> None:
+        """Keep a chat that was exported, and report ChatImported."""
+        self._submit(("import", path), lambda file: import_chat(file, path))
 
     def search(self, words: str) -> None:
         """Report the chats in which words stand."""
@@ -254,7 +317,7 @@ class History(QObject):
             self.reported.emit(ChatsListed((), problem))
             return
         with closing(file):
-            self._work(file, ("list",), lambda file: ChatsListed(file.chats(), problem))
+            self._work(file, ("list",), lambda file: ChatsListed(tuple(map(listed_chat, file.chats())), problem))
             while name := self._jobs.get():
                 with self._lock:
                     job = self._latest.pop(name)
@@ -269,6 +332,36 @@ class History(QObject):
             logger.warning("%s failed", name, exc_info=None if isinstance(error, FAULTS) else error)
             what = FAILURES.get(str(name[0]), "The chats cannot be kept")
             self.reported.emit(SavingFailed(name, f"{what}: {error}."))
+
+
+@contextmanager
+def faults_told(path: Path) -> Iterator[None]:
+    """Say of a file of its own what the system says."""
+    try:
+        yield
+    except OSError as error:
+        raise HistoryError(f"{path}: {error.strerror or error}") from error
+
+
+def export_chat(path: Path, chat: SavedChat, exchanges: Sequence[SavedExchange]) -> ChatExported:
+    """Write a chat to a file of its own."""
+    from app.models.exported import export
+
+    with faults_told(path):
+        export(path, chat, exchanges)
+    return ChatExported(path)
+
+
+def import_chat(file: ChatFile, path: Path) -> ChatImported:
+    """Keep a chat that was exported, under a new key."""
+    from app.models.exported import import_json
+
+    with faults_told(path):
+        chat, exchanges = import_json(path)
+    file.save_chat(chat)
+    for exchange in exchanges:
+        file.save_exchange(chat.key, exchange)
+    return ChatImported(listed_chat(chat))
 
 
 def open_or_replace(path: Path) -> tuple[ChatFile | None, str]:

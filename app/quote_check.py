@@ -1,7 +1,7 @@
 """Which quotes and numbers of an answer stand in the documents, character by character. Plain text search, no model."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,16 +39,25 @@ class Claim:
     place: Place | None
 
 
-def check_claims(answer: str, texts: Sequence[str], likely: Sequence[Place] = ()) -> tuple[Claim, ...]:
-    """The claims of an answer, in order; what stands in a `likely` place is looked up there first."""
+def never() -> bool:
+    """Stop never."""
+    return False
+
+
+def check_claims(
+    answer: str, texts: Sequence[str], likely: Sequence[Place] = (), should_stop: Callable[[], bool] = never
+) -> tuple[Claim, ...]:
+    """The first claims of an answer, in order; what stands in a `likely` place is looked up there first."""
     claims: list[Claim] = []
-    for start, end in _claims(answer):
+    for start, end in sorted(_claims(answer), key=lambda span: (span[0], -span[1])):
         text = answer[start:end]
         inside_found = any(claim.place and claim.start <= start and end <= claim.end for claim in claims)
         if inside_found or any(claim.text == text for claim in claims):
             continue
+        if len(claims) == MAX_CLAIMS or should_stop():
+            break
         claims.append(Claim(text, start, end, _find(text, texts, likely)))
-    return tuple(sorted(claims, key=lambda claim: claim.start)[:MAX_CLAIMS])
+    return tuple(claims)
 
 
 def _claims(answer: str) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,8 @@ from app.document_text import DocumentText
 from app.evidence import Baseline, TokenHits
 from app.machine import Gpu
 from app.quote_check import Claim
-from kiv_engine.events import AnswerFinished, Failed, MemoryUse, ReadFinished
+from kiv_engine.config import Quantize
+from kiv_engine.events import AnswerFinished, Downloaded, Failed, MemoryUse, ReadFinished
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,62 @@ class ModelLoaded:
     row_bytes: int
     trained_tokens: int
     gpu: Gpu | None = None
+    quantize: Quantize = "none"
+
+
+@dataclass(frozen=True)
+class PcDescribed:
+    """What this PC has: names and what is said of them, like ("RAM", "16.0 GB free of 25.3 GB")."""
+
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class WeightsFit:
+    """What fits with weights of one kind; `missing_bytes` are short before the first token, 0 where the model fits."""
+
+    quantize: Quantize
+    tokens_in_ram: int
+    tokens_on_disk: int
+    missing_bytes: int
+
+
+@dataclass(frozen=True)
+class ModelListed:
+    """A model and what of it fits this PC.
+
+    Attributes:
+        billions: of parameters; 0 where nobody has counted them.
+        licence: its name, or "" where it is not known.
+        gated: its owner grants access one by one.
+        fits: by kind of weights, the finest first.
+        best: the kind to take here.
+        is_here: nothing has to be downloaded.
+    """
+
+    name: str
+    billions: float
+    licence: str
+    gated: bool
+    download_bytes: int
+    trained_tokens: int
+    fits: tuple[WeightsFit, ...]
+    best: Quantize
+    is_here: bool
+
+
+@dataclass(frozen=True)
+class ConfigFetched:
+    """The config of a model came from the hub."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ModelsListed:
+    """Terminal. The models to take on this PC, the best first."""
+
+    recommended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,11 +122,15 @@ class DocumentPlace:
 
 @dataclass(frozen=True)
 class DocumentsPlaced:
-    """All tokens are counted. `ram_bytes` is what they need, read or not; `fit_tokens` more fit into this PC."""
+    """All tokens are counted. `ram_bytes` is what they need, read or not; `fit_tokens` more fit into this PC.
+
+    `opened`: all had been read before, and that was only opened.
+    """
 
     places: tuple[DocumentPlace, ...]
     ram_bytes: int
     fit_tokens: int
+    opened: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,4 +162,5 @@ class AnswerChecked:
 
 def is_terminal(event: object) -> bool:
     """Whether a request ends with this event."""
-    return isinstance(event, ModelLoaded | ReadFinished | AnswerFinished | ChatClosed | Failed)
+    ends = ModelLoaded | ReadFinished | AnswerFinished | ChatClosed | ModelsListed | Downloaded | Failed
+    return isinstance(event, ends)

@@ -1,10 +1,12 @@
 """What can be asked of the engine: frozen values, made on the GUI thread and used on the engine's."""
 
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from kiv_engine.config import KIVConfig, SamplingConfig
+from app.settings import DEMO
+from kiv_engine.config import KIVConfig, Quantize, SamplingConfig
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,11 @@ class FileSource:
 
 @dataclass(frozen=True)
 class TextSource:
-    """A text that was pasted."""
+    """A text that was pasted, and the key under which it is kept."""
 
     name: str
     text: str
+    key: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ Source: TypeAlias = FileSource | TextSource | ArchiveSource
 class LoadModel:
     """Import the engine and load a model. Ends with ModelLoaded."""
 
-    model: str = "demo"
+    model: str = DEMO
+    quantize: Quantize = "none"
 
 
 @dataclass(frozen=True)
@@ -94,4 +98,31 @@ class CloseChat:
     chat: int
 
 
-Request: TypeAlias = LoadModel | Read | Ask | CloseChat
+@dataclass(frozen=True)
+class ListModels:
+    """Describe this PC and plan the models of the catalogue. Ends with ModelsListed.
+
+    `in_use_bytes` of RAM are the loaded model's, and free for the one that replaces it.
+    """
+
+    in_use_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class DescribeModel:
+    """Plan one model, by its id on the hub or its folder; of an unknown id only the config is downloaded.
+
+    Ends with ModelsListed.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class DownloadModel:
+    """Download a model, or go on with it. Ends with Downloaded."""
+
+    name: str
+
+
+Request: TypeAlias = LoadModel | Read | Ask | CloseChat | ListModels | DescribeModel | DownloadModel

@@ -1,10 +1,13 @@
 """Chats as they are kept on disk, and what the disk's thread reports: frozen values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Name: TypeAlias = tuple[object, ...]
-"""What is to be done to what: ("chat", key), ("exchange", key, id), ("remove", key), ("load", key) or ("search",)."""
+"""What is to be done to what: ("chat", key), ("exchange", key, id), ("remove", key), ("load", key),
+("export", path), ("import", path) or ("search",)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,11 @@ class SavedExchange:
 class SavedChat:
     """What a chat is without its exchanges. `path` are the ids that are shown, `options` and `documents` JSON values.
 
-    `changed` is when something was last said, in seconds since 1970.
+    None for `options` or `documents` is what could not be read; what the file has stays there.
+
+    Attributes:
+        changed: when something was last said, in seconds since 1970.
+        texts: those that were pasted, by the key that `documents` has; only if they are loaded.
     """
 
     key: str
@@ -36,22 +43,7 @@ class SavedChat:
     options: Any = field(default_factory=dict)
     documents: Any = field(default_factory=list)
     path: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class ChatsListed:
-    """All chats. `problem` says what was wrong with the file, if something was."""
-
-    chats: tuple[SavedChat, ...]
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class ChatLoaded:
-    """The exchanges of a chat, in order of their ids."""
-
-    key: str
-    exchanges: tuple[SavedExchange, ...]
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -60,6 +52,13 @@ class ChatsFound:
 
     words: str
     keys: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ChatExported:
+    """A chat was written to a file of its own."""
+
+    path: Path
 
 
 @dataclass(frozen=True)

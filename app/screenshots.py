@@ -13,10 +13,10 @@ from app.application import Application
 from app.demo import QUESTION
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
-from app.views.theme import DARK, LIGHT
+from app.views.theme import THEMES
+from kiv_engine.terminal import BadInputError
 
 SIZES: Final = (QSize(1280, 800), QSize(1920, 1080))
-THEMES: Final = {"light": LIGHT, "dark": DARK}
 LOOK_MS: Final = 20
 SETTLE_LOOKS: Final = 12
 """Looks after a state is reached, for what is drawn with a delay."""
@@ -38,8 +38,11 @@ class Photographer(QObject):
         self._clock.timeout.connect(self._on_look)
 
     def start(self) -> None:
-        """Begin; the app leaves when the last picture is taken."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """Begin; the app leaves when the last picture is taken. Raises BadInputError."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInputError(f"The folder {self._folder} cannot be made: {error.strerror}.") from error
         self._application.start()
         self._clock.start()
 
@@ -127,9 +130,6 @@ class Photographer(QObject):
         bar.edit.setText("Golden Crumb")
         bar.find_next()
 
-    def _open_what_is_not_there(self) -> None:
-        self._application.controller.open_files([self._folder / "no such file.txt"])
-
     def _delete(self) -> None:
         self._application.window.document.find_bar.hide()
         self._application.window.sidebar.chat_deleted.emit(self._application.chats.at(0))
@@ -146,8 +146,12 @@ class Photographer(QObject):
 
     @Slot()
     def _on_look(self) -> None:
+        if self._application.status.state is EngineState.ERROR:
+            print(f"kiv: {self._application.window.banner.text.text()}", file=sys.stderr)
+            self._leave(1)
+            return
         if not self._steps:
-            self._leave()
+            self._leave(0)
             return
         name, begin, is_there = self._steps[0]
         if not self._begun:
@@ -172,17 +176,18 @@ class Photographer(QObject):
                 path = self._folder / f"{name}-{theme}-{size.width()}.png"
                 if not picture.save(str(path)):
                     print(f"kiv: {path} cannot be written.", file=sys.stderr)
-                    self._qt.exit(1)
+                    self._leave(1)
+                    return
         print(name, flush=True)
 
     def _shown(self) -> QWidget:
         dialogs = (self._application.settings_dialog, self._application.chat_dialog)
         return next((dialog for dialog in dialogs if dialog.isVisible()), self._application.window)
 
-    def _leave(self) -> None:
+    def _leave(self, code: int) -> None:
         self._clock.stop()
         self._application.close()
-        self._qt.exit(0)
+        self._qt.exit(code)
 
 
 def nothing() -> None:

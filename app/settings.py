@@ -6,13 +6,18 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
-from kiv_engine.config import KIVConfig, SamplingConfig, require_choice, require_whole
+from kiv_engine.config import KIVConfig, Quantize, SamplingConfig, require_choice, require_whole
 from kiv_engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 VERSION: Final = 1
 FONT_POINTS: Final = (8, 24)
+DEMO: Final = "demo"
+"""The built-in model."""
 
 ThemeName: TypeAlias = Literal["system", "light", "dark"]
 
@@ -23,7 +28,7 @@ PRESETS: Final[dict[str, SamplingConfig]] = {
 }
 """Ways to draw the next token, by name. The first is the default: a question about a document has one answer."""
 
-_Value = TypeVar("_Value", bound="KIVConfig | SamplingConfig | ChatOptions | Settings")
+_Value = TypeVar("_Value", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -43,17 +48,30 @@ class ChatOptions:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings. `font_points` 0 is the system's size; `engine` and `chat` are for new chats."""
+    """All settings. `font_points` 0 is the system's size; `engine` and `chat` are for new chats.
+
+    `model` is the built-in one ("demo"), an id on the HuggingFace hub or a folder; `quantize` the bits of its weights.
+    """
 
     theme: ThemeName = "system"
     font_points: int = 0
+    model: str = DEMO
+    quantize: Quantize = "none"
     engine: KIVConfig = field(default_factory=KIVConfig)
     chat: ChatOptions = field(default_factory=ChatOptions)
 
     def __post_init__(self) -> None:
         require_choice("theme", self.theme, get_args(ThemeName))
+        require_choice("quantize", self.quantize, get_args(Quantize))
+        if not is_text(self.model):
+            raise ConfigError(f"model is {self.model!r}; allowed are {DEMO!r}, an id on the hub, or a folder")
         if self.font_points != 0:
             require_whole("font_points", self.font_points, *FONT_POINTS)
+
+
+def is_text(value: object) -> bool:
+    """Whether a value, which a file may have brought, is a text with something in it."""
+    return isinstance(value, str) and bool(value.strip())
 
 
 @dataclass(frozen=True)
@@ -93,26 +111,41 @@ def as_json(value: Settings | ChatOptions) -> dict[str, Any]:
 
 def chat_options(data: Any) -> ChatOptions:
     """The options that `as_json` wrote. Raises ConfigError or TypeError."""
-    return _read(ChatOptions, data, sampling=_sampling(data.get("sampling", {})))
+    sampling = data.get("sampling", {}) if isinstance(data, dict) else {}
+    return from_json(ChatOptions, data, sampling=_sampling(sampling))
 
 
 def _settings(data: Any) -> Settings:
     if not isinstance(data, dict):
         raise ConfigError("it does not hold settings")
-    engine = _read(KIVConfig, data.get("engine", {}))
-    return _read(Settings, data, engine=engine, chat=chat_options(data.get("chat", {})))
+    engine = from_json(KIVConfig, data.get("engine", {}))
+    return from_json(Settings, data, engine=engine, chat=chat_options(data.get("chat", {})))
 
 
 def _sampling(data: Any) -> SamplingConfig:
-    return _read(SamplingConfig, data, **({"stop": tuple(data["stop"])} if "stop" in data else {}))
+    stop = tuple(data["stop"]) if "stop" in data else ()
+    for text in stop:
+        _require_text("stop", text)
+    return from_json(SamplingConfig, data, stop=stop)
 
 
-def _read(kind: type[_Value], data: Any, **made: Any) -> _Value:
-    """A value from what a file says; names that are not known are those of a newer version."""
+def from_json(kind: type[_Value], data: Any, **made: Any) -> _Value:
+    """A value from what a file says; names that are not known are those of a newer version.
+
+    Raises ConfigError or TypeError.
+    """
     if not isinstance(data, dict):
         raise ConfigError(f"{kind.__name__} is {data!r}")
     known = {each.name for each in fields(kind)}
+    for each in fields(kind):
+        if isinstance(each.default, str):
+            _require_text(each.name, data.get(each.name, ""))
     return kind(**{name: value for name, value in data.items() if name in known} | made)
+
+
+def _require_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {value!r}; it must be a text")
 
 
 def keep_aside(path: Path) -> Path:

@@ -3,14 +3,18 @@
 import getpass
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QIODevice, QObject, Signal, Slot
+from PySide6.QtCore import QLockFile, QObject, Signal, Slot
 from PySide6.QtNetwork import QLocalServer, QLocalSocket
 
 CONNECT_MS: Final = 300
+ANSWER_MS: Final = 5_000
+"""The first may still be building its window."""
+TAKEN: Final = b"1"
 MAX_BYTES: Final = 1_000_000
 
 
@@ -21,17 +25,28 @@ def server_name() -> str:
 
 
 def hand_over(files: Sequence[Path], name: str) -> bool:
-    """Give files to the app that runs already; False if there is none."""
+    """Give files to the app that runs already; False if there is none, or one that does not take them."""
     socket = QLocalSocket()
-    socket.connectToServer(name, QIODevice.OpenModeFlag.WriteOnly)
+    socket.connectToServer(name)
     if not socket.waitForConnected(CONNECT_MS):
         return False
     socket.write(json.dumps([str(file.absolute()) for file in files]).encode() + b"\n")
-    written = socket.waitForBytesWritten(CONNECT_MS)
-    socket.disconnectFromServer()
-    if socket.state() is not QLocalSocket.LocalSocketState.UnconnectedState:
-        socket.waitForDisconnected(CONNECT_MS)
-    return written
+    taken = socket.waitForReadyRead(ANSWER_MS) and socket.read(1).data() == TAKEN
+    socket.abort()
+    return taken
+
+
+def listen_or_hand_over(files: Sequence[Path], name: str) -> "InstanceServer | None":
+    """The server of the first start; None if there is one already, which has taken the files.
+
+    One start at a time looks and listens: whoever listens takes the name, also from one who listens already.
+    """
+    lock = QLockFile(str(Path(tempfile.gettempdir(), f"{name}.lock")))
+    locked = lock.tryLock(ANSWER_MS)
+    server = None if hand_over(files, name) else InstanceServer(name)
+    if locked:
+        lock.unlock()
+    return server
 
 
 class InstanceServer(QObject):
@@ -48,16 +63,15 @@ class InstanceServer(QObject):
         self._server = QLocalServer(self)
         self._server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
         self._server.newConnection.connect(self._on_connection)
-        if not self._server.listen(name):
-            QLocalServer.removeServer(name)  # what a crashed start left behind: nobody answered there
-            self._server.listen(name)
+        self._server.listen(name)
 
     @property
     def is_listening(self) -> bool:
         return self._server.isListening()
 
+    @Slot()
     def close(self) -> None:
-        """Take nothing more."""
+        """Take nothing more; whoever waits for an answer gets none, and opens a window itself."""
         self._server.close()
 
     @Slot()
@@ -80,7 +94,7 @@ class InstanceServer(QObject):
 
     def _take(self, socket: QLocalSocket) -> None:
         """Read one line; anything else than a list of names is nobody we know."""
-        if socket.bytesAvailable() > MAX_BYTES:
+        if socket.bytesAvailable() > MAX_BYTES or not self.is_listening:
             socket.abort()
         elif socket.canReadLine():
             try:
@@ -90,3 +104,5 @@ class InstanceServer(QObject):
                 socket.abort()
             else:
                 self.files_handed_over.emit(files)
+                socket.write(TAKEN)
+                socket.flush()

@@ -6,6 +6,7 @@ results/notes.md, which is taken in as it is.
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,13 +28,18 @@ INTRODUCTION: Final = """# Results
 
 Written by `python benchmarks/make_results.py` from [benchmarks/results/](../benchmarks/results/); a test fails when the
 two differ. Ratios count more than times, which are those of one machine on one day: both sides of a ratio come from one
-run. "load" is the number of processes that wanted to run during the minute before."""
+run. "load" is how many processors other programs kept busy meanwhile, or, of older results, how many processes wanted
+to run during the minute before. Times taken at a load above 0.5 are shown as dashes."""
+
+LOADED: Final = 0.5
+TIME: Final = re.compile(r"(.+_)?(s|ms)|seconds")
+"""Names of figures that are times, or rates over time."""
 
 
 def section_eval(result: Record) -> Iterator[str]:
     """`kiv eval`."""
-    yield f"Model: {result['model']}; {result['seeds']} documents per length, {result['depths']} depths." + stopped(
-        result
+    yield f"Model: {result['model']}; {result['seeds']} documents per length, {result['depths']} depths." + (
+        bench_report.how_it_ended(result)
     )
     yield eval_report.EXPLANATION
     yield eval_report.overview(result)
@@ -45,16 +51,11 @@ def section_eval(result: Record) -> Iterator[str]:
 
 def section_bench(result: Record) -> Iterator[str]:
     """`kiv bench`."""
-    yield f"Model: {result['model_name']}; {result['threads']} threads.{stopped(result)}"
+    yield f"Model: {result['model_name']}; {result['threads']} threads.{bench_report.how_it_ended(result)}"
     for part in bench_report.measured_sections(result):
         yield part.replace("## ", "### ")
     for name in bench_report.plots(result):
         yield f"![{name.removesuffix('.svg')}]({PLOTS}/{name})"
-
-
-def stopped(result: Record) -> str:
-    """A remark where a run did not reach its end."""
-    return "" if result["complete"] else " The run was stopped; these are its figures so far."
 
 
 def asked_and_measured(rows: list[tuple[str, str, float | None]]) -> str:
@@ -125,7 +126,7 @@ def section_mass(result: Record) -> Iterator[str]:
     rows = [
         (bits, *(number(row[name], ".4g") for name in columns)) for bits, row in result["index_bits"].items()
     ]  # fmt: skip
-    yield table(("index bits", *(name.replace("_", " ") for name in columns)), rows)
+    yield table(("index bits", "queries × layers", *(name.replace("_", " ") for name in columns[1:])), rows)
 
 
 def section_recording(result: Record) -> Iterator[str]:
@@ -139,13 +140,15 @@ def section_recording(result: Record) -> Iterator[str]:
 
 def section_importing(result: Record) -> Iterator[str]:
     """importing.py."""
-    yield f"`import kiv_engine`: {result['import_s'] * 1e3:.0f} ms above an empty Python."
+    yield f"`import kiv_engine`: {number(result['import_s'], '.3f')} s above an empty Python."
 
 
 def section_saving(result: Record) -> Iterator[str]:
     """saving.py."""
-    yield f"The archive at {result['tokens']:,} tokens, the built-in model; read plainly in {result['read_s']:.0f} s."
-    over_index = (result["mapped_anonymous_bytes"] - result["index_bytes"]) / 1e6
+    read_s = number(result["read_s"], ".0f")
+    yield f"The archive at {result['tokens']:,} tokens, the built-in model; read plainly in {read_s} s."
+    grown = result["mapped_anonymous_bytes"]
+    over_index = None if grown is None else (grown - result["index_bytes"]) / 1e6
     yield asked_and_measured([
         ("reading while saving / reading", "at most 1.1", result["saving_over_plain"]),
         ("opening to the first token, s", "at most 3", result["open_to_first_token_s"]),
@@ -160,7 +163,7 @@ def section_parsing(result: Record) -> Iterator[str]:
     """parsing.py."""
     yield (
         f"A generated PDF of {result['pages']:,} pages, {result['characters'] / 1e6:.1f} million characters: "
-        f"{result['seconds']:.1f} s (asked for: at most 30), {result['wrong_pages']} page numbers wrong."
+        f"{number(result['seconds'], '.1f')} s (asked for: at most 30), {result['wrong_pages']} page numbers wrong."
     )
 
 
@@ -174,7 +177,9 @@ def section_app_gaps(result: Record) -> Iterator[str]:
     """app_gaps.py."""
     kinds = list(result["gaps_ms"])
     rows = [
-        (name, *(number(result["gaps_ms"][kind].get(name)) for kind in kinds)) for name in result["gaps_ms"][kinds[0]]
+        (name, *(number(result["gaps_ms"][kind].get(name)) for kind in kinds))
+        for name in result["gaps_ms"][kinds[0]]
+        if name != "seconds"
     ]
     yield f"Gaps of the window's thread, {result['tokens']:,} tokens. Asked for: p99 20 ms, p99.9 50 ms."
     yield table(("ms", *kinds), rows)
@@ -205,6 +210,30 @@ SECTIONS: Final[dict[str, tuple[str, str, Callable[[Record], Iterator[str]]]]] =
 }
 
 
+def shown(record: Record) -> Record:
+    """A result as it is shown: times taken while other programs ran are left out; predictions were not taken."""
+    load = load_of(record)
+    result: Record = record["result"]
+    if load is None or load <= LOADED:
+        return result
+    return {name: part if name == "prediction" else without_times(part, name) for name, part in result.items()}
+
+
+def load_of(record: Record) -> float | None:
+    """What other programs did on the machine; None where nobody noted it."""
+    load: float | None = record.get("load", record.get("load_before"))
+    return load
+
+
+def without_times(value: Any, name: str) -> Any:
+    """A part of a result, with None for everything under names that say that it is a time."""
+    if isinstance(value, dict):
+        return {key: without_times(part, name if TIME.fullmatch(name) else key) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_times(part, name) for part in value]
+    return None if TIME.fullmatch(name) else value
+
+
 def load(folder: Path) -> dict[str, Record]:
     """The committed results, by name."""
     paths = {name: folder / f"{name}.json" for name in SECTIONS}
@@ -215,21 +244,22 @@ def render(records: dict[str, Record], notes: str) -> dict[str, str]:
     """The page and its plots: contents by path below docs/."""
     parts = [INTRODUCTION]
     files = {}
+    results = {name: shown(record) for name, record in records.items()}
     for name, (title, command, section) in SECTIONS.items():
         if name in records:
-            parts += [f"## {title}", provenance(name, command, records[name]), *section(records[name]["result"])]
-    if "eval" in records and (plot := eval_report.needle_maps(records["eval"]["result"])):
+            parts += [f"## {title}", provenance(name, command, records[name]), *section(results[name])]
+    if "eval" in records and (plot := eval_report.needle_maps(results["eval"])):
         files[f"{PLOTS}/needles.svg"] = plot
     if "bench" in records:
-        files |= {f"{PLOTS}/{name}": svg for name, svg in bench_report.plots(records["bench"]["result"]).items()}
+        files |= {f"{PLOTS}/{name}": svg for name, svg in bench_report.plots(results["bench"]).items()}
     parts += [notes.strip(), "## What was not measured", "\n".join(not_measured(records)), reproduce()]
     return {PAGE: "\n\n".join(part for part in parts if part) + "\n", **files}
 
 
 def provenance(name: str, command: str, record: Record) -> str:
     """Where a section's figures come from."""
-    load_before = record["load_before"]
-    load_text = "load not noted" if load_before is None else f"load {load_before:.1f}"
+    load = load_of(record)
+    load_text = "load not noted" if load is None else f"load {load:.1f}"
     options = " ".join(["", *record["options"]])
     return (
         f"`{command}{options}`, {record['date'][:10]}, {load_text}; {machine_line(record['machine'])} "

@@ -11,10 +11,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
-from kiv_engine.evaluation.machine import describe_machine, load_average
+from kiv_engine.evaluation.machine import describe_machine, seconds_elsewhere
 
 HERE: Final = Path(__file__).resolve().parent
 COMMANDS: Final = {"bench": ["--predict"], "eval": []}
@@ -22,7 +23,10 @@ COMMANDS: Final = {"bench": ["--predict"], "eval": []}
 
 SMALL: Final = {
     "importing": ["--runs", "2"],
+    "app_start": ["--runs", "1"],
+    "app_pane": ["--runs", "1", "--characters", "100000", "--exchanges", "12"],
     "parsing": ["--pages", "50", "--runs", "1"],
+    "app_gaps": ["--seconds", "1", "--tokens", "3000"],
     "recording": ["--rounds", "5", "--tokens", "8192"],
     "bytes": ["--tokens", "12288"],
     "decode": ["--steps", "64", "--long", "16384"],
@@ -56,8 +60,18 @@ def show(command: list[str]) -> str:
             print(line, end="", flush=True)
             last = line
     if process.returncode:
-        raise SystemExit(f"{' '.join(command[1:])} failed with exit code {process.returncode}.")
+        raise subprocess.CalledProcessError(process.returncode, command[1:])
     return last
+
+
+def record(name: str, options: list[str], results: Path) -> dict[str, Any]:
+    """Run one benchmark; its result with the machine, and how many processors others kept busy meanwhile."""
+    before, begin = seconds_elsewhere(), time.perf_counter()
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    result = run(name, options, results)
+    after = seconds_elsewhere()
+    load = None if before is None or after is None else (after - before) / (time.perf_counter() - begin)
+    return {"date": date, "load": load, "machine": describe_machine(), "options": options, "result": result}
 
 
 def main() -> None:
@@ -72,19 +86,18 @@ def main() -> None:
     if arguments.small and arguments.results.resolve() == HERE / "results":
         parser.error("--small needs a --results folder of its own")
     arguments.results.mkdir(parents=True, exist_ok=True)
+    failed = []
     for name in arguments.only:
         options = SMALL[name] if arguments.small else arguments.options or COMMANDS.get(name, [])
-        load = load_average()
-        date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        record = {
-            "date": date,
-            "load_before": load,
-            "machine": describe_machine(),
-            "options": options,
-            "result": run(name, options, arguments.results),
-        }
-        path = arguments.results / f"{name}.json"
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        try:
+            kept = json.dumps(record(name, options, arguments.results), indent=1)
+        except subprocess.CalledProcessError as error:
+            print(error, file=sys.stderr)
+            failed.append(name)
+        else:
+            (arguments.results / f"{name}.json").write_text(kept + "\n", encoding="utf-8")
+    if failed:
+        raise SystemExit(f"Failed: {', '.join(failed)}.")
 
 
 if __name__ == "__main__":

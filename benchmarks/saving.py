@@ -24,14 +24,14 @@ from kiv_engine.events import TextDelta
 
 QUESTIONS: Final = 8
 SAMPLING: Final = SamplingConfig(max_new_tokens=40)
+ROLLUP: Final = Path("/proc/self/smaps_rollup")
 
 
-def anonymous_bytes() -> int:
-    """Memory of this process that is no file's; 0 where the system does not tell."""
-    rollup = Path("/proc/self/smaps_rollup")
-    if not rollup.exists():
-        return 0
-    lines = [line.split() for line in rollup.read_text().splitlines() if line.startswith("Anonymous:")]
+def anonymous_bytes() -> int | None:
+    """Memory of this process that is no file's; None where the system does not tell."""
+    if not ROLLUP.exists():
+        return None
+    lines = [line.split() for line in ROLLUP.read_text().splitlines() if line.startswith("Anonymous:")]
     return int(lines[0][1]) * 1024
 
 
@@ -94,10 +94,12 @@ def measure(tokens: int, rounds: int, folder: Path) -> dict[str, Any]:
     before = anonymous_bytes()
     mapped, mapped_s = read(engine, archive, KIVConfig(store=folder / "store"), None)
     mapped_ms = decode_ms(mapped, questions)
-    grown = anonymous_bytes() - before
+    after = anonymous_bytes()
+    grown = None if before is None or after is None else after - before
     index = mapped.memory().index
     mapped.close()
-    print(f"mapped store: read in {mapped_s:.1f} s, {mapped_ms:.2f} ms a step, {grown / 1e6:.0f} MB of memory")
+    memory = "unknown" if grown is None else f"{grown / 1e6:.0f} MB"
+    print(f"mapped store: read in {mapped_s:.1f} s, {mapped_ms:.2f} ms a step, memory {memory}")
     return {
         "benchmark": "saving",
         "tokens": tokens,

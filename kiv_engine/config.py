@@ -9,6 +9,8 @@ from kiv_engine.errors import ConfigError
 PrefillMode: TypeAlias = Literal["auto", "exact", "sparse", "window"]
 PositionMode: TypeAlias = Literal["auto", "true", "compact"]
 StoreDtype: TypeAlias = Literal["auto", "model", "int8"]
+Quantize: TypeAlias = Literal["none", "4bit", "8bit"]
+"""Bits of the weights."""
 
 SEARCH_BLOCK_TOKENS: Final = 512
 """Forwards of at most this many tokens search for every token; so do the last ones of a longer forward."""
@@ -49,14 +51,15 @@ class KIVConfig:
         positions: "true" rotary positions, or "compact" ones that never leave the trained length; "auto" per model.
         store_dtype: cold K/V as the model's dtype ("model", "auto") or as int8 with a scale per row.
         store: "ram", or a folder for memory-mapped files.
-        index_bits: code bits per key dimension, 1 or 2; None picks 1 where the cold keys lie in the memory of the
-            model's device (they rank the candidates themselves) and 2 where they do not (the codes rank alone).
+        index_bits: code bits per key dimension, 1, or 2 for most dimensions; None picks 1 where the cold keys lie in
+            the memory of the model's device (they rank the candidates themselves) and 2 where they do not (the codes
+            rank alone).
     """
 
     hot_tokens: int = 2_048
     sink_tokens: int = 16
     retrieved_tokens: int = 256
-    candidate_tokens: int = 8_192
+    candidate_tokens: int = 16_384
     prefill: PrefillMode = "auto"
     positions: PositionMode = "auto"
     store_dtype: StoreDtype = "auto"
@@ -80,6 +83,10 @@ class KIVConfig:
     def store_folder(self) -> Path | None:
         """The folder of the mapped files, or None for RAM."""
         return None if self.store == "ram" else Path(self.store)
+
+    def index_bits_on(self, device: str) -> int:
+        """Those that the index has where the model runs on "cpu" or "cuda"."""
+        return self.index_bits or (2 if device == "cuda" else 1)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from kiv_engine.events import (
 )
 from kiv_engine.hardware import available_ram_bytes, existing_folder
 from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
+from kiv_engine.layer import token_bytes
 from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.memory import is_out_of_memory
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
@@ -208,11 +209,8 @@ class Context:
     @property
     def token_bytes(self) -> int:
         """Bytes of RAM or disk per token: the store's rows, int8 ones with their scales, and the index's codes."""
-        growing = self.cache.topology.growing
-        codes = self.cache.topology.row_bytes(torch.finfo(self._loaded.model.dtype).bits // 8) // 16
-        if self._config.store_dtype != "int8":
-            return max(1, codes * 16 + codes)
-        return max(1, self.cache.topology.row_bytes(1) + sum(8 * layer.num_kv_heads for layer in growing) + codes)
+        model, growing = self._loaded.model, self.cache.topology.growing
+        return max(1, sum(token_bytes(growing, self._config, model.dtype.itemsize, self._loaded.device.type)))
 
     @property
     def _document_end(self) -> int:

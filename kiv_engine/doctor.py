@@ -1,16 +1,16 @@
 """What `kiv doctor`, `kiv fit` and `kiv models` say, as lines for people and as JSON. Prints nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kiv_engine.catalogue import CatalogueEntry
+from kiv_engine.config import Quantize
 from kiv_engine.hardware import Gpu, Hardware
 
 if TYPE_CHECKING:
-    from kiv_engine.fit import ModelShape, Needs, Pace, Plan
-    from kiv_engine.loader import Quantize
+    from kiv_engine.fit import ModelShape, Needs, Pace, Plan, Room
 
     Plans = dict[str, dict[Quantize, Plan]]  # by the store's dtype, then by weights
 
@@ -31,21 +31,28 @@ def report(hardware: Hardware) -> dict[str, Any]:
     return {**asdict(hardware), "verdict": verdict(hardware)}
 
 
-def lines(hardware: Hardware) -> Iterator[str]:
-    """What a person reads."""
+def facts(hardware: Hardware) -> Iterator[tuple[str, str]]:
+    """What there is and what is said of it; a line that goes on has no name."""
     cpu, ram, disk = hardware.cpu, hardware.ram, hardware.disk
     cores = f"{cpu.logical_cores} logical cores"
     if cpu.usable_cores < cpu.logical_cores:
         cores += f", {cpu.usable_cores} of them for this program"
     limit = ", the limit of this container" if ram.in_container else ""
-    yield f"Processor  {cpu.name}: {cores}; {', '.join(cpu.instruction_sets) or 'no vector instructions that matter'}"
-    yield f"RAM        {gigabytes(ram.available_bytes)} free of {gigabytes(ram.total_bytes)}{limit}"
-    yield f"Disk       {gigabytes(disk.free_bytes)} free of {gigabytes(disk.total_bytes)}, for models in {disk.path}"
+    vectors = ", ".join(cpu.instruction_sets) or "no vector instructions that matter"
+    yield "Processor", f"{cpu.name}: {cores}; {vectors}"
+    yield "RAM", f"{gigabytes(ram.available_bytes)} free of {gigabytes(ram.total_bytes)}{limit}"
+    yield "Disk", f"{gigabytes(disk.free_bytes)} free of {gigabytes(disk.total_bytes)}, for models in {disk.path}"
     for gpu in hardware.gpus:
-        yield f"GPU        {describe_gpu(gpu)}"
-    yield f"CUDA       {'Usable. ' if hardware.cuda.usable else 'Not usable. '}{hardware.cuda.reason}"
+        yield "GPU", describe_gpu(gpu)
+    yield "CUDA", f"{'Usable. ' if hardware.cuda.usable else 'Not usable. '}{hardware.cuda.reason}"
     if hardware.cuda.remedy:
-        yield f"           {hardware.cuda.remedy}"
+        yield "", hardware.cuda.remedy
+
+
+def lines(hardware: Hardware) -> Iterator[str]:
+    """What a person reads."""
+    for name, said in facts(hardware):
+        yield f"{name:<11}{said}"
     yield ""
     yield verdict(hardware)
     yield "Which models fit: ./kiv models. What one of them holds, and how fast it would be: ./kiv fit MODEL."
@@ -97,7 +104,7 @@ def fit_sentence(plan: "Plan", pace: "Pace | None") -> str:
     return f"{sentence}; about {duration(pace.million_s)} to read a million tokens; about {rate(pace.tokens_per_s)}"
 
 
-def fit_lines(name: str, plans: "Plans", best: "Quantize", pace: "Pace | None") -> Iterator[str]:
+def fit_lines(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") -> Iterator[str]:
     """The table of one model, what is best, and what all of it rests on."""
     room = plans["model"][best].room
     where = "on the CPU" if room.vram is None else f"on the GPU, with {gigabytes(room.vram)} of VRAM free"
@@ -134,7 +141,7 @@ def assumptions(needs: "Needs", pace: "Pace | None") -> Iterator[str]:
         yield "  times: one weight matrix and one layer timed just now; sparse reading; other programs slow it down"
 
 
-def fit_report(name: str, plans: "Plans", best: "Quantize", pace: "Pace | None") -> dict[str, Any]:
+def fit_report(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") -> dict[str, Any]:
     """The JSON of `kiv fit --json`."""
     settings = [
         {"quantize": kind, "store_dtype": dtype, **asdict(plan)}
@@ -168,12 +175,17 @@ class ListedModel:
     entry: CatalogueEntry
     download_bytes: int
     trained_tokens: int
-    best: "Quantize"
+    best: Quantize
     plans: "dict[Quantize, Plan]"
     token_bytes: dict[str, int]
 
     @classmethod
-    def of(cls, entry: CatalogueEntry, shape: "ModelShape", plans: "Plans", best: "Quantize") -> "ListedModel":
+    def of(cls, entry: CatalogueEntry, shape: "ModelShape", room: "Room") -> "ListedModel":
+        """Plan a model."""
+        from kiv_engine import fit
+
+        plans = fit.plan_stores(shape, room)
+        best = fit.best_of(plans["model"])
         token_bytes = {dtype: by_kind[best].needs.token_keys_values for dtype, by_kind in plans.items()}
         size, trained = shape.weight_bytes("none", 2), shape.topology.trained_tokens
         return cls(entry, size, trained, best, plans["model"], token_bytes)
@@ -184,9 +196,15 @@ class ListedModel:
         return self.plans[self.best]
 
     @property
-    def for_long_text(self) -> "Quantize | None":
+    def for_long_text(self) -> Quantize | None:
         """The finest weights with which a long text fits into RAM, if there are any."""
         return next((kind for kind, plan in self.plans.items() if plan.tokens_in_ram >= LONG_TEXT_TOKENS), None)
+
+    @property
+    def tokens_of_long_text(self) -> int:
+        """How many tokens fit into RAM with those weights."""
+        kind = self.for_long_text
+        return 0 if kind is None else self.plans[kind].tokens_in_ram
 
     @property
     def line(self) -> str:
@@ -205,17 +223,24 @@ class ListedModel:
         return {**entry, **computed, **counts, "for_long_text": self.for_long_text}
 
 
+def recommended(listed: Iterable[ListedModel]) -> list[ListedModel]:
+    """Models that hold a long text here and that anybody may download, the largest first."""
+    able = [each for each in listed if not each.entry.gated and each.for_long_text is not None]
+    return sorted(able, key=lambda each: (each.entry.published_billions, each.tokens_of_long_text), reverse=True)
+
+
 def recommendation(listed: list[ListedModel]) -> str:
-    """Which model to take: the largest that holds a long text here and that anybody may download."""
-    able = [(each, kind) for each in listed if not each.entry.gated and (kind := each.for_long_text) is not None]
+    """Which model to take."""
+    able = recommended(listed)
     if not able:
         return (
             "None of them holds a long text in this PC's RAM; the built-in model does, and so do others with the disk."
         )
-    best, kind = max(able, key=lambda pair: (pair[0].entry.published_billions, pair[0].plans[pair[1]].tokens_in_ram))
+    best = able[0]
+    kind = best.for_long_text or best.best
     return (
         f"The largest that holds at least {tokens(LONG_TEXT_TOKENS)} tokens in RAM here: {best.entry.id}, "
-        f"with weights {WEIGHTS[kind]} up to {tokens(best.plans[kind].tokens_in_ram)}. "
+        f"with weights {WEIGHTS[kind]} up to {tokens(best.tokens_of_long_text)}. "
         f"Get it with: ./kiv models get {best.entry.id}"
     )
 

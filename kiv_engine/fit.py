@@ -10,21 +10,29 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, StoreDtype
+from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
 from kiv_engine.context import RAM_SHARE, READ_CHUNK_TOKENS
 from kiv_engine.hardware import Hardware
-from kiv_engine.index import CODE_BLOCK_TOKENS, SCAN_CHUNK_TOKENS, code_bytes, map_bytes
-from kiv_engine.layer import KIVLayer
-from kiv_engine.loader import Quantize, empty_model, linear_for_timing, load_dtype, quantized_linears
+from kiv_engine.index import (
+    CODE_BLOCK_TOKENS,
+    FIT_TOKENS,
+    SCAN_CHUNK_TOKENS,
+    CodeIndex,
+    SearchEffort,
+    code_bytes,
+    map_bytes,
+)
+from kiv_engine.layer import KIVLayer, token_bytes
+from kiv_engine.loader import empty_model, linear_for_timing, load_dtype, quantized_linears
 from kiv_engine.policy import Policy
 from kiv_engine.prefill import ScoreRule
-from kiv_engine.store import row_bytes
 from kiv_engine.topology import GrowingLayer, Topology, inspect
 from kiv_engine.window import window_bytes
 
@@ -51,9 +59,6 @@ ENOUGH_TOKENS: Final = {"cpu": 16_384, "cuda": 131_072}
 LAYER_OVERHEAD_S: Final = 0.0004
 """Norms, rotary positions and Python of one decoder layer in a decode step, on the CPU this was measured on."""
 
-ATTENTION_SHARE: Final = 1.0
-"""Attention does this share of the arithmetic per second that a matrix product does; from reading with the demo."""
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -66,7 +71,7 @@ class Setting:
     @property
     def index_bits(self) -> int:
         """Of the index's codes: see KIVConfig."""
-        return self.config.index_bits or (2 if self.device == "cuda" else 1)
+        return self.config.index_bits_on(self.device)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class Rates:
         call_weight: one weight for one chunk, whatever its length (4 and 8 bit ones are decoded once a chunk).
         decode_weight: one weight of a matrix product for a single token.
         attend: one layer's search and attention in a growing layer's K/V for a single token, 16,384 tokens cold.
-        scan_byte: one byte of the index's codes.
+        scan_byte: one further byte of codes in a layer's search.
     """
 
     read_weight: float
@@ -175,18 +180,22 @@ class ModelShape:
     def needs(self, setting: Setting) -> Needs:
         """All parts of the memory."""
         element_bytes = load_dtype(self.config, setting.device).itemsize
-        int8 = setting.config.store_dtype == "int8"
-        heads = [(layer.num_kv_heads, layer.head_dim) for layer in self.topology.growing]
+        keys_values, codes = token_bytes(self.topology.growing, setting.config, element_bytes, setting.device)
         return Needs(
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            parameters=self.parameters,
             weights=self.weight_bytes(setting.quantize, element_bytes),
             hot=self._hot_bytes(setting.config, element_bytes),
-            index=sum(map_bytes(*each) for each in heads),
+            index=sum(map_bytes(layer.num_kv_heads, layer.head_dim) for layer in self.topology.growing),
             activations=self._activation_bytes(setting, element_bytes),
             runtime=RUNTIME_BYTES[setting.device],
-            token_keys_values=sum(2 * row_bytes(*each, element_bytes, int8=int8) for each in heads),
-            token_index=sum(code_bytes(*each, setting.index_bits) for each in heads),
+            token_keys_values=keys_values,
+            token_index=codes,
         )
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the weights, tied ones once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
     def weight_bytes(self, quantize: Quantize, element_bytes: int) -> int:
         """Bytes of the weights as the loader would store them."""
@@ -402,16 +411,19 @@ def best_of(plans: dict[Quantize, Plan]) -> Quantize:
 TIMED_SHAPE: Final = (4_096, 4_096)
 TIMED_TOKENS: Final = (32, 256)
 COLD_TOKENS: Final = 16_384
+SCANNED_TOKENS: Final = 262_144
 
 
 def measure_rates(shape: ModelShape, setting: Setting) -> Rates:
-    """Time this PC: one weight matrix in the setting's quantization, and one growing layer. Takes some seconds."""
+    """Time this PC: one weight matrix in the setting's quantization, one growing layer, and the scan of its codes.
+
+    Takes some seconds.
+    """
     device = torch.device(setting.device)
     dtype = load_dtype(shape.config, setting.device)
     with torch.inference_mode():
         single, few, many = _matrix_seconds(setting, device, dtype)
-        plain = torch.ones(2**24, device=device)
-        scan = _seconds(torch.sum, plain) / plain.nbytes
+        scan = _scan_seconds(shape.topology, setting, device)
         attend = _attend_seconds(shape.topology, setting, device, dtype)
     count = TIMED_SHAPE[0] * TIMED_SHAPE[1]
     read = max(many - few, 0) / (TIMED_TOKENS[1] - TIMED_TOKENS[0])
@@ -438,6 +450,27 @@ def _seconds(function: Callable[[torch.Tensor], object], argument: torch.Tensor,
     return best
 
 
+def _scan_seconds(topology: Topology, setting: Setting, device: torch.device) -> float:
+    """One further byte of codes, by how much longer a search among many random ones takes than among a quarter."""
+    if not topology.growing:
+        return 0.0
+    geometry, config = topology.growing[0], setting.config
+    heads, dim = geometry.num_kv_heads, geometry.head_dim
+    generator = torch.Generator().manual_seed(0)
+    first, index = (CodeIndex(heads, dim, setting.index_bits, device) for _ in range(2))
+    first.append(torch.randn((heads, FIT_TOKENS, dim), generator=generator).to(device))
+    index.load(SCANNED_TOKENS, first.maps())
+    for codes in index.codes(0, SCANNED_TOKENS).values():
+        codes.random_(1, 256)
+    queries = torch.randn((heads, geometry.num_query_heads // heads, dim), generator=generator).to(device)
+    effort = SearchEffort(config.retrieved_tokens, dim**-0.5, config.retrieved_tokens, config.candidate_tokens)
+    many, few = (
+        _seconds(partial(index.search, limit=limit, effort=effort), queries, repeats=8)
+        for limit in (SCANNED_TOKENS, SCANNED_TOKENS // 4)
+    )
+    return max(many - few, 0) / (SCANNED_TOKENS * 3 // 4 * code_bytes(heads, dim, setting.index_bits))
+
+
 def _attend_seconds(topology: Topology, setting: Setting, device: torch.device, dtype: torch.dtype) -> float:
     """One step of the first growing layer, filled with random keys."""
     if not topology.growing:
@@ -461,7 +494,8 @@ def pace(shape: ModelShape, setting: Setting, rates: Rates) -> Pace:
     """Reading a million tokens sparsely, and answering behind them."""
     reading, decoding = shape.weights_used(reading=True), shape.weights_used(reading=False)
     token = reading * (rates.read_weight + rates.call_weight / READ_CHUNK_TOKENS)
-    token += shape.attention_products(setting.config) * rates.read_weight / ATTENTION_SHARE
+    # Attention's products are taken to be as fast as those with weights, as reading with the demo showed.
+    token += shape.attention_products(setting.config) * rates.read_weight
     layers = shape.topology.growing
     codes = sum(
         layer.attending * code_bytes(layer.num_kv_heads, layer.head_dim, setting.index_bits) for layer in layers

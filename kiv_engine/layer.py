@@ -7,6 +7,7 @@ Letters: H KV heads, G query heads per KV head, T queries, R retrieved tokens, D
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,13 +15,13 @@ import torch
 from transformers.cache_utils import CacheLayerMixin
 
 from kiv_engine.attention import tag
-from kiv_engine.config import SEARCH_BLOCK_TOKENS
+from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
 from kiv_engine.errors import BatchSizeError
 from kiv_engine.hits import Recording
-from kiv_engine.index import CODE_BLOCK_TOKENS, FIT_TOKENS, CodeIndex, SearchEffort
+from kiv_engine.index import CODE_BLOCK_TOKENS, FIT_TOKENS, CodeIndex, SearchEffort, code_bytes
 from kiv_engine.policy import Policy
 from kiv_engine.prefill import PartialAttention, ScoreRule, SoftmaxPart, attend_at_once, causal_mask, weigh
-from kiv_engine.store import ColdStore, RowTable
+from kiv_engine.store import ColdStore, RowTable, row_bytes
 from kiv_engine.topology import GrowingLayer
 from kiv_engine.window import HotWindow
 
@@ -29,6 +30,13 @@ SPARSE_CANDIDATES: Final = 4
 
 EXACT_BLOCK_TOKENS: Final = 4_096
 """In exact prefill the cold keys are streamed in pieces of this many."""
+
+
+def token_bytes(layers: Iterable[GrowingLayer], config: KIVConfig, element_bytes: int, device: str) -> tuple[int, int]:
+    """Bytes of one cold token in these layers: its K and V in the store, and its codes in the index."""
+    shapes = [(layer.num_kv_heads, layer.head_dim) for layer in layers]
+    rows = sum(2 * row_bytes(*shape, element_bytes, int8=config.store_dtype == "int8") for shape in shapes)
+    return rows, sum(code_bytes(*shape, config.index_bits_on(device)) for shape in shapes)
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ class KIVLayer(CacheLayerMixin):
         )
 
     def _new_index(self, keys: torch.Tensor) -> CodeIndex:
-        bits = self._policy.config.index_bits or (2 if keys.is_cuda else 1)
+        bits = self._policy.config.index_bits_on(keys.device.type)
         return CodeIndex(keys.shape[0], keys.shape[-1], bits, keys.device)
 
     def reserve(self, num_tokens: int) -> None:

@@ -34,6 +34,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 from transformers.utils import logging as transformers_logging
 
 from kiv_engine.catalogue import find_entry
+from kiv_engine.config import Quantize
 from kiv_engine.download import (
     ShouldStop,
     connection_problem,
@@ -49,7 +50,6 @@ from kiv_engine.download import (
 from kiv_engine.errors import ConfigError, DeviceError, EngineError, ModelNotFoundError, UnsupportedModelError
 from kiv_engine.events import DownloadProgress
 
-Quantize: TypeAlias = Literal["none", "4bit", "8bit"]
 DeviceChoice: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-demo"

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-# Torch and the tokenizers read these when they are imported, in child processes too.
-os.environ["OMP_NUM_THREADS"] = "2"
-os.environ["MKL_NUM_THREADS"] = "2"
-os.environ["RAYON_NUM_THREADS"] = "2"
+# Torch and the tokenizers read these when they are imported, in child processes too. Two workers share the two cores.
+THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+for _library in ("OMP", "MKL", "RAYON"):
+    os.environ[f"{_library}_NUM_THREADS"] = THREADS
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # By class name, with the reason why it may outlive a test.

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ import torch
 
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
-from kiv_engine.evaluation import shapes
+from kiv_engine.evaluation import machine, shapes
 from kiv_engine.evaluation.timing import timed_steps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -175,9 +175,52 @@ def test_reading() -> None:
 def test_run_all_keeps_the_result_and_the_machine(tmp_path: Path) -> None:
     run("run_all.py", "--small", "--only", "importing", "--results", str(tmp_path))
     record = json.loads((tmp_path / "importing.json").read_text())
-    assert {"date", "machine", "options", "result"} <= record.keys()
+    assert {"date", "load", "machine", "options", "result"} <= record.keys()
     assert {"cpu", "cores", "ram_bytes", "torch"} <= record["machine"].keys()
     assert record["result"]["benchmark"] == "importing"
+
+
+def test_run_all_goes_on_behind_a_benchmark_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_all = module("run_all")
+
+    def run_or_fail(name: str, *_arguments: object) -> dict[str, Any]:
+        if name == "app_start":
+            raise subprocess.CalledProcessError(1, name)
+        return {"benchmark": name}
+
+    monkeypatch.setattr(run_all, "run", run_or_fail)
+    monkeypatch.setattr(sys, "argv", ["run_all.py", "--only", "app_start", "bytes", "--results", str(tmp_path)])
+    with pytest.raises(SystemExit, match="Failed: app_start"):
+        run_all.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["bytes.json"]
+
+
+def test_run_all_and_the_readme_know_every_benchmark_of_the_results() -> None:
+    results, known = module("make_results").SECTIONS, module("run_all").SMALL
+    assert set(known) == set(results)
+    readme = (ROOT / "benchmarks" / "README.md").read_text()
+    assert [name for name in known if f"`{name}.py`" not in readme and f"`{name}`" not in readme] == []
+
+
+def test_time_elsewhere_is_what_other_processes_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = SimpleNamespace(user=100.0, nice=1.0, system=20.0, idle=900.0, iowait=30.0, steal=4.0, guest=50.0)
+    own = SimpleNamespace(user=10.0, system=5.0, children_user=40.0, children_system=20.0)
+    monkeypatch.setattr("psutil.cpu_times", lambda: times)
+    monkeypatch.setattr("os.times", lambda: own)
+    assert machine.seconds_elsewhere() == pytest.approx(125 - 75)
+    monkeypatch.setattr("os.name", "nt")
+    assert machine.seconds_elsewhere() is None
+
+
+def test_saving_knows_no_anonymous_memory_where_the_system_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    saving = module("saving")
+    if saving.ROLLUP.exists():
+        assert saving.anonymous_bytes() > 1_000_000
+    monkeypatch.setattr(saving, "ROLLUP", tmp_path / "missing")
+    assert saving.anonymous_bytes() is None
 
 
 def test_app_start() -> None:

@@ -53,3 +53,31 @@ def test_figures_come_from_the_results(generator: ModuleType) -> None:
     records: dict[str, Any] = json.loads(json.dumps(generator.load(RESULTS)))
     records["decode"]["result"]["planted_found"] = 0.8765
     assert "| 0.88 |" in generator.render(records, "")["results.md"]
+
+
+def test_times_of_a_loaded_machine_are_dashes(generator: ModuleType) -> None:
+    records: dict[str, Any] = json.loads(json.dumps(generator.load(RESULTS)))
+    records["decode"]["load"], records["parsing"]["load"] = 0.9, 0.1
+    records["decode"]["result"] |= {"planted_found": 0.8765, "short_over_dynamic": 1.2345}
+    page = generator.render(records, "")["results.md"]
+    assert ", load 0.9;" in page
+    assert "| KIVCache 1M | – | – |" in page
+    assert "| 0.88 |" in page
+    assert "| 1.23 |" in page
+    assert f"{records['parsing']['result']['seconds']:.1f} s (asked for" in page
+    records["decode"]["load"], records["parsing"]["load"] = 0.1, 0.9
+    page = generator.render(records, "")["results.md"]
+    assert f"| KIVCache 1M | {records['decode']['result']['median_ms']['KIVCache 1M']:.2f} |" in page
+    assert "characters: – s (asked for" in page
+
+
+def test_only_what_was_timed_is_left_out(generator: ModuleType) -> None:
+    result = {
+        "median_ms": {"shown": 1.0}, "modes": [{"tokens_per_s": 2.0, "tokens": 3}], "questions": 4, "seconds": 5.0,
+        "long_over_short": 6.0, "prediction": {"step_ms": 7.0},
+    }  # fmt: skip
+    assert generator.shown({"load": None, "load_before": 9.0, "result": result}) == result
+    assert generator.shown({"load_before": 9.0, "result": result}) == {
+        "median_ms": {"shown": None}, "modes": [{"tokens_per_s": None, "tokens": 3}], "questions": 4, "seconds": None,
+        "long_over_short": 6.0, "prediction": {"step_ms": 7.0},
+    }  # fmt: skip

@@ -54,7 +54,8 @@ The arithmetic, in bytes:
   {doctor.gigabytes(fit.RUNTIME_BYTES["cuda"])} of VRAM, and {doctor.gigabytes(fit.CUDA_HOST_BYTES)} of RAM, both
   assumptions: no GPU was at hand.
 - **Per token**: only layers that grow and own their K and V count. In int8 each row of K or V has a float32 of scale.
-- **Index**: one bit per key dimension and a byte per head on the CPU, two bits on a GPU.
+- **Index**: one bit per key dimension and a byte per head on the CPU; on a GPU a second bit for most dimensions, so
+  many that the codes stay below 1/8 of the keys in 16 bit.
 - **On a GPU** all of this is in VRAM, of which {fit.VRAM_SHARE:.0%} is planned with, except K and V, which are in RAM.
 - **With the disk** K and V are in files of 500 GB at most; the index stays where it is.
 """

@@ -1,25 +1,20 @@
 """Keeps what happens in the chats, brings kept chats back, and looks words up in them."""
 
-import json
-from array import array
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from PySide6.QtCore import QModelIndex, QObject, Qt, QTimer, Signal, Slot
 
-from app.models.chat import Chat, ChatDocument, Exchange, ExchangeState, ReadingState
+from app.models.chat import Chat
 from app.models.chat_list import ChatList
-from app.quote_check import Claim, Place
-from app.reports import DocumentPlace
-from app.requests import ArchiveSource, FileSource, Source, TextSource
-from app.saved_chats import ChatLoaded, ChatsFound, ChatsListed, SavedChat, SavedExchange, SavingFailed
-from app.settings import ChatOptions, as_json, chat_options
-from kiv_engine.errors import ConfigError
-from kiv_engine.events import AnswerFinished, Passage
+from app.models.kept import ChatImported, ChatLoaded, ChatsListed, restored_chat, saved_chat, saved_exchange
+from app.saved_chats import ChatExported, ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
 
 SAVE_MS: Final = 400
 """While an answer is written, it is kept this often."""
+RETRY_MS: Final = 20_000
+"""What could not be kept is tried again after so long."""
 UNDO_MS: Final = 10_000
 """So long a chat that was deleted can be brought back."""
 
@@ -33,6 +28,8 @@ class Archive(Protocol):
     def remove_chat(self, key: str) -> None: ...
     def load_chat(self, key: str) -> None: ...
     def search(self, words: str) -> None: ...
+    def export(self, path: Path, chat: SavedChat, exchanges: Sequence[SavedExchange]) -> None: ...
+    def import_chat(self, path: Path) -> None: ...
 
 
 class HistoryController(QObject):
@@ -40,11 +37,13 @@ class HistoryController(QObject):
 
     Signals:
         failed: why something cannot be kept, as a sentence for a person.
-        deleted: a Chat was deleted, and can be brought back for a while.
+        told: what was done, as a sentence for a person.
+        undo_over: the chat that was deleted last cannot be brought back any more.
     """
 
     failed = Signal(str)
-    deleted = Signal(object)
+    told = Signal(str)
+    undo_over = Signal()
 
     def __init__(self, archive: Archive, chats: ChatList, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -52,7 +51,8 @@ class HistoryController(QObject):
         self._dirty_chats: set[Chat] = set()
         self._dirty_exchanges: set[tuple[Chat, int]] = set()
         self._deleted: Chat | None = None
-        self._save_timer = QTimer(self, singleShot=True, interval=SAVE_MS)
+        self._words = ""
+        self._save_timer = QTimer(self, singleShot=True)
         self._save_timer.timeout.connect(self.save)
         self._undo_timer = QTimer(self, singleShot=True, interval=UNDO_MS)
         self._undo_timer.timeout.connect(self.forget_deleted)
@@ -90,7 +90,7 @@ class HistoryController(QObject):
 
     def _save_soon(self) -> None:
         if not self._save_timer.isActive():
-            self._save_timer.start()
+            self._save_timer.start(SAVE_MS)
 
     @Slot()
     def save(self) -> None:
@@ -98,7 +98,11 @@ class HistoryController(QObject):
         chats, exchanges = self._dirty_chats, self._dirty_exchanges
         self._dirty_chats, self._dirty_exchanges = set(), set()
         for chat in chats | {chat for chat, _exchange in exchanges}:
-            if chat.is_loaded and not chat.is_empty and chat is not self._deleted:
+            if chat is self._deleted:
+                continue
+            if chat.is_empty:  # what it was about could not be read
+                self._archive.remove_chat(chat.key)
+            else:
                 self._archive.save_chat(saved_chat(chat))
         for chat, number in sorted(exchanges, key=lambda pair: pair[1]):
             if not chat.is_loaded or chat is self._deleted:
@@ -124,7 +128,6 @@ class HistoryController(QObject):
         self._deleted = chat
         self._chats.remove(chat)
         self._undo_timer.start()
-        self.deleted.emit(chat)
 
     @Slot()
     def undelete(self) -> None:
@@ -143,6 +146,7 @@ class HistoryController(QObject):
             self._archive.remove_chat(self._deleted.key)
             self._deleted.deleteLater()
             self._deleted = None
+            self.undo_over.emit()
 
     # -- bringing back -------------------------------------------------------------------------------------------
 
@@ -154,128 +158,62 @@ class HistoryController(QObject):
     @Slot(str)
     def search(self, words: str) -> None:
         """Show only chats in which the words stand; all for no words."""
-        if words.strip():
-            self._archive.search(words)
+        self._words = words.strip()
+        if self._words:
+            self._archive.search(self._words)
         else:
             self._chats.set_found(None)
+
+    @Slot(object)
+    def export(self, path: Path) -> None:
+        """Write the chat that is shown to a file of its own."""
+        chat = self._chats.current
+        exchanges = [saved_exchange(exchange) for exchange in chat.all_exchanges.values()]
+        self._archive.export(path, saved_chat(chat), exchanges)
+
+    @Slot(object)
+    def import_chat(self, path: Path) -> None:
+        """Keep and show a chat that was exported as JSON."""
+        self._archive.import_chat(path)
 
     @Slot(object)
     def on_report(self, report: object) -> None:
         """Take what the archive's thread found."""
         match report:
             case ChatsListed(chats, problem):
-                for saved in reversed(chats):
-                    self._chats.insert(restored_chat(saved, self._chats))
+                self._chats.insert_all([restored_chat(listed, self._chats) for listed in chats])
                 if problem:
                     self.failed.emit(problem)
-            case ChatLoaded(key, exchanges):
+            case ChatLoaded(key):
                 if (chat := self._chats.keyed(key)) and not chat.is_loaded:
-                    restore_exchanges(chat, exchanges)
-            case ChatsFound(_words, keys):
-                self._chats.set_found(keys)
-            case SavingFailed(_name, message):
+                    self._restore(chat, report)
+            case ChatsFound(words, keys):
+                if words == self._words:
+                    self._chats.set_found(keys)
+            case ChatExported(path):
+                self.told.emit(self.tr("The chat was written to {0}.").format(path))
+            case ChatImported(listed):
+                chat = restored_chat(listed, self._chats)
+                self._chats.insert(chat)
+                self._chats.show(chat)
+            case SavingFailed(name, message):
+                self._try_again_later(name)
                 self.failed.emit(message)
 
+    def _try_again_later(self, name: Name) -> None:
+        """What could not be kept has changed still."""
+        match name:
+            case ("chat", str(key)) if chat := self._chats.keyed(key):
+                self._dirty_chats.add(chat)
+                self._save_timer.start(RETRY_MS)
+            case ("exchange", str(key), int(number)) if chat := self._chats.keyed(key):
+                self._dirty_exchanges.add((chat, number))
+                self._save_timer.start(RETRY_MS)
 
-# -- to what is kept, and back -------------------------------------------------------------------------------------
-
-
-def saved_chat(chat: Chat) -> SavedChat:
-    """What is kept of a chat, but for its exchanges."""
-    documents = [saved_document(document) for document in chat.documents if document.source is not None]
-    path = tuple(exchange.id for exchange in chat.exchanges)
-    return SavedChat(chat.key, chat.title, chat.pinned, chat.changed, as_json(chat.options), documents, path)
-
-
-def saved_document(document: ChatDocument) -> dict[str, Any]:
-    """Where a document is from; of what was pasted, the text itself."""
-    place = [document.place.start, document.place.tokens] if document.place else None
-    match document.source:
-        case FileSource(path):
-            return {"file": str(path), "place": place}
-        case ArchiveSource(tokens):
-            return {"archive": tokens, "place": place}
-        case TextSource(name, text):
-            return {"name": name, "text": text, "place": place}
-        case None:
-            raise AssertionError(document)
-
-
-def restored_document(saved: Any) -> ChatDocument:
-    """The document that `saved_document` kept."""
-    source: Source
-    if "file" in saved:
-        source = FileSource(Path(saved["file"]))
-    elif "archive" in saved:
-        source = ArchiveSource(int(saved["archive"]))
-    else:
-        source = TextSource(saved["name"], saved["text"])
-    place = DocumentPlace(*saved["place"]) if saved.get("place") else None
-    return ChatDocument(source.name, source, None, place)
-
-
-def restored_chat(saved: SavedChat, parent: QObject) -> Chat:
-    """A chat as it was kept, without its exchanges: they are loaded when it is shown."""
-    chat = Chat(0, parent)
-    chat.key, chat.title, chat.pinned, chat.changed = saved.key, saved.title, saved.pinned, saved.changed
-    chat.saved_path = saved.path
-    chat.is_loaded = False
-    try:
-        chat.options = chat_options(saved.options)
-        chat.documents = [restored_document(document) for document in saved.documents]
-    except (ConfigError, TypeError, KeyError, ValueError, AttributeError):
-        chat.options = ChatOptions()  # written by a newer version, or damaged: what was said is still there
-    if chat.documents:
-        chat.reading.state = ReadingState.CLOSED
-        chat.reading.tokens_total = sum(document.place.tokens for document in chat.documents if document.place)
-    return chat
-
-
-def saved_exchange(exchange: Exchange) -> SavedExchange:
-    """What is kept of an exchange: all but the hits of single words."""
-    finished = json.dumps(asdict(exchange.finished)) if exchange.finished else None
-    heat = array("f", exchange.evidence.heat).tobytes() if exchange.evidence.heat else None
-    return SavedExchange(
-        exchange.id,
-        exchange.parent.id if exchange.parent else None,
-        exchange.question,
-        exchange.answer,
-        exchange.state.value,
-        exchange.message,
-        finished,
-        json.dumps([asdict(claim) for claim in exchange.claims]),
-        heat,
-    )
-
-
-def restore_exchanges(chat: Chat, saved: tuple[SavedExchange, ...]) -> None:
-    """Give a chat back what was said in it."""
-    for each in saved:
-        above = chat.all_exchanges.get(each.parent) if each.parent is not None else None
-        exchange = Exchange(each.id, each.question, above, answer=each.answer, message=each.message)
-        exchange.state = ExchangeState(each.state)
-        if not exchange.is_over:
-            exchange.state = ExchangeState.FAILED
-            exchange.message = chat.tr("the app was closed before the answer was finished")
-        exchange.finished = restored_finished(each.finished)
-        exchange.claims = tuple(restored_claim(claim) for claim in json.loads(each.claims))
-        if each.heat:
-            heat = array("f")
-            heat.frombytes(each.heat)
-            exchange.evidence.heat = tuple(heat)
-        chat.all_exchanges[each.id] = exchange
-        (above or chat.root).children.append(exchange)
-    chat.finish_restoring()
-
-
-def restored_finished(text: str | None) -> AnswerFinished | None:
-    """The figures and passages of an answer."""
-    if text is None:
-        return None
-    data = json.loads(text)
-    return AnswerFinished(**data | {"passages": tuple(Passage(**passage) for passage in data["passages"])})
-
-
-def restored_claim(data: Any) -> Claim:
-    """A quote or number with its place."""
-    return Claim(**data | {"place": Place(**data["place"]) if data["place"] else None})
+    def _restore(self, chat: Chat, loaded: ChatLoaded) -> None:
+        """Let a chat show what was said in it, which is no change of it."""
+        changed = chat in self._dirty_chats
+        chat.restore(loaded.exchanges, loaded.texts)
+        self._dirty_exchanges = {each for each in self._dirty_exchanges if each[0] is not chat}
+        if not changed:
+            self._dirty_chats.discard(chat)

@@ -39,7 +39,8 @@ from app.requests import (
     Source,
     TextSource,
 )
-from app.settings import ChatOptions
+from app.settings import DEMO, ChatOptions
+from kiv_engine.config import Quantize
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -76,11 +77,10 @@ class NoticeKind(Enum):
 
 @dataclass(frozen=True)
 class Notice:
-    """One line for the banner. `can_restart` offers to load the model again."""
+    """One line for the banner."""
 
     kind: NoticeKind
     text: str
-    can_restart: bool = False
 
 
 class SessionController(QObject):
@@ -112,15 +112,30 @@ class SessionController(QObject):
         self._request_id: int | None = None
         self._rate = WritingRate()
         self._with_tokens: deque[Exchange] = deque()
+        self._chosen: LoadModel | None = None
 
     # -- what the user wants -------------------------------------------------------------------------------------
 
     @Slot()
     def load_model(self) -> None:
-        """Load the model, or load it again after a failure."""
-        if not any(isinstance(request, LoadModel) for request in (self._request, *self._waiting)):
-            self._waiting.appendleft(LoadModel())
+        """Load the model of the settings, or load it again after a failure."""
+        if not any(isinstance(each, LoadModel) for each in (self._request, *self._waiting)):
+            self._waiting.appendleft(self._preferred)
             self._advance()
+
+    @Slot(str, str)
+    def use_model(self, name: str, quantize: Quantize) -> None:
+        """Load another model, and keep to it if that succeeds. Chats stay; what they read is read again by it."""
+        self._chosen = LoadModel(name, quantize)
+        self._waiting = deque(request for request in self._waiting if not isinstance(request, LoadModel))
+        self._waiting.appendleft(self._chosen)
+        self.stop()
+        self._advance()
+
+    @property
+    def _preferred(self) -> LoadModel:
+        settings = self._preferences.settings
+        return LoadModel(settings.model, settings.quantize)
 
     @Slot(object)
     def open_files(self, paths: Sequence[Path]) -> None:
@@ -161,7 +176,7 @@ class SessionController(QObject):
     @Slot()
     def read_again(self) -> None:
         """Bring the documents of the chat that is shown back into memory."""
-        if read := self._reading_again(self._chats.current):
+        if self._is_loaded(self._chats.current) and (read := self._reading_again(self._chats.current)):
             self._waiting.append(read)
             self._advance()
 
@@ -194,6 +209,13 @@ class SessionController(QObject):
         self._mark_closed(chat)
         self._advance()
 
+    def _close_all(self) -> None:
+        """A model takes the contexts of all chats with it."""
+        for chat in map(self._chats.at, range(self._chats.rowCount())):
+            if chat.reading.state in (ReadingState.READ, ReadingState.STOPPED):
+                self._mark_closed(chat)
+            self._status.forget(chat.number)
+
     def _mark_closed(self, chat: Chat, message: str = "") -> None:
         if chat.documents:
             state = ReadingState.WAITING if self._reads_more(chat) else ReadingState.CLOSED
@@ -215,6 +237,9 @@ class SessionController(QObject):
         if not question.strip():
             return
         chat = self._chats.current
+        if not self._is_loaded(chat):
+            self.question_returned.emit(question.strip())
+            return
         chat.set_title(question)
         self._enqueue(chat, chat.add_exchange(question.strip()))
 
@@ -229,6 +254,12 @@ class SessionController(QObject):
         chat = self._chats.current
         if question.strip():
             self._enqueue(chat, chat.add_branch(chat.all_exchanges[exchange], question.strip()))
+
+    def _is_loaded(self, chat: Chat) -> bool:
+        """Whether it is known what was said in a chat before; otherwise that would be overwritten. Tells if not."""
+        if not chat.is_loaded:
+            self._notice(self.tr("This chat is not loaded yet. If it cannot be loaded, open a new one."))
+        return chat.is_loaded
 
     def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
         self._waiting.append(Ask(chat.number, exchange.id, exchange.question))
@@ -289,6 +320,8 @@ class SessionController(QObject):
     def _begin(self, request: Request) -> None:
         match request:
             case LoadModel():
+                self._close_all()
+                self._status.set_model(None)
                 self._status.set_state(EngineState.LOADING)
             case Read(number, sources):
                 self._status.set_state(EngineState.READING, number)
@@ -312,13 +345,18 @@ class SessionController(QObject):
             self._request = self._request_id = None
         self._take(request, report.event)
         if is_terminal(report.event):
-            self._status.set_state(EngineState.IDLE if self._status.model else EngineState.ERROR)
+            loads_next = bool(self._waiting) and isinstance(self._waiting[0], LoadModel)
+            if self._status.model is not None or not loads_next:
+                self._status.set_state(EngineState.IDLE if self._status.model else EngineState.ERROR)
             self._advance()
 
     def _take(self, request: Request, event: object) -> None:
         match event:
             case ModelLoaded():
                 self._status.set_model(event)
+                if request == self._chosen:
+                    chosen = replace(self._preferences.settings, model=event.name, quantize=event.quantize)
+                    self._preferences.set(chosen)
             case ContextMeasured():
                 self._status.set_measured(event)
             case Failed():
@@ -391,6 +429,7 @@ class SessionController(QObject):
         for document, place in zip(opened, event.places, strict=False):
             document.place = place
         chat.reading.ram_bytes, chat.reading.fit_tokens = event.ram_bytes, event.fit_tokens
+        chat.reading.opened = event.opened
         chat.documents_changed.emit()
 
     def _progress(self, reading: Reading, event: ReadProgress) -> None:
@@ -483,8 +522,7 @@ class SessionController(QObject):
     def _fail(self, request: Request, event: Failed) -> None:
         match request:
             case LoadModel():
-                self._status.set_model(None)
-                self._notice(self.tr("The model could not be loaded. {0}").format(event.message), can_restart=True)
+                self._fail_loading(request, event)
                 return
             case Read(number):
                 self._fail_reading(number, event)
@@ -492,6 +530,18 @@ class SessionController(QObject):
                 self._fail_answer(request, event)
                 self._change_exchange(request, state=ExchangeState.FAILED)
         self._notice(event.message)
+
+    def _fail_loading(self, request: LoadModel, event: Failed) -> None:
+        """Go back to the model that was in use; without that to the built-in one; without that, there is none."""
+        self._status.set_model(None)
+        if request.model == DEMO:
+            self._notice(self.tr("The model could not be loaded. {0}").format(event.message))
+            return
+        instead = self._preferred if request != self._preferred else LoadModel()
+        line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
+        name = self.tr("the built-in model") if instead.model == DEMO else instead.model
+        self._notice(line.format(request.model, event.message.rstrip(".") + ".", name))
+        self._waiting.appendleft(instead)
 
     def _fail_reading(self, number: int, event: Failed) -> None:
         chat = self._chats.numbered(number)
@@ -528,8 +578,8 @@ class SessionController(QObject):
 
     # -- telling -------------------------------------------------------------------------------------------------
 
-    def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR, *, can_restart: bool = False) -> None:
-        self.noticed.emit(Notice(kind, text, can_restart))
+    def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR) -> None:
+        self.noticed.emit(Notice(kind, text))
 
     @staticmethod
     def _set_reading(chat: Chat, reading: Reading) -> None:

@@ -2,7 +2,8 @@
 
 import time
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -12,7 +13,7 @@ from app.document_text import DocumentText
 from app.evidence import Evidence
 from app.quote_check import Claim, Place
 from app.reports import DocumentPlace
-from app.requests import Source
+from app.requests import Source, TextSource
 from app.settings import ChatOptions
 from kiv_engine.events import AnswerFinished, ParseProgress, Passage
 
@@ -131,6 +132,7 @@ class Chat(QObject):
         number: of the chat in this run of the app; `key` is its name for ever.
         changed: when something was asked last, in seconds since 1970.
         is_loaded: its exchanges are here; those of a chat from disk come when it is shown, along `saved_path`.
+        is_whole: its options and documents could be read; otherwise those on the disk stay as they are.
 
     Signals:
         titled: the title changed, or whether the chat is pinned.
@@ -162,6 +164,7 @@ class Chat(QObject):
         self.pinned = False
         self.changed = time.time()
         self.is_loaded = True
+        self.is_whole = True
         self.saved_path: tuple[int, ...] = ()
         self.options = ChatOptions()
         self.documents: list[ChatDocument] = []
@@ -188,8 +191,8 @@ class Chat(QObject):
 
     @property
     def takes_documents(self) -> bool:
-        """Documents come before the first question."""
-        return not self.root.children
+        """Documents come before the first question; whether there is one is known when the chat is loaded."""
+        return self.is_loaded and not self.root.children
 
     @property
     def opened_documents(self) -> list[DocumentText]:
@@ -213,12 +216,21 @@ class Chat(QObject):
         self.pinned = pinned
         self.titled.emit()
 
-    def finish_restoring(self) -> None:
-        """All exchanges are back: show the path that was shown."""
+    def restore(self, exchanges: Sequence[Exchange], texts: Mapping[str, str]) -> None:
+        """Take what was said before, and the texts that were pasted; show the path that was shown."""
         self.is_loaded = True
+        self.all_exchanges = {exchange.id: exchange for exchange in exchanges}
+        self.root.children = [exchange for exchange in exchanges if exchange.parent is None]
+        for exchange in exchanges:
+            if not exchange.is_over:
+                exchange.state = ExchangeState.FAILED
+                exchange.message = self.tr("the app was closed before the answer was finished")
         for exchange_id in self.saved_path:
-            if exchange := self.all_exchanges.get(exchange_id):
-                (exchange.parent or self.root).chosen = self.siblings(exchange).index(exchange)
+            if shown := self.all_exchanges.get(exchange_id):
+                (shown.parent or self.root).chosen = self.siblings(shown).index(shown)
+        for document in self.documents:
+            if isinstance(document.source, TextSource):
+                document.source = replace(document.source, text=texts.get(document.source.key, ""))
         answered = [exchange.id for exchange in self.exchanges if exchange.state is ExchangeState.DONE]
         self.path_changed.emit()
         self.select(answered[-1] if answered else None)

@@ -1,6 +1,7 @@
 """All chats, the one that is shown, and the order in which they are listed."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import (
@@ -49,12 +50,19 @@ class ChatList(QAbstractListModel):
         return chat
 
     def insert(self, chat: Chat) -> None:
-        """Take a chat in that is new, was kept, or was deleted by mistake."""
-        chat.number = chat.number or next(self._numbers)
-        chat.titled.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
-        chat.path_changed.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
-        self.beginInsertRows(NO_PARENT, 0, 0)
-        self._chats.insert(0, chat)
+        """Take a chat in that is new or was deleted by mistake."""
+        self.insert_all([chat])
+
+    def insert_all(self, chats: Sequence[Chat]) -> None:
+        """Take chats in on top of the others."""
+        if not chats:
+            return
+        for chat in chats:
+            chat.number = chat.number or next(self._numbers)
+            chat.titled.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
+            chat.path_changed.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
+        self.beginInsertRows(NO_PARENT, 0, len(chats) - 1)
+        self._chats[:0] = chats
         self.endInsertRows()
 
     def show(self, chat: Chat) -> None:

@@ -49,26 +49,39 @@ class Banner(QWidget):
         layout.addWidget(self.restart)
         layout.addWidget(self.undo)
         layout.addWidget(self.dismiss)
+        self.restart.hide()
         self.hide()
 
-    def show_line(self, text: str, *, is_error: bool, can_restart: bool = False, can_undo: bool = False) -> None:
+    def show_line(self, text: str, *, is_error: bool, can_undo: bool = False) -> None:
         """Show a line until it is dismissed or followed by another."""
         self.undo.setVisible(can_undo)
         self.text.setText(text)
         self.setAccessibleName(text)
         self._frame.setProperty("kind", "error" if is_error else "info")
         self._icon.set_icon("warning" if is_error else "info", "danger" if is_error else "accent")
-        self.restart.setVisible(can_restart)
         self._frame.style().unpolish(self._frame)
         self._frame.style().polish(self._frame)
         self.show()
 
+    def offer_restart(self, offered: bool) -> None:
+        """Offer to load the model again, whatever else is told, until it is loaded: there is no other way."""
+        if offered != self.restart.isHidden():
+            return
+        self.restart.setVisible(offered)
+        self.dismiss.setVisible(not offered)
+        self.setVisible(offered)
+
+    @Slot()
+    def end_undo(self) -> None:
+        """Nothing can be brought back any more."""
+        self.undo.hide()
+
     @Slot()
     def _on_restart(self) -> None:
-        self.hide()
         self.restart_wanted.emit()
 
     @Slot()
     def _on_undo(self) -> None:
-        self.hide()
+        self.setVisible(not self.restart.isHidden())
+        self.undo.hide()
         self.undo_wanted.emit()

@@ -38,14 +38,20 @@ class Welcome(QWidget):
     Signals:
         open_wanted: choose a document.
         sample_wanted: read the sample archive of so many tokens.
+        models_wanted: choose another model.
     """
 
     open_wanted = Signal()
     sample_wanted = Signal(int)
+    models_wanted = Signal()
 
     def __init__(self, theme: Theme, status: EngineStatus, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._status = status
+        self.models = QPushButton(self.tr("What else can this PC run?"))
+        self.models.setObjectName("flat")
+        self.models.setAccessibleName(self.tr("Models for this PC"))
+        self.models.clicked.connect(self.models_wanted)
         self.open = QPushButton(self.tr("Open a document …"))
         self.open.setObjectName("primary")
         self.open.setAccessibleName(self.tr("Open a document"))
@@ -86,6 +92,7 @@ class Welcome(QWidget):
         column.addWidget(line, 0, centre)
         column.addLayout(buttons)
         column.addWidget(self.room, 0, centre)
+        column.addWidget(self.models, 0, centre)
         row = QHBoxLayout(self)  # in a column, what may not grow would stand on the left
         row.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 3 * GAP)
         row.addWidget(area, 1)
@@ -238,6 +245,7 @@ class ConversationView(QWidget):
     """
 
     open_wanted = Signal()
+    models_wanted = Signal()
     sample_wanted = Signal(int)
     passage_chosen = Signal(int, int)
     claim_chosen = Signal(int, int)
@@ -253,6 +261,7 @@ class ConversationView(QWidget):
         self.welcome = Welcome(theme, status, self)
         self.welcome.open_wanted.connect(self.open_wanted)
         self.welcome.sample_wanted.connect(self.sample_wanted)
+        self.welcome.models_wanted.connect(self.models_wanted)
         self._transcripts: dict[int, Transcript] = {}
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)

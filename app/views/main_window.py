@@ -1,5 +1,6 @@
 """The window: three panes and the meters. Arrangement, and what is dropped on it."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
     QMenu,
+    QPushButton,
     QSplitter,
     QToolButton,
     QVBoxLayout,
@@ -30,10 +32,10 @@ from PySide6.QtWidgets import (
 )
 
 from app.models.chat_list import ChatList
-from app.models.engine_status import EngineStatus
+from app.models.engine_status import EngineState, EngineStatus
 from app.models.memory_log import MemoryLog
 from app.resources import FOLDER
-from app.settings import ThemeName
+from app.settings import DEMO, ThemeName
 from app.views.banner import Banner
 from app.views.composer import Composer
 from app.views.conversation_view import TEXT_WIDTH, ConversationView
@@ -67,12 +69,15 @@ class MainWindow(QMainWindow):
         files_chosen: a list of Paths, dropped or chosen.
         text_dropped: a text was dropped.
         look_wanted: a Look.
+        export_wanted, import_wanted: a Path to write the chat to, or to take one from.
         closed: the user closed the window.
     """
 
     files_chosen = Signal(object)
     text_dropped = Signal(str)
     look_wanted = Signal(object)
+    export_wanted = Signal(object)
+    import_wanted = Signal(object)
     closed = Signal()
 
     def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList, log: MemoryLog) -> None:
@@ -152,6 +157,10 @@ class MainWindow(QMainWindow):
         header.setFixedHeight(6 * GAP)
         self.menu_button = IconButton(self._theme, "menu", self.tr("Menu"))
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.model_button = QPushButton()
+        self.model_button.setObjectName("flat")
+        self.model_button.setToolTip(self.tr("Models for this PC (Ctrl+L)"))
+        self.model_button.setIconSize(QSize(14, 14))
         self.options_button = IconButton(self._theme, "tune", self.tr("System prompt and answers of this chat"))
         self.sidebar_button = IconButton(self._theme, "sidebar", self.tr("Show or hide the chats (Ctrl+B)"))
         self.document_button = IconButton(self._theme, "panel", self.tr("Show or hide the document (Ctrl+E)"))
@@ -163,6 +172,7 @@ class MainWindow(QMainWindow):
         row.addSpacing(GAP // 2)
         row.addWidget(self.title, 1)
         row.addWidget(self.tokens)
+        row.addWidget(self.model_button)
         row.addWidget(self.options_button)
         row.addWidget(self.document_button)
         return header
@@ -202,6 +212,10 @@ class MainWindow(QMainWindow):
             action.setData(look)
             action.triggered.connect(self._on_look)
         menu.addSeparator()
+        self.export_action = self._action(menu, self.tr("Export this chat …"), QKeySequence.StandardKey.Save)
+        self.import_action = self._action(menu, self.tr("Import a chat …"), "Ctrl+I")
+        menu.addSeparator()
+        self.models_action = self._action(menu, self.tr("Models …"), "Ctrl+L")
         self.chat_options_action = self._action(menu, self.tr("This chat …"), "Ctrl+Shift+P")
         self.settings_action = self._action(menu, self.tr("Settings …"), "Ctrl+,")
         self.shortcuts_action = self._action(menu, self.tr("Shortcuts"), Qt.Key.Key_F1)
@@ -213,11 +227,15 @@ class MainWindow(QMainWindow):
         self.new_action.triggered.connect(self.composer.edit.setFocus)
         self.open_action.triggered.connect(self.choose_files)
         folder.triggered.connect(self.choose_folder)
+        self.export_action.triggered.connect(self.choose_export)
+        self.import_action.triggered.connect(self.choose_import)
         self.find_action.triggered.connect(self._on_find)
         self.sidebar_button.clicked.connect(sidebar.trigger)
         self.document_button.clicked.connect(document.trigger)
         self.chart_action.triggered.connect(self._on_toggle_chart)
         self.meters.chart.clicked.connect(self.chart_action.trigger)
+        self.model_button.clicked.connect(self.models_action.trigger)
+        self.conversation.models_wanted.connect(self.models_action.trigger)
         self.options_button.clicked.connect(self.chat_options_action.trigger)
         self.copy_action.triggered.connect(self.conversation.copy_last)
         self.again_action.triggered.connect(self.conversation.answer_last_again)
@@ -327,18 +345,44 @@ class MainWindow(QMainWindow):
         if name := QFileDialog.getExistingDirectory(self, self.tr("Open a folder")):
             self.files_chosen.emit([Path(name)])
 
+    @Slot()
+    def choose_export(self) -> None:
+        """Ask where to write the chat that is shown; the kind is told by the name."""
+        names = {".md": "Markdown", ".pdf": "PDF", ".html": "HTML", ".json": self.tr("JSON, to be imported again")}
+        kinds = {f"{name} (*{suffix})": suffix for suffix, name in names.items()}
+        title = re.sub(r'[\\/:*?"<>|\x00-\x1f]+', " ", self._chats.current.title).strip() or self.tr("Chat")
+        name, kind = QFileDialog.getSaveFileName(self, self.tr("Export this chat"), title + ".md", ";;".join(kinds))
+        if name:
+            path = Path(name)
+            self.export_wanted.emit(path if path.suffix.lower() in names else Path(name + kinds.get(kind, ".md")))
+
+    @Slot()
+    def choose_import(self) -> None:
+        """Ask for a chat that was exported as JSON."""
+        name, _kind = QFileDialog.getOpenFileName(self, self.tr("Import a chat"), "", self.tr("Chats (*.json)"))
+        if name:
+            self.import_wanted.emit(Path(name))
+
     # -- facts in the header -------------------------------------------------------------------------------------
 
     @Slot()
     def _on_facts_changed(self) -> None:
         chat = self._chats.current
         self.title.setText(chat.title or self.tr("New chat"))
+        self.model_button.setText(self._model_name())
+        self.model_button.setAccessibleName(self.tr("Models; in use: {0}").format(self.model_button.text()))
         measured = self._status.measured.get(chat.number)
         if measured is None:
             self.tokens.setText("")
             return
         whole = measured.num_tokens + measured.unread_tokens
         self.tokens.setText(self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole))
+
+    def _model_name(self) -> str:
+        model = self._status.model
+        if model is None:
+            return self.tr("Loading …") if self._status.state is EngineState.LOADING else self.tr("No model")
+        return self.tr("Built-in model") if model.name == DEMO else model.name.rpartition("/")[2]
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 

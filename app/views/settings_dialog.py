@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
@@ -16,13 +17,16 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QStackedWidget,
+    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
 
 from app.figures import as_bytes
 from app.models.engine_status import EngineStatus
+from app.models.model_list import Connection, ModelList
 from app.models.preferences import Preferences
+from app.resources import resource_text
 from app.views.form import Form, heading
 from app.views.theme import GAP
 from kiv_engine.config import KIVConfig
@@ -30,7 +34,7 @@ from kiv_engine.config import KIVConfig
 SIZE: Final = QSize(720, 640)
 HOT_TOKENS: Final = (512, 1_024, 2_048, 4_096, 8_192)
 RETRIEVED_TOKENS: Final = (128, 256, 512, 1_024)
-CANDIDATE_TOKENS: Final = (2_048, 4_096, 8_192, 16_384)
+CANDIDATE_TOKENS: Final = (4_096, 8_192, 16_384, 32_768)
 SHORTCUTS_PART: Final = 2
 
 
@@ -68,11 +72,12 @@ class SettingsDialog(QDialog):
         self,
         preferences: Preferences,
         status: EngineStatus,
+        models: ModelList,
         shortcuts: Sequence[tuple[str, str]],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._preferences, self._status = preferences, status
+        self._preferences, self._status, self._models = preferences, status, models
         self.setWindowTitle(self.tr("Settings"))
         self.resize(SIZE)
         self.parts = QListWidget()
@@ -87,6 +92,7 @@ class SettingsDialog(QDialog):
             (self.tr("Memory and search"), self._engine()),
             (self.tr("Shortcuts"), self._shortcuts(shortcuts)),
             (self.tr("Network"), self._network()),
+            (self.tr("About"), self._about()),
         ):
             item = QListWidgetItem(name, self.parts)
             item.setSizeHint(QSize(0, 4 * GAP + GAP // 2))
@@ -175,12 +181,43 @@ class SettingsDialog(QDialog):
         return page(self.tr("Shortcuts"), form)
 
     def _network(self) -> QWidget:
-        all_here = self.tr("The built-in model and everything that you open stay on this PC.")
-        silent = self.tr("The app makes no connection, asks for no update and reports nothing.")
-        text = QLabel(self.tr("None.") + f"\n\n{all_here} {silent}")
-        text.setWordWrap(True)
-        text.setAlignment(Qt.AlignmentFlag.AlignTop)
-        return page(self.tr("Network activity"), text)
+        self.network = QLabel()
+        self.network.setWordWrap(True)
+        self.network.setTextFormat(Qt.TextFormat.PlainText)
+        self.network.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._models.connections_changed.connect(self._show_network)
+        self._show_network()
+        return page(self.tr("Network activity"), self.network)
+
+    @Slot()
+    def _show_network(self) -> None:
+        """All of it: nothing but downloads opens a connection, and those are the user's."""
+        lines = [self._connection_line(each) for each in self._models.connections]
+        promise = self.tr(
+            "Only a model that you get is fetched, or the config of one that you name. Everything that you open stays "
+            "on this PC; the app asks for no update and reports nothing."
+        )
+        self.network.setText("\n".join(lines or [self.tr("None since the app was started.")]) + f"\n\n{promise}")
+
+    def _connection_line(self, connection: Connection) -> str:
+        what = self.tr("its config")
+        if connection.bytes_here is not None:
+            what = self.tr("{0} are here").format(as_bytes(connection.bytes_here))
+        line = self.tr("{0:%H:%M}  {1}, from the HuggingFace hub: {2}").format(connection.time, connection.name, what)
+        return line if connection.is_over else line + self.tr(", under way")
+
+    def _about(self) -> QWidget:
+        libraries = QTextBrowser()
+        libraries.setObjectName("answer")
+        libraries.setAccessibleName(self.tr("Third-party software and its licences"))
+        libraries.setOpenLinks(False)
+        libraries.setMarkdown(resource_text("THIRD_PARTY.md"))
+        try:
+            number = version("kiv-desktop")
+        except PackageNotFoundError:  # run from its source, not installed
+            number = self.tr("(not installed)")
+        line = self.tr("KIV Desktop {0}, under the Apache License 2.0.").format(number)
+        return page(self.tr("About"), libraries, line)
 
     # -- showing and taking --------------------------------------------------------------------------------------
 

@@ -58,8 +58,11 @@ DARK: Final = Colors(
 )  # fmt: skip
 
 
+THEMES: Final = {"light": LIGHT, "dark": DARK}
+
+
 class Theme(QObject):
-    """The colours in force.
+    """The colours in force: those that were chosen, or else the system's.
 
     Signals:
         changed: other colours are in force; what is painted by hand or has an icon follows.
@@ -67,16 +70,15 @@ class Theme(QObject):
 
     changed = Signal()
 
-    def __init__(self, application: QApplication) -> None:
+    def __init__(self, application: QApplication, choice: Colors | None = None, points: int = 0) -> None:
         super().__init__(application)
         self._application = application
-        self._choice: Colors | None = None
-        self._points = 0
+        self._choice, self._points = choice, points
         self._system_font = interface_font()
         application.setStyle(QStyleFactory.create("Fusion"))
-        application.setFont(self._system_font)
+        self._set_font()
         application.styleHints().colorSchemeChanged.connect(self._on_system_changed)
-        self.colors = self._system_colors()
+        self.colors = choice or self._system_colors()
         self._apply()
 
     def choose(self, colors: Colors | None) -> None:
@@ -93,11 +95,14 @@ class Theme(QObject):
         """Set the size of letters; 0 is the system's."""
         if points != self._points:
             self._points = points
-            font = QFont(self._system_font)
-            font.setPointSizeF(self.points)
-            self._application.setFont(font)
+            self._set_font()
             self._apply()
             self.changed.emit()
+
+    def _set_font(self) -> None:
+        font = QFont(self._system_font)
+        font.setPointSizeF(self.points)
+        self._application.setFont(font)
 
     @Slot()
     def _on_system_changed(self) -> None:

@@ -115,8 +115,7 @@ def list_models(options: argparse.Namespace) -> int:
     listed = []
     for entry in read_catalogue():
         shape = fit.ModelShape(config_of_shape(entry.shape))
-        plans = fit.plan_stores(shape, room)
-        listed.append(doctor.ListedModel.of(entry, shape, plans, fit.best_of(plans["model"])))
+        listed.append(doctor.ListedModel.of(entry, shape, room))
         if not options.json:
             print(listed[-1].line, flush=True)
     advice = doctor.recommendation(listed)

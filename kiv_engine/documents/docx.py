@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
-from kiv_engine.documents.docx_lists import Lists, numeral
-from kiv_engine.documents.package import Package, related
+from kiv_engine.documents.docx_lists import Lists, number_of, numeral
+from kiv_engine.documents.docx_styles import LIST_ID, LIST_LEVEL, Style, read_styles, value
+from kiv_engine.documents.office import note_unread, related
+from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 
@@ -33,6 +35,7 @@ def parse(data: bytes, out: TextBuilder) -> None:
     if body is None:
         raise UnreadableError("is a damaged Word document; open it in Word and save it anew.")
     Body(body, partial(children, package, main), out).write()
+    note_unread(package, out)
 
 
 def children(package: Package, main: str, kind: str) -> list[Element]:
@@ -47,8 +50,7 @@ class Body:
     def __init__(self, body: Element, part: Callable[[str], list[Element]], out: TextBuilder) -> None:
         """`part` tells what is in other parts of the document."""
         self._body, self._out = body, out
-        self._styles = part("styles")
-        self._headings = heading_styles(self._styles)
+        self._styles = read_styles(part("styles"))
         self._notes = {kind: read_notes(part(kind)) for kind in NOTES}
         self._noted: Counter[str] = Counter()
         self._lists = Lists(part("numbering"))
@@ -70,7 +72,7 @@ class Body:
 
     def _write_paragraph(self, paragraph: Element) -> None:
         self._out.end_block()
-        if self._headings.get(style_of(paragraph)) and (title := plain_text(paragraph).strip()):
+        if self._style_of(paragraph).is_heading and (title := plain_text(paragraph).strip()):
             self._out.begin_section(title)
         self._out.add(self._bullet(paragraph))
         notes: list[str] = []
@@ -126,10 +128,18 @@ class Body:
                 found += [self._cell_text(inner, notes) for row in named("tr", block) for inner in named("tc", row)]
         return one_line(found)
 
+    def _style_of(self, paragraph: Element) -> Style:
+        return self._styles.get(value(paragraph, "{*}pPr/{*}pStyle"), Style())
+
     def _bullet(self, paragraph: Element) -> str:
         """What Word shows before a list's item; empty for other paragraphs."""
-        found = numbering_of(paragraph, self._styles)
-        return "  " * found[1] + self._lists.label(*found) if found else ""
+        style = self._style_of(paragraph)
+        list_id = value(paragraph, LIST_ID) or style.list_id
+        if list_id in ("", "0"):
+            return ""
+        level = min(number_of(value(paragraph, LIST_LEVEL) or style.list_level, 0), 8)
+        indent = "" if style.is_heading else "  " * level
+        return indent + self._lists.label(list_id, level)
 
 
 def unwrapped(element: Element) -> Iterator[Element]:
@@ -190,49 +200,6 @@ def one_line(texts: Iterable[str]) -> str:
     return " ".join(" ".join(texts).split())
 
 
-def style_of(paragraph: Element) -> str:
-    """The id of a paragraph's style."""
-    return next((attribute(style, "val") for style in paragraph.iterfind("{*}pPr/{*}pStyle")), "")
-
-
-def heading_styles(styles: list[Element]) -> dict[str, int]:
-    """Level by id of all styles that are headings, whatever language they are named in."""
-    levels: dict[str, int] = {}
-    for style in styles:
-        name = next((attribute(element, "val") for element in style.iterfind("{*}name")), "").lower()
-        outline = next((attribute(element, "val") for element in style.iterfind("{*}pPr/{*}outlineLvl")), "")
-        if name == "title":
-            levels[attribute(style, "styleId")] = 1
-        elif name.startswith("heading ") and name[8:].isdigit():
-            levels[attribute(style, "styleId")] = int(name[8:])
-        elif outline.isdigit() and int(outline) < 9:
-            levels[attribute(style, "styleId")] = int(outline) + 1
-    return levels
-
-
 def read_notes(notes: list[Element]) -> dict[str, str]:
     """The texts of all footnotes or endnotes by their ids."""
     return {attribute(note, "id"): one_line([plain_text(note)]) for note in notes}
-
-
-# -- lists -------------------------------------------------------------------------------------------------------------
-
-
-def numbering_of(paragraph: Element, styles: list[Element]) -> tuple[str, int] | None:
-    """The list that a paragraph belongs to and its level, its own or its style's."""
-    properties = next(paragraph.iterfind("{*}pPr/{*}numPr"), None)
-    if properties is None and (style := style_of(paragraph)):
-        properties = style_numbering(styles, style)
-    if properties is None:
-        return None
-    list_id = next((attribute(element, "val") for element in properties.iterfind("{*}numId")), "")
-    level = next((attribute(element, "val") for element in properties.iterfind("{*}ilvl")), "0")
-    return (list_id, min(int(level), 8)) if list_id not in ("", "0") and level.isdigit() else None
-
-
-def style_numbering(styles: list[Element], style_id: str) -> Element | None:
-    """The list that a style belongs to."""
-    for style in styles:
-        if attribute(style, "styleId") == style_id:
-            return next(style.iterfind("{*}pPr/{*}numPr"), None)
-    return None

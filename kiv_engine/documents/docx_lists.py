@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from kiv_engine.documents.docx_styles import value
 from kiv_engine.documents.xml_tree import Element, attribute, local_name
 
 BULLET: Final = "- "
@@ -97,9 +98,9 @@ def numeral(number: int, form: str) -> str:
 def roman(number: int) -> str:
     """In small letters."""
     text = ""
-    for value, letters in _ROMAN:
-        text += letters * (number // value)
-        number %= value
+    for size, letters in _ROMAN:
+        text += letters * (number // size)
+        number %= size
     return text
 
 
@@ -110,17 +111,17 @@ def read_lists(numbering: list[Element]) -> dict[str, NumberedList]:
     """All lists by their ids."""
     patterns = {attribute(element, "abstractNumId"): element for element in of_name(numbering, "abstractNum")}
     # A pattern may only name a style; the one with that style's name has the levels.
-    styled = {value(pattern, "styleLink"): key for key, pattern in patterns.items()}
+    styled = {value(pattern, "{*}styleLink"): key for key, pattern in patterns.items()}
     lists = {}
     for element in of_name(numbering, "num"):
-        pattern = value(element, "abstractNumId")
-        if pattern in patterns and (style := value(patterns[pattern], "numStyleLink")):
+        pattern = value(element, "{*}abstractNumId")
+        if pattern in patterns and (style := value(patterns[pattern], "{*}numStyleLink")):
             pattern = styled.get(style, pattern)
         levels = read_levels(patterns[pattern]) if pattern in patterns else {}
         starts = {}
         for override in of_name(element, "lvlOverride"):
             levels |= read_levels(override)
-            if start := value(override, "startOverride"):
+            if start := value(override, "{*}startOverride"):
                 starts[number_of(attribute(override, "ilvl"), 0)] = number_of(start, 1)
         lists[attribute(element, "numId")] = NumberedList(pattern, levels, starts)
     return lists
@@ -130,10 +131,10 @@ def read_levels(parent: Element) -> dict[int, Level]:
     """The levels that a pattern, or a list that differs from it, describes."""
     return {
         number_of(attribute(level, "ilvl"), 0): Level(
-            start=number_of(value(level, "start"), 0),
-            form=value(level, "numFmt") or "decimal",
-            text=value(level, "lvlText"),
-            restarts=value(level, "lvlRestart") != "0",
+            start=number_of(value(level, "{*}start"), 0),
+            form=value(level, "{*}numFmt") or "decimal",
+            text=value(level, "{*}lvlText"),
+            restarts=value(level, "{*}lvlRestart") != "0",
             plain=any(attribute(legal, "val") not in ("0", "false") for legal in of_name(level, "isLgl")),
         )
         for level in of_name(parent, "lvl")
@@ -143,11 +144,6 @@ def read_levels(parent: Element) -> dict[int, Level]:
 def of_name(elements: Iterable[Element], name: str) -> Iterator[Element]:
     """Those of this name."""
     return (element for element in elements if local_name(element) == name)
-
-
-def value(element: Element, name: str) -> str:
-    """The value of the first child of this name; empty if there is none."""
-    return next((attribute(child, "val") for child in of_name(element, name)), "")
 
 
 def number_of(text: str, otherwise: int) -> int:

@@ -27,6 +27,9 @@ def parse(data: bytes, out: TextBuilder) -> None:
         out.end_block()
         title = book.titles.get(page, title)
         out.include(chapter.so_far(), title)
+    if book.missing:
+        count = len(book.pages) + len(book.missing)
+        out.note(f"{len(book.missing):,} of {count:,} chapters are missing in the file: {', '.join(book.missing[:5])}.")
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,14 @@ class Book:
     Attributes:
         pages: names of its files in reading order.
         titles: of those that the table of contents names.
+        missing: what else the reading order names.
     """
 
     package: Package
     title: str
     pages: tuple[str, ...]
     titles: dict[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
 
 def open_book(package: Package) -> Book:
@@ -50,13 +55,15 @@ def open_book(package: Package) -> Book:
     root = parse_xml(package.read(description), "its description")
     items = {attribute(item, "id"): item for item in elements(root, "item")}
     files = {key: resolve(description, attribute(item, "href")) for key, item in items.items()}
-    order = [attribute(reference, "idref") for reference in elements(root, "itemref")]
-    pages = tuple(dict.fromkeys(files[key] for key in order if key in files and files[key] in package))
+    order = (attribute(reference, "idref") for reference in elements(root, "itemref"))
+    named = tuple(dict.fromkeys(files.get(key, key) for key in order))
+    pages = tuple(name for name in named if name in package)
     if not pages:
         raise UnreadableError("is damaged: none of its chapters is there.")
     check_lock(package, pages)
     title = next((text_of(element) for element in elements(root, "title")), "")
-    return Book(package, title, pages, find_titles(package, items, files))
+    missing = tuple(name for name in named if name not in package)
+    return Book(package, title, pages, find_titles(package, items, files), missing)
 
 
 def find_description(package: Package) -> str:
@@ -91,7 +98,9 @@ def links_of(package: Package, item: Element, name: str) -> list[tuple[str, str]
     """Links and titles of a file that is a table of contents, in either form; a damaged one has what can be read."""
     if "nav" in attribute(item, "properties").split():
         root = parse_xml(package.read(name), "its contents", recover=True)
-        links = [(attribute(link, "href"), text_of(link)) for link in elements(root, "a")]
+        # A second list, of the printed book's pages, would make titles of their numbers.
+        lists = [nav for nav in elements(root, "nav") if "toc" in (attribute(nav, "type") or "toc").split()]
+        links = [(attribute(link, "href"), text_of(link)) for nav in lists for link in elements(nav, "a")]
     elif attribute(item, "media-type") == NCX:
         root = parse_xml(package.read(name), "its contents", recover=True)
         links = list(map(ncx_link, elements(root, "navPoint")))

@@ -6,18 +6,21 @@ from typing import Any, Final
 from lxml import etree
 
 from kiv_engine.documents.characters import decode
+from kiv_engine.documents.html_rows import Rows
 from kiv_engine.documents.text_builder import TextBuilder
 
 FEED_CHARACTERS: Final = 64 * 1024
 
-HIDDEN: Final = frozenset({
-    "script", "style", "template", "noscript", "svg", "math", "head", "iframe", "object", "select",
-})  # fmt: skip
+HIDDEN: Final = frozenset({"script", "style", "template", "head"})
 BLOCKS: Final = frozenset({
-    "address", "article", "aside", "blockquote", "body", "dd", "details", "div", "dl", "dt", "fieldset", "figcaption",
-    "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p",
-    "pre", "section", "summary", "table", "tr", "ul",
+    "address", "article", "aside", "blockquote", "body", "caption", "dd", "desc", "details", "div", "dl", "dt",
+    "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "iframe",
+    "legend", "li", "main", "nav", "noscript", "object", "ol", "option", "p", "pre", "section", "select", "summary",
+    "svg", "table", "text", "title", "tr", "ul",
 })  # fmt: skip
+"""Those of pictures, like "text" and "desc", too."""
+
+FORMULA_PARTS: Final = frozenset({"mi", "mn", "mo", "mtext", "annotation"})
 SPACED: Final = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "dl", "pre", "blockquote"})
 HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 
@@ -64,13 +67,14 @@ class Page:
 
     def __init__(self, out: TextBuilder) -> None:
         self._out = out
+        self._rows = Rows(self._write_line)
         self._hidden = 0
         self._pre = 0
         self._line: list[str] = []
         self._mark = ""
         self._heading: list[str] | None = None
+        self._heading_start = 0
         self._lists: list[int | None] = []
-        self._cells = 0
 
     # -- what the parser calls -----------------------------------------------------------------------------------
 
@@ -80,24 +84,30 @@ class Page:
         if self._hidden:
             return
         if tag in BLOCKS:
-            self._end_line(1 if tag in SPACED and not self._lists else 0)
+            self._end_block(tag)
         self._pre += tag == "pre"
         self._open(tag, attributes)
 
     def _open(self, tag: str, attributes: dict[str, str]) -> None:
         if tag in HEADINGS:
-            self._heading = []
-            self._out.end_block()
+            self._begin_heading()
         elif tag in ("ul", "ol"):
             self._lists.append(1 if tag == "ol" else None)
         elif tag == "li":
             self._mark = self._bullet()
+        elif tag == "table":
+            self._rows.begin_table()
+        elif tag == "tr":
+            self._rows.end_row()
         elif tag in ("td", "th"):
-            self._begin_cell()
-        elif tag == "br":
             self._end_line(0)
+            self._rows.begin_cell()
+        elif tag == "br":
+            self._break_line()
+        elif tag in FORMULA_PARTS:
+            self._line.append(" ")  # or 2³ would be 23
         elif tag == "img" and (shown := attributes.get("alt", "").strip()):
-            self._line.append(f"[{shown}]")
+            self.data(f"[{shown}]")
 
     def end(self, tag: str) -> None:
         tag = tag.lower()
@@ -105,15 +115,18 @@ class Page:
             self._hidden -= tag in HIDDEN
             return
         if tag in HEADINGS and self._heading is not None:
-            self._out.begin_section("".join(self._heading))
+            self._out.begin_section("".join(self._heading), self._heading_start - self._out.length)
             self._heading = None
         if tag in ("ul", "ol") and self._lists:
             self._lists.pop()
             self._mark = ""
-        if tag == "tr":
-            self._cells = 0
+        if tag in ("tr", "table"):
+            self._end_line(0)
+            self._rows.end_row()
+        if tag == "table":
+            self._rows.end_table()
         if tag in BLOCKS:
-            self._end_line(1 if tag in SPACED and not self._lists else 0)
+            self._end_block(tag)
         self._pre -= tag == "pre" and self._pre > 0
 
     def data(self, text: str) -> None:
@@ -123,6 +136,7 @@ class Page:
             self._heading.append(text)
         if self._pre:
             self._end_line(0)
+            self._rows.spread()
             self._out.add(text)
         else:
             self._line.append(text)
@@ -135,16 +149,38 @@ class Page:
 
     # -- lines ---------------------------------------------------------------------------------------------------
 
+    def _begin_heading(self) -> None:
+        self._rows.spread()
+        self._out.end_block()
+        self._heading, self._heading_start = [], self._out.length
+
+    def _break_line(self) -> None:
+        if self._pre:
+            self.data("\n")
+        elif self._heading is not None:
+            self.data(" ")
+        else:
+            self._end_line(0)
+
+    def _end_block(self, tag: str) -> None:
+        """A block begins or ends."""
+        if self._heading is not None:
+            self._heading.append(" ")
+        self._end_line(1 if tag in SPACED and not self._lists else 0)
+
     def _end_line(self, blank_lines: int) -> None:
         """Write the line that has been collected."""
         line = _BLANKS.sub(" ", "".join(self._line)).strip(" ")
         self._line.clear()
         if line:
-            self._out.end_block(0)
-            self._out.add(f"{self._mark}{line}\n")
+            self._rows.write([f"{self._mark}{line}"])
             self._mark = ""
-        if blank_lines:
+        if blank_lines and not self._rows.is_open:
             self._out.end_block(blank_lines)
+
+    def _write_line(self, line: str) -> None:
+        self._out.end_block(0)
+        self._out.add(f"{line}\n")
 
     def _bullet(self) -> str:
         indent = "  " * (len(self._lists) - 1)
@@ -152,11 +188,6 @@ class Page:
             return f"{indent}- "
         self._lists[-1] = number + 1
         return f"{indent}{number}. "
-
-    def _begin_cell(self) -> None:
-        if self._cells:
-            self._line.append(" | ")
-        self._cells += 1
 
 
 def text_of(element: Any) -> str:

@@ -3,6 +3,7 @@
 Nothing is decoded: numbers keep their digits, keys their order, and no depth of nesting matters.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -16,17 +17,26 @@ LONG_LINE: Final = 2_000
 TOLD_EVERY: Final = 50_000
 MAX_INDENT: Final = 12
 
-_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s{}\[\],:"]++|"', re.S)
+_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\],:]|[^\s{}\[\],:"]++', re.S)
 
 
 def parse(data: bytes, out: TextBuilder) -> None:
     """Text that is no sound JSON is text all the same."""
     text = clean(decoded(data, out))
-    if any(len(line) > LONG_LINE for line in text.split("\n")):
+    if any(len(line) > LONG_LINE for line in text.split("\n")) and is_sound(text):
         text = "".join(set_in_lines(text, out))
     for start, title in sections(text, out):
-        out.places.append_section(start, title)
+        out.begin_section(title, start)
     out.add(text)
+
+
+def is_sound(text: str) -> bool:
+    """Whether blanks outside of strings mean nothing: where it is JSON. What is nested too deeply to tell is not."""
+    try:
+        json.loads(text, strict=False, object_pairs_hook=bool, parse_int=bool, parse_float=bool)  # keeps nothing of it
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def tokens(text: str, out: TextBuilder) -> Iterator[tuple[int, str]]:

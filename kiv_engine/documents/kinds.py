@@ -12,6 +12,8 @@ from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 HEAD_BYTES: Final = 64 * 1024
 """So much of a file tells what it is."""
 
+MIMETYPE_BYTES: Final = 100
+
 
 class Parse(Protocol):
     """Reads a file's bytes into the builder."""
@@ -70,7 +72,13 @@ BY_EXTENSION: Final = {extension: kind for kind in KINDS for extension in kind.e
 _CODE_NAMES: Final = frozenset({"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile"})
 
 _OFFICE_FOLDERS: Final = {"word": DOCX, "xl": XLSX, "ppt": PPTX}
-_MIMETYPES: Final = {b"application/vnd.oasis.opendocument.text": ODT, b"application/epub+zip": EPUB}
+_OPEN_DOCUMENT: Final = b"application/vnd.oasis.opendocument."
+_MIMETYPES: Final = {
+    _OPEN_DOCUMENT + b"text": ODT,
+    _OPEN_DOCUMENT + b"text-template": ODT,
+    b"application/epub+zip": EPUB,
+}
+_SAVED_AS: Final = {b"spreadsheet": "xlsx", b"presentation": "pptx"}
 
 # What begins like this is no document; what it is instead.
 _FOREIGN: Final = (
@@ -129,7 +137,8 @@ def kind_of(data: bytes, name: str) -> Kind:
     head = data[:HEAD_BYTES]
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _packed_kind(data, name)
-    if b"%PDF-" in head[:1024]:
+    named = BY_EXTENSION.get(extension(name))
+    if head.startswith(b"%PDF-") or (b"%PDF-" in head[:1024] and named not in TEXT_KINDS):
         return PDF
     if head.startswith(b"{\\rtf"):
         return RTF
@@ -143,16 +152,29 @@ def _packed_kind(data: bytes, name: str) -> Kind:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as package:
             names = set(package.namelist())
-            mimetype = package.read("mimetype") if "mimetype" in names else b""
+            mimetype = read_start(package, "mimetype") if "mimetype" in names else b""
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - damaged in any way; the parser says so
         named = BY_EXTENSION.get(extension(name))
         return named if named in (DOCX, EPUB, ODT, PPTX, XLSX) else ZIP
     if kind := _MIMETYPES.get(mimetype.strip()):
         return kind
+    if mimetype.startswith(_OPEN_DOCUMENT):
+        what = mimetype.removeprefix(_OPEN_DOCUMENT).strip().removesuffix(b"-template")
+        raise UnreadableError(f"is an OpenDocument file but no text; save it as {_SAVED_AS.get(what, 'pdf')}.")
     if "[Content_Types].xml" in names:
-        folders = {name.partition("/")[0] for name in names}
-        return next((kind for folder, kind in _OFFICE_FOLDERS.items() if folder in folders), ZIP)
+        for folder, kind in _OFFICE_FOLDERS.items():
+            if any(name.startswith(f"{folder}/") for name in names):
+                return kind
+        raise UnreadableError("is an Office file that holds no text, sheets or slides; save it as pdf.")
     return EPUB if "META-INF/container.xml" in names else ZIP
+
+
+def read_start(package: zipfile.ZipFile, name: str) -> bytes:
+    """The first MIMETYPE_BYTES of a member, however much it may unpack to."""
+    with package.open(name) as file:
+        return file.read(MIMETYPE_BYTES)
 
 
 def _ole_reason(data: bytes) -> str:

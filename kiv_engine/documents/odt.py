@@ -1,6 +1,6 @@
 """ODT: paragraphs, lists, tables and notes in order, with headings as sections."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Final
 
 from kiv_engine.documents.package import Package
@@ -12,6 +12,8 @@ MAX_SPACES: Final = 1_000
 UNSEEN: Final = frozenset(
     {"tracked-changes", "annotation", "annotation-end", "sequence-decls", "forms", "desc", "title"}
 )
+PAGE_LINES: Final = ("header", "header-left", "header-first", "footer", "footer-left", "footer-first")
+ROW_GROUPS: Final = frozenset({"table-header-rows", "table-row-group", "table-rows"})
 
 
 def parse(data: bytes, out: TextBuilder) -> None:
@@ -27,6 +29,24 @@ def parse(data: bytes, out: TextBuilder) -> None:
         if number % TOLD_EVERY == 0:
             out.progress(number, len(body), "paragraphs")
         write_block(element, out, "")
+    if missing := [name for name, found in unread(package, root) if found]:
+        out.note(f"Not read: {', '.join(missing)}.")
+
+
+def unread(package: Package, root: Element) -> Iterator[tuple[str, bool]]:
+    """What is not read of a document, and whether there is any of it."""
+    yield "charts and formulas", any(name.startswith("Object ") for name in package.names)
+    yield "comments", next(root.iter("{*}annotation"), None) is not None
+    yield "headers and footers", has_page_lines(package)
+
+
+def has_page_lines(package: Package) -> bool:
+    """Whether something stands above or below all pages; where that cannot be read, too."""
+    try:
+        styles = parse_xml(package.read("styles.xml"), "its styles", recover=True)
+    except UnreadableError:
+        return "styles.xml" in package
+    return any("".join(line.itertext()).strip() for name in PAGE_LINES for line in styles.iter(f"{{*}}{name}"))
 
 
 def write_block(element: Element, out: TextBuilder, mark: str) -> None:
@@ -46,11 +66,16 @@ def write_block(element: Element, out: TextBuilder, mark: str) -> None:
 def write_paragraph(paragraph: Element, out: TextBuilder, mark: str) -> None:
     """A paragraph, with its notes below it."""
     notes: list[tuple[str, str]] = []
-    text = "".join(letters(paragraph, notes))
+    text = "".join(letters(paragraph, notes)).strip("\n")
     out.end_block()
     if local_name(paragraph) == "h":
         out.begin_section(text)
     out.add(mark + text)
+    write_notes(notes, out)
+
+
+def write_notes(notes: list[tuple[str, str]], out: TextBuilder) -> None:
+    """Each on a line of its own."""
     for number, note in notes:
         out.end_block(0)
         out.add(f"[{number}] {note}")
@@ -75,24 +100,37 @@ def child_letters(child: Element, notes: list[tuple[str, str]]) -> list[str]:
         return ["\t" if name == "tab" else "\n"]
     if name == "note":
         number = "".join("".join(part.itertext()) for part in child.iterfind("{*}note-citation")).strip()
-        notes.append((number, one_line(child.iterfind("{*}note-body"))))
+        notes.append((number, " ".join(one_line(part, []) for part in child.iterfind("{*}note-body"))))
         return [f"[{number}]"]
+    if name in ("p", "h"):
+        return ["\n", *letters(child, notes)]  # of a text box or a cell
+    if name == "text-box":
+        return [*letters(child, notes), "\n"]
     return [] if name in UNSEEN else letters(child, notes)
 
 
-def one_line(elements: Iterable[Element]) -> str:
-    """All paragraphs in some elements as one line."""
-    paragraphs = [paragraph for element in elements for paragraph in element.iter("{*}p", "{*}h")]
-    return " ".join(" ".join("".join(letters(paragraph, [])) for paragraph in paragraphs).split())
+def one_line(element: Element, notes: list[tuple[str, str]]) -> str:
+    """All of an element in one line."""
+    return " ".join("".join(letters(element, notes)).split())
 
 
 def write_table(table: Element, out: TextBuilder) -> None:
     """A row a line. What a cell's file repeats a thousand times is an empty rest of a sheet."""
     out.end_block()
-    for row in table.iter("{*}table-row"):
-        cells = [one_line([cell]) for cell in row if local_name(cell) == "table-cell"]
+    for row in rows_of(table):
+        notes: list[tuple[str, str]] = []
         out.end_block(0)
-        out.add(" | ".join(cells))
+        out.add(" | ".join(one_line(cell, notes) for cell in row if local_name(cell) == "table-cell"))
+        write_notes(notes, out)
+
+
+def rows_of(table: Element) -> Iterator[Element]:
+    """The rows of a table, but not of those in its cells."""
+    for child in table:
+        if local_name(child) == "table-row":
+            yield child
+        elif local_name(child) in ROW_GROUPS:
+            yield from rows_of(child)
 
 
 def write_list(items: Element, out: TextBuilder, level: int) -> None:

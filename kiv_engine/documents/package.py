@@ -1,7 +1,6 @@
 """Zip files, which many formats are inside: nothing is unpacked beyond the limits, whatever the file says of itself."""
 
 import io
-import posixpath
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from typing import Final
 
 from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.text_builder import UnreadableError
-from kiv_engine.documents.xml_tree import attribute, parse_xml
 
 MAX_MEMBERS: Final = 65_535
 CHUNK_BYTES: Final = MIB
@@ -68,21 +66,3 @@ def _damage_told() -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise UnreadableError("is damaged or cut off: it cannot be unpacked.") from error
-
-
-def relations(package: Package, name: str) -> dict[str, tuple[str, str]]:
-    """Kind and file of everything that a file of an Office package refers to, by id; the package itself is ""."""
-    folder, file = posixpath.split(name)
-    listing = posixpath.join(folder, "_rels", f"{file}.rels")
-    if listing not in package:
-        return {}
-    found = {}
-    for relation in parse_xml(package.read(listing), "its relations").iter("{*}Relationship"):
-        target = posixpath.normpath(posixpath.join("/", folder, attribute(relation, "Target"))).lstrip("/")
-        found[attribute(relation, "Id")] = (attribute(relation, "Type"), target)
-    return found
-
-
-def related(package: Package, name: str, kind: str) -> list[str]:
-    """The files of this kind that a file refers to."""
-    return [target for type_, target in relations(package, name).values() if type_.endswith(kind) and target in package]

@@ -67,7 +67,7 @@ class ParserProcess:
         self._process.wait()
         assert self._reader is not None
         self._reader.join()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 close_quietly(pipe)
         self._process = None
@@ -81,23 +81,32 @@ class ParserProcess:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
-            raise UnreadableError("cannot be read: the parsing process did not start.") from None
+            raise UnreadableError(failed(self._last_words() or "it was not there any more")) from None
 
     def _start(self) -> None:
         self._answers = queue.SimpleQueue()
-        self._process = subprocess.Popen(
-            worker_command(self._limits),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=worker_environment(),
-            start_new_session=sys.platform != "win32",  # Ctrl-C is for us; we then kill it
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        try:
+            self._process = subprocess.Popen(
+                worker_command(self._limits),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=worker_environment(),
+                start_new_session=sys.platform != "win32",  # Ctrl-C is for us; we then kill it
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            raise UnreadableError(failed(error.strerror or str(error))) from error
         assert self._process.stdout is not None
         reading = (self._process.stdout, self._answers)
         self._reader = threading.Thread(target=forward_answers, args=reading, name="kiv-parsing", daemon=True)
         self._reader.start()
+
+    def _last_words(self) -> str:
+        """Why the process ended, if that is no fault of the file; it has ended, or is about to."""
+        assert self._process is not None
+        assert self._process.stderr is not None
+        return self._process.stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2].strip()
 
     def _wait(self) -> Generator[Progress | None, None, Answer]:
         """Take messages until the answer; watch the clock and the memory meanwhile."""
@@ -111,6 +120,8 @@ class ParserProcess:
                 yield None
                 continue
             if message is None:
+                if words := self._last_words():
+                    raise UnreadableError(failed(words))
                 code = self._process.wait()
                 raise UnreadableError(f"made its parser crash (exit code {code}); it is damaged, or made to do harm.")
             heard = time.monotonic()
@@ -131,6 +142,11 @@ class ParserProcess:
             return  # it is gone, which the pipe tells
         if used > self._limits.memory_bytes:
             raise UnreadableError(f"needs more than {self._limits.memory_bytes // MIB:,} MB of memory to be read.")
+
+
+def failed(reason: str) -> str:
+    """How the sentence goes on about a file that is not at fault."""
+    return f"cannot be read: the parsing process failed ({reason})."
 
 
 def worker_command(limits: Limits) -> list[str]:

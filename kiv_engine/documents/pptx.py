@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from kiv_engine.documents.package import Package, related, relations
+from kiv_engine.documents.office import note_unread, related, relations
+from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 
@@ -15,9 +16,12 @@ ABSENT: Final = frozenset({"dt", "ftr", "sldNum", "sldImg", "hdr"})
 def parse(data: bytes, out: TextBuilder) -> None:
     """Slides in the order in which they are shown; a slide's number is its page."""
     package = Package(data, out.limits)
-    slides = slide_names(package)
-    for number, name in enumerate(slides, 1):
-        out.progress(number - 1, len(slides), "slides")
+    names = slide_names(package)
+    slides = {number: name for number, name in enumerate(names, 1) if name in package}
+    if not slides:
+        raise UnreadableError("has no slides.")
+    for number, name in slides.items():
+        out.progress(number - 1, len(names), "slides")
         out.end_block()
         out.begin_page(number)
         shapes = list(shapes_of(parse_xml(package.read(name), f"slide {number}")))
@@ -26,17 +30,16 @@ def parse(data: bytes, out: TextBuilder) -> None:
             write_shape(shape, out)
         for notes in related(package, name, "/notesSlide"):
             write_notes(parse_xml(package.read(notes), f"the notes of slide {number}"), out)
+    if missing := [str(number) for number in range(1, len(names) + 1) if number not in slides]:
+        out.note(f"{len(missing):,} of {len(names):,} slides are missing in the file: {', '.join(missing[:5])}.")
+    note_unread(package, out)
 
 
 def slide_names(package: Package) -> list[str]:
-    """The slides' files in order."""
+    """The slides' files in order; empty for one that the package does not know."""
     targets = relations(package, PRESENTATION)
     root = parse_xml(package.read(PRESENTATION), "its list of slides")
-    ids = [relation_id(slide) for slide in root.iter("{*}sldId")]
-    names = [targets[key][1] for key in ids if key in targets and targets[key][1] in package]
-    if not names:
-        raise UnreadableError("has no slides.")
-    return names
+    return [targets.get(relation_id(slide), ("", ""))[1] for slide in root.iter("{*}sldId")]
 
 
 def relation_id(slide: Element) -> str:
@@ -45,8 +48,14 @@ def relation_id(slide: Element) -> str:
 
 
 def shapes_of(root: Element) -> list[Element]:
-    """Shapes with text and tables, in the order of the file."""
-    return [element for element in root.iter() if local_name(element) in ("sp", "tbl")]
+    """Shapes with text and tables, in the order of the file, without what is there for old programs only."""
+    found = []
+    for child in root:
+        if local_name(child) in ("sp", "tbl"):
+            found.append(child)
+        elif local_name(child) != "Fallback":
+            found += shapes_of(child)
+    return found
 
 
 def placeholder(shape: Element) -> str:
@@ -88,9 +97,5 @@ def paragraph_line(paragraph: Element) -> str:
 
 def paragraph_text(paragraph: Element) -> str:
     """The characters of a paragraph."""
-    letters = []
-    for element in paragraph.iter("{*}t", "{*}br", "{*}tab"):
-        letters.append(
-            element.text or "" if local_name(element) == "t" else "\n" if local_name(element) == "br" else "\t"
-        )
-    return "".join(letters)
+    letters = paragraph.iter("{*}t", "{*}br")
+    return "".join("\n" if local_name(element) == "br" else element.text or "" for element in letters)

@@ -75,9 +75,6 @@ class TextBuilder:
     def begin_row(self, number: int) -> None:
         self.places.rows.append(self._length, number)
 
-    def begin_line(self, number: int) -> None:
-        self.places.lines.append(self._length, number)
-
     def begin_section(self, title: str, offset: int = 0) -> None:
         """A section begins here, or so many characters on; its title is shortened."""
         title = " ".join(clean(title).split())

@@ -21,7 +21,6 @@ from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import ParsedText, TextBuilder, UnreadableError
 
-RECURSION_LIMIT: Final = 1_000
 PR_SET_PDEATHSIG: Final = 1
 
 
@@ -88,13 +87,13 @@ def read_file(path: Path, limits: Limits) -> bytes:
 
 
 def parse(data: bytes, name: str, limits: Limits, tell: Any = None) -> ParsedText:
-    """A file's text. Raises UnreadableError, and nothing else, where it cannot be read."""
+    """A file's text. Raises UnreadableError where it cannot be read, and ImportError where a library is missing."""
     kind = kind_of(data, name)
     if kind is ZIP:
         raise UnreadableError("is a zip file in a zip file; unpack it first.")
-    out = TextBuilder(limits, tell)
+    read, out = kind.parse, TextBuilder(limits, tell)
     try:
-        kind.parse(data, out)
+        read(data, out)
         parsed = out.finish(kind.name)
     except UnreadableError:
         raise
@@ -141,15 +140,23 @@ def die_with_parent() -> None:
 
 
 def main() -> None:
-    """Run a worker on the process's own streams; what libraries print goes nowhere."""
+    """Run a worker on the process's own streams; what libraries print goes nowhere.
+
+    The last line of the standard error is why it ended, if it ended by itself.
+    """
     limits = Limits(**json.loads(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "wb")
+    errors = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
     limit_memory(limits)
     die_with_parent()
-    sys.setrecursionlimit(RECURSION_LIMIT)
-    Worker(sys.stdin.buffer, answers, limits).run()
+    try:
+        Worker(sys.stdin.buffer, answers, limits).run()
+    except Exception as error:  # ours, not the file's
+        print(f"{type(error).__name__}: {error}", file=errors)
+        raise
 
 
 if __name__ == "__main__":

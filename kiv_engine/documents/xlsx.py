@@ -8,7 +8,9 @@ from datetime import date, datetime, time
 from typing import Any, Final
 
 import openpyxl
+from openpyxl.worksheet import _read_only, _reader
 
+from kiv_engine.documents.office import note_unread
 from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import TextBuilder
 
@@ -18,9 +20,27 @@ _WIDE_GAP: Final = re.compile(r"(?: \| ){20,}")
 """So many empty cells in a row are a stray cell far to the right."""
 
 
+class CellParser(_reader.WorkSheetParser):  # type: ignore[misc]
+    """Takes a formula where there is no value of it, as in books that no spreadsheet program saved.
+
+    openpyxl itself reads either the values of a book or its formulas.
+    """
+
+    def parse_cell(self, element: Any) -> dict[str, Any]:
+        cell: dict[str, Any] = super().parse_cell(element)
+        without_value = cell["value"] is None and element.get("t") != "str"  # of that type, it is an empty text
+        if without_value and (formula := element.findtext(_reader.FORMULA_TAG)):
+            cell["value"] = f"={formula}"
+        return cell
+
+
+_read_only.WorkSheetParser = CellParser
+
+
 def parse(data: bytes, out: TextBuilder) -> None:
-    """The values that were last calculated; a formula that never was is empty."""
-    Package(data, out.limits).check()  # openpyxl unpacks whatever there is
+    """The values that were last calculated, and formulas that never were."""
+    package = Package(data, out.limits)
+    package.check()  # openpyxl unpacks whatever there is
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what it does not know, like some drawings
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
@@ -29,6 +49,7 @@ def parse(data: bytes, out: TextBuilder) -> None:
                 write_sheet(sheet, out)
         finally:
             book.close()
+    note_unread(package, out)
 
 
 def write_sheet(sheet: Any, out: TextBuilder) -> None:

@@ -19,13 +19,15 @@ from kiv_engine.config import KIVConfig, require_whole
 from kiv_engine.context import Context, ShouldStop
 from kiv_engine.document import Document, tokenize
 from kiv_engine.engine import Engine
+from kiv_engine.errors import CapacityError
 from kiv_engine.evaluation import shapes
 from kiv_engine.evaluation.caches import PEERS, Peer, cache_bytes, close
+from kiv_engine.evaluation.machine import shortage
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import ENTRANTS, Entrant, ReadingStoppedError
-from kiv_engine.evaluation.recall import Probe, probing, summarize
+from kiv_engine.evaluation.recall import NotMeasuredError, Probe, probing, require_true_positions, summarize
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
-from kiv_engine.evaluation.timing import counting_rows, forward_chunks, quantile, timed_steps
+from kiv_engine.evaluation.timing import counting_rows, forward_chunks, p99, quantile, timed_steps
 from kiv_engine.events import Failed
 from kiv_engine.hardware import available_ram_bytes
 from kiv_engine.hits import HitRecorder, LayerHits
@@ -101,8 +103,8 @@ class Bench:
         if self._engine.loaded.device.type != "cpu":
             self._leave_out("Shape B and single layers on the GPU", "they are measured on the CPU")
         pieces = [*self._decode_pieces(), *self._reading_pieces(), *self._layer_pieces()]
-        for note in self.report["left_out"]:
-            yield Note(f"{note['what']}: not measured; {note['reason']}")
+        for left_out in self.report["left_out"]:
+            yield note(left_out)
         clock = Clock(sum(piece.cost for piece in pieces))
         for piece in pieces:
             if should_stop():
@@ -112,12 +114,18 @@ class Bench:
                 piece.measure(should_stop)
             except ReadingStoppedError:
                 return
+            except NotMeasuredError as error:
+                yield note(self._leave_out(piece.label, str(error)))
+            except (CapacityError, MemoryError, RuntimeError) as error:
+                yield note(self._leave_out(piece.label, shortage(error)))
             gc.collect()
             clock.finish(piece.cost)
         yield clock.at(0.0, "done")
 
-    def _leave_out(self, what: str, reason: str) -> None:
+    def _leave_out(self, what: str, reason: str) -> dict[str, str]:
         self.report["left_out"].append({"what": what, "reason": reason})
+        left_out: dict[str, str] = self.report["left_out"][-1]
+        return left_out
 
     def _fits(self, what: str, num_bytes: int) -> bool:
         """Whether so many bytes can be had; if not, that is noted."""
@@ -131,21 +139,21 @@ class Bench:
     def _decode_pieces(self) -> list["Piece"]:
         plan = self._plan
         model = shapes.build()
-        kinds: list[tuple[str, str, bool, Callable[[], Any]]] = [
-            (KIV, KIV, False, lambda: KIVCache(model, KIVConfig()))
-        ]
+        # Name, label, how often K and V of all tokens lie in RAM at most, and what makes an empty cache.
+        kinds: list[tuple[str, str, int, Callable[[], Any]]] = [(KIV, KIV, 1, lambda: KIVCache(model, KIVConfig()))]
         for peer in PEERS:
             if reason := peer.missing(model):
                 self._leave_out(f"{peer.label} on Shape B", reason)
             else:
-                kinds.append((peer.name, peer.label, peer.keeps_all, _maker(peer, model)))
+                kinds.append((peer.name, peer.label, 3 if peer.keeps_all else 0, _maker(peer, model)))
         pieces = []
         for length in plan.decode:
-            for name, label, keeps_all, make in kinds:
+            for name, label, copies, make in kinds:
                 what = f"Shape B, {label}, {length:,} tokens"
+                keeps_all = copies > 1
                 if keeps_all and length > plan.keep_all:
                     self._leave_out(what, f"attends to everything, so only up to {plan.keep_all:,} tokens")
-                elif self._fits(what, shape_b_bytes(length, 4) * (3 if keeps_all else 1)):
+                elif self._fits(what, copies * shape_b_bytes(length, 4)):
                     slow = keeps_all and length > 16_384
                     steps = SLOW_STEPS if slow else plan.steps
                     cost = length * 20e-6 + steps * (0.004 + (length * 3e-6 if keeps_all else 0))
@@ -162,8 +170,8 @@ class Bench:
         def measure(_should_stop: ShouldStop) -> None:
             cache = make()
             try:
-                rows = self.report["shape_b"].setdefault(str(length), {})
-                rows[name] = measure_decode(model, cache, length, steps)
+                row = measure_decode(model, cache, length, steps)
+                self.report["shape_b"].setdefault(str(length), {})[name] = row
             finally:
                 cache.close() if isinstance(cache, KIVCache) else close(cache)
 
@@ -182,12 +190,22 @@ class Bench:
                 elif entrant.quadratic and length > self._plan.quadratic_read:
                     limit = f"only up to {self._plan.quadratic_read:,} tokens"
                     self._leave_out(what, f"reads in time that grows with the square of the length, so {limit}")
-                else:
+                elif self._has_room(entrant, length):
                     cost = length * 2e-4 * (1 + length / 16_384 if entrant.quadratic else 1) + 2
                     pieces.append(Piece(f"reading, {what}", cost, self._reading(entrant, length)))
             pieces.append(Piece(f"plain forwards, {length:,} tokens", length * 1e-4, self._forwards(length)))
             pieces.append(Piece(f"recall, {length:,} tokens", length * 2e-4 + 5, self._recalling(length)))
         return pieces
+
+    def _has_room(self, entrant: Entrant, length: int) -> bool:
+        """Ours looks for room itself, before it reads; caches that keep all copy what they have when they grow."""
+        if entrant.ours or not entrant.quadratic or self._engine.loaded.device.type != "cpu":
+            return True
+        context = self._engine.new_context(KIVConfig())
+        try:
+            return self._fits(f"{entrant.label}, {length:,} tokens", 2 * length * context.token_bytes)
+        finally:
+            context.close()
 
     def _reading(self, entrant: Entrant, length: int) -> Callable[[ShouldStop], None]:
         def measure(should_stop: ShouldStop) -> None:
@@ -200,14 +218,12 @@ class Bench:
                 answers = [reader.ask(fact.question, ANSWER_TOKENS) for fact in some_facts(archive, ANSWERS)]
             finally:
                 reader.close()
-            rates = [
-                (each.seconds - each.first_token_s) / (each.num_tokens - 1) for each in answers if each.num_tokens > 1
-            ]
+            token_times = [each.token_s for each in answers if each.token_s is not None]
             self.report["model"].setdefault(str(length), {})[entrant.name] = {
                 "tokens": tokens,
                 "read_tokens_per_s": tokens / seconds,
                 "first_token_ms": quantile([each.first_token_s for each in answers], 0.5),
-                "token_p50_ms": quantile(rates, 0.5) if rates else None,
+                "token_p50_ms": quantile(token_times, 0.5) if token_times else None,
             }
 
         return measure
@@ -225,7 +241,7 @@ class Bench:
         def measure(should_stop: ShouldStop) -> None:
             archive = self._archive(length)
             questions = [fact.question for fact in some_facts(archive, ANSWERS)]
-            found = model_recall(self._engine, archive.text, questions, should_stop)
+            found = model_recall(self._engine, archive.text, length, questions, should_stop)
             self.report["model"].setdefault(str(length), {})["recall"] = found
 
         return measure
@@ -253,8 +269,8 @@ class Bench:
 
     def _measuring_layer(self, shape: ModelShape, length: int) -> Callable[[ShouldStop], None]:
         def measure(_should_stop: ShouldStop) -> None:
-            rows = self.report["layers"].setdefault(shape.name, {})
-            rows[str(length)] = measure_layer(shape, length, max(16, self._plan.steps // 10))
+            row = measure_layer(shape, length, max(16, self._plan.steps // 10))
+            self.report["layers"].setdefault(shape.name, {})[str(length)] = row
 
         return measure
 
@@ -266,6 +282,11 @@ class Piece:
     label: str
     cost: float
     measure: Callable[[ShouldStop], None]
+
+
+def note(left_out: dict[str, str]) -> Note:
+    """Tell what is not measured, and why."""
+    return Note(f"{left_out['what']}: not measured; {left_out['reason']}")
 
 
 def _maker(peer: Peer, model: Any) -> Callable[[], Any]:
@@ -296,7 +317,7 @@ def measure_decode(model: Any, cache: Any, length: int, steps: int) -> dict[str,
     times = timed_steps(model, cache, steps)
     row: dict[str, Any] = {
         "p50_ms": quantile(times, 0.5),
-        "p99_ms": quantile(times, 0.99),
+        "p99_ms": p99(times),
         "steps": steps,
         "first_ms": warm[0] * 1e3,
         "fill_s": filled,
@@ -379,10 +400,16 @@ class Planted:
         return (hits.cold_tokens == self.places[number]).any(-1)
 
 
-def model_recall(engine: Engine, text: str, questions: list[str], should_stop: ShouldStop) -> dict[str, Any]:
-    """Recall of the default configuration for every token of some questions about a document."""
+def model_recall(
+    engine: Engine, text: str, num_tokens: int, questions: list[str], should_stop: ShouldStop
+) -> dict[str, Any]:
+    """Recall of the default configuration for every token of some questions about a document of about `num_tokens`.
+
+    Raises NotMeasuredError, if it can before reading.
+    """
     context = engine.new_context(KIVConfig())
     try:
+        require_true_positions(context.cache.policy, num_tokens)
         for event in context.read(Document("archive", text), should_stop=should_stop):
             if isinstance(event, Failed):
                 raise event.error
@@ -418,7 +445,7 @@ def longest_that_fits(shape: ModelShape, length: int) -> int:
 
 def layer_bytes(shape: ModelShape, num_tokens: int) -> int:
     """K and V of one layer in float32, and as much again for exact attention over them."""
-    return 3 * shape.keys_bytes(num_tokens, 4) // shape.growing
+    return 4 * shape.keys_bytes(num_tokens, 4) // shape.growing
 
 
 def measure_layer(shape: ModelShape, length: int, steps: int) -> dict[str, Any]:
@@ -441,8 +468,8 @@ def measure_layer(shape: ModelShape, length: int, steps: int) -> dict[str, Any]:
     median = quantile(times, 0.5)
     parts = layer.bytes_by_part()
     return {
+        "steps": steps,
         "layer_p50_ms": median,
-        "layer_p99_ms": quantile(times, 0.99),
         "exact_layer_ms": exact,
         "computed": {
             "step_ms": median * times_all,
@@ -464,8 +491,8 @@ def attend(layer: KIVLayer, shape: ModelShape, generator: torch.Generator) -> fl
 
 
 def exact_ms(layer: KIVLayer, shape: ModelShape, generator: torch.Generator) -> float:
-    """Milliseconds of exact attention over the same keys and values: torch's fused kernel, the median of three."""
-    keys, values = (table.read(0, layer.store.num_tokens) for table in (layer.store.keys, layer.store.values))
+    """Milliseconds of exact attention over all tokens of the layer: torch's fused kernel, the median of three."""
+    keys, values = everything(layer)
     queries = random_query(shape, generator)
     times = []
     for _ in range(3):
@@ -473,6 +500,17 @@ def exact_ms(layer: KIVLayer, shape: ModelShape, generator: torch.Generator) -> 
         torch.nn.functional.scaled_dot_product_attention(queries[:, :, 0][None], keys[None], values[None])
         times.append(time.perf_counter() - begin)
     return quantile(times, 0.5)
+
+
+def everything(layer: KIVLayer) -> tuple[torch.Tensor, torch.Tensor]:
+    """K and V of all tokens in their order, (H, N, D) each, copied into one piece as other caches have them."""
+    hot, store = layer.hot, layer.store
+    hot_keys, hot_values = hot.read(0, hot.num_hot)
+    sinks, count = hot.num_sinks, store.num_tokens
+    return (
+        torch.cat((hot.keys[:, :sinks], store.keys.read(0, count), hot_keys), 1),
+        torch.cat((hot.values[:, :sinks], store.values.read(0, count), hot_values), 1),
+    )
 
 
 def random_query(shape: ModelShape, generator: torch.Generator) -> torch.Tensor:

@@ -27,7 +27,10 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 def decode_table(report: dict[str, Any]) -> str:
     """Shape B: a row per length and cache."""
-    head = ("tokens", "cache", "p50, ms", "p99, ms", "rows read a step, MB", "hot, MB", "index, MB", "cold or all, MB")
+    head = (
+        "tokens", "cache", "steps", "p50, ms", "p99, ms", "rows read a step, MB", "sinks and hot window, MB",
+        "index, MB", "cold or all K and V, MB",
+    )  # fmt: skip
     rows = []
     for length, by_name in report["shape_b"].items():
         for name, row in by_name.items():
@@ -35,8 +38,9 @@ def decode_table(report: dict[str, Any]) -> str:
             cold = parts.get("all", parts.get("cold_keys", 0) + parts.get("cold_values", 0))
             fetched = row.get("fetched_bytes_per_step", {}).get("all")
             rows.append((
-                f"{int(length):,}", LABELS.get(name, name), number(row["p50_ms"]), number(row["p99_ms"]),
-                megabytes(fetched), megabytes(parts.get("hot")), megabytes(parts.get("index")), megabytes(cold),
+                f"{int(length):,}", LABELS.get(name, name), f"{row['steps']:,}", number(row["p50_ms"]),
+                number(row["p99_ms"]), megabytes(fetched), megabytes(parts.get("hot")),
+                megabytes(parts.get("index")), megabytes(cold),
             ))  # fmt: skip
     return table(head, rows)
 
@@ -61,7 +65,17 @@ def reading_table(report: dict[str, Any]) -> str:
 
 def recall_table(report: dict[str, Any]) -> str:
     """Retrieval against the exact softmax."""
-    head = ("tokens", "where", "queries", "mass / best", "cold mass / best", "worst", "top 256", "top 8", "planted")
+    head = (
+        "tokens",
+        "where",
+        "queries × layers",
+        "mass / best",
+        "cold mass / best",
+        "worst",
+        "top 256",
+        "top 8",
+        "planted",
+    )
     rows = []
     for where, by_length in (("Shape B", report["shape_b"]), ("model", report["model"])):
         for length, by_name in by_length.items():
@@ -85,8 +99,8 @@ def _recalls(by_name: dict[str, Any]) -> Iterable[dict[str, Any]]:
 def layer_table(report: dict[str, Any]) -> str:
     """Single layers: measured, and computed for the whole model."""
     head = (
-        "shape", "tokens", "one layer, ms", "exact, ms", "all layers, ms (computed)", "exact, ms (computed)",
-        "rows read a step, MB (computed)", "index, MB (computed)",
+        "shape", "tokens", "steps", "one layer, ms", "exact attention in it, ms", "all layers, ms (computed)",
+        "exact attention in all, ms (computed)", "rows read a step, MB (computed)", "index, MB (computed)",
     )  # fmt: skip
     rows = []
     for name, by_length in report["layers"].items():
@@ -94,8 +108,8 @@ def layer_table(report: dict[str, Any]) -> str:
             computed = row["computed"]
             fetched = computed["fetched_bytes_per_step"]["all"]
             rows.append((
-                name, f"{int(length):,}", number(row["layer_p50_ms"]), number(row["exact_layer_ms"]),
-                number(computed["step_ms"]), number(computed["exact_step_ms"]),
+                name, f"{int(length):,}", str(row["steps"]), number(row["layer_p50_ms"]),
+                number(row["exact_layer_ms"]), number(computed["step_ms"]), number(computed["exact_step_ms"]),
                 megabytes(fetched), megabytes(computed["resident_bytes"]["index"]),
             ))  # fmt: skip
     return table(head, rows)
@@ -146,10 +160,18 @@ def sections(report: dict[str, Any]) -> list[str]:
     return parts
 
 
+def how_it_ended(report: dict[str, Any]) -> str:
+    """A remark where a run did not reach its end."""
+    if report["complete"]:
+        return ""
+    end = f"failed ({report['failure']})" if "failure" in report else "was stopped"
+    return f" The run {end}; these are its figures so far."
+
+
 def as_markdown(report: dict[str, Any]) -> str:
     """The whole report for people."""
-    stopped = "" if report["complete"] else " The run was stopped; this is what it had measured."
-    head = [f"# Benchmark with {report['model_name']}", f"{report['date']}; {machine_line(report['machine'])}{stopped}"]
+    end = how_it_ended(report)
+    head = [f"# Benchmark with {report['model_name']}", f"{report['date']}; {machine_line(report['machine'])}{end}"]
     return "\n\n".join([*head, *sections(report)]) + "\n"
 
 
@@ -159,12 +181,10 @@ def as_markdown(report: dict[str, Any]) -> str:
 def plots(report: dict[str, Any]) -> dict[str, str]:
     """SVG files by name."""
     files = {}
-    if report["shape_b"]:
-        lines = _series(report["shape_b"], LABELS, "p50_ms")
+    if lines := _series(report["shape_b"], LABELS, "p50_ms"):
         files["decode.svg"] = line_plot("Decode step on Shape B, median", "tokens in the context", "ms", lines)
-    if report["model"]:
-        labels = {name: entrant.label for name, entrant in BY_NAME.items()} | {"forward": "plain forwards"}
-        lines = _series(report["model"], labels, "read_tokens_per_s")
+    labels = {name: entrant.label for name, entrant in BY_NAME.items()} | {"forward": "plain forwards"}
+    if lines := _series(report["model"], labels, "read_tokens_per_s"):
         files["reading.svg"] = line_plot("Reading", "tokens of the document", "tokens/s", lines)
     return files
 
@@ -172,7 +192,8 @@ def plots(report: dict[str, Any]) -> dict[str, str]:
 def _series(by_length: dict[str, Any], labels: dict[str, str], figure: str) -> list[Series]:
     found = []
     for name, label in labels.items():
-        points = [(float(length), row[name][figure]) for length, row in by_length.items() if name in row]
+        rows = [(float(length), row[name]) for length, row in by_length.items() if name in row]
+        points = [(length, row[figure]) for length, row in rows if row[figure] is not None]
         if points:
             found.append(Series(label, points))
     return found

@@ -87,12 +87,19 @@ def bench(options: argparse.Namespace, should_stop: ShouldStop) -> Run:
         "load_before": load_average(),
         "threads": torch.get_num_threads(),
     }
-    yield from run.run(should_stop)
-    report |= {**run.report, "complete": not should_stop()}
+    report |= {**run.report, "complete": False}
     if gpu is not None:
         report["prediction"] = predict(gpu, PREDICTED_TOKENS)
-    files = {"report.json": json.dumps(report, indent=1) + "\n", "report.md": bench_report.as_markdown(report)}
-    write(folder, files | bench_report.plots(report))
+    try:
+        for event in run.run(should_stop):
+            write_bench(folder, report)  # what is measured is kept, whatever ends the run
+            yield event
+        report["complete"] = not should_stop()
+    except Exception as error:
+        report["failure"] = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        write_bench(folder, report)
     tables = "\n\n".join(bench_report.sections(report))
     return Outcome(tables, {**report, "folder": options.out}, should_stop())
 
@@ -104,6 +111,12 @@ def make_folder(folder: Path) -> None:
         (folder / "report.json").touch()
     except OSError as error:
         raise ResultsError(f"{folder} cannot take the results: {error.strerror or error}.") from error
+
+
+def write_bench(folder: Path, report: dict[str, Any]) -> None:
+    """Write the files of `kiv bench`."""
+    files = {"report.json": json.dumps(report, indent=1) + "\n", "report.md": bench_report.as_markdown(report)}
+    write(folder, files | bench_report.plots(report))
 
 
 def whole(name: str, text: str) -> int:

@@ -11,7 +11,10 @@ Z: Final = 1.96
 
 
 def wilson(right: float, total: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a rate (https://doi.org/10.2307/2276774)."""
+    """The 95 % Wilson score interval of a rate (https://doi.org/10.2307/2276774).
+
+    It takes the cases as independent; cases of one document are not, and for them it is too narrow.
+    """
     rate, square = right / total, Z * Z / total
     middle = (rate + square / 2) / (1 + square)
     half = Z / (1 + square) * math.sqrt(rate * (1 - rate) / total + square / (4 * total))
@@ -42,11 +45,18 @@ def summarize(records: list[dict[str, Any]], ceiling: list[dict[str, Any]]) -> d
         "questions": len(records),
         "rate": rate,
         "interval": wilson(rate * len(records), len(records)) if rate is not None else None,
-        "seconds_per_answer": statistics.median(record["seconds"] for record in records) if records else None,
+        "first_token_s": median_of(records, "first_token_s"),
+        "token_s": median_of(records, "token_s"),
     }
     if ceiling:
         row |= compare(records, ceiling)
     return row
+
+
+def median_of(records: list[dict[str, Any]], name: str) -> float | None:
+    """The median of one figure over the answers that have it."""
+    some = [record[name] for record in records if record.get(name) is not None]
+    return statistics.median(some) if some else None
 
 
 def compare(records: list[dict[str, Any]], ceiling: list[dict[str, Any]]) -> dict[str, Any]:

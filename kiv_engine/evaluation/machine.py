@@ -7,7 +7,9 @@ from typing import Any
 
 import psutil
 
+from kiv_engine.errors import CapacityError
 from kiv_engine.hardware import cpu_name
+from kiv_engine.memory import is_out_of_memory
 
 
 def describe_machine() -> dict[str, Any]:
@@ -31,6 +33,24 @@ def gpu_model() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
+def shortage(error: Exception) -> str:
+    """What an error says is lacking, RAM, VRAM or disk; any other error is raised again."""
+    if isinstance(error, CapacityError):
+        return str(error).rstrip(".")
+    if is_out_of_memory(error):
+        return "out of memory"
+    raise error
+
+
 def load_average() -> float | None:
     """Processes that wanted to run during the last minute, where the system tells."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def seconds_elsewhere() -> float | None:
+    """Processor time so far that went elsewhere than to this process and to those it waited for; None on Windows."""
+    if os.name == "nt":
+        return None
+    times, own = psutil.cpu_times(), os.times()
+    busy: float = sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal"))
+    return busy - own.user - own.system - own.children_user - own.children_system

@@ -6,11 +6,15 @@ overlaps, and launching kernels takes `LAUNCH_MS` for the whole step, as in a ca
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
+from kiv_engine import fit
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import ConfigError
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
+from kiv_engine.layer import token_bytes
+from kiv_engine.loader import quantized_linears
 
 MEMORY_SHARE: Final = 0.85
 PCIE_SHARE: Final = 0.5
@@ -18,11 +22,6 @@ PCIE_SHARE: Final = 0.5
 
 LAUNCH_MS: Final = 0.5
 ELEMENT_BYTES: Final = 2
-WEIGHT_BYTES: Final = 0.5625
-"""Of a parameter in 4 bit with a 32-bit scale for every 64."""
-
-INDEX_SHARE: Final = 1 / 8
-"""Of the bfloat16 bytes of K: 2-bit codes, which rank alone where the cold keys are not in the GPU's memory."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,24 @@ def gpu_of(text: str) -> Gpu:
     return Gpu(f"{memory:g} GB/s memory, {pcie:g} GB/s PCIe", memory, pcie)
 
 
+@cache
+def step_weight_bytes(shape: ModelShape) -> float:
+    """Bytes of the weights that one token meets, 4-bit ones with their scales; the output layer stays in full."""
+    planned = fit.ModelShape(shape.config)
+    saved = sum(
+        linear.weight.numel() * ELEMENT_BYTES - fit.quantized_bytes(linear.weight, "4bit")
+        for linear in quantized_linears(planned.model, "4bit")
+    )
+    return planned.weights_used(reading=False) * ELEMENT_BYTES - saved
+
+
 def predict_step(gpu: Gpu, shape: ModelShape, num_tokens: int) -> dict[str, float]:
     """Milliseconds of one decode step by part, and the bytes behind them."""
     config = KIVConfig()
     cold = max(0, num_tokens - config.hot_tokens - config.sink_tokens)
-    weights = shape.parameters * WEIGHT_BYTES
+    weights = step_weight_bytes(shape)
     layers_per_owner = len(shape.attending) / shape.growing
-    codes = shape.keys_bytes(cold, ELEMENT_BYTES) * INDEX_SHARE * layers_per_owner
+    codes = cold * token_bytes(shape.layers, config, ELEMENT_BYTES, "cuda")[1] * layers_per_owner
     local = 2 * shape.keys_bytes(min(num_tokens, config.hot_tokens), ELEMENT_BYTES) * layers_per_owner
     rows = 2 * len(shape.attending) * shape.kv_heads * min(cold, config.retrieved_tokens)
     fetched = rows * shape.row_bytes(ELEMENT_BYTES)

@@ -45,12 +45,17 @@ class ReadingStoppedError(EngineError):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer and how long it took."""
+    """An answer and how long it took.
+
+    Attributes:
+        first_token_s: from the question to the first token.
+        token_s: of each further token, on average; None where there is none. What follows the last one does not count.
+    """
 
     text: str
     num_tokens: int
     first_token_s: float
-    seconds: float
+    token_s: float | None
 
 
 class Reader(Protocol):
@@ -87,16 +92,15 @@ class KIVReader:
 
     def ask(self, question: str, max_new_tokens: int, *, everything: bool = False) -> Answer:
         """Answer with the configuration's retrieved tokens, or with everything; then go back."""
-        begin = time.perf_counter()
         start = self._context.num_tokens
         with retrieving(self._context, EVERYTHING) if everything else nullcontext():
             last = list(self._context.ask(question, SamplingConfig(max_new_tokens=max_new_tokens)))[-1]
         if isinstance(last, Failed):
             raise last.error
         assert isinstance(last, AnswerFinished)
-        seconds = time.perf_counter() - begin
         self._context.rewind(start)
-        return Answer(last.text, last.answer_tokens, last.first_token_s, seconds)
+        rate = last.decode_tokens_per_s
+        return Answer(last.text, last.answer_tokens, last.first_token_s, 1 / rate if rate else None)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -141,16 +145,19 @@ class CacheReader:
         stream = TextStream(self._loaded.tokenizer, stop=self._format.stop_strings)
         ids: list[int] = []
         pieces = []
-        first_token_s = 0.0
+        first_token_s = last_token_s = 0.0
         while len(ids) < max_new_tokens and not stream.stopped:
             last = sampler.next_token(self._forward([last]), ids)
-            first_token_s = first_token_s or time.perf_counter() - begin
+            now = time.perf_counter() - begin
+            first_token_s = first_token_s or now
             if last in self._format.stop_token_ids:
                 break
+            last_token_s = now
             ids.append(last)
             pieces.append(stream.push(last))
         pieces.append(stream.finish())
-        return Answer("".join(pieces), len(ids), first_token_s, time.perf_counter() - begin)
+        token_s = (last_token_s - first_token_s) / (len(ids) - 1) if len(ids) > 1 else None
+        return Answer("".join(pieces), len(ids), first_token_s, token_s)
 
     def _forward(self, ids: list[int]) -> torch.Tensor:
         inputs = torch.tensor([ids], device=self._loaded.device)

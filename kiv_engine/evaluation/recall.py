@@ -7,7 +7,8 @@ For one query in one layer the stored keys give the exact softmax over all token
                 the query heads of the group: what a perfect search would have fetched
     top         share of those best tokens that were fetched
 
-Masses are averages over query heads.
+Masses are averages over query heads. Where positions are compact a key is turned by its place among the hits, so that
+there is no one exact softmax to compare with: such queries are refused.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,26 @@ from typing import Any, Final
 import torch
 
 from kiv_engine.cache import KIVCache
+from kiv_engine.errors import EngineError
 from kiv_engine.hits import HitRecorder, LayerHits
 from kiv_engine.layer import KIVLayer
+from kiv_engine.policy import Policy
 from kiv_engine.prefill import ScoreRule
 
 FEW: Final = 8
+
+
+class NotMeasuredError(EngineError):
+    """What was asked for cannot be measured here."""
+
+
+def require_true_positions(policy: Policy, num_tokens: int) -> None:
+    """Raises NotMeasuredError where keys are moved before a query at this length meets them."""
+    if policy.is_compact(num_tokens):
+        raise NotMeasuredError(
+            f"positions are compact beyond the trained {policy.trained_tokens:,} tokens, so stored keys alone do not "
+            "give the exact softmax"
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,11 @@ class Probe:
         layer.attend = attend_and_compare  # type: ignore[method-assign]
 
     def compare(self, layer: KIVLayer, hits: LayerHits, queries: torch.Tensor, rule: ScoreRule) -> None:
-        """Take a sample: what a query (H, G, 1, D) of the newest token attended to, against the exact softmax."""
+        """Take a sample: what a query (H, G, 1, D) of the newest token attended to, against the exact softmax.
+
+        Raises NotMeasuredError.
+        """
+        require_true_positions(self._policy, layer.num_tokens)
         shares = exact_shares(layer, queries, rule)
         ids = hits.cold_tokens.to(queries.device) - self._policy.config.sink_tokens
         self.samples.append(sample(layer, ids, shares, self._policy.config.retrieved_tokens, hits.layer))

@@ -13,11 +13,10 @@ from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError, ConfigError
 from kiv_engine.evaluation.haystack import FEWEST_TOKENS, Haystack, make_haystack
 from kiv_engine.evaluation.journal import Journal
-from kiv_engine.evaluation.machine import describe_machine
+from kiv_engine.evaluation.machine import describe_machine, shortage
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import BY_NAME, ENTRANTS, Entrant, Reader, ReadingStoppedError
 from kiv_engine.evaluation.tasks import TASKS, Question
-from kiv_engine.memory import is_out_of_memory
 from kiv_engine.saving import fingerprint
 
 LENGTHS: Final = (4_096, 16_384, 65_536, 262_144, 1_048_576)
@@ -193,9 +192,7 @@ class Evaluation:
 
     def _out_of_memory(self, cell: Cell, error: Exception) -> Note:
         """What does not fit is left out, and the rest goes on; any other error is raised again."""
-        if not isinstance(error, CapacityError) and not is_out_of_memory(error):
-            raise error
-        reason = str(error).rstrip(".") if isinstance(error, CapacityError) else "out of memory"
+        reason = shortage(error)
         self.left_out.append((cell.entrant.name, cell.length, reason))
         return Note(f"{cell.entrant.name} at {cell.length:,} tokens: not run; {reason}")
 
@@ -231,5 +228,5 @@ class Evaluation:
             "found": list(question.found(answer.text)),
             "answer_tokens": answer.num_tokens,
             "first_token_s": round(answer.first_token_s, 4),
-            "seconds": round(answer.seconds, 4),
+            "token_s": None if answer.token_s is None else round(answer.token_s, 6),
         }

@@ -2,41 +2,66 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedConfig, Qwen2Config, Qwen2ForCausalLM
 from transformers.cache_utils import Cache
 
+from kiv_engine.catalogue import find_entry
 from kiv_engine.config import KIVConfig
 from kiv_engine.layer import KIVLayer
+from kiv_engine.loader import config_of_shape
 from kiv_engine.policy import Policy
-from kiv_engine.topology import GrowingLayer
+from kiv_engine.topology import GrowingLayer, inspect
 
 FILL_CHUNK_TOKENS: Final = 4_096
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What the attention of a model over a long context consists of.
-
-    Attributes:
-        attending: for each layer that attends to the whole context, the growing layer whose K and V it uses.
-        query_heads, kv_heads, head_dim: of one such layer.
-        parameters: weights that a decode step reads, about; only predictions use them.
-    """
+    """What the attention of a model of the catalogue over a long context consists of; its growing layers are alike."""
 
     name: str
-    attending: tuple[int, ...]
-    query_heads: int
-    kv_heads: int
-    head_dim: int
-    parameters: float
+    id: str
+
+    @cached_property
+    def config(self) -> PreTrainedConfig:
+        """As the catalogue has it."""
+        entry = find_entry(self.id)
+        assert entry is not None, self.id
+        return config_of_shape(entry.shape)
+
+    @cached_property
+    def layers(self) -> tuple[GrowingLayer, ...]:
+        """Those that own K and V."""
+        return inspect(self.config).growing
+
+    @property
+    def attending(self) -> tuple[int, ...]:
+        """For each layer that attends to the whole context, the growing layer whose K and V it uses."""
+        return tuple(owner for owner, layer in enumerate(self.layers) for _ in range(layer.attending))
+
+    @property
+    def query_heads(self) -> int:
+        """Of one growing layer."""
+        return self.layers[0].num_query_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Of one growing layer."""
+        return self.layers[0].num_kv_heads
+
+    @property
+    def head_dim(self) -> int:
+        """Of one growing layer."""
+        return self.layers[0].head_dim
 
     @property
     def growing(self) -> int:
         """Layers that own K and V."""
-        return len(set(self.attending))
+        return len(self.layers)
 
     def row_bytes(self, element_bytes: int) -> int:
         """Bytes of one K or V row of one head."""
@@ -47,12 +72,12 @@ class ModelShape:
         return num_tokens * self.growing * self.kv_heads * self.row_bytes(element_bytes)
 
 
-GEMMA_4_E2B: Final = ModelShape("Gemma 4 E2B", (0, 1, 2, 2, 2, 2, 2), 8, 1, 512, 2.3e9)
+GEMMA_4_E2B: Final = ModelShape("Gemma 4 E2B", "google/gemma-4-E2B-it")
 MODEL_SHAPES: Final = (
     GEMMA_4_E2B,
-    ModelShape("Qwen2.5-3B", tuple(range(36)), 16, 2, 128, 3.1e9),
-    ModelShape("Llama-3.2-1B", tuple(range(16)), 32, 8, 64, 1.2e9),
-    ModelShape("Phi-3.5-mini", tuple(range(32)), 32, 32, 96, 3.8e9),
+    ModelShape("Qwen2.5-3B", "Qwen/Qwen2.5-3B-Instruct"),
+    ModelShape("Llama-3.2-1B", "meta-llama/Llama-3.2-1B-Instruct"),
+    ModelShape("Phi-3.5-mini", "microsoft/Phi-3.5-mini-instruct"),
 )
 TRAINED_TOKENS: Final = 131_072
 

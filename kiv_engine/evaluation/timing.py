@@ -35,6 +35,11 @@ def quantile(times: Sequence[float], share: float) -> float:
     return float(torch.tensor(times, dtype=torch.float64).quantile(share)) * 1e3
 
 
+def p99(times: Sequence[float]) -> float | None:
+    """The 99 % quantile in milliseconds; None for fewer than 100 times, of which it would be the slowest alone."""
+    return quantile(times, 0.99) if len(times) >= 100 else None
+
+
 def forward_chunks(model: Any, ids: torch.Tensor) -> float:
     """Tokens/s of plain forwards without a cache, in the chunks that a context reads in; ids (n,)."""
     begin = time.perf_counter()

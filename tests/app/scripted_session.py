@@ -48,6 +48,8 @@ class ScriptedSession:
         fails_on: requests of these types raise the error given.
         held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "open", "read",
             "ask", "write".
+        cannot_load: models that raise the error given.
+        loaded: what was loaded.
         reached: steps that were come to, in order.
         read: what was read.
         asked: the questions, with what was said before them.
@@ -56,6 +58,8 @@ class ScriptedSession:
     def __init__(self) -> None:
         self.fails_on: dict[type, BaseException] = {}
         self._held_at: set[str] = set()
+        self.cannot_load: dict[str, BaseException] = {}
+        self.loaded: list[LoadModel] = []
         self.reached: list[str] = []
         self.num_closed = 0
         self.asked: list[Ask] = []
@@ -92,8 +96,7 @@ class ScriptedSession:
             raise error
         match request:
             case LoadModel():
-                self._step("load", should_stop)
-                yield ModelLoaded("demo", 3_400_000, 4_200_000, 1_024, 2_048)
+                yield self._load(request, should_stop)
             case Read(chat, sources):
                 self.read.append(request)
                 if sources:
@@ -112,6 +115,13 @@ class ScriptedSession:
                 for facts in (self._texts, self._read, self._length):
                     facts.pop(chat, None)
                 yield ChatClosed()
+
+    def _load(self, request: LoadModel, should_stop: Callable[[], bool]) -> ModelLoaded:
+        self._step("load", should_stop)
+        if error := self.cannot_load.get(request.model):
+            raise error
+        self.loaded.append(request)
+        return ModelLoaded(request.model, 3_400_000, 4_200_000, 1_024, 2_048, quantize=request.quantize)
 
     def close(self) -> None:
         self.num_closed += 1

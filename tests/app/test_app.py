@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QFrame, QLineEdit, QPlainTextEdit, QTextEdit
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFrame, QLineEdit, QPlainTextEdit, QTextEdit
 
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
@@ -171,12 +171,24 @@ def test_a_bad_file_is_one_line_in_the_banner(driver: AppDriver, tmp_path: Path)
     assert driver.window.composer.edit.toPlainText() == "Who?", "the question comes back"
 
 
+def test_nothing_is_built_that_nobody_asked_for(driver: AppDriver) -> None:
+    assert driver.window.findChildren(QDialog) == []
+    driver.window.settings_action.trigger()
+    assert driver.application.settings_dialog.isVisible()
+    driver.application.settings_dialog.close()
+
+
 def test_a_model_that_fails_to_load_can_be_loaded_again(session: ScriptedSession, driver: AppDriver) -> None:
     driver.until_state(EngineState.IDLE)
     session.fails_on[LoadModel] = ModelNotFoundError("There is no model.")
     driver.controller.load_model()
     driver.until_state(EngineState.ERROR)
-    assert "There is no model." in driver.window.banner.text.text()
+    banner = driver.window.banner
+    assert "There is no model." in banner.text.text()
+    driver.controller.read_pasted("")
+    assert "The pasted text is empty." in banner.text.text()
+    assert banner.restart.isVisible(), "whatever else is told, there is no other way to load it"
+    assert not banner.dismiss.isVisible()
     session.fails_on.clear()
     driver.window.banner.restart.click()
     driver.until_state(EngineState.IDLE)

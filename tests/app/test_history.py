@@ -1,5 +1,6 @@
 """The file of the chats, and the app that keeps them there and brings them back."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -15,9 +16,11 @@ from app import history as history_module
 from app.application import Application
 from app.folders import Folders
 from app.history import MIGRATIONS, ChatFile, History, open_or_replace
-from app.models.chat import ExchangeState, ReadingState
-from app.requests import Said
-from app.saved_chats import ChatsFound, ChatsListed, SavedChat, SavedExchange, SavingFailed
+from app.models.chat import Chat, ExchangeState, ReadingState
+from app.models.kept import ChatsListed, loaded_chat
+from app.quote_check import Claim, Place
+from app.requests import Said, TextSource
+from app.saved_chats import ChatsFound, SavedChat, SavedExchange, SavingFailed
 from app.settings import ChatOptions
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import SENTENCE, WORDS, ScriptedSession
@@ -95,8 +98,8 @@ def test_an_older_file_is_copied_before_it_is_migrated(
     newer = ChatFile(path)
     assert newer.chats()[0].title == "Kept"
     newer.close()
-    with sqlite3.connect(path.with_suffix(".backup-1")) as copy:
-        assert copy.execute("PRAGMA user_version").fetchone() == (1,)
+    with sqlite3.connect(path.with_suffix(".backup-2")) as copy:
+        assert copy.execute("PRAGMA user_version").fetchone() == (2,)
         assert copy.execute("SELECT title FROM chat").fetchall() == [("Kept",)]
     copy.close()
     monkeypatch.setattr(history_module, "MIGRATIONS", MIGRATIONS)
@@ -104,6 +107,82 @@ def test_an_older_file_is_copied_before_it_is_migrated(
     assert opened is None
     assert "newer version" in problem
     assert path.exists()
+
+
+def test_pasted_texts_of_an_older_file_move_to_their_table(path: Path) -> None:
+    path.parent.mkdir()
+    documents = [
+        {"file": "a.txt", "place": None}, {"name": "Pasted text", "text": "Some 🪿 words", "place": [0, 3]},
+        {"name": "Pasted text", "text": "Half a \ud83e goose", "place": None},
+    ]  # fmt: skip
+    with sqlite3.connect(path) as older:
+        older.executescript(MIGRATIONS[0] + "PRAGMA user_version = 1;")
+        insert = "INSERT INTO chat (key, title, changed, options, documents, path) VALUES (?, '', 0, '{}', ?, '[]')"
+        older.executemany(insert, [("k", json.dumps(documents)), ("bad", "[{"), ("none", json.dumps(documents[:1]))])
+    older.close()
+    file = ChatFile(path)
+    chats = {chat.key: chat.documents for chat in file.chats()}
+    assert chats == {
+        "k": [documents[0], {"name": "Pasted text", "place": [0, 3], "pasted": "text-1"},
+              {"name": "Pasted text", "place": None, "pasted": "text-2"}],
+        "bad": None, "none": documents[:1],
+    }  # fmt: skip
+    assert file.texts("k") == {"text-1": "Some 🪿 words", "text-2": "Half a \ud83e goose"}
+    file.close()
+    assert path.with_suffix(".backup-1").exists()
+
+
+def test_a_pasted_text_is_written_once_and_goes_with_its_document(file: ChatFile) -> None:
+    document, texts = {"name": "Pasted text", "pasted": "p"}, {"p": "Half a \ud83e goose"}
+    file.save_chat(SavedChat("k", documents=[document], texts=texts))
+    file.save_chat(SavedChat("k", documents=[document], texts={"p": "not written again"}))
+    file.save_chat(SavedChat("k", documents=[document]))
+    assert file.texts("k") == texts
+    file.save_chat(SavedChat("k", documents=None))
+    assert (file.texts("k"), file.chats()[0].documents) == (texts, [document])
+    file.save_chat(SavedChat("k"))
+    assert file.texts("k") == {}
+
+
+def test_half_a_letter_does_not_keep_a_chat_from_being_kept(file: ChatFile) -> None:
+    file.save_chat(SavedChat("k", "a\udcff.txt"))
+    file.save_exchange("k", SavedExchange(0, None, "Who\udcff?"))
+    assert (file.chats()[0].title, file.exchanges("k")[0].question) == ("a?.txt", "Who??")
+
+
+def test_what_is_damaged_in_an_exchange_is_passed_over() -> None:
+    passage = {
+        "document": "a", "page": None, "start": 0, "end": 1, "token_start": 0, "token_end": 1, "weight": 0.5,
+        "text": "A", "sonar": 1,
+    }  # fmt: skip
+    finished = {
+        "text": "Anna", "finish_reason": "stop", "prompt_tokens": 1, "reused_tokens": 0, "answer_tokens": 1,
+        "first_token_s": 0.1, "decode_tokens_per_s": 9.0, "passages": [passage], "voice": "loud",
+    }  # fmt: skip
+    claim = {"text": "1", "start": 0, "end": 1, "place": {"document": 0, "start": 0, "end": 1, "line": 3}, "sure": 1}
+    saved = [
+        SavedExchange(0, None, "Who?", "Anna", "done", "", json.dumps(finished), json.dumps([claim]), b"1234"),
+        SavedExchange(1, 0, "Why?", "", "sung", "", "{", "[3]", b"123"),
+        SavedExchange(2, 99, "How?", "", "waiting", "", '{"passages": [1]}', "7", None),
+    ]
+    first, second, third = loaded_chat("k", saved, {}).exchanges
+    assert first.finished is not None
+    assert (first.finished.text, first.finished.passages[0].text) == ("Anna", "A")
+    assert (first.claims, len(first.evidence.heat)) == ((Claim("1", 0, 1, Place(0, 0, 1)),), 1)
+    assert (first.children, second.parent, third.parent) == ([second], first, None)
+    assert (second.state, third.state) == (ExchangeState.FAILED, ExchangeState.WAITING)
+    for exchange in (second, third):
+        assert (exchange.finished, exchange.claims, len(exchange.evidence.heat)) == (None, (), 0)
+
+
+def test_a_chat_that_is_restored_twice_has_everything_once() -> None:
+    saved = [SavedExchange(0, None, "Who?", "Anna", "done"), SavedExchange(1, 0, "Why?", "So", "done")]
+    chat = Chat(1)
+    for _time in range(2):
+        loaded = loaded_chat("k", saved, {})
+        chat.restore(loaded.exchanges, loaded.texts)
+    assert [exchange.id for exchange in chat.exchanges] == [0, 1]
+    assert len(chat.root.children) == 1
 
 
 def test_a_damaged_file_is_kept_aside(path: Path) -> None:
@@ -312,12 +391,16 @@ def test_a_deleted_chat_can_be_brought_back_until_the_app_is_closed(
     QTest.keyClick(first.window.sidebar.list, Qt.Key.Key_Delete)
     assert chat_titles(first) == ["One?"]
     assert "“Two?” was deleted" in first.window.banner.text.text()
+    assert first.window.banner.undo.isVisible()
     first.window.banner.undo.click()
     assert chat_titles(first) == ["Two?", "One?"]
     assert first.chat.exchanges[0].answer == ANSWER
     first.controller.ask("More?")
     first.until_answered(1)
     first.window.sidebar.chat_deleted.emit(first.chat)
+    assert first.window.banner.undo.isVisible()
+    first.application.keeper.forget_deleted()  # as after UNDO_MS
+    assert not first.window.banner.undo.isVisible()
     leave(first)
     second = restarted()
     second.until(lambda: second.application.chats.rowCount() == 2)
@@ -351,6 +434,140 @@ def test_chats_are_renamed_pinned_and_searched(restarted: Callable[[], AppDriver
     again = restarted()
     again.until(lambda: again.application.chats.rowCount() == 4)
     assert chat_titles(again)[0] == "All about geese"
+
+
+def test_a_pasted_text_comes_back_with_its_chat_and_looking_at_it_is_no_change(
+    restarted: Callable[[], AppDriver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = restarted()
+    first.controller.read_pasted(SENTENCE * 20)
+    first.controller.ask("Who?")
+    first.until_answered()
+    leave(first)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    kept = second.application.chats.at(0)
+    assert kept.documents[0].source == TextSource("Pasted text", "")
+    saved: list[object] = []
+    for name in ("save_chat", "save_exchange"):
+        monkeypatch.setattr(second.application.history, name, lambda *given: saved.append(given))
+    second.application.chats.show(kept)
+    second.until(lambda: kept.is_loaded)
+    second.application.keeper.save()
+    assert saved == []
+    assert kept.documents[0].source == TextSource("Pasted text", SENTENCE * 20)
+    second.controller.read_again()
+    second.until_read()
+    assert second.chat.opened_documents[0].text == SENTENCE * 20
+
+
+def test_documents_that_cannot_be_read_stay_as_they_are_on_the_disk(
+    restarted: Callable[[], AppDriver], folders: Folders, book: Path
+) -> None:
+    first = restarted()
+    first.controller.open_files([book])
+    first.controller.ask("Who?")
+    first.until_answered()
+    leave(first)
+    with sqlite3.connect(folders.history) as damaged:
+        damaged.execute("UPDATE chat SET documents = '[{'")
+    damaged.close()
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    second.application.chats.show(second.application.chats.at(0))
+    second.until(lambda: second.chat.is_loaded)
+    assert [exchange.answer for exchange in second.chat.exchanges] == [ANSWER]
+    second.controller.ask("When?")
+    second.until_answered(1)
+    leave(second)
+    file = sqlite3.connect(folders.history)
+    assert file.execute("SELECT documents, path FROM chat").fetchall() == [("[{", "[0, 1]")]
+    file.close()
+
+
+def test_what_could_not_be_kept_is_tried_again(
+    restarted: Callable[[], AppDriver], book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, full = ChatFile.save_exchange, sqlite3.OperationalError("database or disk is full")
+
+    def refuse(*_given: object) -> None:
+        raise full
+
+    monkeypatch.setattr(ChatFile, "save_exchange", refuse)
+    first = restarted()
+    first.controller.open_files([book])
+    first.controller.ask("Who?")
+    first.until_answered()
+    first.application.keeper.save()
+    first.application.keeper.search("book")
+    first.until(lambda: first.application.chats.found is not None)  # all that came before has been tried
+    assert "disk is full" in first.window.banner.text.text()
+    monkeypatch.setattr(ChatFile, "save_exchange", keep)
+    leave(first)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    second.application.chats.show(second.application.chats.at(0))
+    second.until(lambda: [exchange.answer for exchange in second.chat.exchanges] == [ANSWER])
+
+
+def test_a_chat_whose_only_file_cannot_be_read_does_not_come_back(
+    restarted: Callable[[], AppDriver], tmp_path: Path, folders: Folders
+) -> None:
+    first = restarted()
+    first.session.held_at = {"open"}
+    first.controller.open_files([tmp_path / "no such.txt"])
+    first.until_reached("open")
+    first.application.keeper.save()
+    first.session.go()
+    first.until(lambda: first.chat.is_empty)
+    leave(first)
+    file = ChatFile(folders.history)
+    assert file.chats() == ()
+    file.close()
+
+
+def test_what_was_searched_for_before_filters_nothing_any_more(driver: AppDriver) -> None:
+    keeper, chats = driver.application.keeper, driver.application.chats
+    keeper.search("geese")
+    keeper.search("")
+    keeper.on_report(ChatsFound("geese", frozenset()))
+    assert chats.found is None
+    keeper.search(" ducks ")
+    keeper.on_report(ChatsFound("geese", frozenset({"old"})))
+    driver.until(lambda: chats.found == frozenset())
+
+
+def test_a_chat_that_cannot_be_loaded_takes_nothing_that_would_be_lost(
+    restarted: Callable[[], AppDriver], book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = restarted()
+    first.controller.open_files([book])
+    first.controller.ask("Who?")
+    first.until_answered()
+    leave(first)
+    load = ChatFile.exchanges
+
+    def refuse(_file: ChatFile, _key: str) -> tuple[SavedExchange, ...]:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(ChatFile, "exchanges", refuse)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    kept = second.application.chats.at(0)
+    second.application.chats.show(kept)
+    second.until(lambda: "cannot be loaded" in second.window.banner.text.text())
+    second.controller.ask("When?")
+    second.controller.read_again()
+    assert (kept.all_exchanges, kept.reading.state) == ({}, ReadingState.CLOSED)
+    assert second.window.composer.edit.toPlainText() == "When?"
+    second.controller.open_files([book])
+    assert second.chat is not kept
+    monkeypatch.setattr(ChatFile, "exchanges", load)
+    second.application.chats.show(kept)
+    second.until(lambda: [exchange.question for exchange in second.chat.exchanges] == ["Who?"])
+    second.controller.ask("When?")
+    second.until_answered(1)
+    assert [exchange.id for exchange in second.chat.exchanges] == [0, 1]
 
 
 def test_a_damaged_file_is_told(restarted: Callable[[], AppDriver], folders: Folders) -> None:

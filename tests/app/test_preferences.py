@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QLabel, QTextBrowser
 
 from app.folders import Folders
 from app.models.chat import ReadingState
 from app.requests import Said
+from app.resources import resource_text
 from app.settings import PRESETS, ChatOptions, Settings, load_settings
+from app.views import settings_dialog
 from app.views.theme import DARK
 from kiv_engine.config import KIVConfig, SamplingConfig
 from tests.app.conftest import AppDriver
@@ -72,6 +74,19 @@ def test_a_value_from_the_file_that_the_dialog_does_not_offer_is_kept(driver: Ap
     assert dialog.hot.currentText() == "333"
     choose(dialog.retrieved, 128)
     assert driver.application.preferences.settings.engine == KIVConfig(hot_tokens=333, retrieved_tokens=128)
+
+
+def test_about_shows_the_version_and_the_licences(driver: AppDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_dialog, "version", lambda name: f"1.2.3 of {name}")
+    dialog = driver.application.settings_dialog
+    [about] = dialog.parts.findItems("About", Qt.MatchFlag.MatchExactly)
+    dialog.open_part(dialog.parts.row(about))
+    page = dialog.pages.currentWidget()
+    assert "KIV Desktop 1.2.3 of kiv-desktop" in " ".join(label.text() for label in page.findChildren(QLabel))
+    [licences] = page.findChildren(QTextBrowser)
+    for row in resource_text("THIRD_PARTY.md").splitlines():
+        if row.startswith("| "):
+            assert row.split("|")[1].strip() in licences.toPlainText()
 
 
 def test_no_line_of_the_chat_dialog_covers_a_field(driver: AppDriver) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app import quote_check
 from app.quote_check import MAX_CLAIMS, Place, check_claims
 
 BOOK = 'He paid 1,250 crowns\nfor the "Second Bishop" on 7 May 1503. The price was 12.50. Captain Anna Thornwick.'
@@ -44,6 +45,15 @@ def test_claims_are_in_order_and_not_too_many() -> None:
     claims = check_claims(answer, [BOOK])
     assert len(claims) == MAX_CLAIMS
     assert [claim.start for claim in claims] == sorted(claim.start for claim in claims)
+
+
+def test_no_more_is_looked_up_than_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, answer = [], " ".join(map(str, range(100, 130)))
+    monkeypatch.setattr(quote_check, "_find", lambda text, *_where: looked.append(text))
+    check_claims(answer, [BOOK])
+    assert looked == answer.split()[:MAX_CLAIMS]
+    claims = check_claims(answer, [BOOK], (), lambda: len(looked) == MAX_CLAIMS + 3)
+    assert [claim.text for claim in claims] == answer.split()[:3]
 
 
 def test_without_documents_nothing_is_found() -> None:

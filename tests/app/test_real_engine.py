@@ -1,6 +1,8 @@
 """The app with the real engine and the built-in model: drop, read, ask, passages, click."""
 
 import re
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,10 @@ from app.application import Application
 from app.engine_session import EngineSession
 from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
+from app.quote_check import never
+from app.reports import DocumentOpened, DocumentsPlaced
+from app.requests import LoadModel, Read, TextSource
+from kiv_engine.events import ReadFinished, ReadProgress
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
 WAIT_MS = 300_000
@@ -147,9 +153,12 @@ def test_what_was_read_before_is_opened_instead(qtbot: QtBot, qapp: QApplication
     threads = torch.get_num_threads()
     book = tmp_path / "book.txt"
     book.write_text("\n\n".join(LINES), encoding="utf-8")
-    answers = []
+    answers, events = [], list[list[object]]()
     for _start in range(2):
         application = Application(qapp, EngineSession(tmp_path / "contexts"))
+        told = list[object]()
+        events.append(told)
+        application.bridge.reported.connect(lambda report, told=told: told.append(report.event))
         application.start([book])
         application.controller.ask("Who counted the goose?")
         chat = application.chats.current
@@ -169,4 +178,28 @@ def test_what_was_read_before_is_opened_instead(qtbot: QtBot, qapp: QApplication
         application.window.deleteLater()
         application.deleteLater()
     torch.set_num_threads(threads)
-    assert answers[0] == answers[1], "the second start neither read nor wrote"
+    assert answers[0] == answers[1], "the second start wrote nothing"
+    for told, opened in zip(events, (False, True), strict=True):
+        read = takewhile(lambda event: not isinstance(event, ReadFinished), told)
+        assert any(isinstance(event, ReadProgress) for event in read) is not opened
+        assert [event.opened for event in told if isinstance(event, DocumentsPlaced)] == [opened]
+
+
+def test_opening_what_was_read_before_can_be_stopped(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session, begun = EngineSession(tmp_path / "contexts"), Read(1, (TextSource("a", "\n\n".join(LINES)),))
+    list(session.handle(LoadModel(), never))
+    list(session.handle(begun, never))
+    longer = TextSource("b", "One more.")
+    for request in (replace(begun, chat=2), Read(3, (*begun.sources, longer))):
+        opened, count = list[object](), len(request.sources)
+        for event in session.handle(request, lambda opened=opened, count=count: len(opened) == count):
+            opened += [event] if isinstance(event, DocumentOpened) else []
+        assert isinstance(event, ReadFinished)
+        assert (event.stopped, event.tokens_read) == (True, 0)
+        events = list(session.handle(request, never))
+        assert isinstance(events[-1], ReadFinished)
+        assert not events[-1].stopped
+    session.close()
+    torch.set_num_threads(threads)

@@ -40,6 +40,11 @@ def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
         ('{"engine": {"hot_tokens": -1}}', "hot_tokens is -1"),
         ('{"engine": 3}', "KIVConfig is 3"),
         ('{"chat": {"sampling": {"temperature": "hot"}}}', "temperature is 'hot'"),
+        ('{"engine": {"store": 5}}', "store is 5"),
+        ('{"chat": 3}', "ChatOptions is 3"),
+        ('{"chat": []}', "ChatOptions is []"),
+        ('{"chat": {"system": 5}}', "system is 5"),
+        ('{"chat": {"sampling": {"stop": [5]}}}', "stop is 5"),
         ("\x00\xff", "damaged"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from app import display
 from app.__main__ import main
+from app.folders import Folders
 
 ROOT = Path(__file__).parents[2]
 QT: Final = Path(PySide6.__file__).parent / "Qt" / "lib"
@@ -89,6 +90,13 @@ def test_the_window_is_shown_before_torch_is_imported() -> None:
         check=False,
     )
     assert result.stdout == "False\n", result.stderr
+
+
+def test_the_app_and_the_command_line_keep_contexts_in_one_place() -> None:
+    pytest.importorskip("torch", reason="the engine needs torch")
+    from kiv_engine.shelf import default_shelf
+
+    assert Folders.of_user().contexts == default_shelf()
 
 
 def test_both_starters_know_the_commands_of_the_app() -> None:

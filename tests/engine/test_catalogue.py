@@ -8,7 +8,7 @@ import pytest
 
 from kiv_engine import cli, doctor
 from kiv_engine.catalogue import CATALOGUE_FILE, CatalogueEntry, find_entry, nearest_ids, read_catalogue
-from kiv_engine.fit import ModelShape, Needs, Room, Setting, best_of, plan, plan_stores
+from kiv_engine.fit import ModelShape, Needs, Room, Setting, plan
 from kiv_engine.loader import config_of_shape
 
 ENTRIES = pytest.mark.parametrize("entry", read_catalogue(), ids=lambda entry: entry.id)
@@ -122,9 +122,7 @@ def test_the_advice_names_the_finest_weights_with_room_for_a_long_text() -> None
     def listed(name: str) -> doctor.ListedModel:
         entry = find_entry(name)
         assert entry is not None
-        shape = ModelShape(config_of_shape(entry.shape))
-        plans = plan_stores(shape, room)
-        return doctor.ListedModel.of(entry, shape, plans, best_of(plans["model"]))
+        return doctor.ListedModel.of(entry, ModelShape(config_of_shape(entry.shape)), room)
 
     small, gemma = listed("Qwen/Qwen2.5-1.5B-Instruct"), listed("google/gemma-4-E2B-it")
     assert (small.best, gemma.best) == ("none", "none")

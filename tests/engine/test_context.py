@@ -20,6 +20,7 @@ from kiv_engine.context import Context, Turn
 from kiv_engine.document import Document
 from kiv_engine.errors import CapacityError, ConfigError, EngineError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
+from kiv_engine.fit import ModelShape, Setting
 from kiv_engine.hits import HitsDrained
 from kiv_engine.passages import rank_passages
 from kiv_engine.policy import AUTO_EXACT_TOKENS
@@ -285,6 +286,14 @@ def test_what_fits_is_what_the_cache_then_takes_per_token(dtype: Any) -> None:
     cold = context.cache.growing_layers[0].store.num_tokens
     rows = (taken["cold_keys"] + taken["cold_values"]) / cold
     assert rows <= context.token_bytes <= 1.2 * rows
+    context.close()
+
+
+@pytest.mark.parametrize("config", [KIVConfig(), KIVConfig(store_dtype="int8", index_bits=2)], ids=["model", "int8"])
+def test_the_bytes_of_a_token_are_those_of_the_fit_planner(config: KIVConfig) -> None:
+    context = new_context(config=config)
+    planned = ModelShape(model_of("llama").config).needs(Setting(config=config))
+    assert context.token_bytes == planned.token
     context.close()
 
 

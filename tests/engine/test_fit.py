@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from kiv_engine import KIVConfig, fit
 from kiv_engine.cache import KIVCache
 from kiv_engine.context import READ_CHUNK_TOKENS
 from kiv_engine.fit import ModelShape, Needs, Plan, Room, Setting
+from kiv_engine.index import CodeIndex, SearchEffort, code_bytes
 from kiv_engine.loader import LoadOptions, load, read_config, weight_bytes
 from tests.engine.families import FAMILIES, VOCABULARY, model_of
 from tests.engine.test_loader import copy_tokenizer
@@ -176,6 +178,21 @@ def test_this_pc_is_timed(monkeypatch: pytest.MonkeyPatch, quantize: Any) -> Non
     pace = fit.pace(shape, setting, rates)
     assert pace.million_s > 0
     assert pace.tokens_per_s > 0
+
+
+def test_the_scan_is_timed_by_searching_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that takes 3 s and a second for each thousand bytes of codes: only the bytes are the scan's."""
+    now, search_really = [0.0], CodeIndex.search
+
+    def search(index: CodeIndex, queries: torch.Tensor, limit: int, effort: SearchEffort) -> torch.Tensor:
+        now[0] += 3 + limit * code_bytes(queries.shape[0], queries.shape[2], index.bits) / 1_000
+        return search_really(index, queries, limit, effort)
+
+    monkeypatch.setattr(fit, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(CodeIndex, "search", search)
+    monkeypatch.setattr(fit, "TIMED_SHAPE", (64, 64))
+    rates = fit.measure_rates(ModelShape(model_of("llama").config), Setting(config=SMALL))
+    assert rates.scan_byte == pytest.approx(1 / 1_000)
 
 
 def test_a_pace_is_the_sum_of_its_parts() -> None:

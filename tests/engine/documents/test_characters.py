@@ -77,7 +77,7 @@ def test_a_page_that_says_utf_8_keeps_it_in_spite_of_a_bad_byte() -> None:
 
 def test_a_guess_looks_where_the_odd_bytes_are() -> None:
     text = "plain words only. " * 60_000 + GERMAN
-    assert decode(text.encode("cp1252")) == (text, decode(GERMAN.encode("cp1252"))[1])
+    assert decode(text.encode("cp1252")) == (text, "windows-1252")
 
 
 def test_windows_encodings_are_named_as_people_do() -> None:

@@ -5,6 +5,7 @@ never hangs, and its memory does not grow.
 """
 
 import io
+import traceback
 import zipfile
 from contextlib import closing
 from pathlib import Path
@@ -19,11 +20,12 @@ from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.opening import unpacked
 from kiv_engine.documents.parser_process import ParserProcess
 from kiv_engine.documents.text_builder import ParsedText, UnreadableError
+from kiv_engine.documents.worker import parse
 from tests.engine.documents.writers import SAMPLES, Sample
 
 LIMITS: Final = Limits(silence_s=20, seconds=30, memory_bytes=1024 * MIB, unpacked_bytes=64 * MIB)
 PACKED: Final = frozenset({"town.docx", "town.epub", "town.odt", "town.pptx", "town.xlsx"})
-NEVER: Final = ("made its parser", "was given up", "takes more than", "of memory", "did not start")
+NEVER: Final = ("made its parser", "was given up", "takes more than", "of memory", "the parsing process failed")
 SETTINGS: Final = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 # What a format is made of, to be thrown together.
@@ -137,14 +139,27 @@ class Fuzzer:
             check_parsed(unpacked(*stop.value))
             self.read += 1
         except UnreadableError as error:
-            self.check_refusal(str(error))
+            self.check_refusal(str(error), data, name)
             self.refused += 1
 
     @staticmethod
-    def check_refusal(reason: str) -> None:
+    def check_refusal(reason: str, data: bytes, name: str) -> None:
         """It is the parser that refused, in a sentence."""
         assert not any(phrase in reason for phrase in NEVER), reason
         assert reason.endswith((".", "pdf"))
+        if "or not really" in reason:
+            check_cause(data, name)
+
+
+def check_cause(data: bytes, name: str) -> None:
+    """It was a library that found the damage: its kind of error, or one that was raised in its code, not in ours."""
+    try:
+        parse(data, name, LIMITS)
+    except UnreadableError as error:
+        cause = error.__cause__
+        assert cause is not None
+        raised_in = traceback.extract_tb(cause.__traceback__)[-1].filename
+        assert type(cause).__module__ != "builtins" or "kiv_engine" not in raised_in, traceback.format_exception(cause)
 
 
 def fuzz(sample: Sample, folder: Path, examples: int) -> None:

@@ -32,7 +32,7 @@ def long_pdf(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def process() -> Iterator[ParserProcess]:
-    with closing(ParserProcess(Limits(silence_s=3))) as process:
+    with closing(ParserProcess(Limits())) as process:
         yield process
 
 
@@ -80,13 +80,17 @@ def test_closing_in_the_middle_kills_it(long_pdf: Path, process: ParserProcess) 
     assert process.pid is None
 
 
-def test_what_says_nothing_is_given_up_and_the_next_file_is_read(long_pdf: Path, process: ParserProcess) -> None:
+def test_what_says_nothing_is_given_up_and_the_next_file_is_read(
+    long_pdf: Path, process: ParserProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asking = asked(process, long_pdf)
     next(asking)
     pid = process.pid
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(UnreadableError, match="was given up: nothing could be read from it for 3 s"):
-        run_to_the_end(asking)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_limits", Limits(silence_s=0))
+        with pytest.raises(UnreadableError, match="was given up: nothing could be read from it for 0 s"):
+            run_to_the_end(asking)
     assert not psutil.pid_exists(pid)
     assert FILLER in answer(process, long_pdf)
 
@@ -142,6 +146,35 @@ def worker_that_dies(_limits: Limits) -> list[str]:
         "w.main()"
     )
     return [sys.executable, "-c", code, "{}"]
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ([sys.executable, "-c", "raise SystemExit('no such thing')"], "no such thing"),
+        (["/no/such/python"], "No such file or directory"),
+        (
+            [sys.executable, "-c", "import kiv_engine.documents.worker as w, sys; "
+             "sys.modules['striprtf.striprtf'] = None; w.main()", "{}"],
+            "ModuleNotFoundError: import of striprtf.striprtf halted; None in sys.modules",
+        ),
+        (
+            [sys.executable, "-c", "import kiv_engine.documents.worker as w, os; w.parse = lambda *_: os.write(2, b'x')"
+             " and 1 + ''; w.main()", "{}"],
+            "TypeError: unsupported operand type(s) for +: 'int' and 'str'",
+        ),
+    ],
+    ids=["at the start", "no Python", "no library", "bug"],
+)  # fmt: skip
+def test_a_failure_of_ours_does_not_blame_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: ParserProcess, command: list[str], reason: str
+) -> None:
+    monkeypatch.setattr("kiv_engine.documents.parser_process.worker_command", lambda _limits: command)
+    path = tmp_path / "a.rtf"
+    path.write_text("{\\rtf1 a}")
+    with pytest.raises(UnreadableError) as refusal:
+        answer(process, path)
+    assert str(refusal.value) == f"cannot be read: the parsing process failed ({reason})."
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends with its next answer")

@@ -102,6 +102,7 @@ def test_what_is_not_run_says_why(kiv: Kiv, page_of: PageOf, tmp_path: Path) -> 
     assert "offloaded: not run; offloading needs a CUDA device" in err
     assert last_line(printed)["left_out"][0]["peer"] == "offloaded"
     assert "CUDA" in (tmp_path / "report.md").read_text()
+    assert "about one document are not independent" in (tmp_path / "report.md").read_text()
     page = page_of("eval", json.loads((tmp_path / "report.json").read_text()))
     assert "- DynamicCache with offloading: offloading needs a CUDA device" in page
     assert "| 4,096 | sliding window with sinks |" in page
@@ -111,7 +112,7 @@ def test_what_is_not_run_says_why(kiv: Kiv, page_of: PageOf, tmp_path: Path) -> 
 def answer(question: str, *found: bool, depth: float = 0.1) -> dict[str, Any]:
     return {
         "document": "d", "question": question, "task": "digits", "depth": depth, "found": list(found),
-        "answer": question, "seconds": 1.0, "first_token_s": 0.5,
+        "answer": question, "first_token_s": 0.5, "token_s": 0.1 if len(found) > 1 else None,
     }  # fmt: skip
 
 
@@ -124,6 +125,7 @@ def test_agreement_counts_only_what_the_ceiling_found() -> None:
     assert (row["ceiling_parts"], row["agreement"]) == (3, pytest.approx(2 / 3))
     nothing = figures.summarize([answer("c", False)], [answer("c", False)])
     assert nothing["agreement"] is None
+    assert (row["token_s"], nothing["token_s"]) == (0.1, None)
 
 
 def test_depths_are_told_apart() -> None:

@@ -11,6 +11,7 @@ from transformers import DynamicCache
 
 from kiv_engine.attention import Attachment
 from kiv_engine.config import KIVConfig
+from kiv_engine.context import Context
 from kiv_engine.engine import Engine
 from kiv_engine.errors import ConfigError
 from kiv_engine.evaluation import readers
@@ -97,6 +98,26 @@ def test_retrieving_more_ends_with_its_block_even_after_an_error() -> None:
         assert policy.config == replace(SMALL, retrieved_tokens=99)
     assert policy.config == SMALL
     context.close()
+
+
+def test_time_per_token_is_that_between_tokens_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = engine("llama")
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+
+    def take(seconds: float) -> None:
+        clock[0] += seconds
+
+    hook = of.loaded.model.register_forward_hook(lambda *_: take(1))
+    passages = Context._passages
+    monkeypatch.setattr(Context, "_passages", lambda *arguments: take(100) or passages(*arguments))
+    for reader in (KIVReader(of, ROOMY), full(of)):
+        answer = read(reader).ask("Which ship brought the bells?", 5)
+        assert (answer.num_tokens, answer.token_s) == (5, pytest.approx(1))
+        assert 1 <= answer.first_token_s < 100
+        assert reader.ask("Who?", 1).token_s is None
+        reader.close()
+    hook.remove()
 
 
 def test_sinks_and_window_are_a_mask_over_full_attention() -> None:

@@ -1,0 +1,113 @@
+"""Models to choose from: what this PC has, what fits it, downloads. Runs on a thread of its own, beside the engine's.
+
+A download takes minutes or hours, and chats go on meanwhile. Imports the engine inside functions; knows nothing of Qt.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, WeightsFit
+from app.requests import DescribeModel, DownloadModel, ListModels, Request
+
+if TYPE_CHECKING:
+    from kiv_engine.catalogue import CatalogueEntry
+    from kiv_engine.doctor import ListedModel
+    from kiv_engine.fit import ModelShape, Room
+
+RECOMMENDED: Final = 3
+
+
+class ModelsSession:
+    """Answers ListModels, DescribeModel and DownloadModel."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[str, ModelShape] = {}  # making them takes most of the time
+
+    def handle(self, request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
+        """Do what is asked; yields events, the terminal one last."""
+        match request:
+            case ListModels(in_use):
+                yield from self._list(in_use, should_stop)
+            case DescribeModel(name):
+                yield from self._describe(name)
+            case DownloadModel(name):
+                yield from download(name, should_stop)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _list(self, in_use: int, should_stop: Callable[[], bool]) -> Iterator[object]:
+        from kiv_engine import doctor, fit
+        from kiv_engine.catalogue import read_catalogue
+        from kiv_engine.hardware import inspect_hardware
+        from kiv_engine.loader import config_of_shape
+
+        hardware = inspect_hardware(doctor.models_folder())
+        yield PcDescribed(tuple(doctor.facts(hardware)))
+        room = with_more_ram(fit.room_of(hardware), in_use)
+        listed = []
+        for entry in read_catalogue():
+            if should_stop():
+                break
+            if entry.id not in self._shapes:
+                self._shapes[entry.id] = fit.ModelShape(config_of_shape(entry.shape))
+            listed.append(doctor.ListedModel.of(entry, self._shapes[entry.id], room))
+            yield as_report(listed[-1])
+        yield ModelsListed(tuple(each.entry.id for each in doctor.recommended(listed)[:RECOMMENDED]))
+
+    def _describe(self, name: str) -> Iterator[object]:
+        from kiv_engine import doctor, fit
+        from kiv_engine.catalogue import find_entry
+        from kiv_engine.hardware import inspect_hardware
+        from kiv_engine.loader import read_config
+
+        entry = find_entry(name)
+        is_elsewhere = entry is None and not is_here(name)
+        shape = fit.ModelShape(read_config(name))
+        if is_elsewhere:
+            yield ConfigFetched(name)
+        entry = entry or unknown_entry(name, shape)
+        room = fit.room_of(inspect_hardware(doctor.models_folder()))
+        yield as_report(doctor.ListedModel.of(entry, shape, room))
+        yield ModelsListed()
+
+
+def with_more_ram(room: "Room", in_use: int) -> "Room":
+    """The room once the loaded model is gone. On a GPU its weights are not in RAM."""
+    return room if room.vram is not None else replace(room, ram=room.ram + in_use)
+
+
+def unknown_entry(name: str, shape: "ModelShape") -> "CatalogueEntry":
+    """What is known of a model that the catalogue does not have: its shape."""
+    from kiv_engine.catalogue import CatalogueEntry
+
+    return CatalogueEntry(name, "", False, shape.parameters / 1e9, "", "", (), {})
+
+
+def as_report(listed: "ListedModel") -> ModelListed:
+    """A plan as the app shows it."""
+    entry, name = listed.entry, listed.entry.id
+    fits = (
+        WeightsFit(kind, plan.tokens_in_ram, plan.tokens_on_disk, plan.missing) for kind, plan in listed.plans.items()
+    )
+    best = listed.for_long_text or listed.best
+    return ModelListed(
+        name, entry.published_billions, entry.licence, entry.gated, listed.download_bytes, listed.trained_tokens,
+        tuple(fits), best, is_here(name),
+    )  # fmt: skip
+
+
+def is_here(name: str) -> bool:
+    """Whether a model needs no download."""
+    from kiv_engine.download import find_downloaded
+
+    return Path(name).is_dir() or find_downloaded(name) is not None
+
+
+def download(name: str, should_stop: Callable[[], bool]) -> Iterator[object]:
+    """Fetch what is missing; stopped, a later download goes on from there."""
+    from kiv_engine.download import Download, look_up
+
+    yield from Download(look_up(name)).run(should_stop)

@@ -1,0 +1,211 @@
+"""The models page around scripted sessions: listing, downloading, stopping, changing the model, and going back."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from app.application import Application
+from app.folders import Folders
+from app.models.chat import ReadingState
+from app.models.engine_status import EngineState
+from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, WeightsFit
+from app.requests import DescribeModel, DownloadModel, ListModels, Request
+from app.settings import load_settings
+from app.views.models_dialog import ModelRowView, ModelsDialog
+from kiv_engine.errors import CapacityError, ModelNotFoundError
+from kiv_engine.events import Downloaded, DownloadProgress
+from tests.app.conftest import AppDriver
+from tests.app.scripted_session import ScriptedSession
+
+GB = 10**9
+SMALL = ModelListed(
+    "Small/Model-1B", 1.2, "Apache-2.0", False, 2 * GB, 32_768,
+    (WeightsFit("none", 500_000, 2_000_000, 0), WeightsFit("4bit", 900_000, 3_000_000, 0)), "none", is_here=False,
+)  # fmt: skip
+LARGE = ModelListed(
+    "Large/Model-70B", 70.0, "Own", True, 140 * GB, 8_192, (WeightsFit("4bit", 0, 0, 30 * GB),), "4bit", is_here=True
+)
+
+
+class ScriptedModels:
+    """Lists two models; a download waits in its middle until `go` or a stop."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+        self.error: BaseException | None = None
+        self._gate = threading.Event()
+
+    def go(self) -> None:
+        self._gate.set()
+
+    def close(self) -> None:
+        pass
+
+    def handle(self, request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
+        self.asked.append(request)
+        if self.error is not None:
+            raise self.error
+        match request:
+            case ListModels():
+                yield PcDescribed((("RAM", "16.0 GB free of 24.0 GB"), ("CUDA", "Not usable. No GPU.")))
+                yield from (SMALL, LARGE)
+                yield ModelsListed((SMALL.name,))
+            case DescribeModel(name):
+                yield ConfigFetched(name)
+                yield replace(SMALL, name=name)
+                yield ModelsListed()
+            case DownloadModel():
+                yield DownloadProgress("model.safetensors", GB, 2 * GB, 5e6, 200.0)
+                while not self._gate.wait(0.01):
+                    if should_stop():
+                        yield Downloaded("", GB, 2 * GB, 1.0, stopped=True)
+                        return
+                yield Downloaded("/somewhere", 2 * GB, 2 * GB, 2.0, stopped=False)
+
+
+class ModelsDriver(AppDriver):
+    """An app whose models page is open."""
+
+    models: ScriptedModels
+
+    @property
+    def dialog(self) -> ModelsDialog:
+        return self.application.models_dialog
+
+    def view(self, name: str) -> ModelRowView:
+        return self.dialog.views[name]
+
+    def click(self, name: str) -> None:
+        QTest.mouseClick(self.view(name).button, Qt.MouseButton.LeftButton)
+
+
+@pytest.fixture
+def page(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Folders) -> Iterator[ModelsDriver]:
+    models = ScriptedModels()
+    application = Application(qapp, session, folders, models)
+    application.start()
+    driver = ModelsDriver(qtbot, application, session)
+    driver.models = models
+    driver.until_state(EngineState.IDLE)
+    application.window.models_action.trigger()
+    driver.until(lambda: application.models.recommended == (SMALL.name,))
+    yield driver
+    session.go()
+    models.go()
+    application.window.close()
+    assert application.closed_in_time
+    application.window.deleteLater()
+    application.deleteLater()
+
+
+def test_the_page_says_what_this_pc_has_and_what_fits(page: ModelsDriver) -> None:
+    assert "RAM: 16.0 GB free of 24.0 GB" in page.dialog.facts.text()
+    small, large, demo = page.view(SMALL.name), page.view(LARGE.name), page.view("demo")
+    assert small.about.text() == "1.2 billion parameters · Apache-2.0 · trained for 32,768 tokens"
+    assert small.fit.text() == "Up to 500,000 tokens in RAM, 2.0 million with the disk"
+    assert (small.chip.isVisible(), large.chip.isVisible()) == (True, False)
+    assert small.button.text() == "Get 2.00 GB"
+    assert large.fit.text() == "Does not fit: 30.0 GB are missing"
+    assert "its owner grants access" in large.about.text()
+    assert (large.button.text(), large.button.isEnabled()) == ("Use", True), "a person may try anyway"
+    assert (demo.button.text(), demo.button.isEnabled()) == ("In use", False)
+
+
+def test_other_weights_fit_otherwise(page: ModelsDriver) -> None:
+    small = page.view(SMALL.name)
+    small.weights.setCurrentIndex(1)
+    small.weights.chosen.emit()
+    assert small.fit.text() == "Up to 900,000 tokens in RAM, 3.0 million with the disk"
+
+
+def test_a_download_shows_how_far_it_is_and_can_be_stopped_and_resumed(page: ModelsDriver) -> None:
+    small = page.view(SMALL.name)
+    page.click(SMALL.name)
+    page.until(lambda: small.fit.text() == "1.00 GB / 2.00 GB · 5.0 MB a second · 3:20 min left")
+    assert small.button.text() == "Stop"
+    page.click(SMALL.name)
+    page.until(lambda: small.button.text() == "Get 2.00 GB")
+    page.models.go()
+    page.click(SMALL.name)
+    page.until(lambda: small.button.text() == "Use")
+    shown = page.application.settings_dialog.network.text().splitlines()
+    assert [line[7:] for line in shown[:2]] == [
+        "Small/Model-1B, from the HuggingFace hub: 1.00 GB are here",
+        "Small/Model-1B, from the HuggingFace hub: 2.00 GB are here",
+    ]
+
+
+def test_what_a_download_fails_with_stands_in_its_row(page: ModelsDriver) -> None:
+    page.models.error = ModelNotFoundError("The hub does not answer.")
+    page.click(SMALL.name)
+    page.until(lambda: page.view(SMALL.name).fit.text() == "The hub does not answer.")
+    assert page.view(SMALL.name).button.text() == "Get 2.00 GB"
+
+
+def test_another_model_can_be_named(page: ModelsDriver, tmp_path: Path) -> None:
+    page.dialog.name.setText("  Other/Model ")
+    QTest.keyClick(page.dialog.name, Qt.Key.Key_Return)
+    page.until(lambda: "Other/Model" in page.dialog.views)
+    assert page.dialog.name.text() == ""
+    assert page.application.settings_dialog.network.text()[7:].startswith(
+        "Other/Model, from the HuggingFace hub: its con"
+    )
+    page.models.error = ModelNotFoundError("There is no model 'Nowhere'.")
+    page.dialog.name.setText(str(tmp_path))
+    QTest.keyClick(page.dialog.name, Qt.Key.Key_Return)
+    page.until(page.dialog.problem.isVisible)
+    assert page.dialog.problem.text() == "There is no model 'Nowhere'."
+    assert page.dialog.name.text() == str(tmp_path), "what was typed stays, to be mended"
+
+
+def test_another_model_keeps_the_chat_reads_its_documents_anew_and_is_there_after_a_start(
+    page: ModelsDriver, book: Path, folders: Folders
+) -> None:
+    page.controller.open_files([book])
+    page.until_read()
+    page.controller.ask("Who?")
+    page.until_answered()
+    page.click(LARGE.name)
+    page.until(lambda: page.status.model is not None and page.status.model.name == LARGE.name)
+    assert [(each.model, each.quantize) for each in page.session.loaded] == [("demo", "none"), (LARGE.name, "4bit")]
+    assert page.chat.reading.state is ReadingState.CLOSED
+    assert [each.answer for each in page.chat.exchanges] != [""]
+    assert page.window.model_button.text() == "Model-70B"
+    assert (page.view(LARGE.name).button.text(), page.view("demo").button.text()) == ("In use", "Use")
+    page.controller.ask("And then?")
+    page.until_answered(1)
+    assert len(page.session.read) == 2
+    kept = load_settings(folders.settings).settings
+    assert (kept.model, kept.quantize) == (LARGE.name, "4bit")
+
+
+def test_a_model_that_cannot_be_loaded_gives_way_to_the_one_before(page: ModelsDriver, folders: Folders) -> None:
+    page.session.cannot_load[LARGE.name] = CapacityError("30 GB of RAM are missing.")
+    page.click(LARGE.name)
+    page.until(page.window.banner.isVisible)
+    page.until_state(EngineState.IDLE)
+    assert page.window.banner.text.text() == (
+        "Large/Model-70B could not be loaded: 30 GB of RAM are missing. Going on with the built-in model."
+    )
+    assert page.status.model is not None
+    assert page.status.model.name == "demo"
+    assert load_settings(folders.settings).settings.model == "demo"
+
+
+def test_another_model_can_be_wanted_while_an_answer_is_written(page: ModelsDriver, book: Path) -> None:
+    page.controller.open_files([book])
+    page.until_read()
+    page.session.held_at = {"write"}
+    page.controller.ask("Who?")
+    page.until_reached("write")
+    page.click(LARGE.name)
+    page.session.go()
+    page.until(lambda: page.status.model is not None and page.status.model.name == LARGE.name)
+    assert page.chat.exchanges[0].is_over

@@ -1,0 +1,70 @@
+"""The models' own thread for real: the catalogue planned for this PC, a folder described, a download from loopback."""
+
+from pathlib import Path
+
+import pytest
+
+from app.models_session import ModelsSession
+from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, is_terminal
+from app.requests import DescribeModel, DownloadModel, ListModels, Request
+from kiv_engine import catalogue
+from kiv_engine.errors import ModelNotFoundError
+from kiv_engine.events import Downloaded, DownloadProgress
+from kiv_engine.loader import DEMO_FOLDER
+from tests.engine.test_download import ID, Hub, content, hub
+
+__all__ = ["content", "hub"]  # fixtures
+
+
+def answer(session: ModelsSession, request: Request, *, stop: bool = False) -> list[object]:
+    """All events; the last one, and no other, is terminal."""
+    events = list(session.handle(request, lambda: stop))
+    assert [is_terminal(event) for event in events] == [False] * (len(events) - 1) + [True]
+    return events
+
+
+def test_the_catalogue_is_planned_for_this_pc(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [entry for entry in catalogue.read_catalogue() if "0.5B" in entry.id or "14B" in entry.id]
+    monkeypatch.setattr(catalogue, "read_catalogue", lambda: tuple(wanted))
+    session = ModelsSession()
+    facts, small, large, listed = answer(session, ListModels())
+    assert isinstance(facts, PcDescribed)
+    assert {"Processor", "RAM", "Disk", "CUDA"} <= {name for name, _said in facts.facts}
+    assert isinstance(small, ModelListed)
+    assert isinstance(large, ModelListed)
+    assert (small.trained_tokens, large.trained_tokens) == (32_768, 1_010_000)
+    assert [fit.quantize for fit in small.fits] == ["none", "8bit", "4bit"]
+    assert large.download_bytes > 20 * small.download_bytes
+    assert isinstance(listed, ModelsListed)
+    _facts, freed, *_rest = answer(session, ListModels(in_use_bytes=10**11))
+    assert isinstance(freed, ModelListed)
+    assert freed.fits[0].tokens_in_ram > small.fits[0].tokens_in_ram, "what the model in use holds will be free"
+    assert len(answer(session, ListModels(), stop=True)) == 2
+
+
+def test_a_folder_is_described_without_a_connection() -> None:
+    listed, end = answer(ModelsSession(), DescribeModel(str(DEMO_FOLDER)))
+    assert isinstance(listed, ModelListed)
+    assert (listed.name, listed.is_here, listed.licence) == (str(DEMO_FOLDER), True, "")
+    assert 0.003 < listed.billions < 0.006
+    assert end == ModelsListed()
+
+
+def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"config\.json"):
+        list(ModelsSession().handle(DescribeModel(str(tmp_path)), lambda: False))
+
+
+def test_another_model_is_described_from_its_config_and_downloaded(hub: Hub) -> None:
+    session = ModelsSession()
+    fetched, listed, _end = answer(session, DescribeModel(ID))
+    assert fetched == ConfigFetched(ID)
+    assert isinstance(listed, ModelListed)
+    assert not listed.is_here
+    *progress, last = answer(session, DownloadModel(ID))
+    assert all(isinstance(event, DownloadProgress) for event in progress)
+    assert isinstance(last, Downloaded)
+    assert Path(last.folder) == hub.folder
+    listed, _end = answer(session, DescribeModel(ID))
+    assert isinstance(listed, ModelListed)
+    assert listed.is_here
