@@ -15,6 +15,8 @@ from PySide6.QtGui import (
     QDropEvent,
     QIcon,
     QKeySequence,
+    QPainter,
+    QPaintEvent,
     QResizeEvent,
 )
 from PySide6.QtWidgets import (
@@ -25,6 +27,7 @@ from PySide6.QtWidgets import (
     QMainWindow,
     QMenu,
     QPushButton,
+    QSizePolicy,
     QSplitter,
     QToolButton,
     QVBoxLayout,
@@ -62,6 +65,19 @@ class Look:
     usual: bool = False
 
 
+class Title(QLabel):
+    """Gives way to what stands beside it: a longer one ends in an ellipsis."""
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, super().minimumSizeHint().height())
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
+        painter.end()
+
+
 class MainWindow(QMainWindow):
     """Everything on screen.
 
@@ -95,11 +111,12 @@ class MainWindow(QMainWindow):
         self.composer = Composer(theme, status)
         self.document = DocumentPane(theme, chats)
         self.meters = Meters(theme, status, chats, log)
-        self.title = QLabel()
+        self.title = Title()
         self.title.setObjectName("title")
         self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.tokens = QLabel()
         self.tokens.setObjectName("muted")
+        self.tokens.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self._arrange()
         self._add_actions()
         self._overlay = self._make_overlay()

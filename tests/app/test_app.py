@@ -252,6 +252,16 @@ def test_deleting_a_chat_that_is_read_stops_it(driver: AppDriver, book: Path) ->
     driver.until_state(EngineState.IDLE)
 
 
+def test_a_long_title_gives_way_to_the_figures_beside_it(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.chat.rename("A title that is much too long for the header of a window " * 3)
+    QApplication.sendPostedEvents()
+    title, tokens = driver.window.title, driver.window.tokens
+    assert tokens.width() >= tokens.sizeHint().width()
+    assert title.width() < title.sizeHint().width()
+    assert driver.window.width() == 1280
+
+
 @pytest.mark.parametrize("width", [1280, 1920])
 def test_the_welcome_stands_above_the_question(driver: AppDriver, width: int) -> None:
     driver.window.resize(width, 800)
