@@ -292,7 +292,7 @@ class ModelsDialog(QDialog):
         top.addWidget(self.facts)
         legend = QLabel(
             self.tr(
-                "A full bar is a million tokens in one context: dark what fits into RAM, pale what fits with the disk."
+                "A full bar is a million tokens in one context: the strong part fits into RAM, the faint one with the disk."
             )
         )
         legend.setObjectName("caption")
