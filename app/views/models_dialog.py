@@ -291,9 +291,7 @@ class ModelsDialog(QDialog):
         top.addWidget(heading(self.tr("Models")))
         top.addWidget(self.facts)
         legend = QLabel(
-            self.tr(
-                "A full bar is a million tokens in one context: the strong part fits into RAM, the faint one with the disk."
-            )
+            self.tr("A full bar is a million tokens: the strong part fits into RAM, the faint one needs the disk, too.")
         )
         legend.setObjectName("caption")
         legend.setWordWrap(True)
