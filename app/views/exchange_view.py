@@ -1,6 +1,8 @@
 """One question with its answer, the answer's figures, and the passages retrieved while it was written."""
 
 import re
+from collections import deque
+from functools import cached_property
 from typing import Any, Final
 
 from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
@@ -12,7 +14,7 @@ from app.models.chat import Chat, Exchange, ExchangeState
 from app.views.branches import BranchSwitcher, QuestionEditor
 from app.views.claims_view import ClaimsView
 from app.views.icons import IconButton
-from app.views.more_places import MorePlaces
+from app.views.more_places import BROAD, MorePlaces
 from app.views.passage_row import PassageRow
 from app.views.theme import GAP, Theme
 from kiv_engine.events import AnswerFinished, FinishReason, Passage
@@ -124,11 +126,6 @@ class ExchangeView(QWidget):
         self.question = QuestionBubble(self._exchange.question)
         self.edit = IconButton(theme, "edit", self.tr("Edit and ask again"), size=16)
         self.edit.clicked.connect(self.open_editor)
-        self.branches = BranchSwitcher(theme)
-        self.branches.step_wanted.connect(self._on_branch_step)
-        self.editor = QuestionEditor(theme)
-        self.editor.edited.connect(self._on_edited)
-        self.editor.cancelled.connect(self.close_editor)
         self.answer = AnswerText()
         self.answer.setAccessibleName(self.tr("Answer"))
         self.answer.word_pointed.connect(self._on_word_pointed)
@@ -141,12 +138,12 @@ class ExchangeView(QWidget):
         self.again.clicked.connect(self._on_again)
         self.copy = IconButton(theme, "copy", self.tr("Copy the answer"), size=16)
         self.copy.clicked.connect(self.copy_answer)
-        self.claims = ClaimsView(theme)
-        self.claims.claim_chosen.connect(self._on_claim)
-        self.more = MorePlaces()
-        self.more.wanted.connect(self._on_more)
         self.rows: list[PassageRow] = []
         self._passages = QVBoxLayout()
+        self._to_come: deque[Passage] = deque()
+        self._is_live = False
+        self._next_row = QTimer(self, singleShot=True)
+        self._next_row.timeout.connect(self._on_next_row)
         self._refresh = QTimer(self, singleShot=True, interval=REFRESH_MS)
         self._refresh.timeout.connect(self._show)
         self._copied = QTimer(self, singleShot=True, interval=COPIED_MS)
@@ -168,23 +165,63 @@ class ExchangeView(QWidget):
         figures.addWidget(self.copy, 0, Qt.AlignmentFlag.AlignTop)
         self._passages.setSpacing(0)
         self._passages.setContentsMargins(0, 0, 0, 0)
+        self._above, self._below = QVBoxLayout(), QVBoxLayout()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GAP)
         column.addLayout(asked)
-        column.addWidget(self.editor)
-        column.addWidget(self.branches, 0, Qt.AlignmentFlag.AlignRight)
+        column.addLayout(self._above)
         column.addSpacing(GAP)
         column.addWidget(self.waiting)
         column.addWidget(self.answer)
         column.addLayout(figures)
-        column.addWidget(self.more)
-        column.addWidget(self.claims)
+        column.addLayout(self._below)
         column.addLayout(self._passages)
+
+    # What most exchanges never show is built when it is shown first: a window with ten of them would be felt.
+
+    @cached_property
+    def editor(self) -> QuestionEditor:
+        """To change the question."""
+        editor = QuestionEditor(self._theme)
+        editor.edited.connect(self._on_edited)
+        editor.cancelled.connect(self.close_editor)
+        editor.hide()
+        self._above.insertWidget(0, editor)
+        return editor
+
+    @cached_property
+    def branches(self) -> BranchSwitcher:
+        """From one branch to another."""
+        branches = BranchSwitcher(self._theme)
+        branches.step_wanted.connect(self._on_branch_step)
+        branches.hide()
+        self._above.addWidget(branches, 0, Qt.AlignmentFlag.AlignRight)
+        return branches
+
+    @cached_property
+    def more(self) -> MorePlaces:
+        """The offer of more places."""
+        more = MorePlaces()
+        more.wanted.connect(self._on_more)
+        self._below.insertWidget(0, more)
+        return more
+
+    @cached_property
+    def claims(self) -> ClaimsView:
+        """Quotes and numbers, looked up."""
+        claims = ClaimsView(self._theme)
+        claims.claim_chosen.connect(self._on_claim)
+        self._below.addWidget(claims)
+        return claims
+
+    def _is_built(self, part: str) -> bool:
+        return part in self.__dict__
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.question.fit(event.size().width())
+        if event.size().width() != event.oldSize().width():
+            self.question.fit(event.size().width())
 
     @property
     def _exchange(self) -> Exchange:
@@ -198,6 +235,7 @@ class ExchangeView(QWidget):
     def _on_changed(self, number: int) -> None:
         if number != self.exchange_id:
             return
+        self._is_live = True
         if self._exchange.state is ExchangeState.WRITING:
             if not self._refresh.isActive():
                 self._refresh.start()
@@ -222,8 +260,9 @@ class ExchangeView(QWidget):
         self.footer.setVisible(exchange.finished is not None)
         self.copy.setVisible(over and bool(exchange.answer))
         self.again.setVisible(over)
-        self.edit.setVisible(over and not self.editor.isVisibleTo(self))
-        self.claims.set_claims(exchange.claims if over else ())
+        self.edit.setVisible(over and not (self._is_built("editor") and self.editor.isVisibleTo(self)))
+        if exchange.claims or self._is_built("claims"):
+            self.claims.set_claims(exchange.claims if over else ())
         self._offer_more()
         if exchange.finished is not None and not self._passages.count():
             self._add_passages(exchange)
@@ -250,15 +289,32 @@ class ExchangeView(QWidget):
         self._passages.addSpacing(GAP)
         self._passages.addWidget(caption)
         self._passages.addSpacing(GAP // 2)
-        heaviest = max((passage.weight for passage in passages), default=1.0)
-        for place, passage in enumerate(passages):
-            position = passage.place or self._share_of(passage)
-            row = PassageRow(self._theme, passage.weight, passage.weight / heaviest, position, passage.text, self)
-            row.clicked.connect(self._on_passage)
-            row.setProperty("place", place)
-            self.rows.append(row)
-            self._passages.addWidget(row)
+        self._to_come.extend(passages)
+        if self._is_live and passages:
+            self._next_row.start()
+            return
+        while self._to_come:
+            self._add_row()
         self._on_selection_changed()
+
+    @Slot()
+    def _on_next_row(self) -> None:
+        """One passage at a time: all of them, with the rest of an answer's end, would be felt."""
+        self._add_row()
+        if self._to_come:
+            self._next_row.start()
+        else:
+            self._on_selection_changed()
+
+    def _add_row(self) -> None:
+        passage, heaviest = self._to_come.popleft(), max(each.weight for each in self._exchange.passages)
+        position = passage.place or self._share_of(passage)
+        row = PassageRow(self._theme, passage.weight, passage.weight / heaviest, position, passage.text, self)
+        row.clicked.connect(self._on_passage)
+        row.setProperty("place", len(self.rows))
+        row.resize(self.width(), row.height())  # its height follows from its width: the layout need not try twice
+        self.rows.append(row)
+        self._passages.addWidget(row)
 
     def _share_of(self, passage: Passage) -> str:
         """How far into its document a passage begins, in tokens: a kept chat has no text yet."""
@@ -287,13 +343,16 @@ class ExchangeView(QWidget):
         mine = self._chat.selected_exchange == self.exchange_id
         for place, row in enumerate(self.rows):
             row.setChecked(mine and self._chat.selected_passage == place)
-        self.claims.set_chosen(self._chat.selected_claim if mine else None)
+        if self._is_built("claims"):
+            self.claims.set_chosen(self._chat.selected_claim if mine else None)
 
     # -- branches ------------------------------------------------------------------------------------------------
 
     def show_branches(self) -> None:
         """Tell which branch this is, if there are several."""
         siblings = self._chat.siblings(self._exchange)
+        if len(siblings) == 1 and not self._is_built("branches"):
+            return
         self.branches.set_place(siblings.index(self._exchange), len(siblings))
 
     @Slot(int)
@@ -309,6 +368,8 @@ class ExchangeView(QWidget):
         """Only where there is more of the document than what every word sees anyway."""
         exchange, usual = self._exchange, self._chat.engine_config
         answered = exchange.state is ExchangeState.DONE
+        if not self._is_built("more") and not BROAD.search(exchange.question):
+            return
         if answered and self._chat.reading.tokens_total > usual.hot_tokens + usual.retrieved_tokens:
             self.more.offer(exchange.question, exchange.retrieved_tokens or usual.retrieved_tokens)
         else:

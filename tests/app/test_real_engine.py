@@ -93,6 +93,7 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
     exchange, rows = chat.exchanges[0], window.conversation.transcript.exchanges[0].rows
     assert exchange.finished is not None
     assert exchange.finished.reused_tokens == chat.reading.tokens_total
+    qtbot.waitUntil(lambda: len(rows) == len(exchange.passages), timeout=WAIT_MS)
     assert len(exchange.passages) == len(rows) > 0
     assert max(exchange.evidence.heat) == 1
     text = good.read_text(encoding="utf-8")
@@ -117,7 +118,9 @@ def test_pages_and_sections_of_files_dropped_together(qtbot: QtBot, application:
     assert [document.name for document in chat.documents] == ["report.pdf", "notes.docx", "book.epub"]
     passages = chat.exchanges[0].passages
     assert passages
-    for passage, row in zip(passages, window.conversation.transcript.exchanges[0].rows, strict=True):
+    rows = window.conversation.transcript.exchanges[0].rows
+    qtbot.waitUntil(lambda: len(rows) == len(passages), timeout=WAIT_MS)
+    for passage, row in zip(passages, rows, strict=True):
         text = chat.documents[chat.document_of(passage)].text.text
         assert text[passage.start : passage.end] == passage.text
         if passage.document == "report.pdf":
