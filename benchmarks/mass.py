@@ -25,9 +25,11 @@ from typing import Any, Final
 import demo
 
 from kiv_engine import Engine, KIVConfig
+from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.evaluation.bench import feed
 from kiv_engine.evaluation.recall import Sample, probing, summarize
+from kiv_engine.saving import SavedContext
 
 QUESTIONS: Final = 10
 GENERAL_QUESTIONS: Final = (
@@ -44,15 +46,29 @@ GENERAL_QUESTIONS: Final = (
 )
 
 
-def measure(engine: Engine, config: KIVConfig, document: Document, questions: list[str]) -> list[Sample]:
-    """Read the document and feed the questions."""
+def read_or_open(engine: Engine, config: KIVConfig, document: Document, saved: Path | None) -> Context:
+    """A context with the document: read, or opened from a folder that an earlier run saved it in."""
+    if saved is not None and SavedContext.exists(saved):
+        context = engine.open_context(saved)
+        context.cache.policy.config = config  # how it is searched; what was read does not depend on that
+        return context
     context = engine.new_context(config)
+    if saved is not None:
+        context.save(saved)
+    done = demo.read(context, document.text, document.name)
+    print(f"read {done.tokens_read:,} tokens in {done.seconds:.0f} s ({done.prefill_mode})", file=sys.stderr)
+    return context
+
+
+def measure(
+    engine: Engine, config: KIVConfig, document: Document, questions: list[str], saved: Path | None
+) -> list[Sample]:
+    """Read the document and feed the questions."""
+    context = read_or_open(engine, config, document, saved)
     try:
-        done = demo.read(context, document.text, document.name)
-        print(f"read {done.tokens_read:,} tokens in {done.seconds:.0f} s ({done.prefill_mode})", file=sys.stderr)
-        if context.cache.policy.is_compact(done.tokens_read):
+        if context.cache.policy.is_compact(context.num_tokens):
             raise SystemExit("Positions are compact here: stored keys alone do not give the exact softmax.")
-        if context.cache.policy.cold_tokens(done.tokens_read) == 0:
+        if context.cache.policy.cold_tokens(context.num_tokens) == 0:
             raise SystemExit("The document fits into the hot window: there is nothing to search.")
         with probing(context.cache) as probe:
             for question in questions:
@@ -107,7 +123,10 @@ def main() -> None:
     parser.add_argument("--retrieved-tokens", type=int, default=KIVConfig.retrieved_tokens)
     parser.add_argument("--candidate-tokens", type=int, default=KIVConfig.candidate_tokens)
     parser.add_argument("--prefill", default="auto", choices=("auto", "exact", "sparse", "window"))
+    parser.add_argument("--saved", type=Path, metavar="FOLDER", help="open what is saved there, or read and save it")
     options = parser.parse_args()
+    if options.saved is not None and len(options.index_bits) > 1:
+        parser.error("--saved needs one number of --index-bits")
     engine = Engine.load("demo")
     document, questions = make_document(engine, options)
     reports = {}
@@ -118,7 +137,7 @@ def main() -> None:
             retrieved_tokens=options.retrieved_tokens,
             candidate_tokens=options.candidate_tokens,
         )
-        reports[str(bits)] = report(measure(engine, config, document, questions))
+        reports[str(bits)] = report(measure(engine, config, document, questions, options.saved))
     print_table(reports)
     result = {"benchmark": "mass", "document": document.name, "questions": len(questions), "index_bits": reports}
     print(json.dumps({**result, "tokens": options.tokens if options.document is None else None}))
