@@ -43,7 +43,7 @@ from app.requests import (
     Source,
     TextSource,
 )
-from kiv_engine.errors import DocumentError
+from kiv_engine.errors import DocumentError, ModelNotFoundError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -117,7 +117,10 @@ class EngineSession:
             importlib.import_module(module)
             raise_if(should_stop)
         from kiv_engine.engine import Engine
+        from kiv_engine.loader import is_here
 
+        if not is_here(request.model):  # loading it would fetch it, which nobody asked for
+            raise ModelNotFoundError(f"{request.model} is not on this PC; get it on the page of models (Ctrl+L).")
         leave_a_core()
         self.close()
         self._engine = None  # gone before the next one comes: the two need not fit together

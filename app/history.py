@@ -280,9 +280,9 @@ class History(QObject):
         """Report the exchanges of a chat."""
         self._submit(("load", key), lambda file: loaded_chat(key, file.exchanges(key), file.texts(key)))
 
-    def export(self, path: Path, chat: SavedChat, exchanges: Sequence[SavedExchange]) -> None:
-        """Write a chat to a file of its own, and report ChatExported."""
-        self._submit(("export", path), lambda _file: export_chat(path, chat, exchanges))
+    def export(self, path: Path, chat: SavedChat) -> None:
+        """Write a chat, with the exchanges that are kept of it, to a file of its own, and report ChatExported."""
+        self._submit(("export", path), lambda file: export_chat(path, chat, file.exchanges(chat.key)))
 
     def import_chat(self, path: Path) -> None:
         """Keep a chat that was exported, and report ChatImported."""

@@ -5,7 +5,6 @@ A download takes minutes or hours, and chats go on meanwhile. Imports the engine
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, WeightsFit
@@ -61,7 +60,7 @@ class ModelsSession:
         from kiv_engine import doctor, fit
         from kiv_engine.catalogue import find_entry
         from kiv_engine.hardware import inspect_hardware
-        from kiv_engine.loader import read_config
+        from kiv_engine.loader import is_here, read_config
 
         entry = find_entry(name)
         is_elsewhere = entry is None and not is_here(name)
@@ -88,6 +87,8 @@ def unknown_entry(name: str, shape: "ModelShape") -> "CatalogueEntry":
 
 def as_report(listed: "ListedModel") -> ModelListed:
     """A plan as the app shows it."""
+    from kiv_engine.loader import is_here
+
     entry, name = listed.entry, listed.entry.id
     fits = (
         WeightsFit(kind, plan.tokens_in_ram, plan.tokens_on_disk, plan.missing) for kind, plan in listed.plans.items()
@@ -97,13 +98,6 @@ def as_report(listed: "ListedModel") -> ModelListed:
         name, entry.published_billions, entry.licence, entry.gated, listed.download_bytes, listed.trained_tokens,
         tuple(fits), best, is_here(name),
     )  # fmt: skip
-
-
-def is_here(name: str) -> bool:
-    """Whether a model needs no download."""
-    from kiv_engine.download import find_downloaded
-
-    return Path(name).is_dir() or find_downloaded(name) is not None
 
 
 def download(name: str, should_stop: Callable[[], bool]) -> Iterator[object]:

@@ -264,6 +264,11 @@ def _no_tokenizer(source: str) -> ModelNotFoundError:
     return ModelNotFoundError(f"{source} has no tokenizer; put the model's tokenizer.json beside its config.json.")
 
 
+def is_here(model: str) -> bool:
+    """Whether `load` would need no download: the built-in model, a folder, or what is complete in the cache."""
+    return model == "demo" or Path(model).expanduser().is_dir() or find_downloaded(model) is not None
+
+
 # -- what it will be, for the fit planner ----------------------------------------------------------------------------
 
 

@@ -1,6 +1,5 @@
 """Keeps what happens in the chats, brings kept chats back, and looks words up in them."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -28,7 +27,7 @@ class Archive(Protocol):
     def remove_chat(self, key: str) -> None: ...
     def load_chat(self, key: str) -> None: ...
     def search(self, words: str) -> None: ...
-    def export(self, path: Path, chat: SavedChat, exchanges: Sequence[SavedExchange]) -> None: ...
+    def export(self, path: Path, chat: SavedChat) -> None: ...
     def import_chat(self, path: Path) -> None: ...
 
 
@@ -167,9 +166,8 @@ class HistoryController(QObject):
     @Slot(object)
     def export(self, path: Path) -> None:
         """Write the chat that is shown to a file of its own."""
-        chat = self._chats.current
-        exchanges = [saved_exchange(exchange) for exchange in chat.all_exchanges.values()]
-        self._archive.export(path, saved_chat(chat), exchanges)
+        self.save()  # the archive's thread takes the exchanges from what is kept
+        self._archive.export(path, saved_chat(self._chats.current))
 
     @Slot(object)
     def import_chat(self, path: Path) -> None:

@@ -18,6 +18,7 @@ from app.models.engine_status import EngineState
 from app.quote_check import never
 from app.reports import DocumentOpened, DocumentsPlaced, ShelfMeasured
 from app.requests import ContextOptions, LoadModel, Read, TextSource
+from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import ReadFinished, ReadProgress
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
@@ -223,3 +224,12 @@ def test_what_is_kept_is_measured_and_nothing_is_kept_where_nothing_is_wanted(tm
     assert 0 < kept.bytes <= sum(file.stat().st_size for file in folder.iterdir())
     session.close()
     torch.set_num_threads(threads)
+
+
+def test_a_model_that_is_not_here_is_not_fetched_by_loading_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="the engine needs torch")
+    from kiv_engine import loader
+
+    monkeypatch.setattr(loader, "download", lambda *_: pytest.fail("a download that nobody asked for"))
+    with pytest.raises(ModelNotFoundError, match="some-one/gone is not on this PC; get it on the page of models"):
+        list(EngineSession().handle(LoadModel("some-one/gone"), never))
