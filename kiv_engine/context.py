@@ -33,7 +33,7 @@ from kiv_engine.hardware import available_ram_bytes, existing_folder
 from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
 from kiv_engine.layer import token_bytes
 from kiv_engine.loader import LoadedModel, weight_bytes
-from kiv_engine.memory import is_out_of_memory
+from kiv_engine.memory import free_vram_bytes, is_out_of_memory
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.policy import AUTO_EXACT_TOKENS
 from kiv_engine.sampling import Sampler
@@ -49,6 +49,8 @@ HITS_BYTES: Final = 64 * 2**20
 """Beyond these, the oldest turns' hits are forgotten; the newest turn's are kept whole."""
 RAM_SHARE: Final = 0.9
 """Of the free RAM, a document may take this share."""
+VRAM_SHARE: Final = 0.95
+"""Of the free VRAM so much: the allocator leaves gaps."""
 
 ShouldStop = Callable[[], bool]
 
@@ -199,19 +201,30 @@ class Context:
         return MemoryUse(weights=weight_bytes(self._loaded.model), **self.cache.bytes_by_part())
 
     def tokens_that_fit(self) -> int:
-        """How many more tokens the free RAM can hold, 0 or more; with a store folder the disk counts instead."""
-        folder = self._config.store_folder
-        if folder is None:
-            free = int(available_ram_bytes() * RAM_SHARE)
-        else:
-            free = shutil.disk_usage(existing_folder(folder)).free
-        return max(0, free // self.token_bytes)
+        """How many more tokens fit, 0 or more: K and V into the free RAM or a store folder's disk, and the codes of the
+        index into the memory of the model's device.
+        """
+        rows, codes = self._token_bytes
+        folder, device = self._config.store_folder, self._loaded.device
+        on_gpu = device.type == "cuda"
+        per_token = (rows if folder is None else 0) + (0 if on_gpu else codes)
+        fits = [int(available_ram_bytes() * RAM_SHARE) // max(1, per_token)]
+        if folder is not None:
+            fits.append(shutil.disk_usage(existing_folder(folder)).free // max(1, rows))
+        if on_gpu:
+            fits.append(int(free_vram_bytes(device) * VRAM_SHARE) // max(1, codes))
+        return min(fits)
 
     @property
     def token_bytes(self) -> int:
-        """Bytes of RAM or disk per token: the store's rows, int8 ones with their scales, and the index's codes."""
+        """Bytes per token in all memories: the store's rows, int8 ones with their scales, and the index's codes."""
+        return max(1, sum(self._token_bytes))
+
+    @property
+    def _token_bytes(self) -> tuple[int, int]:
+        """Bytes per token of the store's rows, and of the index's codes."""
         model, growing = self._loaded.model, self.cache.topology.growing
-        return max(1, sum(token_bytes(growing, self._config, model.dtype.itemsize, self._loaded.device.type)))
+        return token_bytes(growing, self._config, model.dtype.itemsize, self._loaded.device.type)
 
     @property
     def _document_end(self) -> int:

@@ -153,6 +153,16 @@ def fit_report(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") -
     return {"model": name, "best": best, "summary": sentence, "pace": times, "settings": settings}
 
 
+def elsewhere(room: "Room", gpu_gb: float | None, ram_gb: float | None) -> str:
+    """What a plan for a PC that is not at hand is for, or "" for this one."""
+    if gpu_gb is None and ram_gb is None:
+        return ""
+    gpu = "no GPU" if room.vram is None else f"{gigabytes(room.vram)} of VRAM free"
+    if gpu_gb:
+        gpu = f"a GPU of {gpu_gb:g} GB ({gpu})"
+    return f"Computed for a PC with {gpu} and {gigabytes(room.ram)} of RAM free, not measured on one."
+
+
 # -- the catalogue ---------------------------------------------------------------------------------------------------
 
 MODELS_HEADER: Final = f"{'model':<38}{'download':>10}{'trained for':>13}{'per token':>12}  on this PC"

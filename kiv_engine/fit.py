@@ -9,7 +9,7 @@ Letters: H KV heads, G query heads per KV head, T tokens of a chunk, N keys that
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
-from kiv_engine.context import RAM_SHARE, READ_CHUNK_TOKENS
+from kiv_engine.context import RAM_SHARE, READ_CHUNK_TOKENS, VRAM_SHARE
 from kiv_engine.hardware import Hardware
 from kiv_engine.index import (
     CODE_BLOCK_TOKENS,
@@ -48,8 +48,11 @@ STORE_DTYPES: Final[tuple[StoreDtype, ...]] = ("model", "int8")
 
 FINEST_FIRST: Final[tuple[Quantize, ...]] = ("none", "8bit", "4bit")
 
-VRAM_SHARE: Final = 0.95
-"""Of the free VRAM, a plan may take this share: the allocator leaves gaps."""
+DESKTOP_SHARE: Final = 0.1
+"""Of the RAM of a PC that is not at hand, system and other programs are taken to use this share."""
+
+DESKTOP_VRAM_BYTES: Final = 500_000_000
+"""And of its GPU's memory so much, for the screen."""
 
 MILLION: Final = 1_000_000
 
@@ -385,6 +388,14 @@ def room_of(hardware: Hardware) -> Room:
     """What is free on a PC, and where its models run."""
     vram = hardware.gpus[0].free_bytes if hardware.cuda.usable else None
     return Room(hardware.ram.available_bytes, hardware.disk.free_bytes, vram)
+
+
+def room_elsewhere(room: Room, gpu_gb: float | None, ram_gb: float | None) -> Room:
+    """The room on a PC with a GPU and RAM of so many GB (10^9 bytes), 0 for no GPU; what is None is as in `room`."""
+    ram = room.ram if ram_gb is None else int(ram_gb * 1e9 * (1 - DESKTOP_SHARE))
+    if gpu_gb is None:
+        return replace(room, ram=ram)
+    return replace(room, ram=ram, vram=max(0, int(gpu_gb * 1e9) - DESKTOP_VRAM_BYTES) if gpu_gb else None)
 
 
 def plan_all(shape: ModelShape, room: Room, config: KIVConfig | None = None) -> dict[Quantize, Plan]:

@@ -30,6 +30,12 @@ def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.frombuffer(block, dtype=dtype, count=count).view(shape)
 
 
+def free_vram_bytes(device: torch.device) -> int:
+    """Bytes of a GPU's memory that can still be had: free ones, and those that PyTorch holds for reuse."""
+    free, _total = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that RAM or VRAM ran out; on the CPU torch raises a plain RuntimeError."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -16,7 +16,7 @@ from typing import Final
 from kiv_engine import doctor, fit
 from kiv_engine.catalogue import find_entry
 from kiv_engine.config import KIVConfig
-from kiv_engine.context import RAM_SHARE
+from kiv_engine.context import RAM_SHARE, VRAM_SHARE
 from kiv_engine.fit import ModelShape, Room, Setting
 from kiv_engine.loader import config_of_shape
 
@@ -56,7 +56,7 @@ The arithmetic, in bytes:
 - **Per token**: only layers that grow and own their K and V count. In int8 each row of K or V has a float32 of scale.
 - **Index**: one bit per key dimension and a byte per head on the CPU; on a GPU a second bit for most dimensions, so
   many that the codes stay below 1/8 of the keys in 16 bit.
-- **On a GPU** all of this is in VRAM, of which {fit.VRAM_SHARE:.0%} is planned with, except K and V, which are in RAM.
+- **On a GPU** all of this is in VRAM, of which {VRAM_SHARE:.0%} is planned with, except K and V, which are in RAM.
 - **With the disk** K and V are in files of 500 GB at most; the index stays where it is.
 """
 

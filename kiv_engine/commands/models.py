@@ -3,9 +3,12 @@
 import argparse
 import json
 import sys
+from typing import Final
 
 from kiv_engine.events import Downloaded, DownloadProgress
 from kiv_engine.terminal import DONE, INTERRUPTED, BadInputError, Parser, ProgressBar, StopFlag, print_error
+
+MOST_GB: Final = 100_000
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -22,12 +25,34 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         "models", help="models that KIV supports well, and what fits this PC", prog="kiv models"
     )
     models.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    for parser in (fit, models):
+        add_pc_options(parser)
     actions = models.add_subparsers(dest="action", metavar="ACTION")
     get = actions.add_parser("get", help="download a model, or go on with a download", prog="kiv models get")
     get.add_argument("id", metavar="ID", help="its name on the HuggingFace hub")
     doctor.set_defaults(run=run_doctor)
     fit.set_defaults(run=run_fit)
     models.set_defaults(run=run_models)
+
+
+def add_pc_options(parser: Parser) -> None:
+    """Options that plan for a PC which is not at hand."""
+    parser.add_argument(
+        "--gpu", type=gigabytes_of, metavar="GB",
+        help="plan for a PC with a GPU of so much memory, 0 for none, instead of this one",
+    )  # fmt: skip
+    parser.add_argument("--ram", type=gigabytes_of, metavar="GB", help="plan for a PC with so much RAM")
+
+
+def gigabytes_of(text: str) -> float:
+    """A size like 12 or 11.5. Raises ArgumentTypeError."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size <= MOST_GB:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of GB from 0 to {MOST_GB:,}")
+    return size
 
 
 def run_doctor(options: argparse.Namespace) -> int:
@@ -50,14 +75,18 @@ def run_fit(options: argparse.Namespace) -> int:
     from kiv_engine.loader import read_config
 
     shape = fit.ModelShape(read_config(options.model))
-    room = fit.room_of(inspect_hardware(doctor.models_folder()))
+    here = fit.room_of(inspect_hardware(doctor.models_folder()))
+    room = fit.room_elsewhere(here, options.gpu, options.ram)
+    elsewhere = doctor.elsewhere(room, options.gpu, options.ram)
     plans = fit.plan_stores(shape, room)
     best = options.quantize or fit.best_of(plans["model"])
     setting = fit.Setting(best, "cpu" if room.vram is None else "cuda")
-    pace = None if plans["model"][best].missing else fit.pace(shape, setting, fit.measure_rates(shape, setting))
+    is_timed = not plans["model"][best].missing and not elsewhere
+    pace = fit.pace(shape, setting, fit.measure_rates(shape, setting)) if is_timed else None
     if options.json:
-        print(json.dumps(doctor.fit_report(options.model, plans, best, pace)))
+        print(json.dumps({**doctor.fit_report(options.model, plans, best, pace), "computed_for": elsewhere}))
     else:
+        print(f"{elsewhere}\n" if elsewhere else "", end="")
         print("\n".join(doctor.fit_lines(options.model, plans, best, pace)))
     return DONE
 
@@ -109,9 +138,12 @@ def list_models(options: argparse.Namespace) -> int:
     from kiv_engine.hardware import inspect_hardware
     from kiv_engine.loader import config_of_shape
 
-    room = fit.room_of(inspect_hardware(doctor.models_folder()))
+    here = fit.room_of(inspect_hardware(doctor.models_folder()))
+    room = fit.room_elsewhere(here, options.gpu, options.ram)
+    elsewhere = doctor.elsewhere(room, options.gpu, options.ram)
     if not options.json:
-        print(doctor.MODELS_HEADER)
+        print(f"{elsewhere}\n" if elsewhere else "", end="")
+        print(doctor.MODELS_HEADER.replace("this PC", "such a PC") if elsewhere else doctor.MODELS_HEADER)
     listed = []
     for entry in read_catalogue():
         shape = fit.ModelShape(config_of_shape(entry.shape))
@@ -119,5 +151,6 @@ def list_models(options: argparse.Namespace) -> int:
         if not options.json:
             print(listed[-1].line, flush=True)
     advice = doctor.recommendation(listed)
-    print(json.dumps({"models": [each.report for each in listed], "advice": advice}) if options.json else f"\n{advice}")
+    report = {"models": [each.report for each in listed], "advice": advice, "computed_for": elsewhere}
+    print(json.dumps(report) if options.json else f"\n{advice}")
     return DONE

@@ -91,6 +91,40 @@ def test_models_are_listed_with_what_fits(capsys: pytest.CaptureFixture[str]) ->
     assert sum("permission" in line for line in lines) == sum(entry.gated for entry in read_catalogue())
 
 
+def test_models_for_a_pc_that_is_not_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a card of 12 GB holds is the same wherever it is asked, and is said to be computed."""
+    assert cli.main(["models", "--gpu", "12", "--ram", "32"]) == 0
+    label, header, *lines, _blank, advice = capsys.readouterr().out.splitlines()
+    assert label == (
+        "Computed for a PC with a GPU of 12 GB (11.5 GB of VRAM free) and 28.8 GB of RAM free, not measured on one."
+    )
+    assert header.endswith("on such a PC")
+    [gemma] = [line for line in lines if line.startswith("google/gemma-4-E2B-it")]
+    entry = find_entry("google/gemma-4-E2B-it")
+    assert entry is not None
+    shape = ModelShape(config_of_shape(entry.shape))
+    expected = plan(shape.needs(Setting(device="cuda")), Room(28_800_000_000, 0, vram=11_500_000_000))
+    assert f"in full: up to {doctor.tokens(expected.tokens_in_ram)} tokens in RAM" in gemma
+    assert "./kiv models get Qwen/Qwen3-8B" in advice
+
+
+def test_one_model_for_a_pc_that_is_not_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fit", "Qwen/Qwen2.5-3B-Instruct", "--gpu", "0", "--ram", "16"]) == 0
+    label, where, *_ = capsys.readouterr().out.splitlines()
+    assert label.startswith("Computed for a PC with no GPU and 14.4 GB of RAM free")
+    assert where.startswith("Qwen/Qwen2.5-3B-Instruct on the CPU, with 14.4 GB of RAM")
+    assert cli.main(["fit", "demo", "--gpu", "8", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["pace"] is None  # this PC's speed is not that one's
+    assert "a GPU of 8 GB (7.5 GB of VRAM free)" in report["computed_for"]
+
+
+@pytest.mark.parametrize("size", ["-1", "twelve", "nan", "1e9"])
+def test_sizes_that_no_pc_has_are_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", f"--gpu={size}"]) == 2
+    assert f"'{size}' is no number of GB from 0 to 100,000" in capsys.readouterr().err
+
+
 def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "--json"]) == 0
     models = {model["id"]: model for model in json.loads(capsys.readouterr().out)["models"]}

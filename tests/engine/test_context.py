@@ -289,6 +289,20 @@ def test_what_fits_is_what_the_cache_then_takes_per_token(dtype: Any) -> None:
     context.close()
 
 
+def test_on_a_gpu_the_index_has_to_fit_into_vram(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the planner: K and V in RAM, codes in VRAM, the scarcer of the two decides."""
+    device = torch.device("cuda", 0)
+    context = Context(replace(loaded("llama"), device=device), KIVConfig())
+    needs = ModelShape(model_of("llama").config).needs(Setting())
+    needs = replace(needs, token_index=context.token_bytes - needs.token_keys_values)  # two bits on a GPU
+    monkeypatch.setattr(context_module, "available_ram_bytes", lambda: 10**9)
+    for vram in (10**6, 10**10):
+        monkeypatch.setattr(context_module, "free_vram_bytes", {device: vram}.__getitem__)
+        codes, rows = int(vram * 0.95) // needs.token_index, int(10**9 * 0.9) // needs.token_keys_values
+        assert context.tokens_that_fit() == min(codes, rows)
+    context.close()
+
+
 @pytest.mark.parametrize("config", [KIVConfig(), KIVConfig(store_dtype="int8", index_bits=2)], ids=["model", "int8"])
 def test_the_bytes_of_a_token_are_those_of_the_fit_planner(config: KIVConfig) -> None:
     context = new_context(config=config)
