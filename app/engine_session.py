@@ -14,6 +14,7 @@ from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from app.code_colours import colour_code
 from app.document_text import DocumentText
 from app.evidence import HEAT_BINS, NO_BASELINE, Baseline, HitCollector, TokenHits
 from app.machine import find_gpu
@@ -426,7 +427,7 @@ def go_to(context: "Context", history: Sequence[Said]) -> int:
 
 
 def check_answer(context: "Context", answer: AnswerFinished, should_stop: ShouldStop) -> AnswerChecked:
-    """Look the answer's quotes and numbers up, in its passages first."""
+    """Look the answer's quotes and numbers up, in its passages first; tell the words of its code apart."""
     likely = [
         Place(number, passage.start, passage.end)
         for passage in answer.passages
@@ -434,7 +435,8 @@ def check_answer(context: "Context", answer: AnswerFinished, should_stop: Should
         if document.start <= passage.token_start < document.end
     ]
     texts = [document.tokens.document.text for document in context.documents]
-    return AnswerChecked(check_claims(answer.text, texts, likely, should_stop) if texts else ())
+    claims = check_claims(answer.text, texts, likely, should_stop) if texts else ()
+    return AnswerChecked(claims, colour_code(answer.text))
 
 
 def measure_baseline(context: "Context", should_stop: ShouldStop) -> Baseline:

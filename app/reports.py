@@ -5,6 +5,7 @@ Every request is answered by any number of reports and then exactly one whose ev
 
 from dataclasses import dataclass
 
+from app.code_colours import ColouredCode
 from app.document_text import DocumentText
 from app.evidence import Baseline, TokenHits
 from app.machine import Gpu
@@ -163,9 +164,12 @@ class EvidenceGrown:
 
 @dataclass(frozen=True)
 class AnswerChecked:
-    """Which quotes and numbers of the answer stand in the documents. Comes before AnswerFinished."""
+    """Which quotes and numbers of the answer stand in the documents, and the words of its code. Comes before
+    AnswerFinished.
+    """
 
     claims: tuple[Claim, ...]
+    code: tuple[ColouredCode, ...] = ()
 
 
 def is_terminal(event: object) -> bool:

@@ -514,8 +514,8 @@ class SessionController(QObject):
                 exchange.evidence.baseline = event.baseline
                 exchange.evidence.grow(event.tokens, event.ends, event.heat)
                 chat.evidence_changed.emit(exchange.id)
-            case AnswerChecked(claims):
-                exchange.claims = claims
+            case AnswerChecked(claims, code):
+                exchange.claims, exchange.code = claims, code
             case AnswerFinished():
                 exchange.answer, exchange.finished, exchange.state = event.text, event, ExchangeState.DONE
                 self._forget_old_tokens(exchange)

@@ -9,6 +9,7 @@ from typing import Final
 
 from PySide6.QtCore import QObject, Signal
 
+from app.code_colours import ColouredCode
 from app.document_text import DocumentText
 from app.evidence import Evidence
 from app.quote_check import Claim, Place
@@ -101,6 +102,7 @@ class Exchange:
         chosen: the one of them that is shown.
         finished: the engine's last word, with the figures and passages; None until then.
         claims: its quotes and numbers, checked.
+        code: the words of its blocks of code, by kind.
         evidence: where in the documents the answer looked, also while it is written.
         message: why it failed.
         retrieved_tokens: old tokens that were fetched for each word of it; 0 is as the settings say.
@@ -116,6 +118,7 @@ class Exchange:
     finished: AnswerFinished | None = None
     evidence: Evidence = field(default_factory=Evidence, repr=False)
     claims: tuple[Claim, ...] = ()
+    code: tuple[ColouredCode, ...] = ()
     message: str = ""
     retrieved_tokens: int = 0
 

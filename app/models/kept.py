@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from PySide6.QtCore import QObject
 
+from app.code_colours import colour_code
 from app.models.chat import Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
 from app.quote_check import Claim, Place
 from app.reports import DocumentPlace
@@ -151,6 +152,7 @@ def loaded_chat(key: str, saved: Sequence[SavedExchange], texts: Mapping[str, st
         exchange.state = _state(each.state)
         exchange.finished, exchange.claims = _finished(each.finished), _claims(each.claims)
         exchange.evidence.heat = _heat(each.heat)
+        exchange.code = colour_code(each.answer)
         exchanges[each.id] = exchange
         if above is not None:
             above.children.append(exchange)

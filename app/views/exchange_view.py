@@ -5,15 +5,18 @@ from collections import deque
 from functools import cached_property
 from typing import Any, Final
 
-from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
-from PySide6.QtGui import QGuiApplication, QMouseEvent, QResizeEvent, QTextCursor, QTextDocument
+from PySide6.QtCore import QByteArray, QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
+from PySide6.QtGui import QGuiApplication, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QTextCursor, QTextDocument
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
 from app.figures import as_duration, as_rate
 from app.models.chat import Chat, Exchange, ExchangeState
+from app.views.answer_tables import dress_tables
 from app.views.branches import BranchSwitcher, QuestionEditor
 from app.views.claims_view import ClaimsView
+from app.views.code_blocks import CodeBlocks
 from app.views.icons import IconButton
+from app.views.link_dialog import LinkDialog
 from app.views.more_places import BROAD, MorePlaces
 from app.views.passage_row import PassageRow
 from app.views.theme import GAP, Theme
@@ -29,7 +32,10 @@ INERT: Final = QTextDocument.MarkdownFeature.MarkdownDialectGitHub | QTextDocume
 
 
 class AnswerText(QTextBrowser):
-    """Markdown as high as its text. Links and pictures do nothing: a document may have put them there.
+    """Markdown as high as its text. No picture is loaded, and links ask: a document may have put them there.
+
+    Attributes:
+        code: the blocks of code in it.
 
     Signals:
         word_pointed: the word under the mouse, and how many equal ones stand before it; empty for none.
@@ -37,10 +43,14 @@ class AnswerText(QTextBrowser):
 
     word_pointed = Signal(str, int)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._theme = theme
+        self.code = CodeBlocks(theme, self)
+        theme.changed.connect(self._dress_tables)
         self.setObjectName("answer")
         self.setOpenLinks(False)
+        self.anchorClicked.connect(self._on_link)
         self.setAcceptDrops(False)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -52,6 +62,28 @@ class AnswerText(QTextBrowser):
     @Slot()
     def _fit(self) -> None:
         self.setFixedHeight(max(round(self.document().size().height()), self.fontMetrics().lineSpacing()) + 2)
+        self.code.place_buttons()
+
+    def set_markdown(self, text: str) -> None:
+        """Show a text; raw HTML in it is shown as it is written."""
+        self.document().setMarkdown(text, INERT)
+        self.code.find()
+        self._dress_tables()
+
+    @Slot()
+    def _dress_tables(self) -> None:
+        dress_tables(self.document(), self._theme.colors)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self.code.runs:
+            painter = QPainter(self.viewport())
+            self.code.paint(painter)
+            painter.end()
+        super().paintEvent(event)
+
+    @Slot(QUrl)
+    def _on_link(self, url: QUrl) -> None:
+        LinkDialog(url, self.window()).open()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)
@@ -67,7 +99,7 @@ class AnswerText(QTextBrowser):
         self.word_pointed.emit("", 0)
 
     def loadResource(self, _kind: int, _name: QUrl | str) -> Any:
-        return None
+        return QByteArray()  # for None, the document would look for a local file itself, on other PCs' disks too
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -126,7 +158,7 @@ class ExchangeView(QWidget):
         self.question = QuestionBubble(self._exchange.question)
         self.edit = IconButton(theme, "edit", self.tr("Edit and ask again"), size=16)
         self.edit.clicked.connect(self.open_editor)
-        self.answer = AnswerText()
+        self.answer = AnswerText(theme)
         self.answer.setAccessibleName(self.tr("Answer"))
         self.answer.word_pointed.connect(self._on_word_pointed)
         self.waiting = QLabel()
@@ -253,9 +285,11 @@ class ExchangeView(QWidget):
         self.waiting.setVisible(bool(self.waiting.text()))
         self.answer.setVisible(bool(exchange.answer))
         if over or len(exchange.answer) <= MARKDOWN_CHARACTERS:
-            self.answer.document().setMarkdown(exchange.answer, INERT)
+            self.answer.set_markdown(exchange.answer)
         else:
             self.answer.setPlainText(exchange.answer)
+        if over:
+            self.answer.code.finish(exchange.code)
         self.footer.setText(footer_line(exchange.finished) if exchange.finished else "")
         self.footer.setVisible(exchange.finished is not None)
         self.copy.setVisible(over and bool(exchange.answer))

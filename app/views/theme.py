@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication, QStyleFactory
 
+from app.code_colours import Kind
 from app.resources import FOLDER, resource_text
 
 GAP: Final = 8
@@ -42,6 +43,18 @@ class Colors:
     cold_keys: str
     cold_values: str
     other: str
+    code_keyword: str
+    code_string: str
+    code_number: str
+    code_name: str
+
+    def code(self, kind: Kind) -> str:
+        """The colour of a word of code."""
+        colors = {
+            "keyword": self.code_keyword, "string": self.code_string, "number": self.code_number,
+            "name": self.code_name, "comment": self.muted,
+        }  # fmt: skip
+        return colors[kind]
 
 
 LIGHT: Final = Colors(
@@ -49,12 +62,14 @@ LIGHT: Final = Colors(
     muted="#59636f", accent="#2457c5", on_accent="#ffffff", soft="#e5edfc", danger="#b42318", danger_soft="#fdeceb",
     good="#1a7f47", heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8", hot="#139a8e",
     index="#8a5bd0", cold_keys="#c2497f", cold_values="#d98324", other="#b4bcc8",
+    code_keyword="#7a3fc4", code_string="#17703f", code_number="#a34a00", code_name="#2457c5",
 )  # fmt: skip
 DARK: Final = Colors(
     window="#15181d", surface="#1c2027", sidebar="#101318", border="#2e343d", hover="#282e37", text="#e7eaee",
     muted="#9aa4b1", accent="#7ea6ff", on_accent="#0c1424", soft="#24304a", danger="#ff8f85", danger_soft="#3b2121",
     good="#5fd08f", heat="#ffa53d", mark="#43371d", mark_strong="#80601a", weights="#6b96f5", hot="#35c2b4",
     index="#ad87ec", cold_keys="#e377a6", cold_values="#eda34f", other="#4d5663",
+    code_keyword="#c3a1f5", code_string="#7fd6a3", code_number="#f0b06a", code_name="#8fb4ff",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.code_colours import colour_code
 from app.document_text import DocumentText
 from app.evidence import HEAT_BINS, Baseline, HitCollector
 from app.quote_check import check_claims
@@ -53,6 +54,7 @@ class ScriptedSession:
         reached: steps that were come to, in order.
         read: what was read.
         asked: the questions, with what was said before them.
+        words: the pieces of every answer.
     """
 
     def __init__(self) -> None:
@@ -63,6 +65,7 @@ class ScriptedSession:
         self.reached: list[str] = []
         self.num_closed = 0
         self.asked: list[Ask] = []
+        self.words = WORDS
         self.read: list[Read] = []
         self._gate = threading.Event()
         self._texts: dict[int, list[DocumentText]] = {}
@@ -184,7 +187,7 @@ class ScriptedSession:
         common[COMMON_BIN] = 0.5
         baseline = Baseline(common, dict.fromkeys(LAYERS, common))
         collector = HitCollector(np.arange(HEAT_BINS, dtype=np.int16), baseline)
-        for number, word in enumerate(WORDS, 1):
+        for number, word in enumerate(self.words, 1):
             if should_stop():
                 break
             said += word
@@ -196,9 +199,9 @@ class ScriptedSession:
             ends += [len(said) - len(word)] * 3 + [len(said)]
             yield EvidenceGrown(collector.take(), tuple(ends), collector.heat(), baseline)
             self._step("write", should_stop)
-        yield AnswerChecked(check_claims(said, [text.text for text in self._texts.get(chat, [])]))
+        yield AnswerChecked(check_claims(said, [text.text for text in self._texts.get(chat, [])]), colour_code(said))
         yield self._measured(chat, start + 37, 0)
-        reason = "stop" if said == "".join(WORDS) else "cancelled"
+        reason = "stop" if said == "".join(self.words) else "cancelled"
         yield AnswerFinished(said, reason, start + 25, start, 12, 0.051, 91.9, self._passages(chat))
 
     def _passages(self, chat: int) -> tuple[Passage, ...]:

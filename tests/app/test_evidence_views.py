@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import evidence
@@ -16,6 +16,7 @@ from app.views import evidence_map
 from app.views.evidence_map import squeezed
 from app.views.exchange_view import AnswerText
 from app.views.heat_strip import tinted
+from app.views.theme import Theme
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import COMMON_BIN, LAYERS, SENTENCE, WORDS
 
@@ -68,8 +69,10 @@ def test_a_word_that_is_pointed_at_shows_its_own_hits(driver: AppDriver, book: P
     assert pane.strip._heat == whole
 
 
-def test_letters_that_qt_counts_twice_do_not_shift_the_word_that_is_pointed_at(qtbot: QtBot) -> None:
-    view = AnswerText()
+def test_letters_that_qt_counts_twice_do_not_shift_the_word_that_is_pointed_at(
+    qtbot: QtBot, qapp: QApplication
+) -> None:
+    view = AnswerText(Theme(qapp))
     qtbot.addWidget(view)
     view.setPlainText("👍 A cat, 🪿🪿 a goose, a cat 👍, a cat")
     view.resize(600, 40)

@@ -1,0 +1,127 @@
+"""An answer as it is shown: code with colours and a button, links that ask, and nothing that is fetched."""
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QByteArray, QUrl
+from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QTextDocument
+
+from app.views.exchange_view import AnswerText
+from app.views.link_dialog import LinkDialog
+from app.views.theme import DARK, LIGHT
+from tests.app.conftest import AppDriver
+
+CODE = "def f(x):\n    return x + 41"
+ANSWER = f"Look at [this](https://exämple.org/a b?c=1):\n\n```python\n{CODE}\n```\n\nand\n\n```\nplain\n```\n"
+HOSTILE = (
+    "<img src='http://1.2.3.4/a.png'><script>alert(1)</script>\n\n![x](http://1.2.3.4/b.png)\n\n"
+    "<a href='file:///bin/sh'>run</a>\n\n<style>* { color: red }</style>"
+)
+
+
+def answered(driver: AppDriver, text: str) -> AnswerText:
+    driver.session.words = (text,)
+    driver.controller.ask("Code?")
+    driver.until_answered()
+    return driver.transcript.exchanges[0].answer
+
+
+def colours(view: AnswerText, line: str) -> set[str]:
+    block = view.document().begin()
+    while block.text() != line:
+        block = block.next()
+    return {each.format.foreground().color().name() for each in block.layout().formats()}
+
+
+def test_code_has_colours_in_both_themes_and_a_button_that_copies_it(driver: AppDriver) -> None:
+    view = answered(driver, ANSWER)
+    driver.until(lambda: len(view.code.buttons) == 2)
+    for theme in (DARK, LIGHT):
+        driver.application.theme.choose(theme)
+        driver.until(lambda theme=theme: theme.code_keyword in colours(view, "def f(x):"))
+        assert colours(view, "    return x + 41") == {theme.code_keyword, theme.code_number}
+    assert not colours(view, "plain")
+    first, second = view.code.buttons
+    assert "python" in first.accessibleName()
+    first.click()
+    assert QGuiApplication.clipboard().text() == CODE
+    assert first.accessibleName() == "Copied"
+    second.click()
+    assert QGuiApplication.clipboard().text() == "plain"
+
+
+def test_a_button_stands_in_the_corner_of_its_code_and_stays_there(driver: AppDriver) -> None:
+    view = answered(driver, ANSWER + "\n```python\n" + "x = 1\n" * 200 + "```\n")
+    driver.until(lambda: len(view.code.buttons) == 3)
+    for width in (1280, 900):
+        driver.window.resize(width, 800)
+        driver.until(lambda: abs(view.code.area(view.code.runs[0]).right() - view.viewport().width()) < 3)
+        for run, button in zip(view.code.runs, view.code.buttons, strict=True):
+            assert view.code.area(run).toRect().contains(button.geometry())
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_the_colours_of_code_can_be_read(theme: object) -> None:
+    for kind in ("keyword", "string", "number", "name", "comment"):
+        assert contrast(theme.code(kind), theme.surface) >= 4.5, kind
+
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG defines it."""
+
+    def luminance(name: str) -> float:
+        color = QColor(name)
+        parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color.getRgbF()[:3]]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_a_link_names_its_address_and_opens_when_that_is_wanted(
+    driver: AppDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, opened = answered(driver, ANSWER), list[QUrl]()
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    address = QUrl("https://exämple.org/a b?c=1")
+    view.anchorClicked.emit(address)
+    [dialog] = driver.window.findChildren(LinkDialog)
+    assert dialog.address.toPlainText() == "https://xn--exmple-cua.org/a%20b?c=1", "look-alike letters are told apart"
+    assert dialog.focusWidget() is dialog.cancel, "Enter does not open it"
+    dialog.cancel.click()
+    assert opened == []
+    view.anchorClicked.emit(address)
+    driver.window.findChildren(LinkDialog)[-1].open_button.click()
+    assert opened == [address]
+
+
+@pytest.mark.parametrize("address", ["file:///bin/sh", "javascript:alert(1)", "relative/path", "smb://a/b", ""])
+def test_other_addresses_are_not_opened(driver: AppDriver, address: str) -> None:
+    view = answered(driver, ANSWER)
+    view.anchorClicked.emit(QUrl(address))
+    [dialog] = driver.window.findChildren(LinkDialog)
+    assert not dialog.open_button.isVisible()
+    assert dialog.copy_button.isVisible()
+    dialog.cancel.click()
+
+
+def test_tables_follow_the_theme_and_their_cells_are_level(driver: AppDriver) -> None:
+    view = answered(driver, "| a | b |\n|---|---|\n| 1 | 2 |\n")
+    [table] = view.document().rootFrame().childFrames()
+    first, second = (view.cursorRect(table.cellAt(0, column).firstCursorPosition()) for column in (0, 1))
+    assert first.top() == second.top()
+    for theme in (DARK, LIGHT):
+        driver.application.theme.choose(theme)
+        assert table.format().toTableFormat().borderBrush().color().name() == theme.border
+
+
+def test_raw_html_is_text_and_nothing_is_fetched(driver: AppDriver, tmp_path: Path) -> None:
+    local = tmp_path / "local.png"
+    local.write_bytes(b"a picture")
+    view = answered(driver, f"{HOSTILE}\n\n![y]({local.as_uri()})")
+    shown = view.toPlainText()
+    for raw in ("<img src=", "<script>", "<a href=", "<style>"):
+        assert raw in shown
+    for kind in QTextDocument.ResourceType:
+        for name in ("http://1.2.3.4/b.png", local.as_uri()):
+            assert view.document().resource(kind.value, QUrl(name)) in (None, QByteArray())
