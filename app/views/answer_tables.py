@@ -1,6 +1,6 @@
 """Tables in an answer: thin lines in the theme's colour, and room around the words."""
 
-from PySide6.QtGui import QBrush, QColor, QTextCursor, QTextDocument, QTextTable
+from PySide6.QtGui import QBrush, QColor, QTextCursor, QTextDocument, QTextFrameFormat, QTextTable
 
 from app.views.theme import GAP, Colors
 
@@ -12,6 +12,7 @@ def dress_tables(document: QTextDocument, colors: Colors) -> None:
             shape = table.format().toTableFormat()
             shape.setBorder(1)
             shape.setBorderBrush(QBrush(QColor(colors.border)))
+            shape.setBorderStyle(QTextFrameFormat.BorderStyle.BorderStyle_Solid)
             shape.setBorderCollapse(True)
             shape.setCellPadding(GAP - 2)
             shape.setTopMargin(2 * GAP)
