@@ -19,14 +19,19 @@ call :set_up 1>&2
 if errorlevel 1 exit /b 1
 
 :start
+rem The window needs no console behind it; what prints has one.
+if "%~1"=="" goto window
+if "%~1"=="app" goto window
 set "module=kiv_engine.cli"
-if "%~1"=="" set "module=app"
-if "%~1"=="app" set "module=app"
 if "%~1"=="demo" set "module=app"
 if "%~1"=="screenshots" set "module=app"
 if "%~1"=="install" set "module=app"
 "%python%" -P -m %module% %*
 exit /b %errorlevel%
+
+:window
+start "" "%root%.venv\Scripts\pythonw.exe" -P -m app %*
+exit /b 0
 
 :add_hash
 for /f "skip=1 delims=" %%h in ('certutil -hashfile %1 SHA256') do (
@@ -52,10 +57,14 @@ if errorlevel 1 (
 )
 
 :install
+set "torch_arguments="
+"%python%" -I "%root%packaging\choose_torch.py" >"%root%.venv\torch-arguments"
+if errorlevel 1 exit /b 1
+set /p torch_arguments=<"%root%.venv\torch-arguments"
 echo kiv: [2/3] Installing the libraries (the first time this takes some minutes)
 if exist "%log%" del "%log%"
 pushd "%root%"
-"%python%" -P -m pip --disable-pip-version-check --no-input --log "%log%" install --constraint constraints.txt --editable .[app]
+"%python%" -P -m pip --disable-pip-version-check --no-input --log "%log%" install --constraint constraints.txt %torch_arguments% --editable .[app]
 set "failed=%errorlevel%"
 popd
 if not "%failed%"=="0" (

@@ -54,6 +54,9 @@ def archive_length(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the app or the demo; the exit code."""
+    has_console = sys.stderr is not None  # not under pythonw, with which kiv.bat opens the window
+    if not has_console:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     logging.basicConfig(level=logging.WARNING, format="kiv: %(name)s: %(message)s")
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
@@ -64,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(options)
     except BadInputError as error:
         print_error(str(error))
+        if not has_console:
+            display.show_message(str(error))
         return BAD_INPUT
 
 

@@ -4,7 +4,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 SYSTEM_LIBRARIES: Final = {
     "libEGL.so.1": "libegl1",
@@ -56,6 +56,13 @@ def missing_packages(*, offscreen: bool = False) -> list[str]:
     without_x11 = offscreen or _is_headless() or _has_wayland()
     needed = SYSTEM_LIBRARIES if without_x11 else SYSTEM_LIBRARIES | X11_LIBRARIES
     return list(dict.fromkeys(package for library, package in needed.items() if not _loads(library)))
+
+
+def show_message(text: str) -> None:
+    """A box with a message, without Qt; only Windows starts programs that have no console to write to."""
+    windll: Any = getattr(ctypes, "windll", None)
+    if windll is not None:
+        windll.user32.MessageBoxW(None, text, "KIV Desktop", 0x10)  # with the sign of an error
 
 
 def _is_headless() -> bool:

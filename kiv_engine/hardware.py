@@ -310,14 +310,14 @@ def judge_cuda(driver: Driver, build: TorchBuild) -> Cuda | None:
         return Cuda(
             False,
             f"PyTorch {build.version} is a build for the CPU only, so that the GPU stays idle.",
-            f"Install a build of PyTorch for CUDA {driver.cuda[0]}: pytorch.org/get-started shows the command.",
+            "Install the build of PyTorch that can use it, with: ./kiv doctor --fix",
         )
     if driver.cuda[0] < build.cuda[0]:
         return Cuda(
             False,
             f"The NVIDIA driver {driver.version} runs CUDA up to {_dotted(driver.cuda)}, but PyTorch {build.version} "
             f"needs {build.cuda[0]}.",
-            "Update the NVIDIA driver (nvidia.com).",
+            "Update the NVIDIA driver (nvidia.com), or take a build of PyTorch that it runs: ./kiv doctor --fix",
         )
     return None
 
@@ -348,7 +348,7 @@ def ask_torch(driver: Driver) -> Cuda:
         return Cuda(
             False,
             f"PyTorch {torch.__version__} has no code for the {gpu.name}, compute capability {gpu.compute_capability}.",
-            "Install another build of PyTorch: an older one for an older GPU, the newest for a new one.",
+            "Install the build of PyTorch that has, if there is one, with: ./kiv doctor --fix",
         )
     return Cuda(True, f"PyTorch {torch.__version__} uses the {gpu.name}.")
 

@@ -49,6 +49,14 @@ def print_error(message: str) -> None:
     print("kiv: " + "\n".join(lines), file=sys.stderr)
 
 
+def confirmed(question: str) -> bool:
+    """Ask on stderr; anything but a yes is a no. Raises BadInputError where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise BadInputError("Nobody can be asked here; with --yes it is done without asking.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 class StopFlag:
     """Set by Ctrl-C while a request runs; a second Ctrl-C interrupts at once."""
 

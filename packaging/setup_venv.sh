@@ -50,7 +50,8 @@ install_project() {
     rm -f "$stamp"
     say "[1/3] Making the environment in .venv"
     make_venv
-    say "[2/3] Installing the libraries (the first time this takes minutes, and gigabytes where CUDA comes along)"
+    choose_torch
+    say "[2/3] Installing the libraries (the first time this takes minutes)"
     pip_install "$extras"
     say "[3/3] Trying the libraries"
     "$python" -P -c "import torch, transformers" >>"$log" 2>&1 || fail "The installed libraries do not load"
@@ -69,6 +70,13 @@ make_venv() {
     local base output
     base=$(find_python) || exit 1
     output=$("$base" -m venv --clear "$venv" 2>&1) || fail "$base cannot make .venv: ${output##*$'\n'}"
+}
+
+# Which build of PyTorch: KIV_TORCH=cpu, cuda or default decides without a question.
+choose_torch() {
+    local arguments
+    arguments=$("$python" -I "$root/packaging/choose_torch.py") || exit $?
+    read -ra torch_arguments <<<"$arguments"
 }
 
 find_python() {
@@ -97,7 +105,8 @@ pip_install() {
 run_pip() (
     cd "$root" || exit 1
     set -- "$python" -P -m pip --disable-pip-version-check --no-input --log "$log" \
-        install --constraint constraints.txt --editable ".${1:+[${1// /,}]}"
+        install --constraint constraints.txt ${torch_arguments[@]+"${torch_arguments[@]}"} \
+        --editable ".${1:+[${1// /,}]}"
     if [[ -t 1 ]]; then "$@" 2>/dev/null; else "$@" 2>/dev/null | sed '/^Requirement already satisfied/d'; fi
 ) >&2
 

@@ -6,7 +6,7 @@ import sys
 from typing import Final
 
 from kiv_engine.events import Downloaded, DownloadProgress
-from kiv_engine.terminal import DONE, INTERRUPTED, BadInputError, Parser, ProgressBar, StopFlag, print_error
+from kiv_engine.terminal import DONE, INTERRUPTED, BadInputError, Parser, ProgressBar, StopFlag, confirmed, print_error
 
 MOST_GB: Final = 100_000
 
@@ -15,6 +15,10 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the commands' options."""
     doctor = commands.add_parser("doctor", help="what this PC has, and what it can run", prog="kiv doctor")
     doctor.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    doctor.add_argument(
+        "--fix", action="store_true", help="change PyTorch for the build that fits this PC, CPU or CUDA; asks first"
+    )
+    doctor.add_argument("--yes", action="store_true", help="with --fix: without asking")
     fit = commands.add_parser("fit", help="how many tokens a model can hold on this PC", prog="kiv fit")
     fit.add_argument("model", metavar="demo|ID|FOLDER", help="nothing but the config of a hub id is downloaded")
     fit.add_argument(
@@ -56,7 +60,9 @@ def gigabytes_of(text: str) -> float:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    """`kiv doctor`: the PC and a verdict."""
+    """`kiv doctor`: the PC and a verdict, or the build of PyTorch that fits it."""
+    if options.fix:
+        return fix_torch(sure=options.yes)
     from kiv_engine import doctor
     from kiv_engine.hardware import inspect_hardware
 
@@ -65,6 +71,27 @@ def run_doctor(options: argparse.Namespace) -> int:
         print(json.dumps(doctor.report(hardware)))
     else:
         print("\n".join(doctor.lines(hardware)))
+    return DONE
+
+
+def fix_torch(*, sure: bool) -> int:
+    """`kiv doctor --fix`: change PyTorch for the build that fits, if somebody agrees."""
+    from kiv_engine import torch_swap
+    from kiv_engine.hardware import read_torch_build
+    from kiv_engine.torch_build import read_nvidia, why_none_fits
+
+    nvidia, installed = read_nvidia(), read_torch_build()
+    swap = torch_swap.plan_swap(nvidia, installed)
+    if nvidia.name and (not installed.cuda if swap is None else not swap.build.cuda):
+        print(why_none_fits(nvidia))
+    if swap is None:
+        print(f"PyTorch {installed.version} is the build for this PC; there is nothing to change.")
+        return DONE
+    print(f"{swap} To download: {torch_swap.download_size(swap)}. Close KIV's windows first.", flush=True)
+    if not sure and not confirmed("Change it?"):
+        print("Nothing was changed.")
+        return DONE
+    print(f"PyTorch is {torch_swap.swap_torch(swap, torch_swap.run_on_stderr).version} now.")
     return DONE
 
 

@@ -103,5 +103,17 @@ def test_both_starters_know_the_commands_of_the_app() -> None:
     shell, batch = (ROOT / "kiv").read_text(), (ROOT / "kiv.bat").read_bytes()
     for_app = re.search(r"\n *(.*)\) module=app", shell)
     assert for_app
-    assert re.findall(rb'"%~1"=="(.+)" set "module=app"', batch) == for_app[1].encode().split(b" | ")
+    assert re.findall(rb'"%~1"=="(.+)" (?:goto window|set "module=app")', batch) == for_app[1].encode().split(b" | ")
     assert batch.count(b"\n") == batch.count(b"\r\n"), "cmd.exe misses labels in files with bare line feeds"
+
+
+def test_without_a_console_an_error_becomes_a_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(display, "show_message", said.append)
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, None)
+    assert main(["nonsense"]) == 2
+    with sys.stdout:
+        assert sys.stderr is sys.stdout
+    assert len(said) == 1
+    assert "invalid choice" in said[0]

@@ -149,7 +149,7 @@ def test_gpus_are_read_and_the_library_is_closed(monkeypatch: pytest.MonkeyPatch
         (Driver(), CUDA_BUILD, "no NVIDIA GPU, or no driver", "install its driver"),
         (Driver(version="550"), CUDA_BUILD, "finds no GPU", "install its driver"),
         (NEW_DRIVER, TorchBuild(), "not installed", "./kiv"),
-        (NEW_DRIVER, TorchBuild("2.13.0+cpu"), "build for the CPU only", "for CUDA 12"),
+        (NEW_DRIVER, TorchBuild("2.13.0+cpu"), "build for the CPU only", "doctor --fix"),
         (NEW_DRIVER, TorchBuild("2.13.0", (13, 0)), "CUDA up to 12.4, but PyTorch 2.13.0 needs 13", "Update"),
         (Driver(problem="Unknown Error"), CUDA_BUILD, "Unknown Error", "Restart"),
     ],
