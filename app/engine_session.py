@@ -44,7 +44,7 @@ from app.requests import (
     Source,
     TextSource,
 )
-from kiv_engine.errors import DocumentError, ModelNotFoundError
+from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, ModelNotFoundError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from kiv_engine.documents.text_builder import ParsedText
     from kiv_engine.engine import Engine
     from kiv_engine.hits import HitsDrained
+    from kiv_engine.shelf import Shelf
 
 MEASURE_INTERVAL_S: Final = 0.25
 TEXT_INTERVAL_S: Final = 1 / 30
@@ -87,6 +88,7 @@ class EngineSession:
         self._saved = saved
         self._engine: Engine | None = None
         self._contexts: dict[int, Context] = {}
+        self._opened_from: dict[int, Path] = {}
         self._baselines: dict[int, Baseline] = {}
         self._measured_at = 0.0
 
@@ -149,6 +151,7 @@ class EngineSession:
 
     def _close_chat(self, chat: int) -> ChatClosed:
         self._baselines.pop(chat, None)
+        self._opened_from.pop(chat, None)
         context = self._contexts.pop(chat, None)
         if context is not None:
             context.close()
@@ -192,24 +195,16 @@ class EngineSession:
         context = self._context(request)
         if self._saved is None or not request.options.kept_gb or not documents or context.documents or context.turns:
             return context, documents
-        from kiv_engine.errors import EngineError
         from kiv_engine.shelf import Shelf
 
         raise_if(should_stop)
-        engine, shelf, options = self._loaded(), Shelf(self._saved), request.options
-        place = shelf.place_of(engine.loaded, options.config, options.system or None, documents)
+        shelf, options = Shelf(self._saved), request.options
+        place = shelf.place_of(self._loaded().loaded, options.config, options.system or None, documents)
         try:
-            if shelf.use(place) is not None:
-                opened = engine.open_context(place)
-            elif before := shelf.beginning_of(engine.loaded, options.config, options.system or None, documents):
-                raise_if(should_stop)
-                opened = engine.open_context(before.folder, copy=True)
-                if should_stop():
-                    opened.close()
-                    raise StoppedError
-                opened.exchange(*documents)
-                opened.save(place)
-            else:
+            opened = self._open_kept(shelf, place, request) or self._go_on_from(
+                shelf, place, request, documents, should_stop
+            )
+            if opened is None:
                 context.save(place)
                 return context, documents
         except EngineError:  # a disk that cannot be written, a folder that another window writes: read without it
@@ -217,6 +212,41 @@ class EngineSession:
         context.close()
         self._contexts[request.chat] = opened
         return opened, []
+
+    def _open_kept(self, shelf: "Shelf", place: Path, request: Read) -> "Context | None":
+        """What the shelf has in a place. What is damaged goes, to be read again."""
+        if shelf.use(place) is None:
+            return None
+        try:
+            opened = self._loaded().open_context(place)
+        except DamagedContextError:
+            shelf.discard(place)
+            return None
+        self._opened_from[request.chat] = place
+        return opened
+
+    def _go_on_from(
+        self, shelf: "Shelf", place: Path, request: Read, documents: "list[Document]", should_stop: ShouldStop
+    ) -> "Context | None":
+        """What the shelf has of the documents as they were before they grew, to be kept in a place of its own."""
+        engine, options = self._loaded(), request.options
+        before = shelf.beginning_of(engine.loaded, options.config, options.system or None, documents)
+        if before is None:
+            return None
+        raise_if(should_stop)
+        try:
+            opened = engine.open_context(before.folder, copy=True)
+        except DamagedContextError:
+            shelf.discard(before.folder)
+            return None
+        try:
+            raise_if(should_stop)
+            opened.exchange(*documents)
+            opened.save(place)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     def _trim_shelf(self, options: ContextOptions) -> None:
         if self._saved is not None and options.kept_gb:
@@ -302,7 +332,16 @@ class EngineSession:
                 yield check_answer(context, event, never if stopped else should_stop)
                 yield self._measure(chat, context)
                 event = replace(event, reused_tokens=reused)
+            elif isinstance(event, Failed) and isinstance(event.error, DamagedContextError):
+                self._discard(chat)
             yield event
+
+    def _discard(self, chat: int) -> None:
+        """What a chat's context was opened from is damaged: take it off the shelf, so that it is read again."""
+        if (folder := self._opened_from.pop(chat, None)) is not None:
+            from kiv_engine.shelf import Shelf
+
+            Shelf.discard(folder)
 
     # -- measuring -----------------------------------------------------------------------------------------------
 

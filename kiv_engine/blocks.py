@@ -1,11 +1,14 @@
 """Files that only grow, with a checksum for every block of their bytes."""
 
 import os
+import threading
+import weakref
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import torch
 
@@ -37,17 +40,21 @@ class BlockFile:
         """Compare some blocks, or all, with the file. Raises DamagedContextError."""
         try:
             with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self.length:
-                    raise DamagedContextError(f"{path} is cut off: it has lost its end. Read the document again.")
-                for block in range(len(self.checksums)) if blocks is None else blocks:
-                    file.seek(block * BLOCK_BYTES)
-                    data = file.read(min(BLOCK_BYTES, self.length - block * BLOCK_BYTES))
-                    if zlib.crc32(data) != self.checksums[block]:
-                        raise DamagedContextError(
-                            f"{path} is damaged at byte {block * BLOCK_BYTES:,} or behind. Read the document again."
-                        )
+                self.check_opened(file, path, blocks)
         except OSError as error:
             raise DamagedContextError(f"{path} cannot be read ({error.strerror}). Read the document again.") from error
+
+    def check_opened(self, file: BinaryIO, path: Path, blocks: Iterable[int] | None = None) -> None:
+        """Like `check`, with the file open. Raises DamagedContextError or OSError."""
+        if os.fstat(file.fileno()).st_size < self.length:
+            raise DamagedContextError(f"{path} is cut off: it has lost its end. Read the document again.")
+        for block in range(len(self.checksums)) if blocks is None else blocks:
+            file.seek(block * BLOCK_BYTES)
+            data = file.read(min(BLOCK_BYTES, self.length - block * BLOCK_BYTES))
+            if zlib.crc32(data) != self.checksums[block]:
+                raise DamagedContextError(
+                    f"{path} is damaged at byte {block * BLOCK_BYTES:,} or behind. Read the document again."
+                )
 
 
 class BlockWriter:
@@ -152,11 +159,13 @@ class LinkedWriter(BlockWriter):
 class MappedRows:
     """A file's rows as a tensor whose changes stay private, and the duty to check what was used of them.
 
-    What was used is noted in runs of rows of about a block, so that noting costs a step next to nothing.
+    What was used is noted in runs of rows of about a block, so that noting costs a step next to nothing. The file stays
+    open: it may be removed while it is in use. Checking is safe from several threads, noting from one.
 
     Attributes:
         num_rows: rows that the file holds.
         rows: (capacity, ...) with room behind them, which later tokens are written to.
+        damage: what is wrong with the file, as far as it was checked.
     """
 
     def __init__(self, path: Path, file: BlockFile, row_shape: tuple[int, ...], dtype: torch.dtype) -> None:
@@ -165,17 +174,22 @@ class MappedRows:
         self._row_bytes = row_elements * dtype.itemsize
         self._run = max(1, BLOCK_BYTES // self._row_bytes)
         self.num_rows = file.length // self._row_bytes
+        self.damage = ""
         try:
-            capacity = path.stat().st_size // self._row_bytes
+            self._opened = path.open("rb")
+            capacity = os.fstat(self._opened.fileno()).st_size // self._row_bytes
         except OSError as error:
             raise DamagedContextError(f"{path} cannot be read ({error.strerror}). Read the document again.") from error
         if capacity < self.num_rows:
+            self._opened.close()
             raise DamagedContextError(f"{path} is cut off: it has lost its end. Read the document again.")
         with torch.inference_mode(False):
             flat = torch.from_file(str(path), shared=False, size=capacity * row_elements, dtype=dtype)
             self._used = torch.zeros(capacity // self._run + 1, dtype=torch.bool)
         self.rows = flat.view(capacity, *row_shape)
         self._unchecked = set(range(-(-self.num_rows // self._run)))
+        self._lock = threading.Lock()
+        weakref.finalize(self, self._opened.close)
 
     def use(self, rows: torch.Tensor) -> None:
         """Note that rows, int64 of any shape, are used."""
@@ -189,14 +203,65 @@ class MappedRows:
 
     def check(self) -> None:
         """Check what was used since the last time. Raises DamagedContextError."""
-        if not self._unchecked:
-            return
-        runs = self._unchecked.intersection(self._used.nonzero()[:, 0].tolist())
-        size = self._run * self._row_bytes
-        ends = {run: min((run + 1) * size, self._file.length) for run in runs}
-        blocks = {block for run, end in ends.items() for block in (run * size // BLOCK_BYTES, (end - 1) // BLOCK_BYTES)}
-        self._file.check(self._path, sorted(blocks))
-        self._unchecked -= runs
+        if self._unchecked:
+            self._check(set(self._used.nonzero()[:, 0].tolist()))
+        self.require_sound()
+
+    def check_next(self) -> bool:
+        """Check some more of the file, used or not; False where there is no more, or damage."""
+        with suppress(ValueError):  # a set that the other thread has just emptied
+            self._check({min(self._unchecked)})
+        return bool(self._unchecked) and not self.damage
+
+    def require_sound(self) -> None:
+        """Raise DamagedContextError if damage was found."""
+        if self.damage:
+            raise DamagedContextError(self.damage)
+
+    def _check(self, runs: set[int]) -> None:
+        with self._lock:
+            runs = runs & self._unchecked
+            size = self._run * self._row_bytes
+            blocks = set()
+            for run in runs:
+                end = min((run + 1) * size, self._file.length)
+                blocks |= {run * size // BLOCK_BYTES, (end - 1) // BLOCK_BYTES}
+            try:
+                self._file.check_opened(self._opened, self._path, sorted(blocks))
+            except DamagedContextError as error:
+                self.damage = str(error)
+            except OSError as error:
+                self.damage = f"{self._path} cannot be read ({error.strerror}). Read the document again."
+            else:
+                self._unchecked = self._unchecked - runs
+
+
+class BackgroundCheck:
+    """Checks mapped files from end to end in a thread of the lowest priority, while they are in use already."""
+
+    def __init__(self, files: Sequence[MappedRows]) -> None:
+        self._files = files
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kiv-check", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        if hasattr(os, "setpriority") and threading.get_native_id() != os.getpid():
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        for file in self._files:
+            while not self._stop.is_set() and file.check_next():
+                pass
+
+    def require_sound(self) -> None:
+        """Raise DamagedContextError if damage was found."""
+        for file in self._files:
+            file.require_sound()
+
+    def close(self) -> None:
+        """Stop, and return once the thread is gone."""
+        self._stop.set()
+        self._thread.join()
 
 
 def write_whole(path: Path, data: bytes) -> None:

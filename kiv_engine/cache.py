@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from kiv_engine.attention import Attachment
+from kiv_engine.blocks import MappedRows
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import BatchSizeError, ConfigError, CropError, UnsupportedModelError
 from kiv_engine.hits import HitRecorder
@@ -146,8 +147,13 @@ class KIVCache(Cache):
 
     def check_saved(self) -> None:
         """Check what was used of saved files since the last time. Raises DamagedContextError."""
-        for layer in self.growing_layers:
-            layer.check_saved()
+        for file in self.saved_files:
+            file.check()
+
+    @property
+    def saved_files(self) -> list[MappedRows]:
+        """The files that rows are mapped from."""
+        return [file for layer in self.growing_layers for file in layer.saved_files]
 
     def bytes_by_part(self) -> dict[str, int]:
         """Bytes of hot (with the layers that forget), index, cold_keys and cold_values over all layers."""

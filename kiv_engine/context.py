@@ -11,6 +11,7 @@ from typing import Final
 
 import torch
 
+from kiv_engine.blocks import BackgroundCheck
 from kiv_engine.cache import CacheSnapshot, KIVCache
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
@@ -151,6 +152,7 @@ class Context:
         self._system = system
         self._writer: ContextWriter | None = None
         self._not_saved = ""  # why the writer was given up
+        self._check: BackgroundCheck | None = None
 
     @classmethod
     def opened(
@@ -170,14 +172,16 @@ class Context:
         return context
 
     def _open(self, saved: SavedContext, *, copy: bool) -> None:
+        if not saved.complete:  # first of all, so that no other program writes what is read here
+            self._writer = ContextWriter(saved.folder, self._loaded, self._config, self._system, saved)
         tokens = array("i", saved.tokens().tolist())
         self.documents = saved.documents()
         self._ids, self._unread = tokens[: saved.num_tokens], tokens[saved.num_tokens :]
         self.cache.policy.planned_tokens = saved.planned_tokens if copy else 0
         self._snapshots = saved.restore(self.cache, self._loaded.device, copy=copy)
         self.cache.policy.planned_tokens = saved.planned_tokens
-        if not saved.complete:
-            self._writer = ContextWriter(saved.folder, self._loaded, self._config, self._system, saved)
+        if files := self.cache.saved_files:
+            self._check = BackgroundCheck(files)
 
     # -- facts ---------------------------------------------------------------------------------------------------
 
@@ -263,6 +267,7 @@ class Context:
     def _write_checkpoint(self) -> None:
         """Bring the folder up to date; close it once everything is read."""
         assert self._writer is not None
+        self.cache.check_saved()
         tokens = self._ids + self._unread
         snapshots = list(self._snapshots)
         if self.cache.forgetting_layers and self.num_tokens:
@@ -537,6 +542,8 @@ class Context:
         sampler = Sampler(sampling, self._loaded.device)
         stream = TextStream(self._loaded.tokenizer, stop=(*sampling.stop, *self._format.stop_strings))
         while not should_stop():
+            if self._check is not None:
+                self._check.require_sound()
             token = sampler.next_token(self._forward(self._unfed), answer.ids)
             self._unfed = []
             if token in self._format.stop_token_ids:
@@ -694,6 +701,9 @@ class Context:
     def close(self) -> None:
         """Give the memory back."""
         self._stop_saving()
+        if self._check is not None:
+            self._check.close()
+            self._check = None
         with torch.inference_mode():
             self.cache.close()
 

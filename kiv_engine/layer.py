@@ -15,6 +15,7 @@ import torch
 from transformers.cache_utils import CacheLayerMixin
 
 from kiv_engine.attention import tag
+from kiv_engine.blocks import MappedRows
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
 from kiv_engine.errors import BatchSizeError
 from kiv_engine.hits import Recording
@@ -507,11 +508,10 @@ class KIVLayer(CacheLayerMixin):
             self.hot.append(hot_keys[:, taken:], hot_values[:, taken:])
             self.index.load(cold_tokens, maps)
 
-    def check_saved(self) -> None:
-        """Check what was used of the files that rows are mapped from. Raises DamagedContextError."""
-        if self._store is not None:
-            for file in (*self._store.keys.saved_files, *self._store.values.saved_files):
-                file.check()
+    @property
+    def saved_files(self) -> tuple[MappedRows, ...]:
+        """The files that rows are mapped from."""
+        return () if self._store is None else (*self._store.keys.saved_files, *self._store.values.saved_files)
 
     # -- going back ----------------------------------------------------------------------------------------------
 

@@ -147,9 +147,18 @@ class ContextWriter:
         self._last = time.monotonic()
         with _disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            if found is None and any(path.name != LOCK for path in folder.iterdir()):
-                raise SavedContextError(f"{folder} is not empty; choose another folder, or remove what is in it.")
+            if found is None:
+                _beginnings_in(folder)  # a foreign folder does not get a lock either
             self._lock = _locked(folder)
+            try:
+                if found is None:
+                    for path in _beginnings_in(folder):
+                        path.unlink()
+                elif SavedContext.open(folder).generation != found.generation:
+                    raise SavedContextError(f"{folder} was written by another program meanwhile; open it again.")
+            except BaseException:
+                self._lock.release()
+                raise
 
     @property
     def seconds_since(self) -> float:
@@ -292,6 +301,18 @@ def _locked(folder: Path) -> FileLock:
     except Timeout:
         raise SavedContextError(f"{folder} is being written by another program; choose another, or wait.") from None
     return lock
+
+
+def _beginnings_in(folder: Path) -> list[Path]:
+    """What a writer left that was killed before its first manifest. Raises SavedContextError if anything else is there.
+
+    The lock tells such a folder from one in which somebody happens to keep a file of a name like ours.
+    """
+    names = {path.name for path in folder.iterdir()}
+    others = names - {LOCK}
+    if others and (LOCK not in names or MANIFEST in names or not all(map(_OWN_FILE.fullmatch, others))):
+        raise SavedContextError(f"{folder} is not empty; choose another folder, or remove what is in it.")
+    return [folder / name for name in others]
 
 
 def _config_to_json(config: KIVConfig) -> dict[str, Any]:

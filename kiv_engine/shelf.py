@@ -62,11 +62,17 @@ class Shelf:
             saved = SavedContext.open(folder)
             os.utime(folder / MANIFEST)
         except SavedContextError:
-            SavedContext.remove(folder)
+            self.discard(folder)
             return None
         except OSError:
             return None
         return saved
+
+    @staticmethod
+    def discard(folder: Path) -> None:
+        """Remove what turned out to be damaged, so that it is read again; what another program writes stays."""
+        with suppress(SavedContextError):
+            SavedContext.remove(folder)
 
     def beginning_of(
         self, loaded: LoadedModel, config: KIVConfig, system: str | None, documents: Sequence[Document]

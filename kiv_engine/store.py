@@ -231,7 +231,13 @@ class RowTable:
         return rows.transpose(0, 1)
 
     def stored(self, start: int, end: int) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Tokens start..end as stored, slab by slab: rows (n, num_heads, dim), and for int8 scales (n, num_heads)."""
+        """Tokens start..end as stored, slab by slab: rows (n, num_heads, dim), and for int8 scales (n, num_heads).
+
+        Rows of a saved file are checked first: a copy has checksums of its own. Raises DamagedContextError.
+        """
+        for file in self.saved_files:
+            file.use_span(start, min(end, file.num_rows))
+            file.check()
         for slab in self._slabs:
             where = slice(max(start, slab.start) - slab.start, min(end, slab.end) - slab.start)
             if where.start < where.stop:

@@ -42,6 +42,7 @@ from app.requests import (
 )
 from app.settings import DEMO, ChatOptions
 from kiv_engine.config import Quantize
+from kiv_engine.errors import DamagedContextError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -590,6 +591,8 @@ class SessionController(QObject):
     def _fail_answer(self, request: Ask, event: Failed) -> None:
         if chat := self._chats.numbered(request.chat):
             chat.all_exchanges[request.exchange].message = event.message
+            if isinstance(event.error, DamagedContextError):  # the next question has the documents read again
+                self._close_context(chat)
 
     # -- telling -------------------------------------------------------------------------------------------------
 

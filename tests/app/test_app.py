@@ -20,7 +20,7 @@ from app.settings import ChatOptions
 from app.views import announcer
 from app.views.exchange_view import ExchangeView
 from app.views.theme import DARK
-from kiv_engine.errors import CapacityError, ModelNotFoundError
+from kiv_engine.errors import CapacityError, DamagedContextError, ModelNotFoundError
 from kiv_engine.events import TextDelta
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import SENTENCE, WORDS, ScriptedSession
@@ -209,6 +209,24 @@ def test_a_failure_leaves_the_app_usable(driver: AppDriver, book: Path, error: B
     type_and_send(driver, "Who?")
     driver.until_answered(1)
     assert driver.chat.exchanges[1].answer == ANSWER
+
+
+def test_documents_whose_kept_form_is_damaged_are_read_again_for_the_next_question(
+    driver: AppDriver, book: Path
+) -> None:
+    read_book(driver, book)
+    driver.session.fails_on = {Ask: DamagedContextError("layer3.keys is damaged. Read the document again.")}
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    assert "is damaged" in driver.chat.exchanges[0].message
+    assert "is damaged" in driver.window.banner.text.text()
+    driver.session.fails_on = {}
+    driver.until(lambda: driver.session.num_closed == 1)
+    type_and_send(driver, "Who?")
+    driver.until_answered(1)
+    assert driver.chat.exchanges[1].answer == ANSWER
+    assert len(driver.session.read) == 2
+    assert driver.chat.reading.state is ReadingState.READ
 
 
 def test_events_of_a_request_that_is_over_are_dropped(driver: AppDriver, book: Path) -> None:

@@ -17,9 +17,10 @@ from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.quote_check import never
 from app.reports import DocumentOpened, DocumentsPlaced, ShelfMeasured
-from app.requests import ContextOptions, LoadModel, Read, TextSource
+from app.requests import Ask, CloseChat, ContextOptions, LoadModel, Read, TextSource
 from kiv_engine.errors import ModelNotFoundError
-from kiv_engine.events import ReadFinished, ReadProgress
+from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress
+from kiv_engine.saving import SavedContext
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
 WAIT_MS = 300_000
@@ -205,6 +206,37 @@ def test_opening_what_was_read_before_can_be_stopped(tmp_path: Path) -> None:
         events = list(session.handle(request, never))
         assert isinstance(events[-1], ReadFinished)
         assert not events[-1].stopped
+    session.close()
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("part", ["state", "values"])
+def test_what_is_kept_and_damaged_goes_and_is_read_again(part: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session, begun = EngineSession(tmp_path / "contexts"), Read(1, (TextSource("a", "\n\n".join(LINES)),))
+    config = replace(begun.options.config, hot_tokens=256)
+    begun = replace(begun, options=replace(begun.options, config=config))
+    list(session.handle(LoadModel(), never))
+    list(session.handle(begun, never))
+    list(session.handle(CloseChat(1), never))
+    [folder] = (tmp_path / "contexts").iterdir()
+    [damaged, *_] = [path for path in folder.iterdir() if part in path.name]
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 3] ^= 1
+    damaged.write_bytes(data)
+    read = list(session.handle(replace(begun, chat=2), never))
+    assert any(isinstance(event, ReadProgress) for event in read) is (part == "state")
+    if part == "values":
+        answer = list(session.handle(Ask(2, 0, "Who counted the goose?", options=begun.options), never))[-1]
+        assert isinstance(answer, Failed)
+        assert "is damaged" in answer.message
+        assert not folder.exists()
+        list(session.handle(CloseChat(2), never))
+        assert any(isinstance(event, ReadProgress) for event in session.handle(replace(begun, chat=2), never))
+    answer = list(session.handle(Ask(2, 0, "Who counted the goose?", options=begun.options), never))[-1]
+    assert isinstance(answer, AnswerFinished)
+    SavedContext.open(folder).verify()
     session.close()
     torch.set_num_threads(threads)
 

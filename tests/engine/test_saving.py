@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from kiv_engine import context as context_module
-from kiv_engine.blocks import BLOCK_BYTES, BlockFile, BlockWriter
+from kiv_engine.blocks import BLOCK_BYTES, BackgroundCheck, BlockFile, BlockWriter, MappedRows
 from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.errors import ConfigError, DamagedContextError, SavedContextError
-from kiv_engine.events import AnswerFinished, Failed, ReadFinished
+from kiv_engine.events import AnswerFinished, Failed, ReadFinished, TextDelta
 from kiv_engine.saving import MANIFEST, SavedContext
 from tests.engine.families import FAMILIES
 from tests.engine.tiny_chat import loaded
@@ -327,6 +327,71 @@ def test_flipped_and_cut_files_are_refused_or_give_the_same_answer(tmp_path: Pat
     assert refused > 20
 
 
+def damage(path: Path, place: int) -> None:
+    """Flip a bit of a file that may be mapped at this moment."""
+    with path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 16]))
+
+
+@pytest.mark.parametrize("kind", ["keys", "values"])
+def test_a_block_that_is_damaged_while_it_is_open_ends_the_answer_with_an_error(
+    kind: str, tmp_path: Path, contexts: list[Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "kept").close()
+    monkeypatch.setattr(BackgroundCheck, "_run", lambda _check: None)  # nothing is checked but what is used
+    contexts.append(opened(tmp_path / "kept"))
+    [context] = contexts
+    damage(tmp_path / "kept" / f"layer0.{kind}", 1_000)
+    for _ in range(2):
+        answer = ask(context)
+        assert isinstance(answer, Failed)
+        assert isinstance(answer.error, DamagedContextError)
+        assert f"layer0.{kind} is damaged at byte 0" in answer.message
+        assert not context.turns
+    with pytest.raises(DamagedContextError, match=f"layer0.{kind}"):  # a copy would have sound checksums
+        context.save(tmp_path / "copy")
+
+
+def test_what_is_damaged_is_found_before_it_is_used(tmp_path: Path, contexts: list[Context]) -> None:
+    saved(tmp_path / "kept").close()
+    damage(tmp_path / "kept" / "layer1.values", 5)
+    contexts.append(opened(tmp_path / "kept"))
+    check = contexts[0]._check
+    assert check is not None
+    check._thread.join()
+    with pytest.raises(DamagedContextError, match=r"layer1\.values"):
+        check.require_sound()
+    events = list(contexts[0].ask("How many?", SHORT))
+    assert [event for event in events if isinstance(event, TextDelta)] == []
+    assert isinstance(events[-1], Failed)
+    contexts[0].close()
+    assert not check._thread.is_alive()
+
+
+def test_the_check_ends_with_its_context(
+    tmp_path: Path, contexts: list[Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "kept").close()
+    monkeypatch.setattr(MappedRows, "check_next", lambda _rows: True)  # there is always more to check
+    contexts.append(opened(tmp_path / "kept"))
+    check = contexts[0]._check
+    assert check is not None
+    assert check._thread.is_alive()
+    contexts[0].close()
+    assert not check._thread.is_alive()
+
+
+def test_a_context_that_is_removed_while_it_is_open_goes_on(tmp_path: Path, contexts: list[Context]) -> None:
+    saved(tmp_path / "kept").close()
+    expected = outcome(tmp_path / "kept")
+    contexts.append(opened(tmp_path / "kept"))
+    SavedContext.remove(tmp_path / "kept")
+    assert ask(contexts[0]).text == expected  # type: ignore[union-attr]
+
+
 def test_every_damaged_block_of_a_file_is_found(tmp_path: Path) -> None:
     rows = torch.arange(3 * BLOCK_BYTES // 4 + 10, dtype=torch.int32)
     with BlockWriter(tmp_path / "rows") as writer:
@@ -386,6 +451,38 @@ def test_two_writers_do_not_share_a_folder(tmp_path: Path, contexts: list[Contex
     read(contexts[0], DOCUMENT, should_stop=lambda: True)
     with pytest.raises(SavedContextError, match="another program"):
         SavedContext.remove(tmp_path / "kept")
+
+
+def test_what_another_program_wrote_meanwhile_is_not_written_over(tmp_path: Path, contexts: list[Context]) -> None:
+    context = Context(loaded("llama"), SMALL)
+    context.save(tmp_path / "kept")
+    stops = iter([False] * 4)
+    read(context, DOCUMENT, should_stop=lambda: next(stops, True))
+    context.close()
+    found = SavedContext.open(tmp_path / "kept")
+    contexts.append(opened(tmp_path / "kept"))
+    read(contexts[0])
+    with pytest.raises(SavedContextError, match="by another program meanwhile"):
+        Context.opened(loaded("llama"), found)
+    SavedContext.open(tmp_path / "kept").verify()
+    contexts.append(opened(tmp_path / "kept"))
+    assert answers(contexts[1]) == answers(contexts[0])
+
+
+def test_what_was_killed_before_its_first_checkpoint_is_begun_anew(tmp_path: Path, contexts: list[Context]) -> None:
+    folder = tmp_path / "kept"
+    saved(folder).close()
+    (folder / MANIFEST).unlink()
+    assert len(list(folder.iterdir())) > 5
+    (folder / "lock").unlink()  # then it is somebody's folder who likes our names
+    contexts.append(Context(loaded("llama"), SMALL))
+    with pytest.raises(SavedContextError, match="not empty"):
+        contexts[0].save(folder)
+    (folder / "lock").touch()
+    contexts[0].save(folder)
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    assert isinstance(read(contexts[0], DOCUMENT), ReadFinished)
+    SavedContext.open(folder).verify()
 
 
 def test_saving_comes_before_the_first_question(tmp_path: Path, contexts: list[Context]) -> None:
