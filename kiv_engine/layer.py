@@ -394,7 +394,7 @@ class KIVLayer(CacheLayerMixin):
             return None
         config = self._policy.config
         if limit <= config.retrieved_tokens:
-            return self._take(torch.arange(limit).expand(queries.shape[0], -1), queries, rule, num_tokens)
+            return self._take_all(limit, queries, rule, num_tokens)
         ids, scores, final = self._candidates(queries, rule, limit, num_tokens, vague)
         part = SoftmaxPart.of(scores)
         factor = part.factor(torch.logaddexp(part.lse, local_lse))
@@ -435,14 +435,25 @@ class KIVLayer(CacheLayerMixin):
         scores = rule.scores(queries[:, :, None], keys)[:, :, 0]
         return Hits(ids.to(self.device), scores, self._fetch(self.store.values, ids))
 
+    def _take_all(self, limit: int, queries: torch.Tensor, rule: ScoreRule, num_tokens: int) -> Hits:
+        """Attend to every cold token below `limit`. On the CPU their rows are used where they lie in the store."""
+        ids = torch.arange(limit, device=self.device).expand(queries.shape[0], -1)
+        self._rows_fetched += 2 * ids.numel()
+        keys = self._met_by(num_tokens, self.store.keys.read(0, limit).to(self.device), ids)
+        scores = rule.scores(queries[:, :, None], keys)[:, :, 0]
+        return Hits(ids, scores, self.store.values.read(0, limit).to(self.device, non_blocking=True))
+
     def _fetch(self, table: RowTable, ids: torch.Tensor) -> torch.Tensor:
         """Rows (H, n, D) of cold tokens on the model's device."""
         self._rows_fetched += ids.numel()
         return table.gather(ids.to("cpu")).to(self.device, non_blocking=True)
 
     def _keys_of(self, ids: torch.Tensor, num_tokens: int) -> torch.Tensor:
-        """Keys of cold tokens as a query at num_tokens - 1 meets them: moved before the hot window in compact mode."""
-        keys = self._fetch(self.store.keys, ids)
+        """Keys of cold tokens as a query at num_tokens - 1 meets them."""
+        return self._met_by(num_tokens, self._fetch(self.store.keys, ids), ids)
+
+    def _met_by(self, num_tokens: int, keys: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Keys (H, n, D) of cold tokens `ids` for a query at num_tokens - 1: in compact mode before the hot window."""
         if not self._policy.is_compact(num_tokens) or not self.geometry.rotary:
             return keys
         assert self._policy.rotary is not None

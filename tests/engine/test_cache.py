@@ -17,7 +17,8 @@ from kiv_engine.config import KIVConfig
 from kiv_engine.errors import BatchSizeError, ConfigError, UnsupportedModelError
 from kiv_engine.index import CodeIndex
 from kiv_engine.positions import Rotary
-from kiv_engine.prefill import ScoreRule
+from kiv_engine.prefill import ScoreRule, attend_at_once
+from kiv_engine.store import RowTable
 from tests.engine.families import COMMON, FAMILIES, feed, model_of, reference, text
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -367,6 +368,34 @@ def test_a_planted_cold_token_is_seen(model: PreTrainedModel, bits: Any, sizes: 
         layer.update(part[0], part[1])
         output = layer.attend(0, query.expand(-1, -1, size, -1).contiguous(), ScoreRule(0.5))
     assert (output[:, 0, -1] > 45).all()
+
+
+@pytest.mark.parametrize(
+    "choice", [{}, {"store_dtype": "int8"}, {"positions": "compact"}], ids=["ram", "int8", "compact"]
+)
+def test_everything_retrieved_is_used_where_it_lies(choice: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against rows gathered one by one; without a copy where the store has them as the model does."""
+    config = KIVConfig(hot_tokens=32, sink_tokens=4, retrieved_tokens=64, prefill="sparse", positions="true")
+    layer = KIVCache(short_trained(), replace(config, **choice)).growing_layers[0]
+    keys, values = torch.randn(2, 1, 2, 90, 16)
+    queries, rule = torch.randn(2, 2, 16) * 3, ScoreRule(0.25, softcap=8.0)
+    layer.update(keys, values)
+    layer.update(keys[:, :, :1], values[:, :, :1])
+    fetched, limit, length = layer.rows_fetched, layer.store.num_tokens, 300  # compact beyond 200
+    obvious = layer._take(torch.arange(limit).expand(2, -1), queries, rule, length)
+    counted = layer.rows_fetched - fetched
+    monkeypatch.delattr(RowTable, "gather")
+    got = layer._take_all(limit, queries, rule, length)
+    torch.testing.assert_close(got.scores, obvious.scores)
+    torch.testing.assert_close(got.values, obvious.values)
+    assert torch.equal(got.ids, obvious.ids)
+    assert layer.rows_fetched - fetched == 2 * counted == 4 * 2 * limit
+    in_place = got.values.data_ptr() == layer.store.values.read(0, 1).data_ptr()
+    assert in_place == ("store_dtype" not in choice)
+    output = layer.attend(0, queries[:, :, None], rule)  # by way of the same
+    whole = torch.cat((keys, keys[:, :, :1]), 2)[0], torch.cat((values, values[:, :, :1]), 2)[0]
+    if not choice:
+        torch.testing.assert_close(output, attend_at_once(rule, queries[:, :, None], *whole, torch.ones(1, 91).bool()))
 
 
 # -- compact positions -------------------------------------------------------------------------------------------------
