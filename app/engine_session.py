@@ -350,8 +350,11 @@ class EngineSession:
             yield self._measure(chat, context)
 
     def _measure(self, chat: int, context: "Context") -> ContextMeasured:
+        from kiv_engine.hardware import read_spilled_bytes
+
         self._measured_at = time.monotonic()
-        return ContextMeasured(chat, context.num_tokens, context.unread_tokens, context.memory())
+        memory, spilled = context.memory(), read_spilled_bytes()
+        return ContextMeasured(chat, context.num_tokens, context.unread_tokens, memory, spilled)
 
 
 def raise_if(should_stop: ShouldStop) -> None:

@@ -144,12 +144,16 @@ class ShelfMeasured:
 
 @dataclass(frozen=True)
 class ContextMeasured:
-    """The context's length and memory, a few times a second."""
+    """The context's length and memory, a few times a second.
+
+    `spilled_bytes` of the GPU's memory lie in RAM, where all is slower.
+    """
 
     chat: int
     num_tokens: int
     unread_tokens: int
     memory: MemoryUse
+    spilled_bytes: int = 0
 
 
 @dataclass(frozen=True, eq=False)

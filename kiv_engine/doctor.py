@@ -1,5 +1,6 @@
 """What `kiv doctor`, `kiv fit` and `kiv models` say, as lines for people and as JSON. Prints nothing."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     Plans = dict[str, dict[Quantize, Plan]]  # by the store's dtype, then by weights
 
 GB: Final = 1e9
+NOTICED_SPILL: Final = 200_000_000
 LITTLE_RAM: Final = 2e9
 LITTLE_DISK: Final = 5e9
 
@@ -47,6 +49,18 @@ def facts(hardware: Hardware) -> Iterator[tuple[str, str]]:
     yield "CUDA", f"{'Usable. ' if hardware.cuda.usable else 'Not usable. '}{hardware.cuda.reason}"
     if hardware.cuda.remedy:
         yield "", hardware.cuda.remedy
+    if hardware.spilled_bytes >= NOTICED_SPILL:
+        yield "Spilling", spill_sentence(hardware.spilled_bytes)
+    elif hardware.cuda.usable and sys.platform == "win32":
+        yield "", "What does not fit into VRAM goes on in RAM here, many times slower; KIV says when that happens."
+
+
+def spill_sentence(size: int) -> str:
+    """What it means that VRAM has spilled, and what to do."""
+    return (
+        f"{gigabytes(size)} that belong into VRAM lie in RAM, which makes everything many times slower; close what "
+        "uses the GPU, load the weights in 8 or 4 bit, or take a smaller model."
+    )
 
 
 def lines(hardware: Hardware) -> Iterator[str]:

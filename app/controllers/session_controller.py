@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from app.figures import as_bytes
 from app.models.chat import UNDER_WAY, Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
@@ -55,6 +56,7 @@ from kiv_engine.events import (
 
 MAX_FILES: Final = 100
 """More files at once are a slip of the hand."""
+NOTICED_SPILL: Final = 200_000_000
 RATE_WINDOW_S: Final = 2.0
 EVIDENCE_TOKENS: Final = 4_096
 """Hits are kept word by word for the newest answers of so many tokens, all chats together: some 10 KB each."""
@@ -115,6 +117,7 @@ class SessionController(QObject):
         self._rate = WritingRate()
         self._with_tokens: deque[Exchange] = deque()
         self._chosen: LoadModel | None = None
+        self._spilling_told = False
 
     # -- what the user wants -------------------------------------------------------------------------------------
 
@@ -368,17 +371,30 @@ class SessionController(QObject):
         match event:
             case ModelLoaded():
                 self._status.set_model(event)
+                self._spilling_told = False
                 if request == self._chosen:
                     chosen = replace(self._preferences.settings, model=event.name, quantize=event.quantize)
                     self._preferences.set(chosen)
             case ContextMeasured():
                 self._status.set_measured(event)
+                self._tell_spilling(event.spilled_bytes)
             case ShelfMeasured():
                 self._status.set_shelf(event)
             case Failed():
                 self._fail(request, event)
             case _:
                 self._take_for_chat(request, event)
+
+    def _tell_spilling(self, size: int) -> None:
+        """Say once for each model that VRAM is full and the driver goes on in RAM."""
+        if size < NOTICED_SPILL or self._spilling_told:
+            return
+        self._spilling_told = True
+        line = self.tr(
+            "The GPU's memory is full: {0} lie in RAM, which makes everything many times slower. Close what else uses "
+            "the GPU, or take weights in 8 or 4 bit on the page of models (Ctrl+L)."
+        )
+        self._notice(line.format(as_bytes(size)))
 
     def _take_for_chat(self, request: Request, event: object) -> None:
         match request, event:

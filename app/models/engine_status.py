@@ -30,6 +30,7 @@ class EngineStatus(QObject):
         busy_chat: the chat whose request runs, or None.
         tokens_per_s: of reading or writing, while it goes on; None otherwise.
         measured: the newest figures per chat.
+        spilled_bytes: of the GPU's memory, those that lie in RAM instead.
         shelf: what is kept on disk of what was read; None until that is known, or where nothing is.
 
     Signals:
@@ -47,6 +48,7 @@ class EngineStatus(QObject):
         self.busy_chat: int | None = None
         self.tokens_per_s: float | None = None
         self.measured: dict[int, ContextMeasured] = {}
+        self.spilled_bytes = 0
         self.shelf: ShelfMeasured | None = None
 
     @property
@@ -64,6 +66,7 @@ class EngineStatus(QObject):
     def set_model(self, model: ModelLoaded | None) -> None:
         """Tell what is loaded."""
         self.model = model
+        self.spilled_bytes = 0
         self.changed.emit()
 
     def set_rate(self, tokens_per_s: float | None) -> None:
@@ -74,6 +77,7 @@ class EngineStatus(QObject):
     def set_measured(self, measured: ContextMeasured) -> None:
         """Take new figures of a context."""
         self.measured[measured.chat] = measured
+        self.spilled_bytes = measured.spilled_bytes
         self.figures_changed.emit()
 
     def set_shelf(self, shelf: ShelfMeasured) -> None:

@@ -177,7 +177,10 @@ class Meters(QWidget):
         model = self._status.model
         if model is not None and model.gpu is not None:
             vram = model.gpu.read_vram()
-            self.vram.set_value(self.tr("{0} of {1}").format(as_bytes(vram.used), as_bytes(vram.total)))
+            text = self.tr("{0} of {1}").format(as_bytes(vram.used), as_bytes(vram.total))
+            if spilled := self._status.spilled_bytes:
+                text = self.tr("{0}, {1} in RAM").format(text, as_bytes(spilled))
+            self.vram.set_value(text)
         else:
             self.vram.set_value("–" if model is None else self.tr("no NVIDIA GPU"))
 

@@ -260,6 +260,7 @@ class AskCommand:
                 return code
             if code == INTERRUPTED:
                 break
+        self._tell_spilling()
         if self._options.json:
             print(json.dumps(self._report(context, read)))  # ASCII: fits any terminal's encoding
         if stop():
@@ -294,6 +295,14 @@ class AskCommand:
         if event.not_saved:
             print_error(f"Not saved: {event.not_saved}")
         return event
+
+    def _tell_spilling(self) -> None:
+        """Say that memory of the GPU lies in RAM, where it does."""
+        from kiv_engine.doctor import NOTICED_SPILL, spill_sentence
+        from kiv_engine.hardware import read_spilled_bytes
+
+        if (spilled := read_spilled_bytes()) >= NOTICED_SPILL:
+            print(spill_sentence(spilled), file=sys.stderr)
 
     def _ask(self, context: "Context", question: str, sampling: SamplingConfig, stop: StopFlag) -> int:
         out = None if self._options.json else sys.stdout

@@ -55,6 +55,7 @@ class ScriptedSession:
         read: what was read.
         asked: the questions, with what was said before them.
         words: the pieces of every answer.
+        spilled_bytes: of the GPU's memory, those that are told to lie in RAM.
     """
 
     def __init__(self) -> None:
@@ -66,6 +67,7 @@ class ScriptedSession:
         self.num_closed = 0
         self.asked: list[Ask] = []
         self.words = WORDS
+        self.spilled_bytes = 0
         self.read: list[Read] = []
         self._gate = threading.Event()
         self._texts: dict[int, list[DocumentText]] = {}
@@ -177,7 +179,9 @@ class ScriptedSession:
     def _measured(self, chat: int, num_tokens: int, unread: int) -> ContextMeasured:
         self._length[chat] = num_tokens
         cold = num_tokens * 512
-        return ContextMeasured(chat, num_tokens, unread, MemoryUse(6_800_000, 2_100_000, cold // 8, cold, cold))
+        return ContextMeasured(
+            chat, num_tokens, unread, MemoryUse(6_800_000, 2_100_000, cold // 8, cold, cold), self.spilled_bytes
+        )
 
     def _ask(self, chat: int, should_stop: Callable[[], bool]) -> Iterator[object]:
         start = self._length.get(chat, 0)

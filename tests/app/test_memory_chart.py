@@ -1,5 +1,6 @@
 """The memory chart: what is drawn are the samples, and only while somebody looks."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
 from app.engine_session import _gpu_id
-from app.machine import Gpu, find_gpu, read_ram
+from app.machine import Gpu, VramReading, find_gpu, read_ram
 from app.models.memory_log import PARTS
 from tests.app.conftest import AppDriver
 
@@ -82,3 +83,20 @@ def test_there_are_ticks_for_whole_figures_and_round_times_only(driver: AppDrive
     times = [tick for _spacing, ticks in chart.rate.getAxis("bottom").tickValues(-300, 0, 900) for tick in ticks]
     assert times == [-300, -240, -180, -120, -60, 0]
     assert chart.length_view.zValue() > max(fill.zValue() for fill in chart.fills), "the line is not covered"
+
+
+def test_vram_that_spills_into_ram_is_told_once(driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gpu, "read_vram", lambda _: VramReading(11_900_000_000, 12_000_000_000))
+    driver.session.spilled_bytes = 2_100_000_000
+    driver.controller.open_files([book])
+    driver.until_read()
+    assert driver.status.model is not None
+    driver.status.set_model(replace(driver.status.model, gpu=Gpu(0)))
+    driver.status.spilled_bytes = 2_100_000_000
+    driver.window.meters.measure()
+    assert driver.window.meters.vram.value.text() == "11.9 GB of 12.0 GB, 2.10 GB in RAM"
+    assert driver.window.banner.text.text().startswith("The GPU's memory is full: 2.10 GB lie in RAM")
+    driver.window.banner.hide()
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    assert driver.window.banner.isHidden()

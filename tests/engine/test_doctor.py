@@ -157,3 +157,12 @@ def test_models_that_cannot_be_planned_are_refused(tmp_path: Path, capsys: pytes
     first, second = err.splitlines()
     assert "no config.json" in first
     assert "encoder-decoder" in second
+
+
+def test_spilling_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = dict(doctor.facts(replace(PC, spilled_bytes=2_100_000_000)))
+    assert facts["Spilling"].startswith("2.1 GB that belong into VRAM lie in RAM")
+    monkeypatch.setattr(doctor.sys, "platform", "win32")
+    assert "goes on in RAM here" in "\n".join(doctor.lines(PC))
+    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    assert "goes on in RAM" not in "\n".join(doctor.lines(PC))

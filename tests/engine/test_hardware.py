@@ -227,3 +227,25 @@ def test_looking_at_the_hardware_imports_no_torch_where_there_is_no_gpu() -> Non
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["False", "False"]
+
+
+def test_vram_that_lies_in_ram_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch believes to have 14 GB, of a GPU on which all programs together use 11.9."""
+    assert hardware.read_spilled_bytes() == 0  # nothing here has touched a GPU
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1b2c"))
+    reserved = 14_000_000_000
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: reserved)
+    fake_nvml(
+        monkeypatch,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetMemoryInfo={"GPU-1b2c": SimpleNamespace(used=11_900_000_000)}.__getitem__,
+    )
+    assert hardware.read_spilled_bytes() == 2_100_000_000
+    reserved = 9_000_000_000
+    assert hardware.read_spilled_bytes() == 0
+    fake_nvml(monkeypatch, nvmlDeviceGetMemoryInfo=failing(pynvml.NVML_ERROR_NOT_SUPPORTED))
+    assert hardware.read_spilled_bytes() == 0
