@@ -153,6 +153,8 @@ def begin(qt: "QApplication", application: "Application", options: argparse.Name
         Photographer(qt, application, options.folder, options.tokens).start()
     else:
         application.start(options.files)
+        if not options.files:
+            application.welcome()
 
 
 def log_qt_message(_kind: object, _context: object, text: str) -> None:

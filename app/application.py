@@ -24,6 +24,7 @@ from app.models_session import ModelsSession
 from app.settings import FONT_POINTS
 from app.views.announcer import Announcer
 from app.views.chat_dialog import ChatDialog
+from app.views.first_run import FirstRunDialog
 from app.views.main_window import Look, MainWindow
 from app.views.models_dialog import ModelsDialog
 from app.views.settings_dialog import SHORTCUTS_PART, SettingsDialog
@@ -92,6 +93,18 @@ class Application(QObject):
         controller.found.connect(dialog.show_found)
         return dialog
 
+    @cached_property
+    def first_run(self) -> FirstRunDialog:
+        """Built when it is wanted first."""
+        dialog, controller = FirstRunDialog(self.theme, self.models, self.status, self.window), self.models_controller
+        dialog.opened.connect(controller.list_and_time)
+        dialog.download_wanted.connect(controller.download)
+        dialog.stop_wanted.connect(controller.stop)
+        dialog.use_wanted.connect(self.controller.use_model)
+        dialog.all_wanted.connect(self.window.models_action.trigger)
+        dialog.seen.connect(self._on_welcomed)
+        return dialog
+
     def _connect(self) -> None:
         window, controller = self.window, self.controller
         self.bridge.reported.connect(controller.on_report)
@@ -128,6 +141,7 @@ class Application(QObject):
         window.conversation.read_again_wanted.connect(controller.read_again)
         self.models_bridge.reported.connect(self.models_controller.on_report)
         window.models_action.triggered.connect(self._on_models)
+        window.welcome_action.triggered.connect(self._on_welcome)
         window.settings_action.triggered.connect(self._on_settings)
         window.shortcuts_action.triggered.connect(self._on_shortcuts)
         window.chat_options_action.triggered.connect(self._on_chat_options)
@@ -146,6 +160,26 @@ class Application(QObject):
         QTimer.singleShot(0, self.controller.load_model)
         if files:
             self.controller.open_files(list(files))
+
+    def welcome(self) -> None:
+        """Show the first page, if it never was; once the model is there, which is timed otherwise, too."""
+        if not self.preferences.settings.welcomed:
+            self.status.changed.connect(self._on_ready_to_welcome)
+            self._on_ready_to_welcome()
+
+    @Slot()
+    def _on_ready_to_welcome(self) -> None:
+        if self.status.state in (EngineState.IDLE, EngineState.ERROR):
+            self.status.changed.disconnect(self._on_ready_to_welcome)
+            self.first_run.open()
+
+    @Slot()
+    def _on_welcome(self) -> None:
+        self.first_run.open()
+
+    @Slot()
+    def _on_welcomed(self) -> None:
+        self.preferences.set(replace(self.preferences.settings, welcomed=True))
 
     @Slot()
     def close(self) -> None:

@@ -11,16 +11,20 @@ def as_bytes(count: int) -> str:
 
 
 def as_duration(seconds: float) -> str:
-    """Like 0.05 s, 12 s or 4:05 min."""
+    """Like 0.05 s, 12 s, 4:05 min or 31 h."""
     if seconds < 1:
         return f"{seconds:.2f} s"
     if seconds < 60:
         return f"{seconds:.0f} s"
+    if seconds >= 7_200:
+        return f"{seconds / 3_600:,.0f} h"
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
 
 
 def as_rate(tokens_per_s: float) -> str:
     """Like 92 tok/s or 4.1 tok/s."""
+    if tokens_per_s < 0.1:
+        return "under 0.1 tok/s"
     return f"{tokens_per_s:,.0f} tok/s" if tokens_per_s >= 10 else f"{tokens_per_s:.1f} tok/s"
 
 

@@ -7,28 +7,31 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, WeightsFit
-from app.requests import DescribeModel, DownloadModel, ListModels, Request
+from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, WeightsFit
+from app.requests import DescribeModel, DownloadModel, ListModels, Request, TimeModels
 
 if TYPE_CHECKING:
     from kiv_engine.catalogue import CatalogueEntry
     from kiv_engine.doctor import ListedModel
-    from kiv_engine.fit import ModelShape, Room
+    from kiv_engine.fit import ModelShape, Room, Setting
 
 RECOMMENDED: Final = 3
 
 
 class ModelsSession:
-    """Answers ListModels, DescribeModel and DownloadModel."""
+    """Answers ListModels, TimeModels, DescribeModel and DownloadModel."""
 
     def __init__(self) -> None:
         self._shapes: dict[str, ModelShape] = {}  # making them takes most of the time
+        self._settings: dict[str, Setting] = {}  # with which a model suits this PC best
 
     def handle(self, request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
         """Do what is asked; yields events, the terminal one last."""
         match request:
             case ListModels(in_use):
                 yield from self._list(in_use, should_stop)
+            case TimeModels(names):
+                yield from self._time(names, should_stop)
             case DescribeModel(name):
                 yield from self._describe(name)
             case DownloadModel(name):
@@ -53,8 +56,23 @@ class ModelsSession:
             if entry.id not in self._shapes:
                 self._shapes[entry.id] = fit.ModelShape(config_of_shape(entry.shape))
             listed.append(doctor.ListedModel.of(entry, self._shapes[entry.id], room))
-            yield as_report(listed[-1])
+            report = as_report(listed[-1])
+            self._settings[entry.id] = fit.Setting(report.best, "cpu" if room.vram is None else "cuda")
+            yield report
         yield ModelsListed(tuple(each.entry.id for each in doctor.recommended(listed)[:RECOMMENDED]))
+
+    def _time(self, names: tuple[str, ...], should_stop: Callable[[], bool]) -> Iterator[object]:
+        """A measurement cannot be interrupted; between two of them it is asked whether to stop."""
+        from kiv_engine import fit
+
+        for name in names:
+            if should_stop():
+                break
+            if name in self._settings:
+                shape, setting = self._shapes[name], self._settings[name]
+                pace = fit.pace(shape, setting, fit.measure_rates(shape, setting))
+                yield ModelTimed(name, pace.million_s, pace.tokens_per_s)
+        yield ModelsListed()
 
     def _describe(self, name: str) -> Iterator[object]:
         from kiv_engine import doctor, fit

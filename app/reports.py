@@ -79,6 +79,17 @@ class ModelListed:
 
 
 @dataclass(frozen=True)
+class ModelTimed:
+    """About how fast a model would be here with its best weights: seconds to read a million tokens, and answer tokens
+    per second behind them.
+    """
+
+    name: str
+    million_s: float
+    tokens_per_s: float
+
+
+@dataclass(frozen=True)
 class ConfigFetched:
     """The config of a model came from the hub."""
 

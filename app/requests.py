@@ -112,6 +112,13 @@ class ListModels:
 
 
 @dataclass(frozen=True)
+class TimeModels:
+    """Measure how fast models would be that have been planned; some seconds for each. Ends with ModelsListed."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class DescribeModel:
     """Plan one model, by its id on the hub or its folder; of an unknown id only the config is downloaded.
 
@@ -128,4 +135,4 @@ class DownloadModel:
     name: str
 
 
-Request: TypeAlias = LoadModel | Read | Ask | CloseChat | ListModels | DescribeModel | DownloadModel
+Request: TypeAlias = LoadModel | Read | Ask | CloseChat | ListModels | TimeModels | DescribeModel | DownloadModel

@@ -53,6 +53,7 @@ class Settings:
     """All settings. `font_points` 0 is the system's size; `engine` and `chat` are for new chats.
 
     `kept_gb` is how many GB of what was read are kept on disk; 0 keeps nothing.
+    `welcomed`: the first page has been shown.
     `model` is the built-in one ("demo"), an id on the HuggingFace hub or a folder; `quantize` the bits of its weights.
     """
 
@@ -61,6 +62,7 @@ class Settings:
     model: str = DEMO
     quantize: Quantize = "none"
     kept_gb: int = KEPT_GB
+    welcomed: bool = False
     engine: KIVConfig = field(default_factory=KIVConfig)
     chat: ChatOptions = field(default_factory=ChatOptions)
 
@@ -69,6 +71,8 @@ class Settings:
         require_choice("quantize", self.quantize, get_args(Quantize))
         if not is_text(self.model):
             raise ConfigError(f"model is {self.model!r}; allowed are {DEMO!r}, an id on the hub, or a folder")
+        if not isinstance(self.welcomed, bool):
+            raise ConfigError(f"welcomed is {self.welcomed!r}; allowed are true and false")
         require_whole("kept_gb", self.kept_gb, 0, MOST_KEPT_GB)
         if self.font_points != 0:
             require_whole("font_points", self.font_points, *FONT_POINTS)

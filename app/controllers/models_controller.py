@@ -7,8 +7,8 @@ from PySide6.QtCore import QObject, Signal, Slot
 from app.controllers.session_controller import Engine
 from app.models.engine_status import EngineStatus
 from app.models.model_list import ModelList
-from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, Report, is_terminal
-from app.requests import DescribeModel, DownloadModel, ListModels, Request
+from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, Report, is_terminal
+from app.requests import DescribeModel, DownloadModel, ListModels, Request, TimeModels
 from kiv_engine.events import Downloaded, DownloadProgress, Failed
 
 
@@ -27,6 +27,7 @@ class ModelsController(QObject):
         super().__init__(parent)
         self._engine, self._models, self._status = engine, models, status
         self._requests: dict[int, Request] = {}
+        self._times_next = False
 
     @Slot()
     def list_models(self) -> None:
@@ -35,6 +36,19 @@ class ModelsController(QObject):
             in_use = max((each.memory.weights for each in self._status.measured.values()), default=0)
             self._models.set_listing(True)
             self._submit(ListModels(in_use))
+
+    @Slot()
+    def list_and_time(self) -> None:
+        """Plan all models, then measure how fast those to take would be, unless that is known."""
+        self._times_next = True
+        self.list_models()
+
+    def _time(self, names: tuple[str, ...]) -> None:
+        self._times_next = False
+        rows = [row for name in names if (row := self._models.row(name)) is not None]
+        if untimed := tuple(row.listed.name for row in rows if row.timed is None):
+            self._models.set_timing(True)
+            self._submit(TimeModels(untimed))
 
     @Slot(str)
     def find(self, text: str) -> None:
@@ -75,22 +89,38 @@ class ModelsController(QObject):
 
     def _take(self, request: Request, event: object) -> None:
         match request, event:
-            case _, PcDescribed(facts):
+            case DownloadModel(name), _:
+                self._take_download(name, event)
+            case TimeModels(), ModelTimed():
+                self._models.set_timed(event)
+            case TimeModels(), _:
+                self._models.set_timing(False)
+            case _:
+                self._take_plan(request, event)
+
+    def _take_plan(self, request: Request, event: object) -> None:
+        match event:
+            case PcDescribed(facts):
                 self._models.set_facts(facts)
-            case _, ModelListed():
+            case ModelListed(name):
                 self._models.take(event)
                 if isinstance(request, DescribeModel):
-                    self.found.emit(event.name)
-            case _, ConfigFetched(name):
+                    self.found.emit(name)
+            case ConfigFetched(name):
                 self._models.note_config(name)
-            case _, ModelsListed(recommended):
+            case ModelsListed(recommended):
                 self._models.set_listing(False, recommended)
-            case DownloadModel(name), DownloadProgress():
-                self._models.set_progress(name, event)
-            case DownloadModel(name), Downloaded():
-                self._models.set_downloaded(name, event)
-            case DownloadModel(name), Failed(message):
-                self._models.set_failed(name, message)
-            case _, Failed(message):
+                if self._times_next and isinstance(request, ListModels):
+                    self._time(recommended)
+            case Failed(message):
                 self._models.set_listing(False)
                 self.failed.emit(message)
+
+    def _take_download(self, name: str, event: object) -> None:
+        match event:
+            case DownloadProgress():
+                self._models.set_progress(name, event)
+            case Downloaded():
+                self._models.set_downloaded(name, event)
+            case Failed(message):
+                self._models.set_failed(name, message)

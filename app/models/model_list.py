@@ -6,7 +6,7 @@ from typing import Final
 
 from PySide6.QtCore import QObject, Signal
 
-from app.reports import ModelListed
+from app.reports import ModelListed, ModelTimed
 from app.settings import DEMO
 from kiv_engine.events import Downloaded, DownloadProgress
 
@@ -21,12 +21,14 @@ class ModelRow:
         progress: of its download, None before and after.
         is_waiting: a download is wanted and has not begun.
         message: why its download ended early, or "".
+        timed: about how fast it would be; None until that is measured.
     """
 
     listed: ModelListed
     progress: DownloadProgress | None = None
     is_waiting: bool = False
     message: str = ""
+    timed: ModelTimed | None = None
 
     @property
     def is_downloading(self) -> bool:
@@ -53,10 +55,11 @@ class ModelList(QObject):
         facts: names of parts of this PC, and what is said of them.
         recommended: names of the models to take here, the best first.
         is_listing: the models are being planned.
+        is_timing: it is being measured how fast they would be.
         connections: everything that was fetched since the app started.
 
     Signals:
-        changed: rows were added, or facts, recommendations or is_listing changed.
+        changed: rows were added, or facts, recommendations, is_listing or is_timing changed.
         row_changed: the name of a row that changed.
         connections_changed: something is being fetched.
     """
@@ -70,6 +73,7 @@ class ModelList(QObject):
         self.facts: tuple[tuple[str, str], ...] = ()
         self.recommended: tuple[str, ...] = ()
         self.is_listing = False
+        self.is_timing = False
         self.connections: list[Connection] = []
         self._rows: dict[str, ModelRow] = {DEMO: ModelRow(DEMO_MODEL)}
 
@@ -97,6 +101,15 @@ class ModelList(QObject):
         self.is_listing = is_listing
         self.recommended = recommended or self.recommended
         self.changed.emit()
+
+    def set_timing(self, is_timing: bool) -> None:
+        """Tell whether models are being timed."""
+        self.is_timing = is_timing
+        self.changed.emit()
+
+    def set_timed(self, timed: ModelTimed) -> None:
+        """Learn how fast a model would be."""
+        self._change(timed.name, timed=timed)
 
     def take(self, listed: ModelListed) -> None:
         """Add a model, or learn what fits now."""

@@ -254,7 +254,8 @@ class EvidenceMap(QWidget):
             self.picture.clear()
         self.picture.add_rows(evidence.rows(layer, above=above, first=self.picture.num_rows))
         some = self.tr("The first {0:,} words").format(ANSWER_TOKENS)
-        self.caption.setText(some if evidence.is_full else self.tr("Where each word looked"))
+        self.caption.setText(some if evidence.is_full else self.tr("Evidence, by word"))
+        self.caption.setToolTip(self.tr("Where each word of the answer looked in the document; a row is a word"))
         self._on_pointed()
 
     @Slot(int)

@@ -233,6 +233,7 @@ class MainWindow(QMainWindow):
         self.import_action = self._action(menu, self.tr("Import a chat …"), "Ctrl+I")
         menu.addSeparator()
         self.models_action = self._action(menu, self.tr("Models …"), "Ctrl+L")
+        self.welcome_action = self._action(menu, self.tr("Welcome page …"), "Ctrl+Shift+W")
         self.chat_options_action = self._action(menu, self.tr("This chat …"), "Ctrl+Shift+P")
         self.settings_action = self._action(menu, self.tr("Settings …"), "Ctrl+,")
         self.shortcuts_action = self._action(menu, self.tr("Shortcuts"), Qt.Key.Key_F1)

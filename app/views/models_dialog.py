@@ -19,10 +19,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.figures import as_bytes, as_duration, as_round_tokens
+from app.figures import as_bytes, as_duration, as_rate, as_round_tokens
 from app.models.engine_status import EngineState, EngineStatus
 from app.models.model_list import ModelList, ModelRow
-from app.reports import ModelListed, WeightsFit
+from app.reports import ModelListed, ModelTimed, WeightsFit
 from app.settings import DEMO
 from app.views.form import heading
 from app.views.settings_dialog import Choice
@@ -196,9 +196,16 @@ class ModelRowView(QFrame):
             return ""
         if fit.missing_bytes:
             return self.tr("Does not fit: {0} are missing").format(as_bytes(fit.missing_bytes))
-        return self.tr("Up to {0} tokens in RAM, {1} with the disk").format(
+        fits = self.tr("Up to {0} tokens in RAM, {1} with the disk").format(
             as_round_tokens(fit.tokens_in_ram), as_round_tokens(fit.tokens_on_disk)
         )
+        return f"{fits}\n{self._pace(row.timed)}" if row.timed and fit.quantize == row.listed.best else fits
+
+    def _pace(self, timed: ModelTimed) -> str:
+        """Estimates: what was measured is a few products of matrices."""
+        hundred = as_duration(timed.million_s / 10)
+        rate = as_rate(timed.tokens_per_s)
+        return self.tr("About {0} to read 100,000 tokens; {1} behind a million").format(hundred, rate)
 
     def _show_button(self) -> None:
         assert self._row is not None

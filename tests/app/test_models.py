@@ -15,8 +15,8 @@ from app.application import Application
 from app.folders import Folders
 from app.models.chat import ReadingState
 from app.models.engine_status import EngineState
-from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, WeightsFit
-from app.requests import DescribeModel, DownloadModel, ListModels, Request
+from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, WeightsFit
+from app.requests import DescribeModel, DownloadModel, ListModels, Request, TimeModels
 from app.settings import load_settings
 from app.views.models_dialog import ModelRowView, ModelsDialog
 from kiv_engine.errors import CapacityError, ModelNotFoundError
@@ -57,6 +57,9 @@ class ScriptedModels:
                 yield PcDescribed((("RAM", "16.0 GB free of 24.0 GB"), ("CUDA", "Not usable. No GPU.")))
                 yield from (SMALL, LARGE)
                 yield ModelsListed((SMALL.name,))
+            case TimeModels(names):
+                yield from (ModelTimed(name, 36_000.0, 1.25) for name in names)
+                yield ModelsListed()
             case DescribeModel(name):
                 yield ConfigFetched(name)
                 yield replace(SMALL, name=name)

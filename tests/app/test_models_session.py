@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from app.models_session import ModelsSession
-from app.reports import ConfigFetched, ModelListed, ModelsListed, PcDescribed, is_terminal
-from app.requests import DescribeModel, DownloadModel, ListModels, Request
-from kiv_engine import catalogue
+from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, is_terminal
+from app.requests import DescribeModel, DownloadModel, ListModels, Request, TimeModels
+from kiv_engine import catalogue, fit
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import Downloaded, DownloadProgress
 from kiv_engine.loader import DEMO_FOLDER
@@ -40,6 +40,21 @@ def test_the_catalogue_is_planned_for_this_pc(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(freed, ModelListed)
     assert freed.fits[0].tokens_in_ram > small.fits[0].tokens_in_ram, "what the model in use holds will be free"
     assert len(answer(session, ListModels(), stop=True)) == 2
+
+
+def test_the_models_to_take_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [entry for entry in catalogue.read_catalogue() if "0.5B" in entry.id]
+    monkeypatch.setattr(catalogue, "read_catalogue", lambda: tuple(wanted))
+    monkeypatch.setattr(fit, "measure_rates", lambda *_: fit.Rates(1e-12, 1e-10, 1e-11, 1e-4, 1e-12))
+    session = ModelsSession()
+    answer(session, ListModels())
+    names = (wanted[0].id, "some-one/unknown")
+    timed, _end = answer(session, TimeModels(names))
+    assert isinstance(timed, ModelTimed)
+    assert timed.name == wanted[0].id
+    assert timed.million_s > 60
+    assert 1 < timed.tokens_per_s < 1_000
+    assert answer(session, TimeModels(names), stop=True) == [ModelsListed()]
 
 
 def test_a_folder_is_described_without_a_connection() -> None:
