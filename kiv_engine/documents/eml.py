@@ -74,7 +74,7 @@ def write_body(body: EmailMessage, out: TextBuilder) -> None:
     is_page = body.get_content_type() == "text/html"
     try:
         text = payload.decode(charset, "strict" if charset == ASCII else "replace")
-    except (LookupError, UnicodeError):  # it says nothing of its encoding, or nothing true
+    except (LookupError, ValueError):  # it says nothing of its encoding, or nothing true
         (parse_page if is_page else parse_text)(payload, out)
     else:
         if is_page:

@@ -95,7 +95,7 @@ def child_letters(child: Element, notes: list[tuple[str, str]]) -> list[str]:
     name = local_name(child)
     if name == "s":
         count = attribute(child, "c")
-        return [" " * min(int(count) if count.isdigit() else 1, MAX_SPACES)]
+        return [" " * min(int(count[:9]) if count.isdecimal() else 1, MAX_SPACES)]
     if name in ("tab", "line-break"):
         return ["\t" if name == "tab" else "\n"]
     if name == "note":

@@ -65,11 +65,11 @@ class Collection:
 
 
 class Opener:
-    """Opens one path, with one parsing process."""
+    """Opens one path, with one parsing process: its own, unless it is lent one."""
 
-    def __init__(self, path: Path, name: str, limits: Limits) -> None:
+    def __init__(self, path: Path, name: str, limits: Limits, process: ParserProcess | None = None) -> None:
         self._path, self._name, self._limits = path, name, limits
-        self._process = ParserProcess(limits)
+        self._process = process or ParserProcess(limits)
 
     def close(self) -> None:
         """End the parsing process."""

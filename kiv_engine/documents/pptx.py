@@ -92,7 +92,7 @@ def shape_text(shape: Element) -> str:
 def paragraph_line(paragraph: Element) -> str:
     """A paragraph, indented as deep as it is in a list."""
     level = next((attribute(properties, "lvl") for properties in paragraph.iterfind("{*}pPr")), "")
-    return "  " * (int(level) if level.isdigit() and len(level) == 1 else 0) + paragraph_text(paragraph)
+    return "  " * (int(level) if level.isdecimal() and len(level) == 1 else 0) + paragraph_text(paragraph)
 
 
 def paragraph_text(paragraph: Element) -> str:

@@ -277,6 +277,56 @@ def test_a_sheet_with_a_cell_in_its_last_corner_is_read(tmp_path: Path) -> None:
     assert len(parsed.text) < 200
 
 
+# -- numbers and names that are none -----------------------------------------------------------------------------------
+
+
+def test_rows_of_a_sheet_are_all_read_whatever_their_numbers(tmp_path: Path) -> None:
+    def number_anew(data: bytes) -> bytes:
+        numbers = (b"7", b"999999999999", b"2", b"-3")
+        rows = b"".join(b'<row r="%s"><c><v>%d</v></c></row>' % (row, 101 + at) for at, row in enumerate(numbers))
+        twice = b'<row r="9"><c r="C9"><v>201</v></c><c r="A9"><v>202</v></c><c r="C9"><v>203</v></c></row>'
+        start, end = data.index(b"<sheetData>") + len(b"<sheetData>"), data.index(b"</sheetData>")
+        return data[:start] + rows + twice + data[end:]
+
+    sample = next(sample for sample in SAMPLES if sample.name == "town.xlsx")
+    parsed = open_whole(with_part(sample.write(tmp_path / "a.xlsx"), "xl/worksheets/sheet1.xml", number_anew))
+    first = parsed.text.split("\n\n")[1]
+    assert first == "101\n102\n103\n104\n202 |  | 201 | 203"
+    rows = [parsed.places.at(parsed.text.index(value)).row for value in first.split("\n")[:5]]
+    assert rows == [7, None, 2, None, 9]
+
+
+def test_settings_of_a_sheet_that_make_no_sense_do_no_harm(tmp_path: Path) -> None:
+    odd = b'<pageSetup orientation="sideways"/><sheetData>'
+    path = next(sample for sample in SAMPLES if sample.name == "town.xlsx").write(tmp_path / "a.xlsx")
+    parsed = open_whole(with_part(path, XML_PARTS["town.xlsx"], lambda data: data.replace(b"<sheetData>", odd)))
+    assert NEEDLE in parsed.text
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "before", "after"),
+    [
+        ("town.odt", "content.xml", b'text:c="2"', 'text:c="²"'.encode()),
+        ("town.odt", "content.xml", b'text:c="2"', b'text:c="%s"' % (b"9" * 5_000)),
+        ("town.pptx", "ppt/slides/slide1.xml", b"<a:p>", '<a:p><a:pPr lvl="²"/>'.encode()),
+    ],
+    ids=["blanks", "many blanks", "level"],
+)
+def test_numbers_that_are_none_do_no_harm(tmp_path: Path, name: str, part: str, before: bytes, after: bytes) -> None:
+    def change(data: bytes) -> bytes:
+        assert before in data
+        return data.replace(before, after)
+
+    sample = next(sample for sample in SAMPLES if sample.name == name)
+    assert NEEDLE in open_whole(with_part(sample.write(tmp_path / name), part, change)).text
+
+
+def test_a_message_whose_encoding_is_no_name_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.eml"
+    path.write_bytes(b"Subject: a\nContent-Type: text/plain; charset=a\x00b\n\n" + NEEDLE.encode())
+    assert NEEDLE in open_whole(path).text
+
+
 # -- locked, scanned, foreign ------------------------------------------------------------------------------------------
 
 
