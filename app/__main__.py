@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from app import display
 from kiv_engine.terminal import BAD_INPUT, DONE, BadInputError, Parser, archive_tokens, print_error
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from app.folders import Folders
 
     Begin = Callable[[QApplication, Application, argparse.Namespace], None]
+
+SWITCH_S: Final = 0.0005
+"""So long a thread may keep Python's lock while another one waits for it. Every call of Qt gives it up, so a handler
+of the window waits for the engine many times; 5 ms each, as Python has it, would be felt."""
 
 
 def build_parser() -> Parser:
@@ -121,6 +125,7 @@ def run(
     from app.single_instance import listen_or_hand_over, server_name
     from app.views.theme import THEMES
 
+    sys.setswitchinterval(SWITCH_S)
     qInstallMessageHandler(log_qt_message)
     qt = QApplication(["kiv"])
     qt.setApplicationName("kiv")

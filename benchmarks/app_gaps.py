@@ -3,7 +3,11 @@
 The clock runs at rest, while the built-in model reads an archive, and while it answers; chats and what is read are
 kept, in a temporary folder. On a machine that does other things the gaps at rest tell how much of the rest is noise.
 
-    python benchmarks/app_gaps.py [--seconds 30] [--tokens 200000]
+    python benchmarks/app_gaps.py [--seconds 30] [--tokens 200000] [--explain]
+
+With --explain every gap over 20 ms is told apart: the GUI thread's time at work, its wait for a core (Linux tells), and
+the processor time of what Qt delivered. What is left is rest, or a wait for Python's lock. The last line of each phase
+leaves out the waits for a core: what the gaps would have been on a machine with nothing else to do, more or less.
 """
 
 import argparse
@@ -11,6 +15,7 @@ import json
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,7 +23,7 @@ from typing import Final
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import numpy as np
-from PySide6.QtCore import QObject, Qt, QTimer, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
 from app.__main__ import build_parser, run
@@ -30,6 +35,7 @@ from kiv_engine.config import SamplingConfig
 
 TICK_MS: Final = 16
 LIMITS_MS: Final = {"p99": 20, "p99.9": 50}
+EXPLAINED_MS: Final = 20
 QUESTION: Final = "Who runs the Golden Crumb barbershop?"
 
 
@@ -52,6 +58,61 @@ class Clock(QObject):
         return 1e3 * np.diff([tick for tick in self.ticks if begin <= tick <= end])
 
 
+def core_wait_s() -> float:
+    """How long this thread has waited for a core, where the system tells."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
+class EventLog(QObject):
+    """Notes the processor time of every event between two ticks; what is inside another one counts for itself.
+
+    Attributes:
+        gaps_ms: without the waits for a core.
+    """
+
+    def __init__(self, qt: QApplication) -> None:
+        super().__init__()
+        self.gaps_ms: list[float] = []
+        self._ticked = self._began = self._waited = self._cpu = 0.0
+        self._now = ""
+        self._spent: Counter[str] = Counter()
+        self._timer = QTimer(self, interval=TICK_MS, timerType=Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._on_tick)
+        self._timer.start()
+        qt.installEventFilter(self)
+
+    def eventFilter(self, receiver: QObject, event: QEvent) -> bool:
+        self._count(f"{type(receiver).__name__}.{event.type().name}")
+        return False
+
+    def _count(self, following: str) -> None:
+        cpu = time.thread_time()
+        self._spent[self._now] += cpu - self._cpu
+        self._cpu, self._now = cpu, following
+
+    @Slot()
+    def _on_tick(self) -> None:
+        self._count("")
+        now, cpu, waited = time.perf_counter(), time.thread_time(), core_wait_s()
+        gap, work, wait = (1e3 * each for each in (now - self._ticked, cpu - self._began, waited - self._waited))
+        if self._ticked:
+            self.gaps_ms.append(gap - wait)
+            if gap - wait > EXPLAINED_MS:
+                parts = ", ".join(f"{name} {1e3 * each:.1f}" for name, each in self._spent.most_common(10))
+                print(f"{gap:5.1f} ms: {work:5.1f} at work, {wait:5.1f} without a core: {parts}")
+        self._ticked, self._began, self._waited = now, cpu, waited
+        self._spent.clear()
+
+    def tell(self, phase: str) -> None:
+        """Print the percentiles of a phase, and begin the next one."""
+        shares = "  ".join(f"p{share:g} {np.percentile(self.gaps_ms, share):.1f}" for share in (50, 99, 99.9, 100))
+        print(f"{phase} without waits for a core: {shares}")
+        self.gaps_ms.clear()
+
+
 def wait(qt: QApplication, is_over: Callable[[], bool], seconds: float = 3_600) -> None:
     """Run the event loop until something is so, or time is up."""
     end = time.perf_counter() + seconds
@@ -71,16 +132,21 @@ def measured(qt: QApplication, clock: Clock, seconds: float, is_over: Callable[[
     return {**percentiles, "max": float(gaps.max()), "seconds": time.perf_counter() - begin}
 
 
-def figures(qt: QApplication, application: Application, seconds: float, tokens: int) -> dict[str, dict[str, float]]:
+def figures(
+    qt: QApplication, application: Application, seconds: float, tokens: int, tell: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
     """The gaps at rest, while reading and while answering."""
     clock = Clock()
     status, chat, controller = application.status, application.chats.current, application.controller
     application.start()
     wait(qt, lambda: status.state is EngineState.IDLE)
+    tell("loading")
     results = {"rest": measured(qt, clock, min(5.0, seconds), lambda: False)}
+    tell("rest")
     controller.read_archive(tokens)
     wait(qt, lambda: chat.reading.tokens_read > 0)
     results["reading"] = measured(qt, clock, seconds, lambda: status.state is EngineState.IDLE)
+    tell("reading")
     wait(qt, lambda: status.state is EngineState.IDLE)
     chat.set_options(ChatOptions("", SamplingConfig(temperature=1.0, max_new_tokens=4_000, seed=1)))
     end = time.perf_counter() + seconds
@@ -92,6 +158,7 @@ def figures(qt: QApplication, application: Application, seconds: float, tokens: 
         return time.perf_counter() > end
 
     results["answering"] = measured(qt, clock, seconds, go_on)
+    tell("answering")
     return results
 
 
@@ -99,11 +166,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--tokens", type=int, default=200_000)
+    parser.add_argument("--explain", action="store_true")
     options = parser.parse_args()
     results: dict[str, dict[str, float]] = {}
 
     def begin(qt: QApplication, application: Application, _options: object) -> None:
-        results.update(figures(qt, application, options.seconds, options.tokens))
+        log = EventLog(qt) if options.explain else None
+        results.update(
+            figures(qt, application, options.seconds, options.tokens, log.tell if log else lambda _phase: None)
+        )
+        if log is not None:
+            qt.removeEventFilter(log)
         application.window.close()
         QTimer.singleShot(0, qt.quit)
 
