@@ -1,6 +1,8 @@
 """The app with the real engine and the built-in model: drop, read, ask, passages, click."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -13,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from app.application import Application
 from app.engine_session import EngineSession
+from app.folders import Folders
 from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.quote_check import never
@@ -106,23 +109,32 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
         assert marked == passage.text == text[passage.start : passage.end]
 
 
-def test_pages_and_sections_of_files_dropped_together(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
-    pages = [f"Page {number}. {FILLER}\n{NEEDLE if number == 3 else FILLER}" for number in range(1, 5)]
-    paths = [
-        write_pdf(tmp_path / "report.pdf", pages),
-        write_docx(tmp_path / "notes.docx"),
-        write_two_chapter_epub(tmp_path / "book.epub"),
-    ]
-    application.start(paths)
+@contextmanager
+def started(qapp: QApplication, folders: Folders) -> Iterator[tuple[Application, list[object]]]:
+    """The app over the files of a user, and what its engine reports; closed in the end."""
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads, told = torch.get_num_threads(), list[object]()
+    application = Application(qapp, EngineSession(folders.contexts), folders)
+    application.bridge.reported.connect(lambda report: told.append(report.event))
+    yield application, told
+    application.window.close()
+    assert application.closed_in_time
+    torch.set_num_threads(threads)
+    application.window.deleteLater()
+    application.deleteLater()
+
+
+def ask_about_the_shop(qtbot: QtBot, application: Application, number: int) -> None:
+    """Ask who runs it; every passage of the answer is where it says that it is, and one of them tells."""
     application.controller.ask("Who runs the Golden Crumb barbershop?")
     chat, window = application.chats.current, application.window
-    qtbot.waitUntil(lambda: chat.exchanges[0].state is ExchangeState.DONE, timeout=WAIT_MS)
+    exchange = chat.exchanges[number]
+    qtbot.waitUntil(lambda: exchange.state is ExchangeState.DONE, timeout=WAIT_MS)
     assert [document.name for document in chat.documents] == ["report.pdf", "notes.docx", "book.epub"]
-    passages = chat.exchanges[0].passages
-    assert passages
-    rows = window.conversation.transcript.exchanges[0].rows
-    qtbot.waitUntil(lambda: len(rows) == len(passages), timeout=WAIT_MS)
-    for passage, row in zip(passages, rows, strict=True):
+    assert exchange.passages
+    rows = window.conversation.transcript.exchanges[number].rows
+    qtbot.waitUntil(lambda: len(rows) == len(exchange.passages), timeout=WAIT_MS)
+    for passage, row in zip(exchange.passages, rows, strict=True):
         text = chat.documents[chat.document_of(passage)].text.text
         assert text[passage.start : passage.end] == passage.text
         if passage.document == "report.pdf":
@@ -131,8 +143,43 @@ def test_pages_and_sections_of_files_dropped_together(qtbot: QtBot, application:
         else:
             assert passage.section in ("Minutes", "First meeting", "Second meeting", "Geese", "Shops")
             assert passage.section in row.accessibleName()
-    found = {passage.document for passage in passages if NEEDLE in passage.text}
-    assert found & {"report.pdf", "notes.docx", "book.epub"}
+    assert any(NEEDLE in passage.text for passage in exchange.passages)
+
+
+def test_three_files_dropped_together_are_one_context_that_outlives_the_app(
+    qtbot: QtBot, qapp: QApplication, tmp_path: Path
+) -> None:
+    pages = [f"Page {number}. {FILLER}\n{NEEDLE if number == 3 else FILLER}" for number in range(1, 5)]
+    paths = [
+        write_pdf(tmp_path / "report.pdf", pages),
+        write_docx(tmp_path / "notes.docx"),
+        write_two_chapter_epub(tmp_path / "book.epub"),
+    ]
+    folders = Folders(tmp_path / "config", tmp_path / "data")
+    with started(qapp, folders) as (application, told):
+        application.start(paths)
+        ask_about_the_shop(qtbot, application, 0)
+        first = application.chats.current.exchanges[0]
+        title, tokens = application.chats.current.title, application.chats.current.reading.tokens_total
+    assert any(isinstance(event, ReadProgress) for event in before_the_answer(told))
+    with started(qapp, folders) as (application, told):
+        application.start()
+        chats = application.chats
+        qtbot.waitUntil(lambda: title in [chats.at(row).title for row in range(chats.rowCount())], timeout=WAIT_MS)
+        chats.show(next(chats.at(row) for row in range(chats.rowCount()) if chats.at(row).title == title))
+        qtbot.waitUntil(lambda: chats.current.is_loaded, timeout=WAIT_MS)
+        [kept] = chats.current.exchanges
+        assert (kept.question, kept.answer, kept.passages) == (first.question, first.answer, first.passages)
+        ask_about_the_shop(qtbot, application, 1)
+        assert chats.current.reading.opened
+        assert chats.current.reading.tokens_total == tokens
+        assert chats.current.exchanges[1].finished.reused_tokens >= tokens
+    assert not any(isinstance(event, ReadProgress) for event in before_the_answer(told)), "it was read again"
+
+
+def before_the_answer(told: list[object]) -> Iterator[object]:
+    """What came until the documents were there; a question is read, too."""
+    return takewhile(lambda event: not isinstance(event, ReadFinished), told)
 
 
 def test_stopping_while_a_file_is_parsed(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
@@ -185,8 +232,7 @@ def test_what_was_read_before_is_opened_instead(qtbot: QtBot, qapp: QApplication
     torch.set_num_threads(threads)
     assert answers[0] == answers[1], "the second start wrote nothing"
     for told, opened in zip(events, (False, True), strict=True):
-        read = takewhile(lambda event: not isinstance(event, ReadFinished), told)
-        assert any(isinstance(event, ReadProgress) for event in read) is not opened
+        assert any(isinstance(event, ReadProgress) for event in before_the_answer(told)) is not opened
         assert [event.opened for event in told if isinstance(event, DocumentsPlaced)] == [opened]
 
 
