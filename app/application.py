@@ -89,6 +89,7 @@ class Application(QObject):
         dialog.download_wanted.connect(controller.download)
         dialog.stop_wanted.connect(controller.stop)
         dialog.use_wanted.connect(self.controller.use_model)
+        dialog.stop_loading_wanted.connect(self.controller.stop_loading)
         controller.failed.connect(dialog.show_problem)
         controller.found.connect(dialog.show_found)
         return dialog

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 from PySide6.QtCore import QObject, Signal
@@ -22,7 +23,13 @@ logger = logging.getLogger(__name__)
 
 
 class Session(Protocol):
-    """What runs on the engine's thread."""
+    """What runs on the engine's thread.
+
+    Attributes:
+        tell: set by the bridge; reports an event of the request under way from inside a call that cannot yield it.
+    """
+
+    tell: Callable[[object], None]
 
     def handle(self, request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
         """Events, the terminal one last."""
@@ -100,6 +107,7 @@ class EngineBridge(QObject):
 
     def _work(self, job: Job) -> None:
         """Report the events of one request up to its terminal one, and make one if none comes."""
+        self._session.tell = partial(self._report, job)
         for event in self._events(job):
             self._report(job, event)
             if is_terminal(event):

@@ -4,7 +4,6 @@ The only file of the app that imports the engine, and with it torch: inside func
 first. Knows nothing of Qt or of threads.
 """
 
-import gc
 import importlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -44,6 +43,7 @@ from app.requests import (
     Source,
     TextSource,
 )
+from kiv_engine import errors
 from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, ModelNotFoundError
 from kiv_engine.events import (
     AnswerFinished,
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from kiv_engine.shelf import Shelf
 
 MEASURE_INTERVAL_S: Final = 0.25
+TELL_INTERVAL_S: Final = 0.1
 TEXT_INTERVAL_S: Final = 1 / 30
 PROBES: Final = ("What?", "Please go on.", "Hello.")
 """Questions about nothing: what their answers look at is no evidence."""
@@ -85,12 +86,14 @@ class EngineSession:
     """One loaded model and the contexts of the chats. What is read is kept on the shelf in `saved`, if there is one."""
 
     def __init__(self, saved: Path | None = None) -> None:
+        self.tell: Callable[[object], None] = lambda _event: None
         self._saved = saved
         self._engine: Engine | None = None
         self._contexts: dict[int, Context] = {}
         self._opened_from: dict[int, Path] = {}
         self._baselines: dict[int, Baseline] = {}
         self._measured_at = 0.0
+        self._told_at = 0.0
 
     def handle(self, request: Request, should_stop: ShouldStop) -> Iterator[object]:
         """Do what is asked; yields events, the terminal one last."""
@@ -118,17 +121,21 @@ class EngineSession:
     def _load(self, request: LoadModel, should_stop: ShouldStop) -> ModelLoaded:
         for module in HEAVY_MODULES:  # one by one: quitting does not wait for all of them
             importlib.import_module(module)
-            raise_if(should_stop)
+            if should_stop():
+                raise errors.StoppedError("Loading was stopped.")
         from kiv_engine.engine import Engine
         from kiv_engine.loader import is_here
+        from kiv_engine.memory import give_back
 
         if not is_here(request.model):  # loading it would fetch it, which nobody asked for
             raise ModelNotFoundError(f"{request.model} is not on this PC; get it on the page of models (Ctrl+L).")
         leave_a_core()
         self.close()
         self._engine = None  # gone before the next one comes: the two need not fit together
-        gc.collect()
-        self._engine = Engine.load(request.model, quantize=request.quantize, should_stop=should_stop)
+        give_back()
+        self._engine = Engine.load(
+            request.model, quantize=request.quantize, on_progress=self._tell_sometimes, should_stop=should_stop
+        )
         context = self._engine.new_context()
         parameters = self._engine.loaded.model.num_parameters()
         topology, loaded = context.cache.topology, self._engine.loaded.model
@@ -136,6 +143,12 @@ class EngineSession:
         fit, trained = context.tokens_that_fit(), topology.trained_tokens
         gpu = find_gpu(_gpu_id(loaded.device))
         return ModelLoaded(request.model, parameters, fit, row_bytes, trained, gpu, request.quantize)
+
+    def _tell_sometimes(self, event: object) -> None:
+        """A model has hundreds of tensors, and the window need not hear of each."""
+        if time.monotonic() - self._told_at >= TELL_INTERVAL_S:
+            self._told_at = time.monotonic()
+            self.tell(event)
 
     def _loaded(self) -> "Engine":
         if self._engine is None:

@@ -22,6 +22,7 @@ class ModelsSession:
     """Answers ListModels, TimeModels, DescribeModel and DownloadModel."""
 
     def __init__(self) -> None:
+        self.tell: Callable[[object], None] = lambda _event: None
         self._shapes: dict[str, ModelShape] = {}  # making them takes most of the time
         self._settings: dict[str, Setting] = {}  # with which a model suits this PC best
 

@@ -1,13 +1,11 @@
 """The engine: owns a model and its tokenizer, and makes contexts over it. Knows nothing of who calls it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context, ShouldStop, never
-from kiv_engine.events import DownloadProgress
-from kiv_engine.loader import LoadedModel, LoadOptions, load
+from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load
 from kiv_engine.saving import SavedContext
 
 
@@ -24,15 +22,15 @@ class Engine:
         *,
         quantize: Literal["none", "4bit", "8bit"] = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
-        on_download: Callable[[DownloadProgress], None] = lambda _: None,
+        on_progress: OnProgress = lambda _: None,
         should_stop: ShouldStop = never,
     ) -> "Engine":
         """Load the built-in model ("demo"), a local folder or a hub id. Raises EngineErrors fit to be shown.
 
-        A hub id is downloaded first, unless it is complete in the cache: `on_download` hears of the progress, and
-        `should_stop` ends it with a StoppedError.
+        A hub id is downloaded first, unless it is complete in the cache: `on_progress` hears of that and of
+        loading, and `should_stop` ends both with a StoppedError.
         """
-        return cls(load(LoadOptions(model, quantize, device), on_download, should_stop))
+        return cls(load(LoadOptions(model, quantize, device), on_progress, should_stop))
 
     def new_context(self, config: KIVConfig | None = None, *, system: str | None = None) -> Context:
         """An empty context; `system` is the system prompt. Any number of contexts can live on one model."""

@@ -29,6 +29,20 @@ class CapacityError(EngineError):
     """What is asked for does not fit into RAM, VRAM or the disk."""
 
 
+class OutOfMemoryError(CapacityError):
+    """RAM, VRAM or the disk of a store ran out, or would.
+
+    Attributes:
+        tokens: the context's length that was wanted; 0 while a model is loaded.
+        is_predicted: nothing was tried; the caller may do so all the same.
+    """
+
+    def __init__(self, message: str, tokens: int = 0, *, is_predicted: bool = False) -> None:
+        super().__init__(message)
+        self.tokens = tokens
+        self.is_predicted = is_predicted
+
+
 class BatchSizeError(EngineError):
     """A KIVCache holds one sequence; the forward brought more."""
 

@@ -81,6 +81,14 @@ class DownloadProgress:
 
 
 @dataclass(frozen=True)
+class LoadProgress:
+    """Tensors of a model that are in memory, of how many."""
+
+    tensors_done: int
+    tensors_total: int
+
+
+@dataclass(frozen=True)
 class Downloaded:
     """Terminal. The model is in `folder`, or, if `stopped`, a part of it, from which a later download goes on."""
 
@@ -148,11 +156,35 @@ class AnswerFinished:
 
 
 @dataclass(frozen=True)
+class SmallerPlan:
+    """What to change so that it fits where memory ran out; what is empty or 0 stays as it was.
+
+    Attributes:
+        quantize: bits of the weights.
+        store_dtype, store, hot_tokens: as in KIVConfig.
+        tokens: so long may the context be at most; 0 where all that is wanted fits.
+        need_bytes, free_bytes: what it would need of RAM, or of VRAM where the model runs on a GPU, and what is there.
+    """
+
+    quantize: Literal["", "8bit", "4bit"] = ""
+    store_dtype: Literal["", "int8"] = ""
+    store: str = ""
+    hot_tokens: int = 0
+    tokens: int = 0
+    need_bytes: int = 0
+    free_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Failed:
-    """Terminal. `message` is one sentence for a person; `error` is what was raised."""
+    """Terminal. `message` is one sentence for a person; `error` is what was raised.
+
+    `smaller` is what would fit, where memory ran out and somebody has looked for it.
+    """
 
     message: str
     error: BaseException
+    smaller: SmallerPlan | None = None
 
 
 DownloadEvent: TypeAlias = DownloadProgress | Downloaded

@@ -47,10 +47,20 @@ from kiv_engine.download import (
     weight_files,
     weights_problem,
 )
-from kiv_engine.errors import ConfigError, DeviceError, EngineError, ModelNotFoundError, UnsupportedModelError
-from kiv_engine.events import DownloadProgress
+from kiv_engine.errors import (
+    ConfigError,
+    DeviceError,
+    EngineError,
+    ModelNotFoundError,
+    OutOfMemoryError,
+    StoppedError,
+    UnsupportedModelError,
+)
+from kiv_engine.events import DownloadProgress, LoadProgress
+from kiv_engine.memory import forget_frames, give_back, is_out_of_memory
 
 DeviceChoice: TypeAlias = Literal["auto", "cpu", "cuda"]
+OnProgress: TypeAlias = Callable[[DownloadProgress | LoadProgress], None]
 
 DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-demo"
 """The embedded model. `resources` lies beside `kiv_engine`, in a source tree as in an installed wheel."""
@@ -107,28 +117,32 @@ class LoadedModel:
 
 def load(
     options: LoadOptions,
-    on_download: Callable[[DownloadProgress], None] = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
     should_stop: ShouldStop = lambda: False,
+    require_room: Callable[[PreTrainedConfig, torch.device], None] = lambda _config, _device: None,
 ) -> LoadedModel:
     """Load a model and its tokenizer; a hub id is downloaded first, if it is not complete in the cache.
 
     A model that is in the cache, or in a folder, is loaded without any connection. `should_stop` is asked while
-    downloading.
+    downloading, and before each tensor of the weights. `require_room` is called before the first of them and may raise.
+    Whatever is raised, the memory is given back.
 
     Weights are in the checkpoint's dtype on CUDA, and in float32 on the CPU, where bfloat16 is slow without AMX.
 
     Raises:
         ModelNotFoundError: no such model, no way to it, or no safetensors or tokenizer in it.
         CapacityError: the disk has too little room for it.
-        StoppedError: `should_stop` ended the download.
+        OutOfMemoryError: the RAM or VRAM has.
+        StoppedError: `should_stop` ended the download or the loading.
         UnsupportedModelError: it is no causal language model that transformers itself has.
         DeviceError: CUDA was asked for and is not there.
         EngineError: bitsandbytes cannot quantize it here.
     """
     device = _device(options.device)
-    source = _source(options.model, on_download, should_stop)
+    source = _source(options.model, on_progress, should_stop)
     config = _checked_config(source)
-    with _quiet():
+    require_room(config, device)
+    with _quiet(), _watched(on_progress, should_stop), _giving_back():
         try:
             tokenizer = _tokenizer(source)
             model = _model(source, config, options.quantize, device)
@@ -185,7 +199,7 @@ class _Source:
         return self.name
 
 
-def _source(model: str, on_download: Callable[[DownloadProgress], None], should_stop: ShouldStop) -> _Source:
+def _source(model: str, on_download: OnProgress, should_stop: ShouldStop) -> _Source:
     """A complete folder; of a hub id, after what is missing of it was downloaded."""
     local = _local_folder(model)
     if local is not None:
@@ -463,7 +477,7 @@ def _model(source: _Source, config: PreTrainedConfig, quantize: Quantize, device
             output_loading_info=True,
             **arguments,
         )
-    except (ImportError, RuntimeError, ValueError, SafetensorError) as error:
+    except (ImportError, RuntimeError, MemoryError, ValueError, SafetensorError) as error:
         raise _cannot_load(source, quantize, error) from error
     model, report = loaded
     assert isinstance(model, PreTrainedModel)
@@ -490,11 +504,50 @@ def _quantization(quantize: Quantize, config: PreTrainedConfig, device: torch.de
 
 
 def _cannot_load(source: _Source, quantize: Quantize, error: Exception) -> EngineError:
-    if isinstance(error, torch.OutOfMemoryError):
-        return EngineError(f"{source} does not fit into the GPU's memory; quantize it, or use the CPU.")
+    if is_out_of_memory(error):
+        return OutOfMemoryError(f"Memory ran out while {source} was loaded.")
     if quantize != "none":
         return EngineError(f"bitsandbytes cannot load {source} in {quantize}: {first_line(error)}")
     return EngineError(f"{source} cannot be loaded: {first_line(error)}")
+
+
+@contextmanager
+def _watched(on_progress: OnProgress, should_stop: ShouldStop) -> Iterator[None]:
+    """Hear of every tensor that transformers loads, and end it there. Raises StoppedError."""
+
+    def steps(items: list[Any]) -> Iterator[Any]:
+        for done, item in enumerate(items):
+            if should_stop():
+                raise StoppedError("Loading was stopped.")
+            on_progress(LoadProgress(done, len(items)))
+            yield item
+        on_progress(LoadProgress(len(items), len(items)))
+
+    # transformers would load ahead in threads, whose heaps keep a fifth of what was freed: a load that is stopped
+    # would have taken everything by then, and a model that is gone would leave some.
+    in_order = _environment("HF_DEACTIVATE_ASYNC_LOAD", "1")
+
+    def hook(make_bar: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        is_weights = options.get("desc") == "Loading weights"
+        return steps(list(arguments[0])) if is_weights else make_bar(*arguments, **options)
+
+    before = transformers_logging.set_tqdm_hook(hook)
+    try:
+        with in_order:
+            yield
+    finally:
+        transformers_logging.set_tqdm_hook(before)
+
+
+@contextmanager
+def _giving_back() -> Iterator[None]:
+    """Where loading fails, let nothing of the half-made model stay: an error holds all variables on its way."""
+    try:
+        yield
+    except BaseException as error:
+        forget_frames(error)
+        give_back()
+        raise
 
 
 class _DropCastWarning(logging.Filter):
@@ -516,20 +569,28 @@ def _quiet() -> Iterator[None]:
     """No progress bars, log lines and warnings on stderr, and no requests to the hub's conversion service."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
-    # transformers would ask a public service to convert a checkpoint without safetensors.
-    conversion = os.environ.get("DISABLE_SAFETENSORS_CONVERSION")
-    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
     transformers_logging.set_verbosity(logging.CRITICAL)
     transformers_logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        # transformers would ask a public service to convert a checkpoint without safetensors.
+        with _environment("DISABLE_SAFETENSORS_CONVERSION", "1"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
-        if conversion is None:
-            del os.environ["DISABLE_SAFETENSORS_CONVERSION"]
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
         else:
-            os.environ["DISABLE_SAFETENSORS_CONVERSION"] = conversion
+            os.environ[name] = before

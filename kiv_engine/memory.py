@@ -1,8 +1,11 @@
 """Large blocks of RAM for what grows: taken from the system as they are written, on huge pages where it has them."""
 
 import contextlib
+import ctypes
+import gc
 import math
 import mmap
+import traceback
 from typing import Final
 
 import torch
@@ -34,6 +37,23 @@ def free_vram_bytes(device: torch.device) -> int:
     """Bytes of a GPU's memory that can still be had: free ones, and those that PyTorch holds for reuse."""
     free, _total = torch.cuda.mem_get_info(device)
     return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop the variables of all calls that an error, and those before it, came out of: they may hold gigabytes."""
+    each: BaseException | None = error
+    while each is not None:
+        traceback.clear_frames(each.__traceback__)
+        each = each.__cause__ or each.__context__
+
+
+def give_back() -> None:
+    """Let the system have what nobody holds any more: Python's cycles, freed blocks of the heap, PyTorch's of VRAM."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    with contextlib.suppress(OSError, AttributeError):  # only glibc keeps freed blocks to itself, and has this
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Final, NoReturn, TextIO
 
-from kiv_engine.events import DownloadProgress, ParseProgress, ReadProgress, TokenizeProgress
+from kiv_engine.events import DownloadProgress, LoadProgress, ParseProgress, ReadProgress, TokenizeProgress
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -23,7 +23,7 @@ QUIET_S: Final = 10.0
 ARCHIVE_TOKENS: Final = (200, 10_000_000)
 """Lengths that the sample archive can be asked for."""
 
-WorkProgress = ParseProgress | TokenizeProgress | ReadProgress | DownloadProgress
+WorkProgress = ParseProgress | TokenizeProgress | ReadProgress | DownloadProgress | LoadProgress
 
 
 class BadInputError(Exception):
@@ -110,7 +110,7 @@ class StatusLine:
 
 
 class ProgressBar:
-    """How far opening, tokenizing, reading or downloading is; every new stage and the end are shown at once."""
+    """How far opening, loading, tokenizing, reading or downloading is; new stages and the end are shown at once."""
 
     def __init__(self, stream: TextIO) -> None:
         self._line = StatusLine(stream, waits=True)
@@ -121,7 +121,7 @@ class ProgressBar:
         done = (isinstance(event, ReadProgress) and event.tokens_read >= event.tokens_total) or (
             isinstance(event, DownloadProgress) and event.bytes_done >= event.bytes_total
         )
-        fresh = type(event) is not self._stage
+        fresh = type(event) is not self._stage and not isinstance(event, LoadProgress)  # most models are there soon
         self._stage = type(event)
         self._line.show(progress_line(event), at_once=done or fresh)
 
@@ -137,6 +137,9 @@ def progress_line(event: WorkProgress) -> str:
         return f"Opening {event.document}{parsed}"
     if isinstance(event, TokenizeProgress):
         return f"Tokenizing: {event.characters_done:,} of {event.characters_total:,} characters"
+    if isinstance(event, LoadProgress):
+        bar = draw_bar(event.tensors_done / max(event.tensors_total, 1))
+        return f"Loading [{bar}] {event.tensors_done:,} of {event.tensors_total:,} tensors"
     if isinstance(event, DownloadProgress):
         bar = draw_bar(event.bytes_done / max(event.bytes_total, 1))
         done, total = event.bytes_done / 1e6, event.bytes_total / 1e6

@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from app.figures import as_bytes
 from app.models.chat import UNDER_WAY, Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
 from app.models.chat_list import ChatList
-from app.models.engine_status import EngineState, EngineStatus
+from app.models.engine_status import EngineState, EngineStatus, Loading
 from app.models.preferences import Preferences
 from app.reports import (
     AnswerChecked,
@@ -43,10 +43,11 @@ from app.requests import (
 )
 from app.settings import DEMO, ChatOptions
 from kiv_engine.config import Quantize
-from kiv_engine.errors import DamagedContextError
+from kiv_engine.errors import DamagedContextError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
+    LoadProgress,
     ParseProgress,
     ReadFinished,
     ReadProgress,
@@ -283,9 +284,22 @@ class SessionController(QObject):
     @Slot()
     def stop(self) -> None:
         """End what runs; what waits behind it goes on."""
+        self.stop_loading()
         if self._request_id is not None and self._status.is_busy:
             self._engine.stop(self._request_id)
             self._status.set_state(EngineState.STOPPING, self._status.busy_chat)
+
+    @Slot()
+    def stop_loading(self) -> None:
+        """End the loading of a model, unless that is the built-in one and nothing would come after it."""
+        if not isinstance(self._request, LoadModel) or self._request_id is None:
+            return
+        if self._request.model != DEMO or self._loads_another:
+            self._engine.stop(self._request_id)
+
+    @property
+    def _loads_another(self) -> bool:
+        return any(isinstance(request, LoadModel) for request in self._waiting)
 
     @Slot()
     def new_chat(self) -> None:
@@ -336,9 +350,10 @@ class SessionController(QObject):
 
     def _begin(self, request: Request) -> None:
         match request:
-            case LoadModel():
+            case LoadModel(model):
                 self._close_all()
                 self._status.set_model(None)
+                self._status.set_loading(Loading(model))
                 self._status.set_state(EngineState.LOADING)
             case Read(number, sources):
                 self._status.set_state(EngineState.READING, number)
@@ -369,7 +384,10 @@ class SessionController(QObject):
 
     def _take(self, request: Request, event: object) -> None:
         match event:
+            case LoadProgress(done, total) if isinstance(request, LoadModel):
+                self._status.set_loading(Loading(request.model, done, total))
             case ModelLoaded():
+                self._status.set_loading(None)
                 self._status.set_model(event)
                 self._spilling_told = False
                 if request == self._chosen:
@@ -565,14 +583,22 @@ class SessionController(QObject):
 
     def _fail_loading(self, request: LoadModel, event: Failed) -> None:
         """Go back to the model that was in use; without that to the built-in one; without that, there is none."""
+        self._status.set_loading(None)
         self._status.set_model(None)
+        is_stopped = isinstance(event.error, StoppedError)
+        if self._loads_another and is_stopped:
+            return
         if request.model == DEMO:
             self._notice(self.tr("The model could not be loaded. {0}").format(event.message))
             return
         instead = self._preferred if request != self._preferred else LoadModel()
-        line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
         name = self.tr("the built-in model") if instead.model == DEMO else instead.model
-        self._notice(line.format(request.model, event.message.rstrip(".") + ".", name))
+        if is_stopped:
+            line = self.tr("Loading {0} was stopped. Going on with {1}.").format(request.model, name)
+            self._notice(line, NoticeKind.INFO)
+        else:
+            line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
+            self._notice(line.format(request.model, event.message.rstrip(".") + ".", name))
         self._waiting.appendleft(instead)
 
     def _fail_reading(self, number: int, event: Failed) -> None:

@@ -1,5 +1,6 @@
 """What the engine is doing, for every control that depends on it."""
 
+from dataclasses import dataclass
 from enum import Enum
 
 from PySide6.QtCore import QObject, Signal
@@ -22,11 +23,25 @@ class EngineState(Enum):
 BUSY = frozenset({EngineState.READING, EngineState.GENERATING, EngineState.STOPPING})
 
 
+@dataclass(frozen=True)
+class Loading:
+    """How far a model is: tensors in memory, of how many; 0 of 0 until that is known."""
+
+    name: str
+    done: int = 0
+    total: int = 0
+
+    @property
+    def share(self) -> float:
+        return self.done / max(1, self.total)
+
+
 class EngineStatus(QObject):
     """State and figures of the engine.
 
     Attributes:
         model: what is loaded, or None.
+        loading: what is being loaded, or None.
         busy_chat: the chat whose request runs, or None.
         tokens_per_s: of reading or writing, while it goes on; None otherwise.
         measured: the newest figures per chat.
@@ -36,15 +51,18 @@ class EngineStatus(QObject):
     Signals:
         changed: state, model or busy_chat changed.
         figures_changed: tokens_per_s or measured changed.
+        loading_changed: loading changed.
     """
 
     changed = Signal()
     figures_changed = Signal()
+    loading_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.state = EngineState.ABSENT
         self.model: ModelLoaded | None = None
+        self.loading: Loading | None = None
         self.busy_chat: int | None = None
         self.tokens_per_s: float | None = None
         self.measured: dict[int, ContextMeasured] = {}
@@ -68,6 +86,11 @@ class EngineStatus(QObject):
         self.model = model
         self.spilled_bytes = 0
         self.changed.emit()
+
+    def set_loading(self, loading: Loading | None) -> None:
+        """Tell how far loading is."""
+        self.loading = loading
+        self.loading_changed.emit()
 
     def set_rate(self, tokens_per_s: float | None) -> None:
         """Tell how fast reading or writing goes."""

@@ -120,7 +120,8 @@ class MainWindow(QMainWindow):
         self._arrange()
         self._add_actions()
         self._overlay = self._make_overlay()
-        for signal in (chats.current_changed, chats.dataChanged, status.figures_changed, status.changed):
+        figures = status.figures_changed, status.loading_changed
+        for signal in (chats.current_changed, chats.dataChanged, *figures, status.changed):
             signal.connect(self._on_facts_changed)
         self.conversation.open_wanted.connect(self.choose_files)
         self.composer.open_wanted.connect(self.choose_files)
@@ -399,6 +400,8 @@ class MainWindow(QMainWindow):
     def _model_name(self) -> str:
         model = self._status.model
         if model is None:
+            if (loading := self._status.loading) is not None and loading.total:
+                return self.tr("Loading … {0:.0%}").format(loading.share)
             return self.tr("Loading …") if self._status.state is EngineState.LOADING else self.tr("No model")
         return self.tr("Built-in model") if model.name == DEMO else model.name.rpartition("/")[2]
 

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.figures import as_bytes, as_duration, as_rate, as_round_tokens
-from app.models.engine_status import EngineState, EngineStatus
+from app.models.engine_status import EngineState, EngineStatus, Loading
 from app.models.model_list import ModelList, ModelRow
 from app.reports import ModelListed, ModelTimed, WeightsFit
 from app.settings import DEMO
@@ -71,8 +71,10 @@ class ModelRowView(QFrame):
     Signals:
         use_wanted: name and kind of weights.
         download_wanted, stop_wanted: its name.
+        stop_loading_wanted: this model is not to be loaded.
     """
 
+    stop_loading_wanted = Signal()
     use_wanted = Signal(str, str)
     download_wanted = Signal(str)
     stop_wanted = Signal(str)
@@ -83,6 +85,7 @@ class ModelRowView(QFrame):
         self._row: ModelRow | None = None
         self._loaded: tuple[str, str] | None = None
         self._is_loading = False
+        self._loading: Loading | None = None
         self.setObjectName("card")
         self.title = QLabel()
         self.title.setObjectName("title")
@@ -130,6 +133,12 @@ class ModelRowView(QFrame):
         """The kind of weights that is chosen."""
         return str(self.weights.currentData() or "none")
 
+    def show_loading(self, loading: Loading | None) -> None:
+        """Show how far this model is while it is loaded."""
+        if loading != self._loading:
+            self._loading = loading
+            self._show()
+
     def show_row(
         self, row: ModelRow, loaded: tuple[str, str] | None, *, is_loading: bool, is_recommended: bool
     ) -> None:
@@ -160,11 +169,13 @@ class ModelRowView(QFrame):
         self.title.setText(self.tr("The built-in model") if is_demo else listed.name)
         self.about.setText(self._about(listed))
         fit = next((each for each in listed.fits if each.quantize == self.quantize), None)
-        self.bar.setVisible(not is_demo)
+        self.bar.setVisible(not is_demo or self._loading is not None)
         self.fit.setObjectName("error" if row.message else "caption")
         self.fit.style().unpolish(self.fit)
         self.fit.style().polish(self.fit)
-        if row.progress is not None:
+        if self._loading is not None:
+            self.bar.set_shares(self._loading.share, 0)
+        elif row.progress is not None:
             done, total = row.progress.bytes_done, row.progress.bytes_total
             self.bar.set_shares(done / max(1, total), 0)
         elif fit is not None:
@@ -183,6 +194,8 @@ class ModelRowView(QFrame):
         return " · ".join(parts)
 
     def _line(self, row: ModelRow, fit: WeightsFit | None) -> str:
+        if (loading := self._loading) is not None:
+            return self.tr("Loading: {0:,} of {1:,} parts").format(loading.done, loading.total)
         if row.message:
             return row.message
         if row.is_waiting:
@@ -210,7 +223,8 @@ class ModelRowView(QFrame):
     def _show_button(self) -> None:
         assert self._row is not None
         is_used = self._loaded == (self._name, self.quantize)
-        if self._row.is_downloading:
+        stops_loading = self._loading is not None and self._name != DEMO
+        if self._row.is_downloading or stops_loading:
             text, kind = self.tr("Stop"), "small"
         elif not self._row.listed.is_here:
             text, kind = self.tr("Get {0}").format(as_bytes(self._row.listed.download_bytes)), "small"
@@ -219,7 +233,7 @@ class ModelRowView(QFrame):
         else:
             text, kind = self.tr("Use"), "smallprimary"
         self.button.setText(text)
-        self.button.setEnabled(self._row.is_downloading or not (is_used or self._is_loading))
+        self.button.setEnabled(self._row.is_downloading or stops_loading or not (is_used or self._is_loading))
         self.button.setAccessibleName(f"{text}: {self.title.text()}")
         if self.button.objectName() != kind:
             self.button.setObjectName(kind)
@@ -229,7 +243,9 @@ class ModelRowView(QFrame):
     @Slot()
     def _on_clicked(self) -> None:
         assert self._row is not None
-        if self._row.is_downloading:
+        if self._loading is not None:
+            self.stop_loading_wanted.emit()
+        elif self._row.is_downloading:
             self.stop_wanted.emit(self._name)
         elif self._row.listed.is_here:
             self.use_wanted.emit(self._name, self.quantize)
@@ -245,8 +261,10 @@ class ModelsDialog(QDialog):
         name_entered: a person named a model, an id on the hub or a folder.
         use_wanted: name and kind of weights.
         download_wanted, stop_wanted: a name.
+        stop_loading_wanted: the model that is being loaded is not to be.
     """
 
+    stop_loading_wanted = Signal()
     opened = Signal()
     name_entered = Signal(str)
     use_wanted = Signal(str, str)
@@ -280,6 +298,7 @@ class ModelsDialog(QDialog):
         models.changed.connect(self._on_changed)
         models.row_changed.connect(self._on_row_changed)
         status.changed.connect(self._on_changed)
+        status.loading_changed.connect(self._on_loading_changed)
         self._on_changed()
 
     def _arrange(self) -> None:
@@ -370,12 +389,23 @@ class ModelsDialog(QDialog):
         loaded = None if model is None else (model.name, model.quantize)
         is_loading = self._status.state is EngineState.LOADING
         view.show_row(row, loaded, is_loading=is_loading, is_recommended=name in self._models.recommended)
+        view.show_loading(self._loading_of(name))
+
+    @Slot()
+    def _on_loading_changed(self) -> None:
+        for name, view in self._views.items():
+            view.show_loading(self._loading_of(name))
+
+    def _loading_of(self, name: str) -> Loading | None:
+        loading = self._status.loading
+        return loading if loading is not None and loading.name == name and loading.total else None
 
     def _add(self, name: str) -> ModelRowView:
         view = self._views[name] = ModelRowView(self._theme, name)
         view.use_wanted.connect(self.use_wanted)
         view.download_wanted.connect(self.download_wanted)
         view.stop_wanted.connect(self.stop_wanted)
+        view.stop_loading_wanted.connect(self.stop_loading_wanted)
         self._column.insertWidget(self._column.count() - 1, view)
         return view
 

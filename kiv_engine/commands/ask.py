@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
 from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
-from kiv_engine.errors import CapacityError, ConfigError
+from kiv_engine.errors import CapacityError, ConfigError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -234,11 +234,20 @@ class AskCommand:
         from kiv_engine.engine import Engine  # torch: only once all that is asked for is known to be sound
 
         bar = ProgressBar(sys.stderr)
-        engine = Engine.load(
-            self._options.model, quantize=self._options.quantize, device=self._options.device, on_download=bar.show
-        )
-        bar.close()
-        return engine
+        options = self._options
+        with StopFlag() as stop:
+            try:
+                return Engine.load(
+                    options.model,
+                    quantize=options.quantize,
+                    device=options.device,
+                    on_progress=bar.show,
+                    should_stop=stop,
+                )
+            except StoppedError as error:
+                raise KeyboardInterrupt from error
+            finally:
+                bar.close()
 
     def _document(self, name: str, engine: "Engine") -> "Document":
         from kiv_engine.document import Document

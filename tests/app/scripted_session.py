@@ -23,10 +23,11 @@ from app.reports import (
     ModelLoaded,
 )
 from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, TextSource
-from kiv_engine.errors import DocumentError
+from kiv_engine.errors import DocumentError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
+    LoadProgress,
     MemoryUse,
     Passage,
     ReadFinished,
@@ -47,8 +48,8 @@ class ScriptedSession:
 
     Attributes:
         fails_on: requests of these types raise the error given.
-        held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "open", "read",
-            "ask", "write".
+        held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "tensors", "open",
+            "read", "ask", "write".
         cannot_load: models that raise the error given.
         loaded: what was loaded.
         reached: steps that were come to, in order.
@@ -59,6 +60,7 @@ class ScriptedSession:
     """
 
     def __init__(self) -> None:
+        self.tell: Callable[[object], None] = lambda _event: None
         self.fails_on: dict[type, BaseException] = {}
         self._held_at: set[str] = set()
         self.cannot_load: dict[str, BaseException] = {}
@@ -123,6 +125,12 @@ class ScriptedSession:
 
     def _load(self, request: LoadModel, should_stop: Callable[[], bool]) -> ModelLoaded:
         self._step("load", should_stop)
+        for done in range(0, 40, 10):
+            self.tell(LoadProgress(done, 40))
+            if done == 20:
+                self._step("tensors", should_stop)
+            if should_stop():
+                raise StoppedError("Loading was stopped.")
         if error := self.cannot_load.get(request.model):
             raise error
         self.loaded.append(request)

@@ -202,6 +202,38 @@ def test_a_model_that_cannot_be_loaded_gives_way_to_the_one_before(page: ModelsD
     assert load_settings(folders.settings).settings.model == "demo"
 
 
+def test_loading_shows_how_far_it_is_and_can_be_stopped(page: ModelsDriver, book: Path, folders: Folders) -> None:
+    """The chat stays, and the model that was in use comes back."""
+    page.controller.open_files([book])
+    page.until_read()
+    page.session.held_at = {"tensors"}
+    page.click(LARGE.name)
+    large = page.view(LARGE.name)
+    page.until(lambda: large.fit.text() == "Loading: 20 of 40 parts")
+    assert large.button.text() == "Stop"
+    assert page.window.model_button.text() == "Loading … 50%"
+    page.click(LARGE.name)
+    page.session.go()
+    page.until(lambda: page.status.model is not None and page.status.model.name == "demo")
+    assert page.window.banner.text.text() == "Loading Large/Model-70B was stopped. Going on with the built-in model."
+    assert (large.button.text(), large.fit.text()) == ("Use", "Does not fit: 30.0 GB are missing")
+    assert load_settings(folders.settings).settings.model == "demo"
+    page.controller.ask("Who?")
+    page.until_answered()
+    assert page.chat.exchanges[0].answer
+
+
+def test_a_model_that_is_chosen_while_another_is_loaded_takes_its_place_at_once(page: ModelsDriver) -> None:
+    page.session.held_at = {"tensors"}
+    page.click(LARGE.name)
+    page.until(lambda: page.view(LARGE.name).button.text() == "Stop")
+    page.controller.use_model("demo", "none")
+    page.session.go()
+    page.until(lambda: page.status.model is not None and page.status.model.name == "demo")
+    assert [each.model for each in page.session.loaded] == ["demo", "demo"]
+    assert not page.window.banner.isVisible()
+
+
 def test_another_model_can_be_wanted_while_an_answer_is_written(page: ModelsDriver, book: Path) -> None:
     page.controller.open_files([book])
     page.until_read()

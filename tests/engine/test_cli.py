@@ -58,7 +58,7 @@ def kiv(demo: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """Run the command line; the embedded model is loaded once for all tests."""
     load = Engine.load
 
-    def load_once(model: str, on_download: object = None, **options: str) -> Engine:
+    def load_once(model: str, on_progress: object = None, should_stop: object = None, **options: str) -> Engine:
         return demo if (model, options) == ("demo", {"quantize": "none", "device": "auto"}) else load(model, **options)
 
     monkeypatch.setattr(Engine, "load", load_once)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled
@@ -25,9 +26,18 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from kiv_engine import loader
-from kiv_engine.errors import ConfigError, DeviceError, EngineError, ModelNotFoundError, UnsupportedModelError
+from kiv_engine.errors import (
+    ConfigError,
+    DeviceError,
+    EngineError,
+    ModelNotFoundError,
+    StoppedError,
+    UnsupportedModelError,
+)
+from kiv_engine.events import LoadProgress
 from kiv_engine.fit import ModelShape, Setting
 from kiv_engine.loader import DEMO_FOLDER, LoadOptions, load, weight_bytes
+from kiv_engine.memory import give_back
 from tests.engine.families import model_of
 
 EVIL_CODE = """\
@@ -401,3 +411,64 @@ def test_tied_weights_count_once(tie: bool) -> None:
     buffers = sum(buffer.nbytes for buffer in model.buffers())
     assert weight_bytes(model) == parameters + buffers
     assert (model.lm_head.weight is model.model.embed_tokens.weight) == tie
+
+
+# -- progress, stopping, memory ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quantize", ["none", "8bit", "4bit"])
+def test_every_tensor_is_told(llama: Path, quantize: str) -> None:
+    told: list[object] = []
+    loaded = load(LoadOptions(str(llama), quantize, "cpu"), told.append)
+    assert told[-1] == LoadProgress(len(told) - 1, len(told) - 1)
+    assert told == [LoadProgress(done, len(told) - 1) for done in range(len(told))]
+    assert len(told) > len(list(loaded.model.parameters()))
+    assert transformers_logging.set_tqdm_hook(None) is None
+
+
+@pytest.fixture(scope="module")
+def wide_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 MB of weights in float32, so that the process shows whether they are there."""
+    sizes = {"hidden_size": 1_024, "intermediate_size": 2_816, "num_attention_heads": 8, "num_key_value_heads": 2}
+    folder = tmp_path_factory.mktemp("wide-llama")
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=4_096, num_hidden_layers=2, **sizes)).bfloat16()
+    model.to_empty(device="cpu").save_pretrained(folder)
+    copy_tokenizer(folder)
+    return folder
+
+
+def resident_bytes() -> int:
+    return psutil.Process().memory_info().rss
+
+
+def test_a_load_that_is_stopped_gives_its_memory_back(wide_llama: Path) -> None:
+    on_cpu(wide_llama)  # what is imported with the first one stays
+    give_back()
+    before = resident_bytes()
+    told: list[LoadProgress] = []
+    most = 0
+
+    def tell(progress: LoadProgress) -> None:
+        nonlocal most
+        told.append(progress)
+        most = max(most, resident_bytes())
+
+    with pytest.raises(StoppedError, match="Loading was stopped") as caught:
+        load(LoadOptions(str(wide_llama), device="cpu"), tell, lambda: len(told) == 15)
+    assert told[-1].tensors_done == 14 < told[-1].tensors_total
+    assert most - before > 60e6
+    assert resident_bytes() - before < 20e6
+    assert caught.value  # the error is still held, as the app holds it
+
+
+def test_an_unloaded_model_gives_its_memory_back(wide_llama: Path) -> None:
+    give_back()
+    before = resident_bytes()
+    loaded = on_cpu(wide_llama)
+    size = weight_bytes(loaded.model)
+    assert size > 110e6
+    assert resident_bytes() - before > 0.9 * size
+    del loaded
+    give_back()
+    assert resident_bytes() - before < 0.15 * size
