@@ -6,6 +6,7 @@ No code of a checkpoint ever runs: weights are safetensors, never pickles, and `
 import importlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -370,6 +371,7 @@ def linear_for_timing(
     if quantize == "none":
         return plain.to(device)
     _silence_cast_warning()
+    _import_bitsandbytes()
     nn_of_bnb: Any = importlib.import_module("bitsandbytes.nn")
     if quantize == "8bit":
         layer = nn_of_bnb.Linear8bitLt(in_features, out_features, bias=False, has_fp16_weights=False, threshold=6.0)
@@ -464,6 +466,8 @@ def _model(source: _Source, config: PreTrainedConfig, quantize: Quantize, device
     if quantize != "none" and getattr(config, "quantization_config", None) is not None:
         raise ConfigError(f"{source} is already quantized; load it without quantizing it again.")
     arguments: dict[str, Any] = {"dtype": torch.float32}
+    if quantize != "none":
+        _import_bitsandbytes()
     if device.type == "cuda" or quantize != "none":
         arguments |= {"device_map": {"": device}, "quantization_config": _quantization(quantize, config, device)}
     if device.type == "cuda":
@@ -548,6 +552,26 @@ def _giving_back() -> Iterator[None]:
         forget_frames(error)
         give_back()
         raise
+
+
+def _import_bitsandbytes() -> None:
+    """Import it without the compiled code that it would fetch from the hub where the package "kernels" is installed.
+
+    Without that package it logs a warning, on processors with AVX512-BF16.
+    """
+    kernels = sys.modules.get("kernels")
+    sys.modules["kernels"] = None  # type: ignore[assignment]  # so that importing it fails
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    logger.disabled = True
+    try:
+        importlib.import_module("bitsandbytes")
+    except ImportError:  # loading tells, in a sentence
+        pass
+    finally:
+        logger.disabled = False
+        del sys.modules["kernels"]
+        if kernels is not None:
+            sys.modules["kernels"] = kernels
 
 
 class _DropCastWarning(logging.Filter):

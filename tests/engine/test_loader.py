@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +372,19 @@ def test_quantized_weights_run_on_the_cpu(
     # bitsandbytes would log a line a layer.
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_bitsandbytes_fetches_no_compiled_code(tmp_path: Path) -> None:
+    """It would with a package that some other program may have installed."""
+    (tmp_path / "kernels.py").write_text("def get_kernel(*_, **__):\n    print('fetched')\n    raise OSError\n")
+    code = (
+        "import torch; from kiv_engine.loader import linear_for_timing\n"
+        "linear_for_timing(64, 64, '4bit', torch.device('cpu'), torch.float32)\n"
+        "import kernels; print(kernels.__name__)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(loader.__file__).parents[1])])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("kernels\n", "")
 
 
 @pytest.mark.parametrize("quantize", ["4bit", "8bit"])
