@@ -401,7 +401,8 @@ def test_quantized_weights_are_counted_as_stored(llama: Path, quantize: str) -> 
         # Half a byte a weight, a byte for each block of 64, and a few KiB of code tables a layer.
         assert 0 < before - other - sum(linear) * (1 / 2 + 1 / 64) < len(linear) * 2_048
     model(torch.arange(3, 9)[None])
-    assert weight_bytes(model) == before
+    # On a processor with AVX512-BF16 the first forward packs 4 bit weights anew, with shorter scales.
+    assert 0.98 * before < weight_bytes(model) <= before
 
 
 def test_quantizing_twice_is_refused(llama: Path) -> None:
