@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled
@@ -33,13 +32,11 @@ from kiv_engine.errors import (
     DeviceError,
     EngineError,
     ModelNotFoundError,
-    StoppedError,
     UnsupportedModelError,
 )
 from kiv_engine.events import LoadProgress
 from kiv_engine.fit import ModelShape, Setting
 from kiv_engine.loader import DEMO_FOLDER, LoadOptions, load, weight_bytes
-from kiv_engine.memory import give_back
 from tests.engine.families import model_of
 
 EVIL_CODE = """\
@@ -454,38 +451,48 @@ def wide_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def resident_bytes() -> int:
+MEMORY_OF_LOADING = """
+import json, sys
+import psutil
+from kiv_engine.errors import StoppedError
+from kiv_engine.loader import LoadOptions, load, weight_bytes
+from kiv_engine.memory import give_back
+
+def resident():
     return psutil.Process().memory_info().rss
 
+options, told, most = LoadOptions(sys.argv[1], device="cpu"), [], 0
 
-def test_a_load_that_is_stopped_gives_its_memory_back(wide_llama: Path) -> None:
-    on_cpu(wide_llama)  # what is imported with the first one stays
-    give_back()
-    before = resident_bytes()
-    told: list[LoadProgress] = []
-    most = 0
+def tell(progress):
+    global most
+    told.append(progress.tensors_done)
+    most = max(most, resident())
 
-    def tell(progress: LoadProgress) -> None:
-        nonlocal most
-        told.append(progress)
-        most = max(most, resident_bytes())
+load(options)  # what is imported with the first one stays
+give_back()
+before = resident()
+try:
+    load(options, tell, lambda: len(told) == 15)
+except StoppedError as error:
+    held = error  # as the app holds it, with its traceback
+stopped = resident()
+loaded = load(options)
+size, full = weight_bytes(loaded.model), resident()
+del loaded
+give_back()
+sizes = {"most": most, "stopped": stopped, "full": full, "gone": resident()}
+print(json.dumps({"told": told, "size": size, **{name: each - before for name, each in sizes.items()}}))
+"""
 
-    with pytest.raises(StoppedError, match="Loading was stopped") as caught:
-        load(LoadOptions(str(wide_llama), device="cpu"), tell, lambda: len(told) == 15)
-    assert told[-1].tensors_done == 14 < told[-1].tensors_total
-    assert most - before > 60e6
-    assert resident_bytes() - before < 20e6
-    assert caught.value  # the error is still held, as the app holds it
 
-
-def test_an_unloaded_model_gives_its_memory_back(wide_llama: Path) -> None:
-    on_cpu(wide_llama)
-    give_back()
-    before = resident_bytes()
-    loaded = on_cpu(wide_llama)
-    size = weight_bytes(loaded.model)
-    assert size > 110e6
-    assert resident_bytes() - before > 0.9 * size
-    del loaded
-    give_back()
-    assert resident_bytes() - before < 0.2 * size
+def test_loads_that_are_stopped_and_models_that_are_gone_give_their_memory_back(wide_llama: Path) -> None:
+    """In a process of its own: what other tests have freed in pieces would be filled first."""
+    command = [sys.executable, "-c", MEMORY_OF_LOADING, str(wide_llama)]
+    environment = os.environ | {"PYTHONPATH": str(Path(loader.__file__).parents[1])}
+    found = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert found["told"] == list(range(15)), "stopped before the sixteenth tensor"
+    assert found["size"] > 110e6
+    assert found["most"] > 60e6
+    assert found["full"] > 0.9 * found["size"]
+    assert found["stopped"] < 0.1 * found["size"]
+    assert found["gone"] < 0.1 * found["size"]
