@@ -65,6 +65,12 @@ MIGRATIONS: Final = (
         FROM json_each(chat.documents) AS document
     ) WHERE key IN (SELECT chat FROM pasted);
     """,
+    """
+    DROP TABLE words;
+    CREATE VIRTUAL TABLE words
+        USING fts5 (question, answer, content = 'exchange', tokenize = 'unicode61', prefix = '1 2 3');
+    INSERT INTO words (words) VALUES ('rebuild');
+    """,
 )
 """One script for each version of the layout; the file's user_version says how many were run."""
 

@@ -192,6 +192,15 @@ def section_app_pane(result: Record) -> Iterator[str]:
     )
 
 
+def section_app_search(result: Record) -> Iterator[str]:
+    """app_search.py."""
+    yield (
+        f"{result['searches']} searches, one for each letter typed, over {result['messages']:,} messages: the slowest "
+        f"takes {number(result['slowest_ms'], '.1f')} ms (asked for: less than 50), the median "
+        f"{number(result['median_ms'], '.1f')} ms."
+    )
+
+
 SECTIONS: Final[dict[str, tuple[str, str, Callable[[Record], Iterator[str]]]]] = {
     "eval": ("Finding things, beside other caches", "./kiv eval", section_eval),
     "bench": ("Speed, bytes and recall, beside other caches", "./kiv bench --predict", section_bench),
@@ -205,6 +214,7 @@ SECTIONS: Final[dict[str, tuple[str, str, Callable[[Record], Iterator[str]]]]] =
     "app_start": ("The window's start", "python benchmarks/app_start.py", section_app_start),
     "app_gaps": ("The window's gaps", "python benchmarks/app_gaps.py", section_app_gaps),
     "app_pane": ("The window's panes", "python benchmarks/app_pane.py", section_app_pane),
+    "app_search": ("Searching the chats", "python benchmarks/app_search.py", section_app_search),
     "recording": ("Recording hit sets", "python benchmarks/recording.py", section_recording),
     "importing": ("Starting", "python benchmarks/importing.py", section_importing),
 }

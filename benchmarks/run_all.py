@@ -25,6 +25,7 @@ SMALL: Final = {
     "importing": ["--runs", "2"],
     "app_start": ["--runs", "1"],
     "app_pane": ["--runs", "1", "--characters", "100000", "--exchanges", "12"],
+    "app_search": ["--runs", "1", "--messages", "400"],
     "parsing": ["--pages", "50", "--runs", "1"],
     "app_gaps": ["--seconds", "1", "--tokens", "3000"],
     "recording": ["--rounds", "5", "--tokens", "8192"],

@@ -98,8 +98,8 @@ def test_an_older_file_is_copied_before_it_is_migrated(
     newer = ChatFile(path)
     assert newer.chats()[0].title == "Kept"
     newer.close()
-    with sqlite3.connect(path.with_suffix(".backup-2")) as copy:
-        assert copy.execute("PRAGMA user_version").fetchone() == (2,)
+    with sqlite3.connect(path.with_suffix(f".backup-{len(MIGRATIONS)}")) as copy:
+        assert copy.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         assert copy.execute("SELECT title FROM chat").fetchall() == [("Kept",)]
     copy.close()
     monkeypatch.setattr(history_module, "MIGRATIONS", MIGRATIONS)
@@ -130,6 +130,33 @@ def test_pasted_texts_of_an_older_file_move_to_their_table(path: Path) -> None:
     assert file.texts("k") == {"text-1": "Some 🪿 words", "text-2": "Half a \ud83e goose"}
     file.close()
     assert path.with_suffix(".backup-1").exists()
+
+
+def test_chats_of_the_version_before_are_found_by_the_first_letters_of_words(path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as older:
+        older.executescript("".join(MIGRATIONS[:2]) + "PRAGMA user_version = 2;")
+        older.execute(
+            "INSERT INTO chat (key, title, changed, options, documents, path) VALUES ('k', '', 0, '', '', '')"
+        )
+        older.execute(
+            "INSERT INTO exchange (chat, id, question, answer, state, message, claims)"
+            " VALUES ('k', 0, 'Who?', 'Anna Thorn', 'done', '', '')"
+        )
+    older.close()
+    file = ChatFile(path)
+    file.save_exchange("k", SavedExchange(1, 0, "Why?", "Because of geese", "done"))
+    for words, found in {"a": {"k"}, "tho": {"k"}, "an th": {"k"}, "gee": {"k"}, "x": set()}.items():
+        assert file.search(words) == found, words
+    file.remove_exchange("k", 0)
+    assert file.search("thorn") == frozenset()
+    file.close()
+    with sqlite3.connect(path.with_suffix(".backup-2")) as copy:
+        assert copy.execute("SELECT answer FROM exchange").fetchall() == [("Anna Thorn",)]
+    copy.close()
+    with sqlite3.connect(path) as newer:
+        assert "prefix" in newer.execute("SELECT sql FROM sqlite_master WHERE name = 'words'").fetchone()[0]
+    newer.close()
 
 
 def test_a_pasted_text_is_written_once_and_goes_with_its_document(file: ChatFile) -> None:
