@@ -43,6 +43,7 @@ from app.requests import (
     Source,
     TextSource,
 )
+from app.section_answers import ask_by_section
 from kiv_engine import errors
 from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, ModelNotFoundError
 from kiv_engine.events import (
@@ -104,6 +105,8 @@ class EngineSession:
                 yield loaded
             case Read():
                 yield from self._read(request, should_stop)
+            case Ask(by_section=True):
+                yield from self._ask_by_section(request, should_stop)
             case Ask():
                 context = self._context(request)
                 with context.retrieving(request.retrieved_tokens or context.cache.policy.config.retrieved_tokens):
@@ -355,6 +358,17 @@ class EngineSession:
             from kiv_engine.shelf import Shelf
 
             Shelf.discard(folder)
+
+    def _ask_by_section(self, request: Ask, should_stop: ShouldStop) -> Iterator[object]:
+        context, batch = self._context(request), TextBatch()
+        for event in ask_by_section(self._loaded(), context, request, should_stop):
+            if isinstance(event, TextDelta):
+                yield from batch.add(event)
+                continue
+            yield from batch.rest()
+            if isinstance(event, AnswerFinished):
+                yield check_answer(context, event, never)
+            yield event
 
     # -- measuring -----------------------------------------------------------------------------------------------
 

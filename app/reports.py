@@ -178,6 +178,14 @@ class EvidenceGrown:
 
 
 @dataclass(frozen=True)
+class SectionBegun:
+    """A question that is asked section by section goes on with the next one; the first is 1."""
+
+    number: int
+    total: int
+
+
+@dataclass(frozen=True)
 class AnswerChecked:
     """Which quotes and numbers of the answer stand in the documents, and the words of its code. Comes before
     AnswerFinished.

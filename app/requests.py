@@ -82,7 +82,7 @@ class Ask:
     """Answer a question in a chat's context, after `history` and nothing else. Ends with AnswerFinished.
 
     `exchange` is the chat's number for it, and not the engine's concern. `retrieved_tokens` are fetched for each word;
-    0 is as the options say.
+    0 is as the options say. `by_section`: asked of each section of the documents in turn.
     """
 
     chat: int
@@ -92,6 +92,7 @@ class Ask:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     options: ContextOptions = field(default_factory=ContextOptions)
     retrieved_tokens: int = 0
+    by_section: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ Quantize: TypeAlias = Literal["none", "4bit", "8bit"]
 
 SEARCH_BLOCK_TOKENS: Final = 512
 """Forwards of at most this many tokens search for every token; so do the last ones of a longer forward."""
+SECTION_TOKENS: Final = 4_096
+"""A document that is gone through section by section is cut into parts of at most so many tokens."""
 
 
 def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

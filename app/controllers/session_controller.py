@@ -25,6 +25,7 @@ from app.reports import (
     EvidenceGrown,
     ModelLoaded,
     Report,
+    SectionBegun,
     ShelfMeasured,
     is_terminal,
 )
@@ -263,6 +264,15 @@ class SessionController(QObject):
         branch.retrieved_tokens = retrieved_tokens
         self._enqueue(chat, branch)
 
+    @Slot(int)
+    def go_by_section(self, exchange: int) -> None:
+        """Answer a question of the chat that is shown again, section by section."""
+        chat = self._chats.current
+        old = chat.all_exchanges[exchange]
+        branch = chat.add_branch(old, old.question)
+        branch.by_section = True
+        self._enqueue(chat, branch)
+
     @Slot(int, str)
     def ask_instead(self, exchange: int, question: str) -> None:
         """Ask something else in place of a question of the chat that is shown, as another branch."""
@@ -277,8 +287,10 @@ class SessionController(QObject):
         return chat.is_loaded
 
     def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
-        wanted = exchange.retrieved_tokens
-        self._waiting.append(Ask(chat.number, exchange.id, exchange.question, retrieved_tokens=wanted))
+        wanted, by_section = exchange.retrieved_tokens, exchange.by_section
+        self._waiting.append(
+            Ask(chat.number, exchange.id, exchange.question, retrieved_tokens=wanted, by_section=by_section)
+        )
         self._advance()
 
     @Slot()
@@ -549,6 +561,9 @@ class SessionController(QObject):
                 exchange.evidence.baseline = event.baseline
                 exchange.evidence.grow(event.tokens, event.ends, event.heat)
                 chat.evidence_changed.emit(exchange.id)
+            case SectionBegun(number, total):
+                exchange.section = (number, total)
+                chat.exchange_changed.emit(exchange.id)
             case AnswerChecked(claims, code):
                 exchange.claims, exchange.code = claims, code
             case AnswerFinished():

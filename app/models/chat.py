@@ -106,6 +106,8 @@ class Exchange:
         evidence: where in the documents the answer looked, also while it is written.
         message: why it failed.
         retrieved_tokens: old tokens that were fetched for each word of it; 0 is as the settings say.
+        by_section: it is asked of each section of the documents in turn.
+        section: the number of the one that is being answered, and of all; None before the first.
     """
 
     id: int
@@ -121,6 +123,8 @@ class Exchange:
     code: tuple[ColouredCode, ...] = ()
     message: str = ""
     retrieved_tokens: int = 0
+    by_section: bool = False
+    section: tuple[int, int] | None = None
 
     @property
     def is_over(self) -> bool:

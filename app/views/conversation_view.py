@@ -117,6 +117,7 @@ class Transcript(QScrollArea):
         claim_chosen: number of the exchange, number of the claim.
         again_wanted: number of the exchange to answer again.
         more_wanted: number of the exchange to answer again, and how many places each word shall draw on.
+        sections_wanted: number of the exchange to answer section by section.
         edited: number of the exchange, and what to ask in its place.
         stop_wanted, continue_wanted, read_again_wanted: the card's buttons.
     """
@@ -125,6 +126,7 @@ class Transcript(QScrollArea):
     claim_chosen = Signal(int, int)
     again_wanted = Signal(int)
     more_wanted = Signal(int, int)
+    sections_wanted = Signal(int)
     edited = Signal(int, str)
     stop_wanted = Signal()
     continue_wanted = Signal()
@@ -222,6 +224,7 @@ class Transcript(QScrollArea):
         view.claim_chosen.connect(self.claim_chosen)
         view.again_wanted.connect(self.again_wanted)
         view.more_wanted.connect(self.more_wanted)
+        view.sections_wanted.connect(self.sections_wanted)
         view.edited.connect(self.edited)
         place = len(self.exchanges) if place is None else place
         self.exchanges.insert(place, view)
@@ -254,6 +257,7 @@ class ConversationView(QWidget):
     claim_chosen = Signal(int, int)
     again_wanted = Signal(int)
     more_wanted = Signal(int, int)
+    sections_wanted = Signal(int)
     edited = Signal(int, str)
     stop_wanted = Signal()
     continue_wanted = Signal()
@@ -297,6 +301,7 @@ class ConversationView(QWidget):
         transcript.claim_chosen.connect(self.claim_chosen)
         transcript.again_wanted.connect(self.again_wanted)
         transcript.more_wanted.connect(self.more_wanted)
+        transcript.sections_wanted.connect(self.sections_wanted)
         transcript.edited.connect(self.edited)
         transcript.stop_wanted.connect(self.stop_wanted)
         transcript.continue_wanted.connect(self.continue_wanted)

@@ -141,6 +141,7 @@ class ExchangeView(QWidget):
         claim_chosen: number of the exchange, number of the claim.
         again_wanted: id of the exchange: answer it again.
         more_wanted: id of the exchange, and how many places each word of another answer shall draw on.
+        sections_wanted: id of the exchange: answer it again, section by section.
         edited: id of the exchange, and what to ask in its place.
     """
 
@@ -148,6 +149,7 @@ class ExchangeView(QWidget):
     claim_chosen = Signal(int, int)
     again_wanted = Signal(int)
     more_wanted = Signal(int, int)
+    sections_wanted = Signal(int)
     edited = Signal(int, str)
 
     def __init__(self, theme: Theme, chat: Chat, exchange_id: int, parent: QWidget | None = None) -> None:
@@ -236,6 +238,7 @@ class ExchangeView(QWidget):
         """The offer of more places."""
         more = MorePlaces()
         more.wanted.connect(self._on_more)
+        more.sections_wanted.connect(self._on_sections)
         self._below.insertWidget(0, more)
         return more
 
@@ -310,6 +313,8 @@ class ExchangeView(QWidget):
                 return self.tr("Reading the question …")
             case ExchangeState.FAILED:
                 return self.tr("Failed: {0}").format(exchange.message)
+            case ExchangeState.WRITING if exchange.section:
+                return self.tr("Section {0:,} of {1:,}; Esc stops").format(*exchange.section)
             case ExchangeState.DONE if not exchange.answer:
                 return self.tr("The answer is empty.")
             case _:
@@ -318,6 +323,8 @@ class ExchangeView(QWidget):
     def _add_passages(self, exchange: Exchange) -> None:
         passages = exchange.passages
         empty = self.tr("No passage of a document was retrieved while writing this answer")
+        if exchange.by_section:
+            empty = self.tr("Each section was read by itself, in full; nothing was compared or added up across them")
         caption = QLabel(self.tr("Passages retrieved while writing this answer") if passages else empty)
         caption.setObjectName("caption")
         self._passages.addSpacing(GAP)
@@ -404,14 +411,21 @@ class ExchangeView(QWidget):
         answered = exchange.state is ExchangeState.DONE
         if not self._is_built("more") and not BROAD.search(exchange.question):
             return
-        if answered and self._chat.reading.tokens_total > usual.hot_tokens + usual.retrieved_tokens:
+        if exchange.by_section:
+            self.more.hide()
+        elif answered and self._chat.reading.tokens_total > usual.hot_tokens + usual.retrieved_tokens:
             self.more.offer(exchange.question, exchange.retrieved_tokens or usual.retrieved_tokens)
+            self.more.offer_sections(self._chat.reading.tokens_read)
         else:
             self.more.hide()
 
     @Slot(int)
     def _on_more(self, retrieved_tokens: int) -> None:
         self.more_wanted.emit(self.exchange_id, retrieved_tokens)
+
+    @Slot()
+    def _on_sections(self) -> None:
+        self.sections_wanted.emit(self.exchange_id)
 
     @Slot()
     def open_editor(self) -> None:

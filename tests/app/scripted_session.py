@@ -21,6 +21,7 @@ from app.reports import (
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
+    SectionBegun,
 )
 from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, TextSource
 from kiv_engine.errors import DocumentError, StoppedError
@@ -41,6 +42,7 @@ SENTENCE = "Captain Anna Thornwick took the Second Bishop out on the tide."
 GATE_TIMEOUT_S = 20
 LAYERS = (1, 3)
 COMMON_BIN = 2_000
+SECTIONS = 3
 
 
 class ScriptedSession:
@@ -116,7 +118,8 @@ class ScriptedSession:
                     yield from self._go_on(chat, should_stop)
             case Ask(chat):
                 self.asked.append(request)
-                yield from self._ask(chat, should_stop)
+                by_section = request.by_section
+                yield from self._ask_by_section(should_stop) if by_section else self._ask(chat, should_stop)
             case CloseChat(chat):
                 self.num_closed += 1
                 for facts in (self._texts, self._read, self._length):
@@ -215,6 +218,20 @@ class ScriptedSession:
         yield self._measured(chat, start + 37, 0)
         reason = "stop" if said == "".join(self.words) else "cancelled"
         yield AnswerFinished(said, reason, start + 25, start, 12, 0.051, 91.9, self._passages(chat))
+
+    def _ask_by_section(self, should_stop: Callable[[], bool]) -> Iterator[object]:
+        said = ""
+        for number in range(1, SECTIONS + 1):
+            yield SectionBegun(number, SECTIONS)
+            piece = f"#### {number} / {SECTIONS}\n\nGeese.\n\n"
+            said += piece
+            yield TextDelta(piece, number)
+            self._step("section", should_stop)
+            if should_stop():
+                break
+        yield AnswerChecked(())
+        reason = "cancelled" if number < SECTIONS else "stop"
+        yield AnswerFinished(said.strip(), reason, 100, 0, number, 0.05, 50.0, ())
 
     def _passages(self, chat: int) -> tuple[Passage, ...]:
         passages, weights, before = [], iter((0.41, 0.12, 0.05, 0.02, 0.004)), 0

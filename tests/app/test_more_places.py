@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QLabel
 
+from app.views.exchange_view import ExchangeView
 from app.views.more_places import BROAD
 from tests.app.conftest import AppDriver
 
@@ -56,3 +58,46 @@ def test_nothing_is_offered_where_every_word_sees_the_whole_document(driver: App
     driver.controller.ask("How many geese?")
     driver.until_answered()
     assert not driver.transcript.exchanges[0].more.isVisible()
+
+
+def offered(driver: AppDriver, tmp_path: Path) -> ExchangeView:
+    path = tmp_path / "long.txt"
+    path.write_text("The goose was counted at noon. " * 3_000)
+    driver.controller.open_files([path])
+    driver.until_read()
+    driver.controller.ask("Summarise all of it.")
+    driver.until_answered()
+    return driver.transcript.exchanges[0]
+
+
+def test_going_by_section_collects_an_answer_of_each(driver: AppDriver, tmp_path: Path) -> None:
+    first = offered(driver, tmp_path)
+    assert first.more.sections.isVisible()
+    assert "6 sections" in first.more.sections.accessibleName(), "23,250 tokens in parts of at most 4,096"
+    driver.session.held_at = {"section"}
+    first.more.sections.click()
+    driver.until_reached("section")
+    [view] = driver.transcript.exchanges
+    driver.until(lambda: view.waiting.isVisible() and view.answer.isVisible())
+    assert "Section 1 of 3" in view.waiting.text()
+    driver.session.go()
+    driver.until_answered()
+    assert driver.session.asked[-1].by_section
+    exchange = driver.chat.exchanges[0]
+    assert exchange.answer.count("Geese.") == 3
+    assert not view.waiting.isVisible()
+    assert not view.more.isVisible(), "there is no more to offer"
+    assert len(driver.chat.siblings(exchange)) == 2, "the first answer stays"
+    assert any("nothing was compared" in label.text() for label in view.findChildren(QLabel))
+
+
+def test_going_by_section_can_be_stopped_and_keeps_what_was_said(driver: AppDriver, tmp_path: Path) -> None:
+    first = offered(driver, tmp_path)
+    driver.session.held_at = {"section"}
+    first.more.sections.click()
+    driver.until_reached("section")
+    driver.until(lambda: bool(driver.chat.exchanges[0].answer))
+    driver.controller.stop()
+    driver.until_answered()
+    assert driver.chat.exchanges[0].answer.count("Geese.") == 1
+    assert "stopped by you" in driver.transcript.exchanges[0].footer.text()
