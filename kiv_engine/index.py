@@ -325,8 +325,8 @@ class CodeIndex:
         if self._first_keys:
             self._first_keys = [torch.cat(self._first_keys, 1)[:, :num_tokens]]
 
-    def search(self, query: torch.Tensor, limit: int, effort: "SearchEffort") -> torch.Tensor:
-        """The tokens below `limit` that score best by the codes, for each KV head.
+    def search(self, query: torch.Tensor, limit: int, effort: "SearchEffort") -> torch.Tensor | None:
+        """The tokens below `limit` that score best by the codes, for each KV head; None where they would be too many.
 
         query: (H, G, D) -> ids (H, C) int64, ascending, with -1 in unused places.
         """
@@ -338,12 +338,14 @@ class CodeIndex:
         kernel = None if query.is_cuda or self.bits == 2 else scan_kernel(self._head_dim // 8, query.shape[1])
         if kernel is not None:
             return self._scan(kernel, rotated, aligned @ self._space.deviation_map, limit, effort)
+        if effort.is_dense(query.shape[1] * effort.most, limit):
+            return None
         best = self.scores(rotated, limit).topk(min(effort.most, limit), -1, sorted=False).indices
         return mask_repeats(best.flatten(1))
 
     def _scan(
         self, kernel: ScanKernel, rotated: torch.Tensor, spread: torch.Tensor, limit: int, effort: "SearchEffort"
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | None:
         """Candidates by one pass of the scan kernel over everything that exceeds a threshold.
 
         The threshold takes the scores for normally distributed. Where far too much or too little exceeds it, they are
@@ -359,6 +361,8 @@ class CodeIndex:
         counts = effort.counts(deviation, limit)
         group = rotated.shape[1]
         wanted = max(sum(counts[first : first + group]) for first in range(0, len(counts), group))
+        if effort.is_dense(wanted, limit):
+            return None
         most, fewest = int(4 * wanted) + 64, min(limit, max(effort.retrieved, int(wanted) // 2))
         for _ in range(MAX_PASSES):
             scores = [normal_quantile(count / limit) * one for count, one in zip(counts, deviation, strict=True)]
@@ -441,12 +445,18 @@ class SearchEffort:
         retrieved: tokens that are finally kept.
         scaling: nats per unit of score.
         fewest, most: candidates per query head.
+        dense_share: from this share of all tokens on there is no search: to rank all of them is quicker, and exact.
     """
 
     retrieved: int
     scaling: float
     fewest: int
     most: int
+    dense_share: float = math.inf
+
+    def is_dense(self, candidates: float, limit: int) -> bool:
+        """Whether so many candidates of a KV head are too many of the `limit` tokens."""
+        return candidates >= self.dense_share * limit
 
     def counts(self, deviation: list[float], limit: int) -> list[float]:
         """Candidates of query heads whose code scores have these standard deviations.

@@ -29,6 +29,10 @@ from kiv_engine.window import HotWindow
 SPARSE_CANDIDATES: Final = 4
 """The search for a block is for its mean query, which is vague: it ranks this many times fewer candidates."""
 
+DENSE_SHARE: Final = 0.5
+"""Where a KV head would get this share of all cold tokens as candidates, all are ranked instead: keys in a row are read
+faster than half of them here and there, and nothing needs to be searched."""
+
 EXACT_BLOCK_TOKENS: Final = 4_096
 """In exact prefill the cold keys are streamed in pieces of this many."""
 
@@ -406,6 +410,11 @@ class KIVLayer(CacheLayerMixin):
         kept = scores.gather(-1, best[:, None].expand(-1, scores.shape[1], -1))
         return Hits(chosen, kept, self._fetch(self.store.values, chosen))
 
+    @property
+    def _reads_in_a_row(self) -> bool:
+        """Whether all cold keys can be scored where they lie, without a copy of them."""
+        return self.device.type == "cpu" and self._policy.config.store_dtype != "int8"
+
     def _candidates(
         self, queries: torch.Tensor, rule: ScoreRule, limit: int, num_tokens: int, vague: bool
     ) -> tuple[torch.Tensor | None, torch.Tensor, bool]:
@@ -425,8 +434,11 @@ class KIVLayer(CacheLayerMixin):
             rule.scaling,
             fewest=min(-(-2 * config.retrieved_tokens // queries.shape[1]), config.candidate_tokens),
             most=max(1, config.candidate_tokens // (SPARSE_CANDIDATES if vague else 1)),
+            dense_share=DENSE_SHARE if self._reads_in_a_row and final else math.inf,
         )
         ids = self.index.search(searched, limit, effort)
+        if ids is None:
+            return None, self._score_all(searched, rule, limit), final
         return ids, self._score_candidates(searched, rule, ids), final
 
     def _take(self, ids: torch.Tensor, queries: torch.Tensor, rule: ScoreRule, num_tokens: int) -> Hits:

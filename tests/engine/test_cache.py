@@ -1,6 +1,7 @@
 """KIVCache as a cache among caches: what it refuses, what it holds, and that its choices mean what they say."""
 
 import gc
+import math
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -396,6 +397,31 @@ def test_everything_retrieved_is_used_where_it_lies(choice: dict[str, Any], monk
     whole = torch.cat((keys, keys[:, :, :1]), 2)[0], torch.cat((values, values[:, :, :1]), 2)[0]
     if not choice:
         torch.testing.assert_close(output, attend_at_once(rule, queries[:, :, None], *whole, torch.ones(1, 91).bool()))
+
+
+@pytest.mark.parametrize(
+    ("choice", "dense"), [({}, True), ({"store_dtype": "int8"}, False), ({"positions": "compact"}, False)], ids=str
+)
+@pytest.mark.usefixtures("small_index")
+def test_where_most_tokens_would_be_candidates_all_are_ranked(
+    choice: dict[str, Any], dense: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not where all would have to be copied for that: keys in int8, or moved to other positions."""
+    keys, values = torch.randn(2, 1, 2, 400, 16)
+    queries, rule = torch.randn(2, 2, 16) * 3, ScoreRule(0.25)
+    found = []
+    for candidates, share in ((100_000, math.inf), (64, 0.0), (64, 1.0)):
+        monkeypatch.setattr("kiv_engine.layer.DENSE_SHARE", share)
+        config = replace(SPARSE, candidate_tokens=candidates, **choice)
+        layer = KIVCache(short_trained(), config).growing_layers[0]
+        layer.update(keys, values)
+        ids, scores, _ = layer._candidates(queries, rule, layer.store.num_tokens, 400, vague=False)
+        found.append((ids, scores))
+    assert found[0][0] is None
+    assert (found[1][0] is None) == dense
+    assert found[2][0] is not None
+    if dense:
+        torch.testing.assert_close(found[1][1], found[0][1])
 
 
 # -- compact positions -------------------------------------------------------------------------------------------------

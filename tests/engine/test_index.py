@@ -1,5 +1,7 @@
 """The code index: its codes outlive growth, and a search does not depend on how its scan is split."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,6 +17,13 @@ def filled(num_tokens: int, bits: int = 1) -> CodeIndex:
     for first in range(0, num_tokens, FIT_TOKENS):
         index.append(keys[:, first : first + FIT_TOKENS])
     return index
+
+
+def searched(index: CodeIndex, query: torch.Tensor, limit: int) -> list[list[int]]:
+    ids = index.search(query, limit, EFFORT)
+    assert ids is not None
+    rows: list[list[int]] = ids.tolist()
+    return rows
 
 
 @pytest.mark.parametrize("lazy", [True, False])
@@ -38,7 +47,7 @@ def test_a_search_finds_the_same_however_its_scan_is_split(monkeypatch: pytest.M
     found = []
     for threads in (1, 2, 7):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        found.append([[token for token in row if token >= 0] for row in index.search(query, limit, EFFORT).tolist()])
+        found.append([[token for token in row if token >= 0] for row in searched(index, query, limit)])
     assert found[0] == found[1] == found[2]
     for row in found[0]:
         assert row == sorted(set(row))
@@ -50,9 +59,17 @@ def test_a_search_finds_what_scores_best() -> None:
     index = filled(2 * FIT_TOKENS)
     query = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(2))
     best = index.scores_of(query, index.num_tokens).topk(50, -1).indices
-    for found, heads in zip(index.search(query, index.num_tokens, EFFORT).tolist(), best.tolist(), strict=True):
+    for found, heads in zip(searched(index, query, index.num_tokens), best.tolist(), strict=True):
         for ids in heads:
             assert len(set(ids) - set(found)) <= 1  # at the limit, rounding may lose one
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+def test_too_many_candidates_are_not_searched_for(bits: int) -> None:
+    index = filled(2 * FIT_TOKENS, bits)
+    query = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(2))
+    assert index.search(query, index.num_tokens, replace(EFFORT, dense_share=0.01)) is None
+    assert index.search(query, index.num_tokens, replace(EFFORT, dense_share=0.9)) is not None
 
 
 def test_a_query_of_zeros_still_finds_tokens() -> None:
