@@ -22,6 +22,8 @@ PAGE: Final = "results.md"
 PLOTS: Final = "results"
 """The plots' folder, beside the page."""
 
+FIND_MORE: Final = "0007-nothing-finds-more.md"
+
 Record = dict[str, Any]
 
 INTRODUCTION: Final = """# Results
@@ -129,6 +131,19 @@ def section_mass(result: Record) -> Iterator[str]:
     yield table(("index bits", "queries × layers", *(name.replace("_", " ") for name in columns[1:])), rows)
 
 
+def section_find_more(result: Record) -> Iterator[str]:
+    """find_more.py."""
+    asked = f"{result['questions']} questions about {result['tokens']:,} tokens"
+    yield f"{asked}; `--help` explains the ways. None is in the engine: [decisions/0007](decisions/{FIND_MORE})."
+    columns = ("mass", "error", "right", "agreement", "identical")
+    rows = [
+        (budget, name, *(number(row[part], ".4f" if part in columns[:2] else ".2f") for part in columns))
+        for budget, by_way in result["budgets"].items()
+        for name, row in by_way.items()
+    ]
+    yield table(("budget", "way", *columns), rows)
+
+
 def section_recording(result: Record) -> Iterator[str]:
     """recording.py."""
     yield (
@@ -209,6 +224,7 @@ SECTIONS: Final[dict[str, tuple[str, str, Callable[[Record], Iterator[str]]]]] =
     "bytes": ("Bytes on a GPU", "python benchmarks/bytes.py", section_bytes),
     "needles": ("Needles in the sample archive", "python benchmarks/needles.py", section_needles),
     "mass": ("Softmax mass that the search finds", "python benchmarks/mass.py", section_mass),
+    "find_more": ("Ways to find more", "python benchmarks/find_more.py", section_find_more),
     "saving": ("Saved contexts and mapped stores", "python benchmarks/saving.py", section_saving),
     "parsing": ("Parsing", "python benchmarks/parsing.py", section_parsing),
     "app_start": ("The window's start", "python benchmarks/app_start.py", section_app_start),

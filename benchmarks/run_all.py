@@ -35,6 +35,7 @@ SMALL: Final = {
     "saving": ["--tokens", "8192"],
     "mass": ["--tokens", "8192"],
     "needles": ["--lengths", "4096", "--seeds", "1"],
+    "find_more": ["--tokens", "4096", "--seeds", "1", "--questions", "2", "--budgets", "16"],
     "bench": ["--quick"],
     "eval": ["--lengths", "4096", "--seeds", "1", "--depths", "2"],
 }

@@ -16,6 +16,7 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.evaluation import machine, shapes
 from kiv_engine.evaluation.timing import timed_steps
+from kiv_engine.prefill import ScoreRule
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,6 +74,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         "reading": ("--child", "window", "256", "--peer-tokens", "256"),
         "mass": ("--tokens", "2300", "--prefill", "window", *question),
         "needles": ("--prefill", "window", *needles),
+        "find_more": ("--tokens", "2600", "--seeds", "1", "--questions", "1", "--answer-tokens", "2", "--budgets", "8"),
     }
     scripts = [[str(ROOT / "benchmarks" / f"{name}.py"), *options] for name, options in runs.items()]
     parts = output("-c", SHARED_PROCESS, json.dumps(scripts)).split("-- end of a script\n")[:-1]
@@ -114,6 +116,77 @@ def test_mass(smoke: dict[str, dict[str, Any]]) -> None:
     assert 0 < found["local"] < 1
     assert {"p5_ratio", "worst_layer_ratio", "cold_ratio"} <= found.keys()
     assert set(found["layers"]) == {"3", "4"}  # the full attention layers
+
+
+def test_find_more(smoke: dict[str, dict[str, Any]]) -> None:
+    rows = smoke["find_more"]["budgets"]["8"]
+    assert list(rows) == ["everything", "engine", "exact top", "adaptive", "sticky", "tail", "twice", "four times"]
+    assert rows["everything"]["mass"] > rows["four times"]["mass"] > rows["twice"]["mass"] > rows["engine"]["mass"] > 0
+    assert all(row["error"] > 0 for name, row in rows.items() if name != "everything")
+    # So few cold tokens are all ranked exactly, and then the engine is the exact choice.
+    for figure in ("mass", "error"):
+        assert rows["exact top"][figure] == pytest.approx(rows["engine"][figure], rel=1e-4)
+    assert rows["adaptive"]["mass"] >= rows["engine"]["mass"] >= rows["sticky"]["mass"]
+
+
+@pytest.fixture
+def find_more(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    spec = importlib.util.find_spec("find_more")
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "find_more", loaded)  # its dataclasses look it up
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def seen_by(find_more: ModuleType, sign: int = 1) -> Any:
+    """What a random query, or the opposite one, could attend to: 96 tokens with half of the softmax."""
+    generator = torch.Generator().manual_seed(3)
+    queries = torch.randn((2, 3, 16), generator=generator) * 2 * sign
+    keys, values = torch.randn((2, 2, 96, 16), generator=generator)
+    scores = queries @ keys.mT * 0.25
+    return find_more.Seen(3, ScoreRule(0.25), queries, keys, values, scores, scores.softmax(-1) / 2)
+
+
+def test_the_ways_to_find_more_pick_what_they_say(find_more: ModuleType) -> None:
+    ways, seen, other = find_more.make_ways(), seen_by(find_more), seen_by(find_more, -1)
+    shares = seen.shares.sum(1)
+    assert torch.equal(ways["exact top"](seen, 10).ids, shares.topk(10).indices)
+    assert torch.equal(ways["twice"](seen, 10).ids, shares.topk(20).indices)
+    adaptive = ways["adaptive"](seen, 10)
+    chosen = [head * 96 + place for head, row in enumerate(adaptive.ids.tolist()) for place in row if place >= 0]
+    assert sorted(chosen) == sorted(shares.flatten().topk(20).indices.tolist())
+    assert (adaptive.scores == -torch.inf).any(1).equal(adaptive.ids < 0)
+    assert torch.equal(ways["sticky"](seen, 8).ids, shares.topk(8).indices)
+    kept, later = shares.topk(2).indices, ways["sticky"](other, 8).ids
+    assert (kept[..., None] == later[:, None]).any(-1).all()
+    find_more.begin_question(ways)
+    assert torch.equal(ways["sticky"](other, 8).ids, other.shares.sum(1).topk(8).indices)
+
+
+def test_mass_and_error_of_what_was_picked(find_more: ModuleType) -> None:
+    seen = seen_by(find_more)
+    local = find_more.PartialAttention(torch.zeros(2, 3, 1, 16), seen.scores.logsumexp(-1)[..., None])
+    exact = find_more.cold_part(seen.scores, seen.values).output / 2  # the other half has values of zero
+    top = find_more.exact_top(seen, 10)
+    mass, error = find_more.figures(seen, local, exact, top)
+    assert mass == pytest.approx(0.5 + float(seen.shares.gather(-1, top.ids[:, None].expand(-1, 3, -1)).sum(-1).mean()))
+    assert find_more.figures(seen, local, exact, find_more.exact_top(seen, 96)) == pytest.approx((1, 0), abs=1e-6)
+    with_tail = find_more.figures(seen, local, exact, find_more.tail(seen, 10))
+    assert with_tail[0] == pytest.approx(mass)
+    assert 0 < with_tail[1] < error
+
+
+def test_the_tail_is_exact_where_the_tokens_of_a_page_are_equal(find_more: ModuleType) -> None:
+    seen = seen_by(find_more)
+    keys, values = (rows[:, ::32].repeat_interleave(32, 1) for rows in (seen.keys, seen.values))
+    scores = seen.rule.scores(seen.queries[:, :, None], keys)[:, :, 0]
+    pages = find_more.Seen(3, seen.rule, seen.queries, keys, values, scores, scores.softmax(-1))
+    got = find_more.tail(pages, 10)
+    expected = find_more.cold_part(scores, values).output
+    torch.testing.assert_close(find_more.cold_part(got.scores, got.values).output, expected)
 
 
 def test_decode_finds_the_keys_that_it_planted() -> None:
