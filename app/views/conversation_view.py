@@ -3,6 +3,7 @@
 from typing import Final
 
 from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -19,12 +20,11 @@ from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
 from app.views.document_card import DocumentCard
+from app.views.exchange_stack import TEXT_WIDTH, ExchangeStack
 from app.views.exchange_view import ExchangeView
 from app.views.icons import IconLabel
 from app.views.theme import GAP, Theme
 
-TEXT_WIDTH: Final = 720
-"""Lines longer than this are hard to read."""
 SAMPLE_TOKENS: Final = 100_000
 EXCHANGES_AT_ONCE: Final = 10
 """So many of the newest are shown: each takes some milliseconds to make."""
@@ -139,11 +139,12 @@ class Transcript(QScrollArea):
         self._at_end = True
         self._wanted = EXCHANGES_AT_ONCE
         self.exchanges: list[ExchangeView] = []
-        self.earlier = QPushButton()
+        self._stack = ExchangeStack()
+        self.earlier = QPushButton(self._stack)
         self.earlier.setObjectName("small")
         self.earlier.setAccessibleName(self.tr("Show earlier questions"))
         self.earlier.clicked.connect(self.show_earlier)
-        self.card = DocumentCard(theme, status, chat, self)
+        self.card = DocumentCard(theme, status, chat, self._stack)
         self.card.stop_wanted.connect(self.stop_wanted)
         self.card.continue_wanted.connect(self.continue_wanted)
         self.card.again_wanted.connect(self.read_again_wanted)
@@ -154,27 +155,13 @@ class Transcript(QScrollArea):
         self.verticalScrollBar().rangeChanged.connect(self._on_range_changed)
 
     def _arrange(self) -> None:
-        self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName(self.tr("Conversation"))
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._content = content = QWidget()
-        content.setObjectName("transcript")
-        self._column = QVBoxLayout()
-        self._column.setSpacing(4 * GAP)
-        self._column.addWidget(self.card)
-        self._column.addWidget(self.earlier, 0, Qt.AlignmentFlag.AlignHCenter)
-        self._column.addStretch(1)
-        middle = QWidget()
-        middle.setMaximumWidth(TEXT_WIDTH)
-        middle.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        middle.setLayout(self._column)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._row = QHBoxLayout(content)
-        self._row.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 2 * GAP)
-        self._row.addWidget(middle)
-        self.setWidget(content)
+        self._stack.insert(0, self.card)
+        self._stack.insert(1, self.earlier)
+        self.setWidget(self._stack)
 
     @Slot()
     def _on_path_changed(self) -> None:
@@ -197,9 +184,7 @@ class Transcript(QScrollArea):
 
     def _remove(self, first: int, last: int) -> None:
         for view in self.exchanges[first:last]:
-            self._column.removeWidget(view)
-            view.hide()
-            view.deleteLater()
+            self._stack.remove(view)
         del self.exchanges[first:last]
 
     @Slot()
@@ -215,11 +200,11 @@ class Transcript(QScrollArea):
             self._add(exchange_id, place)
         self._on_path_changed()
         self._at_end = False
-        self._content.adjustSize()
+        self._stack.arrange()
         bar.setValue(bar.maximum() - from_end)
 
     def _add(self, exchange_id: int, place: int | None = None) -> None:
-        view = ExchangeView(self._theme, self._chat, exchange_id, self)
+        view = ExchangeView(self._theme, self._chat, exchange_id, self._stack)
         view.passage_chosen.connect(self.passage_chosen)
         view.claim_chosen.connect(self.claim_chosen)
         view.again_wanted.connect(self.again_wanted)
@@ -228,7 +213,8 @@ class Transcript(QScrollArea):
         view.edited.connect(self.edited)
         place = len(self.exchanges) if place is None else place
         self.exchanges.insert(place, view)
-        self._column.insertWidget(ABOVE + place, view)
+        self._stack.insert(ABOVE + place, view)
+        view.show()
         self._at_end = True
 
     @Slot(int)
@@ -237,10 +223,12 @@ class Transcript(QScrollArea):
 
     @Slot(int, int)
     def _on_range_changed(self, _low: int, high: int) -> None:
-        bar = self.verticalScrollBar().sizeHint().width() if high else 0  # it takes its room from the margin
-        self._row.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP - bar, 2 * GAP)
         if self._at_end:
             self.verticalScrollBar().setValue(high)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._stack.set_room(self.width(), self.viewport().size())
 
 
 class ConversationView(QWidget):

@@ -41,8 +41,9 @@ from app.resources import FOLDER
 from app.settings import DEMO, ThemeName
 from app.views.banner import Banner
 from app.views.composer import Composer
-from app.views.conversation_view import TEXT_WIDTH, ConversationView
+from app.views.conversation_view import ConversationView
 from app.views.document_pane import DocumentPane
+from app.views.exchange_stack import TEXT_WIDTH
 from app.views.icons import IconButton
 from app.views.meters import Meters
 from app.views.sidebar import Sidebar

@@ -1,0 +1,84 @@
+"""What stands in a conversation, one below the other, in a column in the middle."""
+
+from typing import Final
+
+from PySide6.QtCore import QEvent, QRect, QSize, Qt
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QWidget
+
+from app.views.theme import GAP
+
+TEXT_WIDTH: Final = 720
+"""Lines longer than this are hard to read."""
+BETWEEN: Final = 4 * GAP
+ABOVE: Final = 3 * GAP
+BELOW: Final = 2 * GAP
+BESIDE: Final = 3 * GAP
+
+
+class ExchangeStack(QWidget):
+    """Widgets as wide as the column and as high as they need to be; buttons keep their size.
+
+    Places them by hand: whenever one of them grows by a line, a layout asks all of them for all of their sizes, several
+    times, which is felt while an answer is written. Here each is asked for one height, which those that did not change
+    remember, and only what moved is placed anew.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("transcript")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._widgets: list[QWidget] = []
+        self._whole_width = 0
+        self._view = QSize()
+
+    def insert(self, place: int, widget: QWidget) -> None:
+        """Put a child in, with `place` others above it. It is placed when it is shown."""
+        self._widgets.insert(place, widget)
+
+    def remove(self, widget: QWidget) -> None:
+        """Take a widget out and delete it."""
+        self._widgets.remove(widget)
+        widget.hide()
+        widget.deleteLater()
+
+    def set_room(self, whole_width: int, view: QSize) -> None:
+        """Tell the width with the scroll bar's, in whose middle the column is, and what is seen at once, without it."""
+        self._whole_width, self._view = whole_width, view
+        self.arrange()
+
+    def arrange(self) -> None:
+        """Place what has moved."""
+        width = min(TEXT_WIDTH, self._whole_width - 2 * BESIDE)
+        if width <= 0:
+            return
+        left, top = (self._whole_width - width) // 2, ABOVE
+        for widget in self._widgets:
+            if widget.isHidden():
+                continue
+            area = placed(widget, left, top, width)
+            if area != widget.geometry():
+                widget.setGeometry(area)
+            top += area.height() + BETWEEN
+        self.resize(self._view.width(), max(top - BETWEEN + BELOW, self._view.height()))
+
+    # -- Qt ------------------------------------------------------------------------------------------------------
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:  # comes when a widget's size may have changed
+            self.arrange()
+            return True
+        return super().event(event)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.arrange()  # what changed while it was hidden has told nobody
+
+
+def placed(widget: QWidget, left: int, top: int, width: int) -> QRect:
+    """Where a widget stands in a column from `left` on, `width` wide."""
+    size = widget.sizeHint()
+    if widget.layout() is None:
+        return QRect(left + (width - size.width()) // 2, top, size.width(), size.height())
+    height = widget.heightForWidth(width) if widget.hasHeightForWidth() else size.height()
+    return QRect(left, top, width, height)
