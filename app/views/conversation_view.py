@@ -316,5 +316,5 @@ class ConversationView(QWidget):
     @Slot()
     def answer_last_again(self) -> None:
         """Answer the newest question again, if it has been answered."""
-        if self.transcript.exchanges and self.transcript.exchanges[-1].again.isVisibleTo(self):
+        if self.transcript.exchanges and self.transcript.exchanges[-1].is_over:
             self.transcript.exchanges[-1].again.click()

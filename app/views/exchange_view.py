@@ -2,12 +2,13 @@
 
 import re
 from collections import deque
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any, Final
 
 from PySide6.QtCore import QByteArray, QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QTextCursor, QTextDocument
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
 from app.figures import as_duration, as_rate
 from app.models.chat import Chat, Exchange, ExchangeState
@@ -47,6 +48,8 @@ class AnswerText(QTextBrowser):
         super().__init__(parent)
         self._theme = theme
         self.code = CodeBlocks(theme, self)
+        self._markdown: str | None = ""
+        self._plain = ""
         theme.changed.connect(self._dress_tables)
         self.setObjectName("answer")
         self.setOpenLinks(False)
@@ -66,9 +69,23 @@ class AnswerText(QTextBrowser):
 
     def set_markdown(self, text: str) -> None:
         """Show a text; raw HTML in it is shown as it is written."""
+        if text == self._markdown:
+            return
+        self._markdown, self._plain = text, ""
         self.document().setMarkdown(text, INERT)
         self.code.find()
         self._dress_tables()
+
+    def set_plain(self, text: str) -> None:
+        """Show a text as it is; one that begins with what is shown so is only made longer."""
+        cursor = QTextCursor(self.document())
+        if self._plain and text.startswith(self._plain):
+            cursor.movePosition(QTextCursor.MoveOperation.End)
+            cursor.insertText(text[len(self._plain) :])
+        else:
+            self.setPlainText(text)
+            self.code.find()
+        self._markdown, self._plain = None, text
 
     @Slot()
     def _dress_tables(self) -> None:
@@ -158,26 +175,13 @@ class ExchangeView(QWidget):
         self._chat = chat
         self.exchange_id = exchange_id
         self.question = QuestionBubble(self._exchange.question)
-        self.edit = IconButton(theme, "edit", self.tr("Edit and ask again"), size=16)
-        self.edit.clicked.connect(self.open_editor)
-        self.answer = AnswerText(theme)
-        self.answer.setAccessibleName(self.tr("Answer"))
-        self.answer.word_pointed.connect(self._on_word_pointed)
         self.waiting = QLabel()
         self.waiting.setObjectName("muted")
-        self.footer = QLabel()
-        self.footer.setObjectName("caption")
-        self.footer.setWordWrap(True)
-        self.again = IconButton(theme, "again", self.tr("Answer again"), size=16)
-        self.again.clicked.connect(self._on_again)
-        self.copy = IconButton(theme, "copy", self.tr("Copy the answer"), size=16)
-        self.copy.clicked.connect(self.copy_answer)
         self.rows: list[PassageRow] = []
-        self._passages = QVBoxLayout()
-        self._to_come: deque[Passage] = deque()
+        self._to_come: deque[Callable[[], None]] = deque()
         self._is_live = False
-        self._next_row = QTimer(self, singleShot=True)
-        self._next_row.timeout.connect(self._on_next_row)
+        self._next = QTimer(self, singleShot=True)
+        self._next.timeout.connect(self._on_next)
         self._refresh = QTimer(self, singleShot=True, interval=REFRESH_MS)
         self._refresh.timeout.connect(self._show)
         self._copied = QTimer(self, singleShot=True, interval=COPIED_MS)
@@ -188,31 +192,71 @@ class ExchangeView(QWidget):
         self._show()
 
     def _arrange(self) -> None:
-        asked = QHBoxLayout()
-        asked.addStretch(1)
-        asked.addWidget(self.edit)
-        asked.addWidget(self.question)
-        figures = QHBoxLayout()
-        figures.setSpacing(0)
-        figures.addWidget(self.footer, 1)
-        figures.addWidget(self.again, 0, Qt.AlignmentFlag.AlignTop)
-        figures.addWidget(self.copy, 0, Qt.AlignmentFlag.AlignTop)
+        self._asked, self._figures, self._passages = QHBoxLayout(), QGridLayout(), QVBoxLayout()
+        self._above, self._text, self._below = QVBoxLayout(), QVBoxLayout(), QVBoxLayout()
+        self._asked.addStretch(1)
+        self._asked.addWidget(self.question)
+        self._figures.setSpacing(0)
+        self._figures.setColumnStretch(0, 1)
         self._passages.setSpacing(0)
         self._passages.setContentsMargins(0, 0, 0, 0)
-        self._above, self._below = QVBoxLayout(), QVBoxLayout()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GAP)
-        column.addLayout(asked)
+        column.addLayout(self._asked)
         column.addLayout(self._above)
         column.addSpacing(GAP)
         column.addWidget(self.waiting)
-        column.addWidget(self.answer)
-        column.addLayout(figures)
+        column.addLayout(self._text)
+        column.addLayout(self._figures)
         column.addLayout(self._below)
         column.addLayout(self._passages)
 
-    # What most exchanges never show is built when it is shown first: a window with ten of them would be felt.
+    # What is not shown yet, or never, is built when it is shown first: all of it at once would be felt.
+
+    @cached_property
+    def answer(self) -> AnswerText:
+        """The answer's text."""
+        answer = AnswerText(self._theme)
+        answer.setAccessibleName(self.tr("Answer"))
+        answer.word_pointed.connect(self._on_word_pointed)
+        answer.resize(self.width(), answer.height())  # its height follows from its width: the layout need not try twice
+        self._text.addWidget(answer)
+        return answer
+
+    @cached_property
+    def footer(self) -> QLabel:
+        """The answer's figures."""
+        footer = QLabel()
+        footer.setObjectName("caption")
+        footer.setWordWrap(True)
+        self._figures.addWidget(footer, 0, 0)
+        return footer
+
+    @cached_property
+    def again(self) -> IconButton:
+        """Answers again."""
+        again = IconButton(self._theme, "again", self.tr("Answer again"), size=16)
+        again.clicked.connect(self._on_again)
+        self._figures.addWidget(again, 0, 1, Qt.AlignmentFlag.AlignTop)
+        return again
+
+    @cached_property
+    def copy(self) -> IconButton:
+        """Copies the answer."""
+        copy = IconButton(self._theme, "copy", self.tr("Copy the answer"), size=16)
+        copy.clicked.connect(self.copy_answer)
+        self._figures.addWidget(copy, 0, 2, Qt.AlignmentFlag.AlignTop)
+        return copy
+
+    @cached_property
+    def edit(self) -> IconButton:
+        """Changes the question."""
+        edit = IconButton(self._theme, "edit", self.tr("Edit and ask again"), size=16)
+        edit.clicked.connect(self.open_editor)
+        self._asked.insertWidget(1, edit)
+        self.setTabOrder(self.question, edit)
+        return edit
 
     @cached_property
     def editor(self) -> QuestionEditor:
@@ -278,31 +322,72 @@ class ExchangeView(QWidget):
             self._refresh.stop()
             self._show()
 
+    @property
+    def is_over(self) -> bool:
+        return self._exchange.is_over
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether all of it is shown; an answer's end comes a slice at a time."""
+        return not self._to_come
+
     @Slot()
     def _show(self) -> None:
-        exchange = self._exchange
-        over = exchange.is_over
+        """Show what there is; an answer that ends now a slice at a time: all at once would be felt."""
+        self._to_come.clear()
+        self._show_state()
+        if not self._exchange.is_over:
+            self._show_text()
+            return
+        self._to_come.extend(
+            (self._show_text, self._show_footer, self._show_buttons, self._show_claims, self._offer_more)
+        )
+        self._to_come.append(self._show_passages)
+        if self._is_live:
+            self._next.start()
+            return
+        while self._to_come:
+            self._to_come.popleft()()
+
+    @Slot()
+    def _on_next(self) -> None:
+        if self._to_come:
+            self._to_come.popleft()()
+        if self._to_come:
+            self._next.start()
+
+    def _show_state(self) -> None:
+        name = "error" if self._exchange.state is ExchangeState.FAILED else "muted"
+        if name != self.waiting.objectName():
+            self.waiting.setObjectName(name)
+            self.waiting.style().polish(self.waiting)
         self.waiting.setText(self._waiting_line())
-        self.waiting.setObjectName("error" if exchange.state is ExchangeState.FAILED else "muted")
-        self.waiting.style().polish(self.waiting)
         self.waiting.setVisible(bool(self.waiting.text()))
+
+    def _show_text(self) -> None:
+        exchange = self._exchange
+        if not exchange.answer and not self._is_built("answer"):
+            return
         self.answer.setVisible(bool(exchange.answer))
-        if over or len(exchange.answer) <= MARKDOWN_CHARACTERS:
+        if exchange.is_over or len(exchange.answer) <= MARKDOWN_CHARACTERS:
             self.answer.set_markdown(exchange.answer)
         else:
-            self.answer.setPlainText(exchange.answer)
-        if over:
+            self.answer.set_plain(exchange.answer)
+        if exchange.is_over:
             self.answer.code.finish(exchange.code)
-        self.footer.setText(footer_line(exchange.finished) if exchange.finished else "")
-        self.footer.setVisible(exchange.finished is not None)
-        self.copy.setVisible(over and bool(exchange.answer))
-        self.again.setVisible(over)
-        self.edit.setVisible(over and not (self._is_built("editor") and self.editor.isVisibleTo(self)))
-        if exchange.claims or self._is_built("claims"):
-            self.claims.set_claims(exchange.claims if over else ())
-        self._offer_more()
-        if exchange.finished is not None and not self._passages.count():
-            self._add_passages(exchange)
+
+    def _show_footer(self) -> None:
+        if finished := self._exchange.finished:
+            self.footer.setText(footer_line(finished))
+
+    def _show_buttons(self) -> None:
+        self.again.show()
+        self.copy.setVisible(bool(self._exchange.answer))
+        self.edit.setVisible(not (self._is_built("editor") and self.editor.isVisibleTo(self)))
+
+    def _show_claims(self) -> None:
+        if self._exchange.claims or self._is_built("claims"):
+            self.claims.set_claims(self._exchange.claims)
 
     def _waiting_line(self) -> str:
         exchange = self._exchange
@@ -320,7 +405,10 @@ class ExchangeView(QWidget):
             case _:
                 return ""
 
-    def _add_passages(self, exchange: Exchange) -> None:
+    def _show_passages(self) -> None:
+        exchange = self._exchange
+        if exchange.finished is None or self._passages.count():
+            return
         passages = exchange.passages
         empty = self.tr("No passage of a document was retrieved while writing this answer")
         if exchange.by_section:
@@ -330,25 +418,11 @@ class ExchangeView(QWidget):
         self._passages.addSpacing(GAP)
         self._passages.addWidget(caption)
         self._passages.addSpacing(GAP // 2)
-        self._to_come.extend(passages)
-        if self._is_live and passages:
-            self._next_row.start()
-            return
-        while self._to_come:
-            self._add_row()
-        self._on_selection_changed()
+        self._to_come.extend(partial(self._add_row, passage) for passage in passages)
+        self._to_come.append(self._on_selection_changed)
 
-    @Slot()
-    def _on_next_row(self) -> None:
-        """One passage at a time: all of them, with the rest of an answer's end, would be felt."""
-        self._add_row()
-        if self._to_come:
-            self._next_row.start()
-        else:
-            self._on_selection_changed()
-
-    def _add_row(self) -> None:
-        passage, heaviest = self._to_come.popleft(), max(each.weight for each in self._exchange.passages)
+    def _add_row(self, passage: Passage) -> None:
+        heaviest = max(each.weight for each in self._exchange.passages)
         position = passage.place or self._share_of(passage)
         row = PassageRow(self._theme, passage.weight, passage.weight / heaviest, position, passage.text, self)
         row.clicked.connect(self._on_passage)

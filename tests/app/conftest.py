@@ -15,7 +15,6 @@ from app.application import Application
 from app.folders import Folders
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
-from app.views.exchange_view import ExchangeView
 from tests.app.scripted_session import SENTENCE, ScriptedSession
 
 WAIT_MS = 20_000
@@ -48,11 +47,7 @@ class AppDriver:
     def until_answered(self, number: int = 0) -> None:
         over = (ExchangeState.DONE, ExchangeState.FAILED)
         self.until(lambda: len(self.chat.exchanges) > number and self.chat.exchanges[number].state in over)
-        self.until(lambda: all(self.shows_all_passages(view) for view in self.transcript.exchanges))
-
-    def shows_all_passages(self, view: ExchangeView) -> bool:
-        """They come one by one."""
-        return len(view.rows) == len(self.chat.all_exchanges[view.exchange_id].passages)
+        self.until(lambda: all(view.is_shown for view in self.transcript.exchanges))
 
     def until_reached(self, step: str) -> None:
         self.until(lambda: step in self.session.reached)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QByteArray, QUrl
 from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QTextDocument
+from pytestqt.qtbot import QtBot
 
 from app.views.exchange_view import AnswerText
 from app.views.link_dialog import LinkDialog
@@ -125,3 +126,21 @@ def test_raw_html_is_text_and_nothing_is_fetched(driver: AppDriver, tmp_path: Pa
     for kind in QTextDocument.ResourceType:
         for name in ("http://1.2.3.4/b.png", local.as_uri()):
             assert view.document().resource(kind.value, QUrl(name)) in (None, QByteArray())
+
+
+def test_a_plain_text_that_grows_is_the_same_as_all_of_it(driver: AppDriver, qtbot: QtBot) -> None:
+    text = "One *goose*\n\n```py\ncount = 1\n```\nwas & counted <b>twice</b>.\n"
+    grown, whole = AnswerText(driver.application.theme), AnswerText(driver.application.theme)
+    qtbot.addWidget(grown)
+    qtbot.addWidget(whole)
+    grown.set_markdown(text)
+    for end in (5, 9, 30, len(text)):
+        grown.set_plain(text[:end])
+    whole.set_plain(text)
+    assert grown.toPlainText() == whole.toPlainText() == text
+    assert grown.toHtml() == whole.toHtml()
+    assert not grown.code.runs, "what was code in the Markdown is plain text now"
+    grown.set_plain("Two geese")
+    assert grown.toPlainText() == "Two geese"
+    grown.set_markdown("Two *geese*")
+    assert grown.toPlainText() == "Two geese"

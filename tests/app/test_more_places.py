@@ -48,6 +48,7 @@ def test_an_answer_with_more_places_is_another_branch(driver: AppDriver, tmp_pat
     driver.until(lambda: driver.chat.exchanges[1].id == 2 and driver.chat.exchanges[1].is_over)
     assert [ask.retrieved_tokens for ask in driver.session.asked] == [0, 0, 512]
     again = driver.transcript.exchanges[1]
+    driver.until(lambda: again.is_shown)
     assert "at most 512 places" in again.more.line.text()
     assert [button.isVisible() for button in again.more.buttons] == [False, True]
 
