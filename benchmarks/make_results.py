@@ -1,5 +1,5 @@
-"""Write docs/results.md, and the plots it shows, from the committed results. Nothing in it is written by hand but
-results/notes.md, which is taken in as it is.
+"""Write docs/results.md, the plots it shows, and the README's table of figures from the committed results. Nothing in
+them is written by hand but results/notes.md, which is taken in as it is.
 
     python benchmarks/make_results.py [--check]        (--check writes nothing and fails if something would change)
 """
@@ -22,6 +22,7 @@ PAGE: Final = "results.md"
 PLOTS: Final = "results"
 """The plots' folder, beside the page."""
 
+NOT_MEASURED: Final = "What was not measured, never run, or not built"
 FIND_MORE: Final = "0007-nothing-finds-more.md"
 
 Record = dict[str, Any]
@@ -219,7 +220,7 @@ def section_app_search(result: Record) -> Iterator[str]:
 SECTIONS: Final[dict[str, tuple[str, str, Callable[[Record], Iterator[str]]]]] = {
     "eval": ("Finding things, beside other caches", "./kiv eval", section_eval),
     "bench": ("Speed, bytes and recall, beside other caches", "./kiv bench --predict", section_bench),
-    "decode": ("Decode, Shape B", "python benchmarks/decode.py", section_decode),
+    "decode": ("Decode steps up to a million tokens, Shape B", "python benchmarks/decode.py", section_decode),
     "reading": ("Reading", "python benchmarks/reading.py", section_reading),
     "bytes": ("Bytes on a GPU", "python benchmarks/bytes.py", section_bytes),
     "needles": ("Needles in the sample archive", "python benchmarks/needles.py", section_needles),
@@ -234,6 +235,54 @@ SECTIONS: Final[dict[str, tuple[str, str, Callable[[Record], Iterator[str]]]]] =
     "recording": ("Recording hit sets", "python benchmarks/recording.py", section_recording),
     "importing": ("Starting", "python benchmarks/importing.py", section_importing),
 }
+
+
+CLAIMS: Final[tuple[tuple[str, str, Callable[[Record], str]], ...]] = (
+    ("a decode step at 1,048,576 tokens / at 4,096", "decode", lambda r: number(r["long_over_short_median"])),
+    ("DynamicCache's decode step / KIV's, at 4,096 tokens", "decode", lambda r: number(1 / r["short_over_dynamic"])),
+    ("the same at 131,072 tokens", "decode", lambda r: number(r["dynamic_128k_over_ours_128k"], ".0f")),
+    (
+        "reading a million tokens sparsely / plain forwards without a cache, tokens/s",
+        "reading",
+        lambda r: number(r["modes"]["sparse"]["long_over_peer"]),
+    ),
+    (
+        "softmax mass that is found at a million tokens / that the best 256 hold",
+        "mass",
+        lambda r: number(r["index_bits"]["1"]["ratio"], ".3f"),
+    ),
+    ("facts that the built-in model gives, 4,096 to a million tokens", "needles", lambda r: rate(r, "rate_default")),
+    ("the same with everything retrieved", "needles", lambda r: rate(r, "rate_everything")),
+    ("from opening what was read to the first token, s", "saving", lambda r: number(r["open_to_first_token_s"])),
+    ("a PDF of 1,000 pages parsed, s", "parsing", lambda r: number(r["seconds"], ".1f")),
+    ("from the start of the app to its painted window, s", "app_start", lambda r: number(r["median_s"]["painted"])),
+)
+"""The README's figures: what, of which result, and how it is read from there."""
+
+CLAIMS_BEGIN: Final = "<!-- figures: written by benchmarks/make_results.py -->"
+CLAIMS_END: Final = "<!-- end of figures -->"
+
+
+def rate(result: Record, name: str) -> str:
+    """A rate of needles.py over all lengths."""
+    return number(result["lengths"]["all"][name])
+
+
+def anchor(heading: str) -> str:
+    """The address of a heading within its page, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def with_claims(readme: str, records: dict[str, Record]) -> str:
+    """The README with its table of figures as the results have them now, each with a link to where it comes from."""
+    rows = [
+        (text, read(shown(records[name])), f"[{SECTIONS[name][0]}](docs/{PAGE}#{anchor(SECTIONS[name][0])})")
+        for text, name, read in CLAIMS
+        if name in records
+    ]
+    before, rest = readme.split(CLAIMS_BEGIN)
+    head = ("on two cores of a CPU", "measured", "details")
+    return f"{before}{CLAIMS_BEGIN}\n\n{table(head, rows)}\n\n{CLAIMS_END}{rest.split(CLAIMS_END)[1]}"
 
 
 def shown(record: Record) -> Record:
@@ -278,7 +327,7 @@ def render(records: dict[str, Record], notes: str) -> dict[str, str]:
         files[f"{PLOTS}/needles.svg"] = plot
     if "bench" in records:
         files |= {f"{PLOTS}/{name}": svg for name, svg in bench_report.plots(results["bench"]).items()}
-    parts += [notes.strip(), "## What was not measured", "\n".join(not_measured(records)), reproduce()]
+    parts += [notes.strip(), f"## {NOT_MEASURED}", "\n".join(not_measured(records)), reproduce()]
     return {PAGE: "\n\n".join(part for part in parts if part) + "\n", **files}
 
 
@@ -301,6 +350,8 @@ def not_measured(records: dict[str, Record]) -> Iterator[str]:
     for prefix, system in (("Windows", "Windows"), ("macOS", "macOS")):
         if not any(machine["system"].startswith(prefix) for machine in machines):
             yield f"- {system}: no result is from it."
+    yield "- `kiv.bat`: never run."
+    yield "- CUDA graphs, and a cache on the device for rows fetched recently: not built."
     for name, (title, command, _) in SECTIONS.items():
         if name not in records:
             yield f"- {title}: no committed result yet; `{command}`."
@@ -323,7 +374,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if something would change")
     options = parser.parse_args()
-    files = render(load(HERE / "results"), (HERE / "results" / "notes.md").read_text(encoding="utf-8"))
+    records = load(HERE / "results")
+    files = render(records, (HERE / "results" / "notes.md").read_text(encoding="utf-8"))
+    files["../README.md"] = with_claims((DOCS.parent / "README.md").read_text(encoding="utf-8"), records)
     changed = []
     for name, content in files.items():
         path = DOCS / name
