@@ -445,16 +445,21 @@ class Context:
     # -- answering -----------------------------------------------------------------------------------------------
 
     def ask(
-        self, question: str, sampling: SamplingConfig | None = None, should_stop: ShouldStop = never
+        self,
+        question: str,
+        sampling: SamplingConfig | None = None,
+        should_stop: ShouldStop = never,
+        *,
+        record: bool = True,
     ) -> Iterator[AnswerEvent | HitsDrained]:
-        """Answer a question from everything in the context.
+        """Answer a question from everything in the context; without `record` there are no hits and no passages.
 
         On failure, or if the caller drops the generator before its terminal event, the context is as it was before.
         """
         start, unfed = self.num_tokens, list(self._unfed)
         last: AnswerFinished | Failed
         try:
-            last = yield from self._ask(question, sampling or SamplingConfig(), should_stop)
+            last = yield from self._ask(question, sampling or SamplingConfig(), should_stop, record)
         except BaseException as error:
             last = self._undo(start, unfed, error)
             if not isinstance(error, Exception):
@@ -473,7 +478,7 @@ class Context:
         return event
 
     def _ask(
-        self, question: str, sampling: SamplingConfig, should_stop: ShouldStop
+        self, question: str, sampling: SamplingConfig, should_stop: ShouldStop, record: bool
     ) -> Generator[ReadProgress | TextDelta | HitsDrained, None, AnswerFinished]:
         begin = time.perf_counter()
         if not question.strip():
@@ -484,8 +489,13 @@ class Context:
         while len(self._unfed) > 1 and not should_stop():
             self._feed_prompt()
             yield self._progress(self.num_tokens - start, answer.start, time.perf_counter() - begin)
-        with self.cache.recording() as recorder:
-            hits = yield from drained(self._decode(sampling, should_stop, answer), recorder)
+        deltas = self._decode(sampling, should_stop, answer)
+        hits: tuple[LayerHits, ...] = ()
+        if record:
+            with self.cache.recording() as recorder:
+                hits = yield from drained(deltas, recorder)
+        else:
+            yield from deltas
         self.cache.check_saved()
         passages = self._passages(hits)
         text = "".join(answer.text)

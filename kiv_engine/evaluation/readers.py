@@ -82,7 +82,8 @@ class KIVReader:
         """Answer with the configuration's retrieved tokens, or with everything; then go back."""
         start = self._context.num_tokens
         with self._context.retrieving(EVERYTHING) if everything else nullcontext():
-            last = list(self._context.ask(question, SamplingConfig(max_new_tokens=max_new_tokens)))[-1]
+            sampling = SamplingConfig(max_new_tokens=max_new_tokens)
+            last = list(self._context.ask(question, sampling, record=not everything))[-1]
         if isinstance(last, Failed):
             raise last.error
         assert isinstance(last, AnswerFinished)

@@ -551,6 +551,19 @@ def test_a_reader_that_leaves_at_the_terminal_event_keeps_the_answer() -> None:
     context.close()
 
 
+def test_without_a_record_the_answer_is_the_same() -> None:
+    context, plain = ready(), ready()
+    events = list(plain.ask("How many?", SHORT, record=False))
+    assert not any(isinstance(event, HitsDrained) for event in events)
+    assert plain.turns[0].hits == events[-1].passages == ()
+    asked = ask(context)
+    assert asked.passages
+    assert (events[-1].text, events[-1].answer_tokens) == (asked.text, asked.answer_tokens)
+    assert replace(context.turns[0], hits=()) == plain.turns[0]
+    context.close()
+    plain.close()
+
+
 def test_hits_come_while_the_answer_is_written_and_are_those_of_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kiv_engine.context.HITS_INTERVAL_S", 0)
     context, spared = ready(), ready()
