@@ -227,7 +227,7 @@ class Application(QObject):
     @Slot()
     def _on_preferences_changed(self) -> None:
         settings = self.preferences.settings
-        self.theme.choose(THEMES.get(settings.theme))
+        self.theme.choose(THEMES.get(settings.theme), contrast=settings.theme == "contrast")
         self.theme.set_points(settings.font_points)
         self.window.show_theme(settings.theme)
 

@@ -21,7 +21,7 @@ MOST_KEPT_GB: Final = 100_000
 DEMO: Final = "demo"
 """The built-in model."""
 
-ThemeName: TypeAlias = Literal["system", "light", "dark"]
+ThemeName: TypeAlias = Literal["system", "light", "dark", "contrast"]
 
 PRESETS: Final[dict[str, SamplingConfig]] = {
     "Precise": SamplingConfig(),

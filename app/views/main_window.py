@@ -285,6 +285,7 @@ class MainWindow(QMainWindow):
         self._theme_group = QActionGroup(menu)
         names: list[tuple[str, ThemeName]] = [
             (self.tr("As the system"), "system"), (self.tr("Light"), "light"), (self.tr("Dark"), "dark"),
+            (self.tr("High contrast"), "contrast"),
         ]  # fmt: skip
         for text, name in names:
             action = menu.addAction(text)

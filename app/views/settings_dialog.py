@@ -112,7 +112,8 @@ class SettingsDialog(QDialog):
 
     def _make_controls(self) -> None:
         tr = self.tr
-        self.theme = Choice([(tr("As the system"), "system"), (tr("Light"), "light"), (tr("Dark"), "dark")])
+        themes = [(tr("As the system"), "system"), (tr("Light"), "light"), (tr("Dark"), "dark")]
+        self.theme = Choice([*themes, (tr("High contrast"), "contrast")])
         sizes = [(tr("As the system"), 0), *((tr("{0} points").format(size), size) for size in range(9, 19))]
         self.font_points = Choice(sizes)
         self.hot = Choice([(f"{count:,}", count) for count in HOT_TOKENS])
@@ -144,7 +145,7 @@ class SettingsDialog(QDialog):
 
     def _appearance(self) -> QWidget:
         form = Form()
-        form.add(self.tr("Colours"), self.theme)
+        form.add(self.tr("Colours"), self.theme, self.tr("High contrast is light or dark as the system is."))
         form.add(self.tr("Size of letters"), self.font_points, self.tr("Also with Ctrl++, Ctrl+- and Ctrl+0."))
         form.end()
         return page(self.tr("Appearance"), form)

@@ -60,7 +60,7 @@ class Colors:
 LIGHT: Final = Colors(
     window="#f7f8fa", surface="#ffffff", sidebar="#eef0f4", border="#dbdfe6", hover="#e4e8ee", text="#1a1f26",
     muted="#59636f", accent="#2457c5", on_accent="#ffffff", soft="#e5edfc", danger="#b42318", danger_soft="#fdeceb",
-    good="#1a7f47", heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8", hot="#139a8e",
+    good="#17753f", heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8", hot="#139a8e",
     index="#8a5bd0", cold_keys="#c2497f", cold_values="#d98324", other="#b4bcc8",
     code_keyword="#7a3fc4", code_string="#17703f", code_number="#a34a00", code_name="#2457c5",
 )  # fmt: skip
@@ -73,11 +73,27 @@ DARK: Final = Colors(
 )  # fmt: skip
 
 
+CONTRAST_LIGHT: Final = Colors(
+    window="#ffffff", surface="#ffffff", sidebar="#ffffff", border="#000000", hover="#d6e4ff", text="#000000",
+    muted="#1f1f1f", accent="#0037a8", on_accent="#ffffff", soft="#d6e4ff", danger="#990000", danger_soft="#ffffff",
+    good="#00521f", heat="#a83e00", mark="#ffe59e", mark_strong="#ffc233", weights="#0037a8", hot="#00594f",
+    index="#5b2196", cold_keys="#8f1651", cold_values="#8a4200", other="#595959",
+    code_keyword="#5b2196", code_string="#00521f", code_number="#8a3200", code_name="#0037a8",
+)  # fmt: skip
+CONTRAST_DARK: Final = Colors(
+    window="#000000", surface="#000000", sidebar="#000000", border="#ffffff", hover="#333333", text="#ffffff",
+    muted="#e6e6e6", accent="#ffe14d", on_accent="#000000", soft="#333300", danger="#ff9c94", danger_soft="#000000",
+    good="#7dffb0", heat="#ffb14d", mark="#4a3b00", mark_strong="#8a6a00", weights="#9db8ff", hot="#5cf2e2",
+    index="#d0b0ff", cold_keys="#ff9ccb", cold_values="#ffc27a", other="#a6a6a6",
+    code_keyword="#d9bfff", code_string="#7dffb0", code_number="#ffc27a", code_name="#a8c4ff",
+)  # fmt: skip
+
+
 THEMES: Final = {"light": LIGHT, "dark": DARK}
 
 
 class Theme(QObject):
-    """The colours in force: those that were chosen, or else the system's.
+    """The colours in force: those that were chosen, or else the system's; in high contrast if one of the two wants it.
 
     Signals:
         changed: other colours are in force; what is painted by hand or has an icon follows.
@@ -89,16 +105,19 @@ class Theme(QObject):
         super().__init__(application)
         self._application = application
         self._choice, self._points = choice, points
+        self._wants_contrast = False
         self._system_font = interface_font()
         application.setStyle(QStyleFactory.create("Fusion"))
         self._set_font()
         application.styleHints().colorSchemeChanged.connect(self._on_system_changed)
+        if hasattr(application.styleHints(), "accessibility"):  # since Qt 6.10
+            application.styleHints().accessibility().contrastPreferenceChanged.connect(self._on_system_changed)
         self.colors = choice or self._system_colors()
         self._apply()
 
-    def choose(self, colors: Colors | None) -> None:
-        """Fix a set of colours; None follows the system."""
-        self._choice = colors
+    def choose(self, colors: Colors | None, *, contrast: bool = False) -> None:
+        """Fix a set of colours; None follows the system, and with `contrast` only in that it is light or dark."""
+        self._choice, self._wants_contrast = colors, contrast
         self._on_system_changed()
 
     @property
@@ -129,14 +148,22 @@ class Theme(QObject):
 
     def _system_colors(self) -> Colors:
         dark = self._application.styleHints().colorScheme() is Qt.ColorScheme.Dark
+        if self._wants_contrast or self._system_wants_contrast():
+            return CONTRAST_DARK if dark else CONTRAST_LIGHT
         return DARK if dark else LIGHT
+
+    def _system_wants_contrast(self) -> bool:
+        hints = self._application.styleHints()
+        if not hasattr(hints, "accessibility"):
+            return False
+        return hints.accessibility().contrastPreference() is Qt.ContrastPreference.HighContrast
 
     def _apply(self) -> None:
         self._application.setPalette(palette(self.colors))
         sheet = Template(resource_text("styles/kiv.qss"))
         sizes = {"caption": 0.9, "part": 1.3, "headline": 1.65}
         letters = {name: f"{factor * self.points:.1f}pt" for name, factor in sizes.items()}
-        theme = "dark" if self.colors == DARK else "light"
+        theme = "dark" if self.colors in (DARK, CONTRAST_DARK) else "light"
         drawn = {name: (FOLDER / "icons" / f"{name}-{theme}.svg").as_posix() for name in ("arrow", "tick")}
         more = {**drawn, "veil": "#f6" + self.colors.soft[1:]}  # the first two digits are the opacity
         self._application.setStyleSheet(sheet.substitute(asdict(self.colors) | letters | more))

@@ -1,0 +1,66 @@
+"""Colours: that they can be read, and that high contrast comes when the system or the settings want it."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from PySide6.QtCore import Qt
+
+from app.views.theme import CONTRAST_DARK, CONTRAST_LIGHT, DARK, LIGHT, Colors, Theme
+from tests.app.conftest import AppDriver
+from tests.app.test_answer_text import contrast
+
+GROUNDS = ("window", "surface", "sidebar")
+LETTERS = ("text", "muted", "accent", "danger", "good")
+CODE = ("code_keyword", "code_string", "code_number", "code_name")
+
+
+@pytest.mark.parametrize(
+    ("colors", "least"),
+    [(LIGHT, 4.5), (DARK, 4.5), (CONTRAST_LIGHT, 7.0), (CONTRAST_DARK, 7.0)],
+    ids=["light", "dark", "contrast light", "contrast dark"],
+)
+def test_letters_can_be_read(colors: Colors, least: float) -> None:
+    for ground in GROUNDS:
+        for name in LETTERS:
+            assert contrast(getattr(colors, name), getattr(colors, ground)) >= least, (name, ground)
+    for name in CODE:
+        assert contrast(getattr(colors, name), colors.surface) >= least, name
+    pairs = (("on_accent", "accent"), ("text", "soft"), ("text", "hover"), ("text", "mark"), ("text", "mark_strong"))
+    for letters, ground in pairs:
+        assert contrast(getattr(colors, letters), getattr(colors, ground)) >= 4.5, (letters, ground)
+
+
+@pytest.mark.parametrize("colors", [CONTRAST_LIGHT, CONTRAST_DARK])
+def test_edges_and_evidence_can_be_seen_in_high_contrast(colors: Colors) -> None:
+    for name in ("border", "accent", "heat", "weights", "hot", "index", "cold_keys", "cold_values", "other"):
+        assert contrast(getattr(colors, name), colors.window) >= 3.0, name
+
+
+def test_high_contrast_is_a_setting_and_follows_light_and_dark(driver: AppDriver) -> None:
+    preferences, theme = driver.application.preferences, driver.application.theme
+    preferences.set(replace(preferences.settings, theme="contrast"))
+    assert theme.colors in (CONTRAST_LIGHT, CONTRAST_DARK)
+    assert driver.window.palette().window().color().name() == theme.colors.window
+    driver.application.settings_dialog.open_part(0)
+    assert driver.application.settings_dialog.theme.currentText() == "High contrast"
+    preferences.set(replace(preferences.settings, theme="dark"))
+    assert theme.colors == DARK
+
+
+@pytest.mark.parametrize(("scheme", "expected"), [("Light", CONTRAST_LIGHT), ("Dark", CONTRAST_DARK)])
+def test_high_contrast_follows_the_system(
+    driver: AppDriver, monkeypatch: pytest.MonkeyPatch, scheme: str, expected: Colors
+) -> None:
+    hints = SimpleNamespace(
+        colorScheme=lambda: Qt.ColorScheme[scheme],
+        accessibility=lambda: SimpleNamespace(contrastPreference=lambda: Qt.ContrastPreference.HighContrast),
+    )
+    theme: Theme = driver.application.theme
+    monkeypatch.setattr(theme, "_application", SimpleNamespace(
+        styleHints=lambda: hints, setPalette=lambda _: None, setStyleSheet=lambda _: None,
+    ))  # fmt: skip
+    theme.choose(None)
+    assert theme.colors == expected
+    theme.choose(LIGHT)
+    assert theme.colors == LIGHT, "what a person chose counts more"
