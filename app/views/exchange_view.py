@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, Final
 
-from PySide6.QtCore import QByteArray, QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
+from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QTextCursor, QTextDocument
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
@@ -539,23 +539,30 @@ class ExchangeView(QWidget):
         self.copy.set_icon("copy", self.tr("Copy the answer"))
 
 
-REASONS: Final[dict[FinishReason, str]] = {
-    "stop": "ended by itself",
-    "length": "reached its length limit",
-    "stop_string": "ended at a stop text",
-    "cancelled": "stopped by you",
-}
+def tr(text: str) -> str:
+    """In the user's language."""
+    return QCoreApplication.translate("ExchangeView", text)
+
+
+def reason_of_end(reason: FinishReason) -> str:
+    """Why an answer ended, for a person."""
+    reasons: dict[FinishReason, str] = {
+        "stop": tr("ended by itself"),
+        "length": tr("reached its length limit"),
+        "stop_string": tr("ended at a stop text"),
+        "cancelled": tr("stopped by you"),
+    }
+    return reasons[reason]
 
 
 def footer_line(answer: AnswerFinished) -> str:
     """Like: 92 tok/s · first token 0.05 s · 36 tokens · ended by itself · reused 8,004, read 25."""
-    read = answer.prompt_tokens - answer.reused_tokens
-    tokens = "1 token" if answer.answer_tokens == 1 else f"{answer.answer_tokens:,} tokens"
+    one = answer.answer_tokens == 1
     parts = (
         as_rate(answer.decode_tokens_per_s),
-        f"first token {as_duration(answer.first_token_s)}",
-        tokens,
-        REASONS[answer.finish_reason],
-        f"reused {answer.reused_tokens:,}, read {read:,}",
+        tr("first token {0}").format(as_duration(answer.first_token_s)),
+        tr("1 token") if one else tr("{0:,} tokens").format(answer.answer_tokens),
+        reason_of_end(answer.finish_reason),
+        tr("reused {0:,}, read {1:,}").format(answer.reused_tokens, answer.prompt_tokens - answer.reused_tokens),
     )
     return " · ".join(parts)

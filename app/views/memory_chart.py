@@ -60,6 +60,9 @@ class MemoryChart(QWidget):
         self.setFixedHeight(HEIGHT)
         self.setAccessibleName(self.tr("Memory over the last five minutes"))
         self.plots = pyqtgraph.GraphicsLayoutWidget()
+        for part in (self.plots, self.plots.viewport()):
+            part.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the line above it tells its figures
+        self.plots.setAccessibleName(self.tr("Chart of the memory"))
         self.plots.ci.layout.setContentsMargins(0, 0, 0, 0)
         self.plots.ci.layout.setVerticalSpacing(GAP)
         self.summary = QLabel()

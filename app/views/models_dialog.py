@@ -311,6 +311,7 @@ class ModelsDialog(QDialog):
         self.area.setWidget(rows)
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setAccessibleName(self.tr("List of models"))
         top = QVBoxLayout()
         top.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, GAP)
         top.setSpacing(GAP)
