@@ -7,19 +7,36 @@ from typing import Final
 
 from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, QSize, Qt, QTimer, QUrl, Slot
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QMouseEvent
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
 from app.application import Application
+from app.code_colours import colour_code
 from app.demo import QUESTION
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
-from app.views.theme import THEMES
+from app.requests import TextSource
+from app.views.link_dialog import LinkDialog
+from app.views.theme import CONTRAST_DARK, CONTRAST_LIGHT, THEMES
 from kiv_engine.terminal import BadInputError
 
 SIZES: Final = (QSize(1280, 800), QSize(1920, 1080))
 LOOK_MS: Final = 20
 SETTLE_LOOKS: Final = 12
 """Looks after a state is reached, for what is drawn with a delay."""
+
+NARROW: Final = QSize(760, 600)
+CONTRAST: Final = {"contrast-light": CONTRAST_LIGHT, "contrast-dark": CONTRAST_DARK}
+IN_CONTRAST: Final = ("02-welcome", "09-passage", "17-settings")
+RIGHT_TO_LEFT: Final = (
+    "פרק ראשון\n\nהאווז נספר בצהריים, וירד גשם על הנמל. The goose was counted at noon.\n\n"
+    "الفصل الثاني\n\nعُدَّت الإوزة عند الظهر، وهطل المطر على الميناء.\n\n"
+) * 40
+CODE_ANSWER: Final = (
+    "Count those that are there **at noon**; see [the guide](https://example.org/geese).\n\n"
+    '```python\ndef count(geese: list[str]) -> int:\n    """Those at noon."""\n'
+    "    return sum(goose.endswith('noon') for goose in geese)  # 41 of them\n```\n\n"
+    "| Place | Geese |\n|---|---|\n| Salt Steps | 41 |\n| Mustard Street | 7 |\n"
+)
 
 Step = tuple[str, Callable[[], None], Callable[[], bool]]
 """The name of a picture, what leads there, and whether it is there."""
@@ -31,6 +48,7 @@ class Photographer(QObject):
     def __init__(self, qt: QApplication, application: Application, folder: Path, tokens: int) -> None:
         super().__init__(application)
         self._qt, self._application, self._folder, self._tokens = qt, application, folder, tokens
+        self._link: LinkDialog | None = None
         self._steps = self._make_steps()
         self._looks = 0
         self._begun = False
@@ -90,7 +108,54 @@ class Photographer(QObject):
             ("16-deleted", self._delete, lambda: window.banner.undo.isVisible()),
             ("17-settings", self._open_settings, application.settings_dialog.isVisible),
             ("18-this-chat", self._open_chat_options, application.chat_dialog.isVisible),
+            ("19-models", self._open_models, self._models_are_listed),
+            ("20-first-run", self._open_first_run, self._models_are_listed),
+            ("21-link", self._open_link, lambda: self._link is not None),
+            ("22-narrow", self._make_narrow, always),
+            ("23-sections", self._ask_by_section, lambda: newest_is(ExchangeState.DONE)() and idle()),
+            ("24-right-to-left", self._read_right_to_left, lambda: chat_state(ReadingState.READ)() and idle()),
+            ("25-code", self._show_code, always),
         ]
+
+    def _open_models(self) -> None:
+        self._application.chat_dialog.hide()
+        self._application.window.models_action.trigger()
+
+    def _models_are_listed(self) -> bool:
+        return bool(self._application.models.recommended) and not self._application.models.is_listing
+
+    def _open_first_run(self) -> None:
+        """What it looks like before the models are timed, which takes minutes."""
+        self._application.models_dialog.hide()
+        self._application.first_run.show()
+
+    def _open_link(self) -> None:
+        self._application.first_run.hide()
+        self._link = LinkDialog(QUrl("https://example.org/geese?hour=noon"), self._application.window)
+        self._link.show()
+
+    def _make_narrow(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        self._application.window.banner.hide()
+
+    def _ask_by_section(self) -> None:
+        chat = self._application.chats.current
+        self._application.controller.go_by_section(chat.exchanges[-1].id)
+
+    def _read_right_to_left(self) -> None:
+        self._application.controller.new_chat()
+        self._application.controller.read([TextSource("כרך ראשון · المجلد الأول", RIGHT_TO_LEFT)])
+
+    def _show_code(self) -> None:
+        """Models of this size write no code: what is shown is a note, put there as a chat from disk would be."""
+        self._application.controller.new_chat()
+        chat = self._application.chats.current
+        exchange = chat.add_exchange("How do I count the geese?")
+        exchange.answer, exchange.code = CODE_ANSWER, colour_code(CODE_ANSWER)
+        exchange.state = ExchangeState.DONE
+        chat.exchange_changed.emit(exchange.id)
 
     def _begin_drag(self) -> None:
         data = QMimeData()
@@ -167,9 +232,10 @@ class Photographer(QObject):
             self._looks, self._begun = 0, False
 
     def _take(self, name: str) -> None:
-        for theme, colors in THEMES.items():
+        contrast = CONTRAST if name in IN_CONTRAST else {}
+        for theme, colors in (THEMES | contrast).items():
             self._application.theme.choose(colors)
-            for size in SIZES:
+            for size in [NARROW] if name == "22-narrow" else SIZES:
                 self._application.window.resize(size)
                 QApplication.sendPostedEvents()
                 picture = self._shown().grab()
@@ -181,8 +247,8 @@ class Photographer(QObject):
         print(name, flush=True)
 
     def _shown(self) -> QWidget:
-        dialogs = (self._application.settings_dialog, self._application.chat_dialog)
-        return next((dialog for dialog in dialogs if dialog.isVisible()), self._application.window)
+        shown = (each for each in self._application.window.findChildren(QDialog) if each.isVisible())
+        return next(shown, self._application.window)
 
     def _leave(self, code: int) -> None:
         self._clock.stop()
