@@ -1,10 +1,11 @@
 """What can be set, in tokens and bytes; frozen and validated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
 from kiv_engine.errors import ConfigError
+from kiv_engine.events import SmallerPlan
 
 PrefillMode: TypeAlias = Literal["auto", "exact", "sparse", "window"]
 PositionMode: TypeAlias = Literal["auto", "true", "compact"]
@@ -85,6 +86,15 @@ class KIVConfig:
     def store_folder(self) -> Path | None:
         """The folder of the mapped files, or None for RAM."""
         return None if self.store == "ram" else Path(self.store)
+
+    def smaller(self, plan: SmallerPlan) -> "KIVConfig":
+        """The same with what a smaller plan changes."""
+        return replace(
+            self,
+            store_dtype=plan.store_dtype or self.store_dtype,
+            store=plan.store or self.store,
+            hot_tokens=plan.hot_tokens or self.hot_tokens,
+        )
 
     def index_bits_on(self, device: str) -> int:
         """Those that the index has where the model runs on "cpu" or "cuda"."""

@@ -16,7 +16,7 @@ from kiv_engine.cache import CacheSnapshot, KIVCache
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, TokenizedDocument, tokenize, tokenize_stepwise
-from kiv_engine.errors import CapacityError, ConfigError, EngineError, SavedContextError
+from kiv_engine.errors import CapacityError, ConfigError, EngineError, OutOfMemoryError, SavedContextError
 from kiv_engine.events import (
     AnswerEvent,
     AnswerFinished,
@@ -34,7 +34,7 @@ from kiv_engine.hardware import available_ram_bytes, existing_folder
 from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
 from kiv_engine.layer import token_bytes
 from kiv_engine.loader import LoadedModel, weight_bytes
-from kiv_engine.memory import free_vram_bytes, is_out_of_memory
+from kiv_engine.memory import forget_frames, free_vram_bytes, give_back, is_out_of_memory
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.policy import AUTO_EXACT_TOKENS
 from kiv_engine.sampling import Sampler
@@ -186,6 +186,11 @@ class Context:
     # -- facts ---------------------------------------------------------------------------------------------------
 
     @property
+    def config(self) -> KIVConfig:
+        """As it was made."""
+        return self._config
+
+    @property
     def num_tokens(self) -> int:
         """Tokens in the cache."""
         return len(self._ids)
@@ -298,31 +303,33 @@ class Context:
         self.rewind(shared_length(self._ids, ids))
         self.documents, self._unread = placed, ids[self.num_tokens :]
 
-    def read(self, *documents: Document, should_stop: ShouldStop = never) -> Iterator[ReadEvent]:
+    def read(self, *documents: Document, should_stop: ShouldStop = never, anyway: bool = False) -> Iterator[ReadEvent]:
         """Read documents into the context; without documents, go on where reading stopped or failed.
+
+        What is larger than what is free fails before the first token, unless it is to be tried `anyway`.
 
         A failure before the first token (no room, no tokens) leaves the context as it was.
         """
         last: ReadEvent
         try:
-            last = yield from self._read(documents, should_stop)
+            last = yield from self._read(documents, should_stop, anyway)
         except BaseException as error:
             if self._torn:
                 self._go_back(self.num_tokens, feed=False)
             if not isinstance(error, Exception):
                 raise
-            last = failed(error)
+            last = self._failed(error, self.num_tokens + self.unread_tokens)
         yield last
 
     def _read(
-        self, documents: Sequence[Document], should_stop: ShouldStop
+        self, documents: Sequence[Document], should_stop: ShouldStop, anyway: bool
     ) -> Generator[TokenizeProgress | ReadProgress, None, ReadFinished]:
         if self.turns and (documents or self._unread):
             raise ConfigError(
                 "Documents come before the first question; open a new context, or go back to before that question."
             )
         begin = time.perf_counter()
-        queued = yield from self._queue(documents, should_stop)
+        queued = yield from self._queue(documents, should_stop, anyway)
         total = self.num_tokens + self.unread_tokens
         first = self.num_tokens
         last_report = 0.0
@@ -350,15 +357,17 @@ class Context:
             not_saved=not_saved,
         )
 
-    def _queue(self, documents: Sequence[Document], should_stop: ShouldStop) -> Generator[TokenizeProgress, None, bool]:
+    def _queue(
+        self, documents: Sequence[Document], should_stop: ShouldStop, anyway: bool
+    ) -> Generator[TokenizeProgress, None, bool]:
         """Place documents and make room for them. Stopped (False) or failed, everything is left as it was."""
         num_documents, num_unread = len(self.documents), len(self._unread)
         planned = self.cache.policy.planned_tokens
         queued = False
         try:
             if (yield from self._place_all(documents, should_stop)):
-                if self._tokens_without_room() > self.tokens_that_fit():
-                    raise CapacityError(self._too_large())
+                if not anyway and self._tokens_without_room() > self.tokens_that_fit():
+                    raise self._too_large()
                 self.cache.plan(self.num_tokens + self.unread_tokens + 4 * SEARCH_BLOCK_TOKENS)
                 queued = True
         finally:
@@ -408,13 +417,33 @@ class Context:
             return self.unread_tokens
         return max(0, self.unread_tokens - min(store.keys.capacity - store.num_tokens for store in stores))
 
-    def _too_large(self) -> str:
+    def _too_large(self) -> OutOfMemoryError:
         need = self.unread_tokens * self.token_bytes
         where = "RAM" if self._config.store_folder is None else "disk"
-        return (
+        return OutOfMemoryError(
             f"The document has {self.unread_tokens:,} tokens, which need {need / 1e9:.1f} GB of {where}; about "
-            f"{self.tokens_that_fit():,} tokens fit. Use a shorter document, int8 or another store."
+            f"{self.tokens_that_fit():,} tokens fit.",
+            self.num_tokens + self.unread_tokens,
+            is_predicted=True,
         )
+
+    def _failed(self, error: BaseException, wanted_tokens: int) -> Failed:
+        """The terminal event for whatever was raised; where memory ran out, with figures."""
+        is_told = isinstance(error, OutOfMemoryError) and error.tokens
+        if is_told or not (isinstance(error, OutOfMemoryError) or is_out_of_memory(error)):
+            return failed(error)
+        forget_frames(error)
+        give_back()
+        memory = self.memory()
+        place, free = "RAM", available_ram_bytes()
+        if self._loaded.device.type == "cuda" and isinstance(error, torch.OutOfMemoryError):
+            place, free = "VRAM", free_vram_bytes(self._loaded.device)
+        message = (
+            f"Memory ran out with {self.num_tokens:,} of {wanted_tokens:,} tokens read: the weights take "
+            f"{memory.weights / 1e9:.1f} GB, the context {(memory.total - memory.weights) / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB of {place} are free."
+        )
+        return Failed(message, OutOfMemoryError(message, wanted_tokens))
 
     def _feed_document(self, limit: int) -> None:
         """Read the next chunk, at most to a length of `limit`. Chunks end at the same places wherever reading began."""
@@ -468,7 +497,7 @@ class Context:
 
     def _undo(self, start: int, unfed: list[int], error: BaseException) -> Failed:
         """Bring everything back to before the question; the terminal event for what was raised."""
-        event = failed(error)
+        event = self._failed(error, self.num_tokens + len(self._unfed))
         try:
             if self._torn or self.num_tokens != start:
                 self._rewind(start)
@@ -746,6 +775,4 @@ def failed(error: BaseException) -> Failed:
     """The terminal event for whatever was raised."""
     if isinstance(error, EngineError):
         return Failed(str(error), error)
-    if is_out_of_memory(error):
-        return Failed("Out of memory; use a shorter document, store_dtype int8 or a store folder.", error)
     return Failed(f"{type(error).__name__}: {error}".splitlines()[0], error)

@@ -1,19 +1,23 @@
 """The engine: owns a model and its tokenizer, and makes contexts over it. Knows nothing of who calls it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context, ShouldStop, never
+from kiv_engine.events import SmallerPlan
 from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load
+from kiv_engine.remedy import for_context, require_room
 from kiv_engine.saving import SavedContext
 
 
 class Engine:
     """A loaded model. Use `Engine.load`, then `new_context`."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, options: LoadOptions | None = None) -> None:
         self.loaded = loaded
+        self.options = options or LoadOptions(loaded.name)
 
     @classmethod
     def load(
@@ -24,13 +28,22 @@ class Engine:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         on_progress: OnProgress = lambda _: None,
         should_stop: ShouldStop = never,
+        anyway: bool = False,
     ) -> "Engine":
         """Load the built-in model ("demo"), a local folder or a hub id. Raises EngineErrors fit to be shown.
 
         A hub id is downloaded first, unless it is complete in the cache: `on_progress` hears of that and of
-        loading, and `should_stop` ends both with a StoppedError.
+        loading, and `should_stop` ends both with a StoppedError. A model that is larger than what is free raises
+        OutOfMemoryError before it is loaded, unless it is to be tried `anyway`.
         """
-        return cls(load(LoadOptions(model, quantize, device), on_progress, should_stop))
+        options = LoadOptions(model, quantize, device)
+        if anyway:
+            return cls(load(options, on_progress, should_stop), options)
+        return cls(load(options, on_progress, should_stop, partial(require_room, options)), options)
+
+    def smaller_plan(self, context: Context, error: BaseException) -> SmallerPlan | None:
+        """What to change for a context's documents to fit, where the error of a `Failed` says that memory ran out."""
+        return for_context(self.loaded, self.options, context, error)
 
     def new_context(self, config: KIVConfig | None = None, *, system: str | None = None) -> Context:
         """An empty context; `system` is the system prompt. Any number of contexts can live on one model."""

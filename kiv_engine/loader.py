@@ -139,7 +139,7 @@ def load(
         DeviceError: CUDA was asked for and is not there.
         EngineError: bitsandbytes cannot quantize it here.
     """
-    device = _device(options.device)
+    device = device_of(options.device)
     source = _source(options.model, on_progress, should_stop)
     config = _checked_config(source)
     require_room(config, device)
@@ -448,7 +448,7 @@ def _tokenizer(source: _Source) -> PreTrainedTokenizerBase:
 # -- loading ---------------------------------------------------------------------------------------------------------
 
 
-def _device(choice: DeviceChoice) -> torch.device:
+def device_of(choice: DeviceChoice) -> torch.device:
     """The device to load to. Raises DeviceError if CUDA was asked for and is not there."""
     if choice == "cpu":
         return torch.device("cpu")

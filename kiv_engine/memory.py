@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import gc
 import math
 import mmap
@@ -58,4 +59,6 @@ def give_back() -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that RAM or VRAM ran out; on the CPU torch raises a plain RuntimeError."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

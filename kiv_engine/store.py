@@ -17,7 +17,7 @@ from typing import Final
 import torch
 
 from kiv_engine.blocks import MappedRows
-from kiv_engine.errors import CapacityError, ConfigError
+from kiv_engine.errors import CapacityError, ConfigError, OutOfMemoryError
 from kiv_engine.memory import TAKES_MEMORY_LAZILY, allocate
 
 FIRST_SLAB_TOKENS: Final = 65_536
@@ -168,7 +168,7 @@ class RowTable:
                 return torch.empty(shape, dtype=dtype, pin_memory=True)
             return allocate(shape, dtype)
         except (RuntimeError, OSError) as error:
-            raise CapacityError(f"No memory for {shape[0]:,} more cold tokens ({error}).") from error
+            raise OutOfMemoryError(f"No memory for {shape[0]:,} more cold tokens ({error}).") from error
 
     def append(self, rows: torch.Tensor) -> None:
         """Add rows (num_heads, n, dim) at the end."""

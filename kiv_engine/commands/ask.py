@@ -2,21 +2,24 @@
 
 import argparse
 import json
+import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
 from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
-from kiv_engine.errors import CapacityError, ConfigError, StoppedError
+from kiv_engine.errors import CapacityError, ConfigError, OutOfMemoryError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
     Passage,
     ReadFinished,
     ReadProgress,
+    SmallerPlan,
     TextDelta,
     TokenizeProgress,
 )
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from kiv_engine.document import Document
     from kiv_engine.documents.text_builder import ParsedText
     from kiv_engine.engine import Engine
+    from kiv_engine.loader import LoadOptions
     from kiv_engine.saving import SavedContext
 
 STANDARD_INPUT: Final = "standard input"
@@ -83,6 +87,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     ask.add_argument("--max-new-tokens", type=whole_number, default=256, metavar="N")
     ask.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 takes the likeliest token")
     ask.add_argument("--seed", type=whole_number, default=None, metavar="N", help="of the sampling")
+    ask.add_argument("--anyway", action="store_true", help="try it although it is predicted not to fit into memory")
     ask.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     ask.set_defaults(run=lambda options: AskCommand(options).run())
 
@@ -108,6 +113,7 @@ class AskCommand:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
+        self._engine: Engine | None = None
         self._answers: list[dict[str, Any]] = []
         self._questions = [str(question) for question in options.question]
         self._parsed: dict[str, ParsedText] = {}
@@ -125,7 +131,7 @@ class AskCommand:
         self._check_documents()
         self._check_folders(config)
         self._open_files()
-        engine = self._load()
+        engine = self._engine = self._load()
         documents = [self._document(name, engine) for name in self._options.documents]
         context, documents = self._make_context(engine, config, documents)
         try:
@@ -243,11 +249,21 @@ class AskCommand:
                     device=options.device,
                     on_progress=bar.show,
                     should_stop=stop,
+                    anyway=options.anyway,
                 )
+            except OutOfMemoryError as error:
+                from kiv_engine.remedy import for_loading  # only now
+
+                raise BadInputError(with_remedy(error, for_loading(self._load_options(), error))) from error
             except StoppedError as error:
                 raise KeyboardInterrupt from error
             finally:
                 bar.close()
+
+    def _load_options(self) -> "LoadOptions":
+        from kiv_engine.loader import LoadOptions
+
+        return LoadOptions(self._options.model, self._options.quantize, self._options.device)
 
     def _document(self, name: str, engine: "Engine") -> "Document":
         from kiv_engine.document import Document
@@ -279,16 +295,23 @@ class AskCommand:
     def _read(self, context: "Context", documents: "list[Document]", stop: StopFlag) -> ReadFinished | int:
         """Read everything; the terminal event, or an exit code."""
         bar = ProgressBar(sys.stderr)
-        for event in context.read(*documents, should_stop=stop):
+        for event in context.read(*documents, should_stop=stop, anyway=self._options.anyway):
             if isinstance(event, TokenizeProgress | ReadProgress):
                 bar.show(event)
             elif isinstance(event, Failed):
                 bar.close()
-                return report_failure(event)
+                return self._fail(context, event)
             else:
                 bar.close()
                 return self._after_reading(event)
         raise AssertionError("reading ended without a terminal event")
+
+    def _fail(self, context: "Context", event: Failed) -> int:
+        """Report a failure; where memory ran out, with what to add. What is saved was settled when it was read."""
+        if isinstance(event.error, OutOfMemoryError) and self._engine is not None and not self._options.context:
+            plan = self._engine.smaller_plan(context, event.error)
+            event = replace(event, message=with_remedy(event.error, plan))
+        return report_failure(event)
 
     @staticmethod
     def _after_reading(event: ReadFinished) -> ReadFinished | int:
@@ -322,7 +345,7 @@ class AskCommand:
                 out.write(event.text)
                 out.flush()
             elif isinstance(event, Failed):
-                return report_failure(event)
+                return self._fail(context, event)
             elif isinstance(event, AnswerFinished):
                 self._answers.append(answer_report(question, event))
                 if out is not None:
@@ -397,6 +420,29 @@ def check_question(question: str) -> None:
         raise BadInputError("A question is empty; give its text after -q.")
     if not question.isascii() and any("\ud800" <= letter <= "\udfff" for letter in question):
         raise BadInputError("A question is not valid UTF-8; check the terminal's encoding.")
+
+
+def with_remedy(error: OutOfMemoryError, plan: SmallerPlan | None) -> str:
+    """What went wrong where memory ran out, and which options to add so that it fits."""
+    anyway = " Or add --anyway to try it as it is." if error.is_predicted else ""
+    if plan is None:
+        return f"{error}\nNo smaller plan fits; close other programs, or take a smaller model (./kiv models).{anyway}"
+    options = remedy_options(plan)
+    fits = f"up to {plan.tokens:,} tokens fit" if plan.tokens else "it fits"
+    how = f"With {options} {fits}" if options else fits.capitalize()
+    figures = f"{plan.need_bytes / 1e9:.1f} GB before the first token, of {plan.free_bytes / 1e9:.1f} GB"
+    return f"{error}\n{how}, by the plan ({figures}).{anyway}"
+
+
+def remedy_options(plan: SmallerPlan) -> str:
+    """The options that a smaller plan stands for."""
+    values = {
+        "--store-dtype": plan.store_dtype,
+        "--store": plan.store,
+        "--hot-tokens": plan.hot_tokens,
+        "--quantize": plan.quantize,
+    }
+    return " ".join(f"{name} {shlex.quote(str(value))}" for name, value in values.items() if value)
 
 
 def report_failure(event: Failed) -> int:

@@ -18,7 +18,7 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.context import Context, Turn
 from kiv_engine.document import Document
-from kiv_engine.errors import CapacityError, ConfigError, EngineError
+from kiv_engine.errors import CapacityError, ConfigError, EngineError, OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 from kiv_engine.fit import ModelShape, Setting
 from kiv_engine.hits import HitsDrained
@@ -313,10 +313,21 @@ def test_the_bytes_of_a_token_are_those_of_the_fit_planner(config: KIVConfig) ->
 
 def test_memory_that_torch_cannot_get_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     context = new_context()
-    break_forward(monkeypatch, context, 1, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
-    failure = read(context, DOCUMENT)
+    with monkeypatch.context() as patch:
+        break_forward(patch, context, 1, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+        failure = read(context, DOCUMENT)
     assert isinstance(failure, Failed)
-    assert failure.message.startswith("Out of memory;")
+    assert isinstance(failure.error, OutOfMemoryError)
+    assert failure.error.tokens == len(tokens(f"u:{TEXT}"))
+    assert failure.message.startswith(f"Memory ran out with {CHUNK} of ")
+    assert " GB of RAM are free." in failure.message
+    assert isinstance(read(context), ReadFinished), "what failed can go on"
+    with monkeypatch.context() as patch:
+        break_forward(patch, context, 1, torch.OutOfMemoryError("CUDA out of memory."))
+        failure = ask(context)
+    assert isinstance(failure, Failed)
+    assert isinstance(failure.error, OutOfMemoryError)
+    assert isinstance(ask(context), AnswerFinished)
     context.close()
 
 

@@ -1,0 +1,158 @@
+"""What to change where memory ran out: the first smaller plan that fits, by the fit planner."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal
+
+import platformdirs
+import torch
+from transformers import PreTrainedConfig
+
+from kiv_engine import fit
+from kiv_engine.context import Context
+from kiv_engine.errors import EngineError, OutOfMemoryError, UnsupportedModelError
+from kiv_engine.events import SmallerPlan
+from kiv_engine.fit import Device, ModelShape, Needs, Room, Setting
+from kiv_engine.hardware import available_ram_bytes, existing_folder
+from kiv_engine.loader import LoadedModel, LoadOptions, device_of, read_config
+from kiv_engine.memory import free_vram_bytes
+
+LESS_HOT_TOKENS: Final = 512
+GB: Final = 1e9
+
+
+def default_store() -> Path:
+    """Where old K and V may lie on the disk if nobody has said."""
+    return Path(platformdirs.user_cache_path("kiv", appauthor=False)) / "store"
+
+
+# -- what would fit --------------------------------------------------------------------------------------------------
+
+
+def smaller_plan(shape: ModelShape, setting: Setting, room: Room, tokens: int) -> SmallerPlan | None:
+    """The first change with which `tokens` fit: int8 rows, the disk, fewer hot tokens, coarser weights, or some of them
+    together; else the one with which the longest context fits. None where nothing does.
+
+    For no tokens, that is for loading, only the weights count. What the planner takes to fit already has just failed: a
+    change has to need less than that.
+    """
+    before = _demand(shape.needs(setting), setting, tokens)
+    longest: SmallerPlan | None = None
+    changes = _changes(setting, shape.config) if tokens else map(SmallerPlan, _coarser(setting, shape.config))
+    for change in (*changes, SmallerPlan()):
+        changed = _changed(setting, change)
+        plan = fit.plan(shape.needs(changed), room)
+        most = plan.tokens_in_ram if changed.config.store_folder is None else plan.tokens_on_disk
+        need = _demand(plan.needs, changed, tokens)
+        if not plan.missing and most >= tokens and need < before:
+            return replace(change, need_bytes=plan.needs.fixed, free_bytes=_place(room))
+        if not plan.missing and 0 < most < tokens and (longest is None or most > longest.tokens):
+            longest = replace(change, tokens=most, need_bytes=plan.needs.fixed, free_bytes=_place(room))
+    return longest
+
+
+def _place(room: Room) -> int:
+    return room.ram if room.vram is None else room.vram
+
+
+def _demand(needs: Needs, setting: Setting, tokens: int) -> int:
+    """Bytes of RAM and VRAM together."""
+    return needs.fixed + tokens * (needs.token if setting.config.store_folder is None else needs.token_index)
+
+
+def _changes(setting: Setting, config: PreTrainedConfig) -> Iterator[SmallerPlan]:
+    """Single ones in the order in which they cost least, then several at once."""
+    now, whole = setting.config, SmallerPlan()
+    if now.store_dtype != "int8":
+        whole = replace(whole, store_dtype="int8")
+        yield SmallerPlan(store_dtype="int8")
+    if now.store_folder is None:
+        whole = replace(whole, store=str(default_store()))
+        yield SmallerPlan(store=whole.store)
+    if now.hot_tokens > LESS_HOT_TOKENS:
+        whole = replace(whole, hot_tokens=LESS_HOT_TOKENS)
+        yield SmallerPlan(hot_tokens=LESS_HOT_TOKENS)
+    coarser = _coarser(setting, config)
+    yield from (SmallerPlan(quantize=kind) for kind in coarser)
+    for kind in coarser:
+        yield SmallerPlan(quantize=kind, store_dtype=whole.store_dtype)
+        yield SmallerPlan(quantize=kind, store=whole.store)
+    yield from (whole, *(replace(whole, quantize=kind) for kind in coarser))
+
+
+def _coarser(setting: Setting, config: PreTrainedConfig) -> tuple[Literal["8bit", "4bit"], ...]:
+    """Weights with fewer bits; of a checkpoint that is quantized already there are none."""
+    if getattr(config, "quantization_config", None) is not None:
+        return ()
+    return {"none": ("8bit", "4bit"), "8bit": ("4bit",), "4bit": ()}[setting.quantize]  # type: ignore[return-value]
+
+
+def _changed(setting: Setting, change: SmallerPlan) -> Setting:
+    return replace(setting, quantize=change.quantize or setting.quantize, config=setting.config.smaller(change))
+
+
+# -- when ------------------------------------------------------------------------------------------------------------
+
+
+def require_room(options: LoadOptions, config: PreTrainedConfig, device: torch.device) -> None:
+    """Raise OutOfMemoryError, with figures, where a model's weights and a first chunk are larger than what is free.
+
+    Otherwise the system might end the whole program. Says nothing of checkpoints that are quantized already.
+    """
+    if options.model == "demo" or getattr(config, "quantization_config", None) is not None:
+        return
+    try:
+        needs = ModelShape(config).needs(Setting(options.quantize, _kind(device)))
+    except UnsupportedModelError:
+        return  # told where a cache is made
+    room = _free_room(device)
+    need = needs.fixed - needs.runtime
+    free = _place(room) - fit.RUNTIME_BYTES[_kind(device)]
+    if need > free:
+        place = "RAM" if room.vram is None else "VRAM"
+        raise OutOfMemoryError(
+            f"{options.model} needs about {need / GB:.1f} GB of {place} with these weights "
+            f"({needs.weights / GB:.1f} GB of them weights), and {free / GB:.1f} GB are free.",
+            is_predicted=True,
+        )
+
+
+def for_loading(options: LoadOptions, error: EngineError) -> SmallerPlan | None:
+    """What could be loaded instead, where memory ran out."""
+    if not isinstance(error, OutOfMemoryError):
+        return None
+    device = device_of(options.device)
+    shape = ModelShape(read_config(options.model))
+    return smaller_plan(shape, Setting(options.quantize, _kind(device)), _free_room(device), 0)
+
+
+def for_context(
+    loaded: LoadedModel, options: LoadOptions, context: Context, error: BaseException
+) -> SmallerPlan | None:
+    """How a context could be made instead, and if need be its model, where memory ran out."""
+    if not isinstance(error, OutOfMemoryError):
+        return None
+    device, held = loaded.device, context.memory()
+    cold = held.cold_keys + held.cold_values if context.config.store_folder is None else 0
+    fast = held.weights + held.hot + held.index
+    room = _free_room(device)
+    if room.vram is None:
+        room = replace(room, ram=room.ram + fast + cold)
+    else:
+        room = replace(room, ram=room.ram + cold, vram=room.vram + fast)
+    setting = Setting(options.quantize, _kind(device), context.config)
+    return smaller_plan(ModelShape(loaded.model.config), setting, room, error.tokens)
+
+
+def _kind(device: torch.device) -> Device:
+    return "cuda" if device.type == "cuda" else "cpu"
+
+
+def _free_room(device: torch.device) -> Room:
+    """What is free, and what this process, which the planner counts, has taken before any model."""
+    ram, disk = available_ram_bytes(), shutil.disk_usage(existing_folder(default_store())).free
+    if device.type != "cuda":
+        return Room(ram + fit.RUNTIME_BYTES["cpu"], disk)
+    return Room(ram + fit.CUDA_HOST_BYTES, disk, free_vram_bytes(device) + fit.RUNTIME_BYTES["cuda"])
