@@ -139,7 +139,7 @@ class Transcript(QScrollArea):
         self._at_end = True
         self._wanted = EXCHANGES_AT_ONCE
         self.exchanges: list[ExchangeView] = []
-        self._stack = ExchangeStack()
+        self._stack = ExchangeStack(theme)
         self.earlier = QPushButton(self._stack)
         self.earlier.setObjectName("small")
         self.earlier.setAccessibleName(self.tr("Show earlier questions"))

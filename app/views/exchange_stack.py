@@ -3,10 +3,10 @@
 from typing import Final
 
 from PySide6.QtCore import QEvent, QRect, QSize, Qt
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
 
-from app.views.theme import GAP
+from app.views.theme import GAP, Theme
 
 TEXT_WIDTH: Final = 720
 """Lines longer than this are hard to read."""
@@ -21,13 +21,16 @@ class ExchangeStack(QWidget):
 
     Places them by hand: whenever one of them grows by a line, a layout asks all of them for all of their sizes, several
     times, which is felt while an answer is written. Here each is asked for one height, which those that did not change
-    remember, and only what moved is placed anew.
+    remember, and only what moved is placed anew. For the same reason it paints its background itself: Qt then knows
+    that nothing shines through, and moves what is scrolled instead of painting it.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setObjectName("transcript")
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._theme = theme
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setAttribute(Qt.WidgetAttribute.WA_StaticContents)
+        theme.changed.connect(self.update)
         self._widgets: list[QWidget] = []
         self._whole_width = 0
         self._view = QSize()
@@ -69,6 +72,11 @@ class ExchangeStack(QWidget):
             self.arrange()
             return True
         return super().event(event)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.fillRect(event.rect(), QColor(self._theme.colors.window))
+        painter.end()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

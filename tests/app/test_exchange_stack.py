@@ -1,10 +1,12 @@
 """The stack places its widgets as a layout would, also when one of them grows, goes or is hidden."""
 
 from PySide6.QtCore import QSize
-from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QPaintEvent
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.views.exchange_stack import ABOVE, BELOW, BESIDE, BETWEEN, TEXT_WIDTH, ExchangeStack
+from app.views.theme import DARK, LIGHT, Theme
 
 VIEW = QSize(600, 100)
 WORDS = "The goose was counted at noon. "
@@ -40,7 +42,7 @@ def places(stack: ExchangeStack) -> list[tuple[int, int, int, int]]:
 
 
 def test_widgets_stand_one_below_the_other(qtbot: QtBot, qapp: QApplication) -> None:
-    stack = ExchangeStack()
+    stack = ExchangeStack(Theme(qapp, LIGHT))
     qtbot.addWidget(stack)
     first, button, last = Note(WORDS * 9, stack), QPushButton("More", stack), Note(WORDS, stack)
     for place, widget in enumerate((first, button, last)):
@@ -65,3 +67,39 @@ def test_widgets_stand_one_below_the_other(qtbot: QtBot, qapp: QApplication) -> 
     stack.remove(first)
     check(900)
     assert places(stack)[0][1] == ABOVE
+
+
+class Painted(QLabel):
+    """Counts how often it is painted."""
+
+    times = 0
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        self.times += 1
+        super().paintEvent(event)
+
+
+def test_what_is_seen_is_painted_once_whatever_grows_below_it(qtbot: QtBot, qapp: QApplication) -> None:
+    theme, area = Theme(qapp, LIGHT), QScrollArea()
+    qtbot.addWidget(area)
+    stack = ExchangeStack(theme)
+    first, last = Note("", stack), Note(WORDS, stack)
+    seen = Painted(WORDS)
+    first.layout().addWidget(seen)
+    stack.insert(0, first)
+    stack.insert(1, last)
+    area.setWidget(stack)
+    area.resize(600, 120)
+    area.show()
+    stack.set_room(600, area.viewport().size())
+    qtbot.waitUntil(lambda: seen.times > 0)
+    qapp.processEvents()
+    before, height = seen.times, stack.height()
+    last.label.setText(WORDS * 30)
+    qtbot.waitUntil(lambda: stack.height() > height)
+    area.verticalScrollBar().setValue(2)
+    qapp.processEvents()
+    assert seen.times == before
+    for colors in (LIGHT, DARK):
+        theme.choose(colors)
+        assert area.grab().toImage().pixelColor(2, 2) == QColor(colors.window)
