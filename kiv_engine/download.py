@@ -42,9 +42,10 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # it exports 
 from huggingface_hub.utils import logging as hub_logging
 
 from kiv_engine.catalogue import nearest_ids
-from kiv_engine.errors import CapacityError, EngineError, ModelNotFoundError, StoppedError
+from kiv_engine.errors import AccessError, CapacityError, EngineError, ModelNotFoundError, StoppedError
 from kiv_engine.events import Downloaded, DownloadEvent, DownloadProgress
 from kiv_engine.hardware import existing_folder
+from kiv_engine.hub_token import has_token, keyring_token
 
 WHOLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
@@ -66,12 +67,9 @@ RETRIED: Final = (408, 429, 500, 502, 503, 504)
 
 MEANINGS: Final = (
     (
-        GatedRepoError,
-        "is only for those whom its owner grants access: ask for it on huggingface.co/{id}, then: hf auth login.",
-    ),
-    (
         RepositoryNotFoundError,
-        "is not on the HuggingFace hub, or is private; check its name, or log in with: hf auth login.",
+        "is not on the HuggingFace hub, or is private; check its name, or give a token that may read it with: "
+        "kiv models token.",
     ),
     (HFValidationError, "is neither a folder here nor a name that the HuggingFace hub can have."),
     (
@@ -176,12 +174,32 @@ def has_tokenizer(folder: Path) -> bool:
 
 def connection_problem(model_id: str, error: Exception) -> ModelNotFoundError:
     """What an error on the way to a hub id means, in one sentence, with the nearest ids where the name may be wrong."""
+    for cause in _causes(error):
+        if isinstance(cause, GatedRepoError):  # the root of it is the one below
+            return gate_problem(model_id)
     for kind, meaning in MEANINGS:
         if any(isinstance(each, kind) for each in _causes(error)):
-            near = [] if kind in (GatedRepoError, HfHubHTTPError) else nearest_ids(model_id)
+            near = [] if kind is HfHubHTTPError else nearest_ids(model_id)
             hint = f" Did you mean {' or '.join(near)}?" if near and model_id not in near else ""
-            return ModelNotFoundError(f"{model_id} {meaning.format(id=model_id)}{hint}")
+            message = f"{model_id} {meaning}{hint}"
+            return AccessError(message, model_id) if kind is RepositoryNotFoundError else ModelNotFoundError(message)
     return ModelNotFoundError(f"{model_id} cannot be loaded: {first_line(error)}")
+
+
+def gate_problem(model_id: str) -> AccessError:
+    """What to do about a model that its owner grants access to one by one."""
+    page = f"huggingface.co/{model_id}"
+    if has_token():
+        return AccessError(
+            f"{model_id} is only for those whom its owner grants access, and the token that was sent is not of one of "
+            f"them: ask for access on {page}, logged in as the token's owner; it may take a while to be granted.",
+            model_id,
+        )
+    return AccessError(
+        f"{model_id} is only for those whom its owner grants access: ask for it on {page}, make a token on "
+        "huggingface.co/settings/tokens, and give it with: kiv models token.",
+        model_id,
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -211,8 +229,9 @@ def _into_cache(model_id: str, name: str, revision: str | None) -> Path:
     """Let the hub's library put a file into its cache; it fetches only what is not there."""
     with quiet_hub():
         path = hf_hub_download(
-            model_id, name, revision=revision, cache_dir=constants.HF_HUB_CACHE, endpoint=constants.ENDPOINT
-        )
+            model_id, name, revision=revision, cache_dir=constants.HF_HUB_CACHE, endpoint=constants.ENDPOINT,
+            token=keyring_token(),
+        )  # fmt: skip
     return Path(path)
 
 
@@ -249,7 +268,7 @@ def look_up(model_id: str) -> HubModel:
     """Ask the hub what a model consists of. Raises ModelNotFoundError, also where it has no safetensors."""
     try:
         with quiet_hub():
-            info = HfApi(endpoint=constants.ENDPOINT).model_info(model_id, files_metadata=True)
+            info = HfApi(endpoint=constants.ENDPOINT, token=keyring_token()).model_info(model_id, files_metadata=True)
         siblings = {each.rfilename: each for each in info.siblings or []}
         _require_weights(model_id, list(siblings), info)
         if siblings.keys().isdisjoint(TOKENIZER):
@@ -457,7 +476,7 @@ class Download:
 
     def _address(self, file: HubFile) -> tuple[str, dict[str, str]]:
         """Where a file is now, and the headers to ask with; a token is for the hub only, not for where it sends us."""
-        headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+        headers = {**build_hf_headers(token=keyring_token()), "Accept-Encoding": "identity"}
         url = hf_hub_url(self.model.id, file.name, revision=self.model.commit, endpoint=constants.ENDPOINT)
         location = get_hf_file_metadata(
             url, headers=headers, endpoint=constants.ENDPOINT, retry_on_errors=True

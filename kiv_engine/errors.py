@@ -17,6 +17,22 @@ class ModelNotFoundError(EngineError):
     """There is no such model, or its folder lacks weights or a tokenizer."""
 
 
+class AccessError(ModelNotFoundError):
+    """The hub refuses a model to whom it does not know, or to who has not been granted access.
+
+    Attributes:
+        model_id: whose page says how to get access.
+    """
+
+    def __init__(self, message: str, model_id: str) -> None:
+        super().__init__(message)
+        self.model_id = model_id
+
+
+class TokenStoreError(EngineError):
+    """The system has no keyring that could keep a token, or it does not answer."""
+
+
 class StoppedError(EngineError):
     """The user stopped it; what was done is kept."""
 

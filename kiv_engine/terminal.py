@@ -1,6 +1,7 @@
 """What every command says and hears in a terminal: exit codes, errors, progress, Ctrl-C."""
 
 import argparse
+import getpass
 import io
 import math
 import signal
@@ -55,6 +56,16 @@ def confirmed(question: str) -> bool:
         raise BadInputError("Nobody can be asked here; with --yes it is done without asking.")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def ask_secret(question: str) -> str:
+    """A line that is not shown while it is typed; where nobody types, the first line of standard input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline()
+    try:
+        return getpass.getpass(question, stream=sys.stderr)
+    except EOFError:
+        return ""
 
 
 class StopFlag:

@@ -2,11 +2,22 @@
 
 import argparse
 import json
+import os
 import sys
 from typing import Final
 
 from kiv_engine.events import Downloaded, DownloadProgress
-from kiv_engine.terminal import DONE, INTERRUPTED, BadInputError, Parser, ProgressBar, StopFlag, confirmed, print_error
+from kiv_engine.terminal import (
+    DONE,
+    INTERRUPTED,
+    BadInputError,
+    Parser,
+    ProgressBar,
+    StopFlag,
+    ask_secret,
+    confirmed,
+    print_error,
+)
 
 MOST_GB: Final = 100_000
 
@@ -32,6 +43,10 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     for parser in (fit, models):
         add_pc_options(parser)
     actions = models.add_subparsers(dest="action", metavar="ACTION")
+    token = actions.add_parser(
+        "token", help="keep a token for gated and private models in the system's keyring", prog="kiv models token"
+    )
+    token.add_argument("--remove", action="store_true", help="take it out again")
     get = actions.add_parser("get", help="download a model, or go on with a download", prog="kiv models get")
     get.add_argument("id", metavar="ID", help="its name on the HuggingFace hub")
     doctor.set_defaults(run=run_doctor)
@@ -120,7 +135,24 @@ def run_fit(options: argparse.Namespace) -> int:
 
 def run_models(options: argparse.Namespace) -> int:
     """`kiv models`."""
+    if options.action == "token":
+        return change_token(remove=options.remove)
     return get_model(options.id) if options.action == "get" else list_models(options)
+
+
+def change_token(*, remove: bool) -> int:
+    """`kiv models token`: put a token into the keyring, or take it out."""
+    from kiv_engine import hub_token
+
+    if remove:
+        there = hub_token.remove_token()
+        print("The token is gone." if there else "There was no token in the system's keyring.")
+        return DONE
+    hub_token.keep_token(ask_secret("Token, from huggingface.co/settings/tokens (it is not shown): "))
+    print("The token is in the system's keyring; downloads use it.")
+    if os.environ.get("HF_TOKEN"):
+        print("HF_TOKEN is set, too, and goes first.")
+    return DONE
 
 
 def get_model(model_id: str) -> int:
