@@ -307,13 +307,13 @@ def test_app_pane() -> None:
     assert set(result["within_limit"]) == {"shown", "jump", "heat", "chat"}
 
 
-@pytest.mark.long
 def test_app_search() -> None:
     result = run("app_search.py", "--runs", "1", "--messages", "400")
     assert result["searches"] > 30
     assert 0 < result["median_ms"] <= result["slowest_ms"]
 
 
+@pytest.mark.long
 def test_app_gaps() -> None:
     result = run("app_gaps.py", "--seconds", "1", "--tokens", "3000")
     assert set(result["gaps_ms"]) == {"rest", "reading", "answering"}
