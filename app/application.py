@@ -1,5 +1,6 @@
 """Builds all parts, connects them, and takes them apart in the right order."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -63,7 +64,8 @@ class Application(QObject):
         self.models_controller = ModelsController(self.models_bridge, self.models, self.status, self)
         self.history = History(folders.history if folders else None, self)
         self.keeper = HistoryController(self.history, self.chats, self)
-        self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, self)
+        store = folders.store if folders else Path(tempfile.gettempdir(), "kiv-store")
+        self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, store, self)
         self.window = MainWindow(self.theme, self.status, self.chats, MemoryLog(self))
         self.announcer = Announcer(self.status, self.chats, self.window)
         self._connect()
@@ -140,6 +142,7 @@ class Application(QObject):
         window.conversation.edited.connect(window.focus_composer)
         window.conversation.edited.connect(controller.ask_instead)
         window.conversation.claim_chosen.connect(self._on_claim_chosen)
+        window.conversation.store_wanted.connect(controller.set_store)
         window.conversation.read_again_wanted.connect(controller.read_again)
         self.models_bridge.reported.connect(self.models_controller.on_report)
         window.models_action.triggered.connect(self._on_models)

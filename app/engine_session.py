@@ -29,6 +29,8 @@ from app.reports import (
     EvidenceGrown,
     ModelLoaded,
     ShelfMeasured,
+    StoreOffer,
+    StoresOffered,
 )
 from app.requests import (
     ArchiveSource,
@@ -45,7 +47,7 @@ from app.requests import (
 )
 from app.section_answers import ask_by_section
 from kiv_engine import errors
-from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, ModelNotFoundError
+from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, ModelNotFoundError, OutOfMemoryError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -191,6 +193,9 @@ class EngineSession:
             if not placed and isinstance(event, ReadProgress | ReadFinished):
                 placed = True
                 yield documents_placed(context, opened=not documents and isinstance(event, ReadFinished))
+                yield store_offers(context, context.document_tokens, request.options)
+            elif isinstance(event, Failed) and isinstance(event.error, OutOfMemoryError) and event.error.tokens:
+                yield store_offers(context, event.error.tokens, request.options)
             if isinstance(event, ReadProgress):
                 yield from self._measure_sometimes(chat, context)
             elif not isinstance(event, TokenizeProgress):
@@ -234,7 +239,7 @@ class EngineSession:
         if shelf.use(place) is None:
             return None
         try:
-            opened = self._loaded().open_context(place)
+            opened = self._loaded().open_context(place, store=request.options.config.store)
         except DamagedContextError:
             shelf.discard(place)
             return None
@@ -251,7 +256,7 @@ class EngineSession:
             return None
         raise_if(should_stop)
         try:
-            opened = engine.open_context(before.folder, copy=True)
+            opened = engine.open_context(before.folder, copy=True, store=options.config.store)
         except DamagedContextError:
             shelf.discard(before.folder)
             return None
@@ -457,6 +462,17 @@ def documents_placed(context: "Context", *, opened: bool) -> DocumentsPlaced:
     places = tuple(DocumentPlace(document.start, len(document.tokens)) for document in context.documents)
     ram_bytes = context.document_tokens * context.token_bytes
     return DocumentsPlaced(places, ram_bytes, context.tokens_that_fit(), opened)
+
+
+def store_offers(context: "Context", tokens: int, options: ContextOptions) -> StoresOffered:
+    """What so many tokens of documents need in each way to keep them, and whether what is not read yet fits."""
+    needed, offers = context.unread_tokens or tokens, []
+    for kind, config in options.stores:
+        rows, codes = (tokens * size for size in context.token_bytes_with(config))
+        on_disk = config.store_folder is not None
+        fits = needed <= context.tokens_that_fit(config)
+        offers.append(StoreOffer(kind, codes if on_disk else rows + codes, rows if on_disk else 0, fits))
+    return StoresOffered(tuple(offers))
 
 
 def bin_of_token(context: "Context") -> "NDArray[np.int16]":

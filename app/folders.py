@@ -33,6 +33,11 @@ class Folders:
         return self.data / "chats.sqlite3"
 
     @property
+    def store(self) -> Path:
+        """Files of old keys and values of the contexts in use; on the disk of what is kept, which takes them over."""
+        return self.data / "store"
+
+    @property
     def contexts(self) -> Path:
         """What was read; the same place as kiv_engine.shelf.default_shelf."""
         return self.data / "contexts"

@@ -10,6 +10,7 @@ from app.document_text import DocumentText
 from app.evidence import Baseline, TokenHits
 from app.machine import Gpu
 from app.quote_check import Claim
+from app.settings import StoreKind
 from kiv_engine.config import Quantize
 from kiv_engine.events import AnswerFinished, Downloaded, Failed, MemoryUse, ReadFinished
 
@@ -143,6 +144,23 @@ class DocumentsPlaced:
     ram_bytes: int
     fit_tokens: int
     opened: bool = False
+
+
+@dataclass(frozen=True)
+class StoreOffer:
+    """A way to keep the documents' keys and values: its bytes in RAM (or a GPU's memory) and on the disk."""
+
+    kind: StoreKind
+    ram_bytes: int
+    disk_bytes: int
+    fits: bool
+
+
+@dataclass(frozen=True)
+class StoresOffered:
+    """How the documents that were counted can be kept."""
+
+    offers: tuple[StoreOffer, ...]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from app.settings import DEMO, KEPT_GB
+from app.settings import DEMO, KEPT_GB, StoreKind
 from kiv_engine.config import KIVConfig, Quantize, SamplingConfig
 
 
@@ -53,11 +53,15 @@ class LoadModel:
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """How a chat's context is made, if it has none yet, and how many GB of what was read are kept; 0 keeps nothing."""
+    """How a chat's context is made, if it has none yet, and how many GB of what was read are kept; 0 keeps nothing.
+
+    `stores` are the ways to keep it that can be offered instead.
+    """
 
     config: KIVConfig = field(default_factory=KIVConfig)
     system: str = ""
     kept_gb: int = KEPT_GB
+    stores: tuple[tuple[StoreKind, KIVConfig], ...] = ()
 
 
 @dataclass(frozen=True)

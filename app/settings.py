@@ -3,7 +3,7 @@
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
@@ -21,6 +21,9 @@ MOST_KEPT_GB: Final = 100_000
 DEMO: Final = "demo"
 """The built-in model."""
 
+StoreKind: TypeAlias = Literal["ram", "int8", "disk"]
+"""Where old keys and values lie: in RAM, there with 8 bits, or in files."""
+
 ThemeName: TypeAlias = Literal["system", "light", "dark", "contrast"]
 
 PRESETS: Final[dict[str, SamplingConfig]] = {
@@ -35,10 +38,17 @@ _Value = TypeVar("_Value", bound="DataclassInstance")
 
 @dataclass(frozen=True)
 class ChatOptions:
-    """How a chat is answered. `system` is the system prompt; it stands before the documents."""
+    """How a chat is answered. `system` is the system prompt; it stands before the documents.
+
+    `store` is where its documents lie; "" is as the settings say.
+    """
 
     system: str = ""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    store: StoreKind | Literal[""] = ""
+
+    def __post_init__(self) -> None:
+        require_choice("store", self.store, ("", *get_args(StoreKind)))
 
     @property
     def preset(self) -> str | None:
@@ -76,6 +86,26 @@ class Settings:
         require_whole("kept_gb", self.kept_gb, 0, MOST_KEPT_GB)
         if self.font_points != 0:
             require_whole("font_points", self.font_points, *FONT_POINTS)
+
+
+def with_store(config: KIVConfig, kind: StoreKind | Literal[""], folder: Path) -> KIVConfig:
+    """A config whose old keys and values lie as chosen; in files of its own folder, or else of this one."""
+    match kind:
+        case "ram":
+            return replace(config, store="ram", store_dtype="auto")
+        case "int8":
+            return replace(config, store="ram", store_dtype="int8")
+        case "disk":
+            return replace(config, store=config.store_folder or folder)
+        case _:
+            return config
+
+
+def store_kind(config: KIVConfig) -> StoreKind:
+    """Where old keys and values lie with a config."""
+    if config.store_folder is not None:
+        return "disk"
+    return "int8" if config.store_dtype == "int8" else "ram"
 
 
 def is_text(value: object) -> bool:

@@ -156,16 +156,26 @@ class Context:
 
     @classmethod
     def opened(
-        cls, loaded: LoadedModel, saved: SavedContext, retrieved_tokens: int | None = None, *, copy: bool = False
+        cls,
+        loaded: LoadedModel,
+        saved: SavedContext,
+        retrieved_tokens: int | None = None,
+        *,
+        copy: bool = False,
+        store: str | Path = "ram",
     ) -> "Context":
-        """A context that goes on from a saved one; `copy` to read much more. Raises SavedContextError."""
+        """A context that goes on from a saved one; `copy` to read much more, into a `store`. Raises SavedContextError.
+
+        What is read to its end is mapped from where it is saved, whatever the store.
+        """
         saved.require_same_model(loaded)
-        config = saved.config
+        copy = copy or not saved.complete
+        config = replace(saved.config, store=store) if copy else saved.config
         if retrieved_tokens is not None:
             config = replace(config, retrieved_tokens=retrieved_tokens)
         context = cls(loaded, config, saved.system)
         try:
-            context._open(saved, copy=copy or not saved.complete)
+            context._open(saved, copy=copy)
         except BaseException:
             context.close()
             raise
@@ -209,12 +219,13 @@ class Context:
         """Bytes per part, weights included."""
         return MemoryUse(weights=weight_bytes(self._loaded.model), **self.cache.bytes_by_part())
 
-    def tokens_that_fit(self) -> int:
+    def tokens_that_fit(self, config: KIVConfig | None = None) -> int:
         """How many more tokens fit, 0 or more: K and V into the free RAM or a store folder's disk, and the codes of the
-        index into the memory of the model's device.
+        index into the memory of the model's device. `config` asks for another context than this one.
         """
-        rows, codes = self._token_bytes
-        folder, device = self._config.store_folder, self._loaded.device
+        config = config or self._config
+        rows, codes = self.token_bytes_with(config)
+        folder, device = config.store_folder, self._loaded.device
         on_gpu = device.type == "cuda"
         per_token = (rows if folder is None else 0) + (0 if on_gpu else codes)
         fits = [int(available_ram_bytes() * RAM_SHARE) // max(1, per_token)]
@@ -227,13 +238,12 @@ class Context:
     @property
     def token_bytes(self) -> int:
         """Bytes per token in all memories: the store's rows, int8 ones with their scales, and the index's codes."""
-        return max(1, sum(self._token_bytes))
+        return max(1, sum(self.token_bytes_with(self._config)))
 
-    @property
-    def _token_bytes(self) -> tuple[int, int]:
-        """Bytes per token of the store's rows, and of the index's codes."""
+    def token_bytes_with(self, config: KIVConfig) -> tuple[int, int]:
+        """Bytes per token of the store's rows, and of the index's codes, in a context of this model."""
         model, growing = self._loaded.model, self.cache.topology.growing
-        return token_bytes(growing, self._config, model.dtype.itemsize, self._loaded.device.type)
+        return token_bytes(growing, config, model.dtype.itemsize, self._loaded.device.type)
 
     @property
     def _document_end(self) -> int:

@@ -49,14 +49,22 @@ class Engine:
         """An empty context; `system` is the system prompt. Any number of contexts can live on one model."""
         return Context(self.loaded, config or KIVConfig(), system)
 
-    def open_context(self, folder: str | Path, *, retrieved_tokens: int | None = None, copy: bool = False) -> Context:
+    def open_context(
+        self,
+        folder: str | Path,
+        *,
+        retrieved_tokens: int | None = None,
+        copy: bool = False,
+        store: str | Path = "ram",
+    ) -> Context:
         """A saved context, ready for questions; if its documents were not read to their end, `read()` goes on.
 
-        `copy` brings it into memory instead of mapping it: for an `exchange` with longer documents.
+        `copy` brings it into the `store` of a config instead of mapping it: for an `exchange` with longer documents. So
+        does what has to be read on.
 
         Raises SavedContextError where the folder holds none, or one of another model, and DamagedContextError.
         """
-        return Context.opened(self.loaded, SavedContext.open(folder), retrieved_tokens, copy=copy)
+        return Context.opened(self.loaded, SavedContext.open(folder), retrieved_tokens, copy=copy, store=store)
 
     def count_tokens(self, pieces: list[str]) -> list[int]:
         """Token counts of separate pieces of text."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, get_args
 
 from PySide6.QtCore import QObject, Signal, Slot
 
@@ -27,6 +27,7 @@ from app.reports import (
     Report,
     SectionBegun,
     ShelfMeasured,
+    StoresOffered,
     is_terminal,
 )
 from app.requests import (
@@ -42,9 +43,9 @@ from app.requests import (
     Source,
     TextSource,
 )
-from app.settings import DEMO, ChatOptions
+from app.settings import DEMO, ChatOptions, StoreKind, with_store
 from kiv_engine.config import Quantize
-from kiv_engine.errors import DamagedContextError, StoppedError
+from kiv_engine.errors import DamagedContextError, OutOfMemoryError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -106,10 +107,13 @@ class SessionController(QObject):
         status: EngineStatus,
         chats: ChatList,
         preferences: Preferences,
+        store_folder: Path,
         parent: QObject | None = None,
     ) -> None:
+        """`store_folder` is for the files of old keys and values, where the settings name no other."""
         super().__init__(parent)
         self._preferences = preferences
+        self._store_folder = store_folder
         self._engine = engine
         self._status = status
         self._chats = chats
@@ -193,7 +197,7 @@ class SessionController(QObject):
         if chat.reading.state is not ReadingState.CLOSED or not sources:
             return None
         chat.set_documents([replace(document, text=None, notes=()) for document in chat.documents])
-        self._set_reading(chat, Reading(ReadingState.WAITING, again=True))
+        self._set_reading(chat, Reading(ReadingState.WAITING, again=True, offers=chat.reading.offers))
         return Read(chat.number, sources)
 
     @Slot(object, bool)
@@ -203,9 +207,20 @@ class SessionController(QObject):
         begins_anew = options.system != chat.options.system and not chat.is_empty
         chat.set_options(options)
         if for_all:
-            self._preferences.set(replace(self._preferences.settings, chat=options))
+            self._preferences.set(replace(self._preferences.settings, chat=replace(options, store="")))
         if begins_anew:
             self._close_context(chat)
+
+    @Slot(str)
+    def set_store(self, kind: StoreKind) -> None:
+        """Keep the documents of the chat that is shown in another way: they are read again for that."""
+        chat = self._chats.current
+        if kind == chat.store or not self._is_loaded(chat):
+            return
+        chat.set_options(replace(chat.options, store=kind))
+        if chat.documents:
+            self._close_context(chat)
+            self.read_again()
 
     def _close_context(self, chat: Chat) -> None:
         """Give the memory of a chat back; its documents are brought back when they are needed."""
@@ -226,7 +241,8 @@ class SessionController(QObject):
     def _mark_closed(self, chat: Chat, message: str = "") -> None:
         if chat.documents:
             state = ReadingState.WAITING if self._reads_more(chat) else ReadingState.CLOSED
-            self._set_reading(chat, Reading(state, message=message or chat.reading.message, again=True))
+            message, offers = message or chat.reading.message, chat.reading.offers
+            self._set_reading(chat, Reading(state, message=message, again=True, offers=offers))
 
     @Slot()
     def continue_reading(self) -> None:
@@ -353,9 +369,12 @@ class SessionController(QObject):
         if chat is None or not isinstance(request, Read | Ask):
             return request
         settings = self._preferences.settings
-        options = ContextOptions(settings.engine, chat.options.system, settings.kept_gb)
+        config = with_store(settings.engine, chat.options.store, self._store_folder)
+        kinds: tuple[StoreKind, ...] = get_args(StoreKind)
+        stores = tuple((kind, with_store(settings.engine, kind, self._store_folder)) for kind in kinds)
+        options = ContextOptions(config, chat.options.system, settings.kept_gb, stores)
         if isinstance(request, Read):
-            chat.engine_config = settings.engine
+            chat.engine_config = config
             return replace(request, options=options)
         history = said_before(chat.all_exchanges[request.exchange])
         return replace(request, history=history, sampling=chat.options.sampling, options=options)
@@ -459,6 +478,8 @@ class SessionController(QObject):
                 reading.state, reading.share = ReadingState.COUNTING, done / max(total, 1)
             case DocumentsPlaced():
                 self._place(chat, event)
+            case StoresOffered(offers):
+                reading.offers = offers
             case ReadProgress():
                 self._progress(reading, event)
             case ReadFinished():
@@ -620,7 +641,7 @@ class SessionController(QObject):
         chat = self._chats.numbered(number)
         if chat is None:
             return
-        if chat.reading.again:
+        if chat.reading.again or isinstance(event.error, OutOfMemoryError):  # which another way to keep them may help
             self._stay_closed(chat, event.message)
             return
         self._drop_unread(chat)

@@ -13,9 +13,9 @@ from app.code_colours import ColouredCode
 from app.document_text import DocumentText
 from app.evidence import Evidence
 from app.quote_check import Claim, Place
-from app.reports import DocumentPlace
+from app.reports import DocumentPlace, StoreOffer
 from app.requests import Source, TextSource
-from app.settings import ChatOptions
+from app.settings import ChatOptions, StoreKind, store_kind
 from kiv_engine.config import KIVConfig
 from kiv_engine.events import AnswerFinished, ParseProgress, Passage
 
@@ -50,6 +50,7 @@ class Reading:
         message: why reading failed.
         again: the documents were known before; whatever becomes of reading them, they stay.
         opened: what is in memory had been read before, and was only opened.
+        offers: the ways in which the documents can be kept, once they are counted.
     """
 
     state: ReadingState = ReadingState.NONE
@@ -65,6 +66,7 @@ class Reading:
     message: str = ""
     again: bool = False
     opened: bool = False
+    offers: tuple[StoreOffer, ...] = ()
 
 
 @dataclass
@@ -197,6 +199,11 @@ class Chat(QObject):
             node = node.children[node.chosen]
             path.append(node)
         return path
+
+    @property
+    def store(self) -> StoreKind:
+        """Where old keys and values of its documents lie."""
+        return self.options.store or store_kind(self.engine_config)
 
     @property
     def is_empty(self) -> bool:

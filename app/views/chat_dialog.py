@@ -105,7 +105,8 @@ class ChatDialog(QDialog):
             "min_p": round(self.min_p.value(), 4), "repetition_penalty": round(self.penalty.value(), 4),
             "max_new_tokens": self.length.value(),
         }  # fmt: skip
-        return ChatOptions(self.system.toPlainText().strip(), replace(self._options.sampling, **values))
+        sampling = replace(self._options.sampling, **values)
+        return replace(self._options, system=self.system.toPlainText().strip(), sampling=sampling)
 
     def _show_sampling(self, sampling: SamplingConfig) -> None:
         for box, value in (

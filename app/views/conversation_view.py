@@ -119,7 +119,7 @@ class Transcript(QScrollArea):
         more_wanted: number of the exchange to answer again, and how many places each word shall draw on.
         sections_wanted: number of the exchange to answer section by section.
         edited: number of the exchange, and what to ask in its place.
-        stop_wanted, continue_wanted, read_again_wanted: the card's buttons.
+        stop_wanted, continue_wanted, read_again_wanted, store_wanted: the card's buttons.
     """
 
     passage_chosen = Signal(int, int)
@@ -131,6 +131,7 @@ class Transcript(QScrollArea):
     stop_wanted = Signal()
     continue_wanted = Signal()
     read_again_wanted = Signal()
+    store_wanted = Signal(str)
 
     def __init__(self, theme: Theme, status: EngineStatus, chat: Chat, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -148,6 +149,7 @@ class Transcript(QScrollArea):
         self.card.stop_wanted.connect(self.stop_wanted)
         self.card.continue_wanted.connect(self.continue_wanted)
         self.card.again_wanted.connect(self.read_again_wanted)
+        self.card.store_wanted.connect(self.store_wanted)
         self._arrange()
         self._on_path_changed()
         chat.path_changed.connect(self._on_path_changed)
@@ -250,6 +252,7 @@ class ConversationView(QWidget):
     stop_wanted = Signal()
     continue_wanted = Signal()
     read_again_wanted = Signal()
+    store_wanted = Signal(str)
 
     def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -294,6 +297,7 @@ class ConversationView(QWidget):
         transcript.stop_wanted.connect(self.stop_wanted)
         transcript.continue_wanted.connect(self.continue_wanted)
         transcript.read_again_wanted.connect(self.read_again_wanted)
+        transcript.store_wanted.connect(self.store_wanted)
         chat.documents_changed.connect(self._show_current)
         chat.path_changed.connect(self._show_current)
         self._layout.addWidget(transcript, 1)

@@ -17,6 +17,7 @@ from app.figures import as_bytes, as_duration, as_round_tokens
 from app.models.chat import UNDER_WAY, Chat, ReadingState
 from app.models.engine_status import EngineState, EngineStatus
 from app.views.icons import IconLabel
+from app.views.store_choice import StoreChoice
 from app.views.theme import GAP, Theme
 
 
@@ -25,11 +26,13 @@ class DocumentCard(QFrame):
 
     Signals:
         stop_wanted, continue_wanted, again_wanted: the buttons.
+        store_wanted: where the documents shall lie, as in StoreKind.
     """
 
     stop_wanted = Signal()
     continue_wanted = Signal()
     again_wanted = Signal()
+    store_wanted = Signal(str)
 
     def __init__(self, theme: Theme, status: EngineStatus, chat: Chat, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,12 +60,15 @@ class DocumentCard(QFrame):
         self.resume.clicked.connect(self.continue_wanted)
         self.again = self._button(self.tr("Open now"), self.tr("Open the documents"))
         self.again.clicked.connect(self.again_wanted)
+        self.stores = StoreChoice()
+        self.stores.chosen.connect(self.store_wanted)
         self._names = QGridLayout()
         self._arrange()
         chat.documents_changed.connect(self._on_documents_changed)
         chat.reading_changed.connect(self._on_reading_changed)
         status.changed.connect(self._on_reading_changed)
         chat.path_changed.connect(self._on_reading_changed)
+        chat.options_changed.connect(self._on_reading_changed)
         self._on_documents_changed()
 
     @staticmethod
@@ -87,6 +93,7 @@ class DocumentCard(QFrame):
         column.setSpacing(GAP)
         column.addLayout(self._names)
         column.addWidget(self.facts)
+        column.addWidget(self.stores)
         column.addWidget(self.beyond)
         column.addWidget(self.progress)
         column.addLayout(row)
@@ -119,6 +126,7 @@ class DocumentCard(QFrame):
         self.state.style().polish(self.state)
         self.facts.setText(self._facts_line())
         self.facts.setVisible(bool(self.facts.text()))
+        self.stores.show_offers(reading.offers, self._chat.store)
         self.beyond.setText(self._beyond_line())
         self.beyond.setVisible(bool(self.beyond.text()))
         is_reading = mine and self._status.state is EngineState.READING

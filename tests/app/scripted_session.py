@@ -22,6 +22,8 @@ from app.reports import (
     EvidenceGrown,
     ModelLoaded,
     SectionBegun,
+    StoreOffer,
+    StoresOffered,
 )
 from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, TextSource
 from kiv_engine.errors import DocumentError, StoppedError
@@ -177,6 +179,8 @@ class ScriptedSession:
         starts = itertools.accumulate(sizes, initial=0)
         places = tuple(DocumentPlace(start, size) for start, size in zip(starts, sizes, strict=False))
         yield DocumentsPlaced(places, 1_088 * total, 4_200_000)
+        kinds = (("ram", 1_088 * total, 0), ("int8", 600 * total, 0), ("disk", 64 * total, 1_024 * total))
+        yield StoresOffered(tuple(StoreOffer(*kind, fits=True) for kind in kinds))
         read = self._read.get(chat, 0)
         while read < total and not should_stop():
             read = min(total, read + max(1, total // 10))

@@ -20,7 +20,7 @@ from app.settings import ChatOptions
 from app.views import announcer
 from app.views.exchange_view import ExchangeView
 from app.views.theme import DARK
-from kiv_engine.errors import CapacityError, DamagedContextError, ModelNotFoundError
+from kiv_engine.errors import CapacityError, DamagedContextError, ModelNotFoundError, OutOfMemoryError
 from kiv_engine.events import TextDelta
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import SENTENCE, WORDS, ScriptedSession
@@ -147,6 +147,42 @@ def test_passages_of_a_second_document_are_found_there(driver: AppDriver, book: 
     driver.chat.select(0, 1)
     marks = driver.window.document.text.extraSelections()
     assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE, SENTENCE]
+
+
+def test_documents_are_kept_as_the_card_offers(driver: AppDriver, session: ScriptedSession, book: Path) -> None:
+    read_book(driver, book)
+    buttons = driver.transcript.card.stores.buttons
+    assert [button.text().split(" · ")[0] for button in buttons.values()] == ["RAM", "RAM, 8 bit", "Disk"]
+    assert all(button.text().endswith(("KB", "MB")) for button in buttons.values())
+    assert [kind for kind, button in buttons.items() if button.isChecked()] == ["ram"]
+    for kind in ("int8", "disk", "ram"):
+        reads = len(session.read)
+        QTest.mouseClick(buttons[kind], Qt.MouseButton.LeftButton)
+        driver.until(lambda reads=reads: len(session.read) > reads)
+        driver.until_read()
+        config = session.read[-1].options.config
+        assert (config.store_dtype == "int8", config.store != "ram") == (kind == "int8", kind == "disk")
+        assert [each for each, button in buttons.items() if button.isChecked()] == [kind]
+        assert driver.chat.options.store == kind
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    assert session.asked[-1].options.config.store == "ram"
+
+
+def test_a_document_that_does_not_fit_stays_and_can_be_kept_elsewhere(
+    driver: AppDriver, session: ScriptedSession, book: Path
+) -> None:
+    session.fails_on[Read] = OutOfMemoryError("The document does not fit.")
+    driver.controller.open_files([book])
+    driver.until_read(ReadingState.CLOSED)
+    driver.until_state(EngineState.IDLE)
+    assert [document.name for document in driver.chat.documents] == ["book.txt"]
+    assert "does not fit" in driver.transcript.card.state.text()
+    del session.fails_on[Read]
+    driver.controller.set_store("disk")
+    driver.until_read()
+    assert session.read[-1].options.config.store_folder is not None
+    assert not driver.chat.reading.message
 
 
 def test_several_questions_make_one_conversation(driver: AppDriver, book: Path) -> None:

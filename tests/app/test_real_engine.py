@@ -19,9 +19,11 @@ from app.folders import Folders
 from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.quote_check import never
-from app.reports import DocumentOpened, DocumentsPlaced, ShelfMeasured
+from app.reports import DocumentOpened, DocumentsPlaced, ShelfMeasured, StoreOffer, StoresOffered
 from app.requests import Ask, CloseChat, ContextOptions, LoadModel, Read, TextSource
-from kiv_engine.errors import ModelNotFoundError
+from app.settings import with_store
+from kiv_engine.config import KIVConfig
+from kiv_engine.errors import ModelNotFoundError, OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress
 from kiv_engine.saving import SavedContext
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
@@ -252,6 +254,47 @@ def test_opening_what_was_read_before_can_be_stopped(tmp_path: Path) -> None:
         events = list(session.handle(request, never))
         assert isinstance(events[-1], ReadFinished)
         assert not events[-1].stopped
+    session.close()
+    torch.set_num_threads(threads)
+
+
+def test_the_ways_to_keep_a_document_are_offered_also_where_it_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    from kiv_engine.context import Context
+
+    threads = torch.get_num_threads()
+
+    def room(context: Context, config: KIVConfig | None = None) -> int:
+        return 100_000 if (config or context._config).store_folder else 100
+
+    monkeypatch.setattr(Context, "tokens_that_fit", room)
+    kinds = ("ram", "int8", "disk")
+    stores = tuple((kind, with_store(KIVConfig(hot_tokens=256), kind, tmp_path / "store")) for kind in kinds)
+    session, text = EngineSession(), TextSource("a", "\n\n".join(LINES))
+    list(session.handle(LoadModel(), never))
+
+    def read(chat: int, config: KIVConfig) -> tuple[dict[str, StoreOffer], object]:
+        events = list(session.handle(Read(chat, (text,), ContextOptions(config, stores=stores)), never))
+        [offered] = [event for event in events if isinstance(event, StoresOffered)]
+        return {offer.kind: offer for offer in offered.offers}, events[-1]
+
+    offers, last = read(1, stores[0][1])
+    assert isinstance(last, Failed)
+    assert isinstance(last.error, OutOfMemoryError)
+    assert {kind: offer.fits for kind, offer in offers.items()} == {"ram": False, "int8": False, "disk": True}
+    ram, int8, disk = offers.values()
+    assert 0 < int8.ram_bytes < ram.ram_bytes / 1.5
+    assert disk.ram_bytes + disk.disk_bytes == ram.ram_bytes
+    assert not (tmp_path / "store").exists()
+    again, last = read(2, stores[2][1])
+    assert isinstance(last, ReadFinished)
+    rows, _codes = session._contexts[2].token_bytes_with(stores[2][1])
+    assert again["disk"].disk_bytes == rows * session._contexts[2].document_tokens
+    assert again["disk"].disk_bytes == pytest.approx(disk.disk_bytes, rel=0.01), "a prefix of the prompt is counted"
+    [files] = (tmp_path / "store").iterdir()
+    assert sum(file.stat().st_size for file in files.iterdir()) > 0
     session.close()
     torch.set_num_threads(threads)
 

@@ -214,6 +214,24 @@ def test_reading_goes_on_from_a_checkpoint(family: str, tmp_path: Path, contexts
     assert [text for text, _ in answers(contexts[2])] == expected
 
 
+def test_reading_goes_on_from_a_checkpoint_into_another_store(tmp_path: Path, contexts: list[Context]) -> None:
+    contexts.append(saved(tmp_path / "whole"))
+    stopped = Context(loaded("llama"), SMALL)
+    stopped.save(tmp_path / "part")
+    stops = iter([False] * 4)
+    read(stopped, DOCUMENT, should_stop=lambda: next(stops, True))
+    stopped.close()
+    contexts.append(opened(tmp_path / "part", store=tmp_path / "store"))
+    assert isinstance(read(contexts[1]), ReadFinished)
+    [files] = (tmp_path / "store").iterdir()
+    assert any(file.stat().st_size for file in files.iterdir())
+    SavedContext.open(tmp_path / "part").verify()
+    contexts.append(opened(tmp_path / "part", store=tmp_path / "store"))
+    expected = [text for text, _ in answers(contexts[0])]
+    assert [text for text, _ in answers(contexts[1])] == expected
+    assert [text for text, _ in answers(contexts[2])] == expected
+
+
 @pytest.mark.parametrize("dtype", ["model", "int8"])
 def test_going_back_between_two_checkpoints_leaves_a_sound_folder(
     dtype: Any, tmp_path: Path, contexts: list[Context]
