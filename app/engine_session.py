@@ -45,7 +45,7 @@ from app.requests import (
     Source,
     TextSource,
 )
-from app.section_answers import ask_by_section
+from app.section_answers import ask_by_section, without_headings
 from kiv_engine import errors
 from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, ModelNotFoundError, OutOfMemoryError
 from kiv_engine.events import (
@@ -372,7 +372,7 @@ class EngineSession:
                 continue
             yield from batch.rest()
             if isinstance(event, AnswerFinished):
-                yield check_answer(context, event, never)
+                yield check_answer(context, replace(event, text=without_headings(event.text)), never)
             yield event
 
     # -- measuring -----------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ LOOK_MS: Final = 20
 SETTLE_LOOKS: Final = 12
 """Looks after a state is reached, for what is drawn with a delay."""
 
+TURNS: Final = 8
 NARROW: Final = QSize(760, 600)
 CONTRAST: Final = {"contrast-light": CONTRAST_LIGHT, "contrast-dark": CONTRAST_DARK}
 IN_CONTRAST: Final = ("02-welcome", "09-passage", "17-settings")
@@ -232,12 +233,14 @@ class Photographer(QObject):
             self._looks, self._begun = 0, False
 
     def _take(self, name: str) -> None:
+        self._clock.stop()
         contrast = CONTRAST if name in IN_CONTRAST else {}
         for theme, colors in (THEMES | contrast).items():
             self._application.theme.choose(colors)
             for size in [NARROW] if name == "22-narrow" else SIZES:
                 self._application.window.resize(size)
-                QApplication.sendPostedEvents()
+                for _turn in range(TURNS):  # what follows another theme a slice at a time
+                    QApplication.processEvents()
                 picture = self._shown().grab()
                 path = self._folder / f"{name}-{theme}-{size.width()}.png"
                 if not picture.save(str(path)):
@@ -245,6 +248,7 @@ class Photographer(QObject):
                     self._leave(1)
                     return
         print(name, flush=True)
+        self._clock.start()
 
     def _shown(self) -> QWidget:
         shown = (each for each in self._application.window.findChildren(QDialog) if each.isVisible())

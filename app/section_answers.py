@@ -4,6 +4,7 @@ Each section is read by itself in a context of its own that holds it whole: noth
 compared across sections. Runs on the engine's thread; knows nothing of Qt.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ANSWER_TOKENS: Final = 256
 """An answer about one section is at most so long."""
+HEADING: Final = re.compile(r"^#### \d+ / \d+(?: · .*)?$", re.MULTILINE)
 ROOM_TOKENS: Final = 1_024
 """What a section's context holds beside it: heading, system prompt, question and answer."""
 
@@ -73,7 +75,8 @@ def ask_by_section(
             said.reason = "cancelled"
             break
         yield SectionBegun(number, len(sections))
-        yield said.add(heading(number, len(sections), name, section))
+        several = len(context.documents) > 1
+        yield said.add(heading(number, len(sections), name if several else "", section.title))
         for event in ask_section(engine, request, f"[{name}, {number} / {len(sections)}]\n\n{text}", should_stop):
             if isinstance(event, Failed):
                 yield event
@@ -98,10 +101,15 @@ def sections_read(context: "Context") -> "Iterator[tuple[str, str, Section]]":
             yield document.name, document.text[section.start : section.end], section
 
 
-def heading(number: int, total: int, name: str, section: "Section") -> str:
+def heading(number: int, total: int, name: str, title: str) -> str:
     """Like `#### 3 / 25 · book.txt · The Whale`; numbers and names need no translation."""
-    words = " · ".join(" ".join(part.split()) for part in (name, section.title) if part)
-    return f"#### {number} / {total} · {words}\n\n"
+    parts = (f"{number} / {total}", name, title)
+    return f"#### {' · '.join(' '.join(part.split()) for part in parts if part)}\n\n"
+
+
+def without_headings(text: str) -> str:
+    """What the model said, each word at its place, for a check of its quotes and numbers."""
+    return HEADING.sub(lambda found: " " * len(found[0]), text)
 
 
 def ask_section(

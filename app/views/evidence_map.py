@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from app.evidence import ANSWER_TOKENS, HEAT_BINS, Evidence, Mass
@@ -19,6 +19,8 @@ MIN_ROW: Final = 3
 """Pixels of a token, while there are few."""
 SPOT: Final = 3
 """Pixels across of a single hit, so that it is seen."""
+CAPTION_FROM: Final = 420
+"""From this width on there is room for the map's name."""
 
 
 class MapPicture(QWidget):
@@ -202,6 +204,10 @@ class EvidenceMap(QWidget):
         column.addLayout(head)
         column.addWidget(self.picture)
         column.addLayout(axis)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.caption.setVisible(event.size().width() >= CAPTION_FROM)  # half a word helps nobody
 
     @property
     def _evidence(self) -> Evidence | None:

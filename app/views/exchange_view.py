@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QTe
 
 from app.figures import as_duration, as_rate
 from app.models.chat import Chat, Exchange, ExchangeState
-from app.views.answer_tables import dress_tables
+from app.views.answer_look import colour_links, dress_tables
 from app.views.branches import BranchSwitcher, QuestionEditor
 from app.views.claims_view import ClaimsView
 from app.views.code_blocks import CodeBlocks
@@ -50,7 +50,7 @@ class AnswerText(QTextBrowser):
         self.code = CodeBlocks(theme, self)
         self._markdown: str | None = ""
         self._plain = ""
-        theme.changed.connect(self._dress_tables)
+        theme.changed.connect(self._on_theme_changed)
         self.setObjectName("answer")
         self.setOpenLinks(False)
         self.anchorClicked.connect(self._on_link)
@@ -74,7 +74,7 @@ class AnswerText(QTextBrowser):
         self._markdown, self._plain = text, ""
         self.document().setMarkdown(text, INERT)
         self.code.find()
-        self._dress_tables()
+        dress_tables(self.document(), self._theme.colors)
 
     def set_plain(self, text: str) -> None:
         """Show a text as it is; one that begins with what is shown so is only made longer."""
@@ -88,8 +88,10 @@ class AnswerText(QTextBrowser):
         self._markdown, self._plain = None, text
 
     @Slot()
-    def _dress_tables(self) -> None:
-        dress_tables(self.document(), self._theme.colors)
+    def _on_theme_changed(self) -> None:
+        if self._markdown:
+            dress_tables(self.document(), self._theme.colors)
+            colour_links(self.document(), self._theme.colors)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         if self.code.runs:

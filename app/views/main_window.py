@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 
 SIZE = QSize(1280, 800)
 WIDTHS = [216, 604, 460]
+LEAST_SIZE = QSize(440, 360)
+SIDEBAR_FROM, DOCUMENT_FROM = 960, 720
+"""From these widths on there is room for the chats and for the document."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class MainWindow(QMainWindow):
         self.setWindowTitle("KIV Desktop")
         self.setWindowIcon(QIcon(str(FOLDER / "icons" / "kiv.svg")))
         self.setAcceptDrops(True)
+        self._hidden_panes: set[QWidget] = set()
+        self.setMinimumSize(LEAST_SIZE)
         self.resize(SIZE)
         self.sidebar = Sidebar(theme, chats)
         self.banner = Banner(theme)
@@ -429,6 +434,17 @@ class MainWindow(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._overlay.setGeometry(self.rect().adjusted(GAP, GAP, -GAP, -GAP))
+        self._give_way(event.oldSize().width(), event.size().width())
+
+    def _give_way(self, before: int, now: int) -> None:
+        """A window that gets narrow hides its panes, and one that gets wide again shows what it hid."""
+        for pane, least in ((self.sidebar, SIDEBAR_FROM), (self.document, DOCUMENT_FROM)):
+            if now < least and (before >= least or before < 0) and not pane.isHidden():
+                pane.hide()
+                self._hidden_panes.add(pane)
+            elif now >= least and pane in self._hidden_panes:
+                pane.show()
+                self._hidden_panes.discard(pane)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.hide()  # at once; the engine's thread may need a moment

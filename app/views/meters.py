@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from PySide6.QtCore import QRectF, QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QShowEvent
+from PySide6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from app.figures import as_bytes, as_rate
@@ -18,6 +18,9 @@ from app.views.theme import GAP, Theme
 
 IDLE_MS: Final = 1_000
 BUSY_MS: Final = 250
+PARTS_FROM: Final = 1_200
+PC_FROM: Final = 680
+"""From these widths on there is room for the parts of the memory, and for the PC's figures."""
 KNOWN: Final = PARTS[:-1]
 """The parts that the engine tells; the rest is other."""
 
@@ -205,7 +208,22 @@ class Meters(QWidget):
         self._clock.setInterval(BUSY_MS if self._status.is_busy else IDLE_MS)
         self.measure()
 
+    def _give_way(self, width: int) -> None:
+        """What a narrow window has no room for is left out; the chart tells it, too."""
+        for meter in self.parts.values():
+            meter.setVisible(width >= PARTS_FROM)
+        for meter in (self.system, self.vram):
+            meter.setVisible(width >= PC_FROM)
+
     # -- Qt ------------------------------------------------------------------------------------------------------
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self._give_way(event.size().width())
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

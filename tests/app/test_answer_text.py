@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QByteArray, QUrl
-from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QTextDocument
+from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QTextCursor, QTextDocument
 from pytestqt.qtbot import QtBot
 
+from app.views.answer_look import links_of
 from app.views.exchange_view import AnswerText
 from app.views.link_dialog import LinkDialog
 from app.views.theme import DARK, LIGHT
@@ -144,3 +145,16 @@ def test_a_plain_text_that_grows_is_the_same_as_all_of_it(driver: AppDriver, qtb
     assert grown.toPlainText() == "Two geese"
     grown.set_markdown("Two *geese*")
     assert grown.toPlainText() == "Two geese"
+
+
+def test_links_follow_the_theme(driver: AppDriver) -> None:
+    view = answered(driver, "Look at [this](https://example.org) and at <https://example.org>.")
+    for theme in (DARK, LIGHT):
+        driver.application.theme.choose(theme)
+        cursor = QTextCursor(view.document())
+        links = list(links_of(view.document()))
+        assert len(links) == 2
+        for start, end in links:
+            for place in range(start + 1, end + 1):
+                cursor.setPosition(place)
+                assert cursor.charFormat().foreground().color().name() == theme.accent

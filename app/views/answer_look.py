@@ -1,8 +1,34 @@
-"""Tables in an answer: thin lines in the theme's colour, and room around the words."""
+"""Tables and links in an answer, in the theme's colours: Qt gives them theirs once, when it reads the text."""
 
-from PySide6.QtGui import QBrush, QColor, QTextCursor, QTextDocument, QTextFrameFormat, QTextTable
+from collections.abc import Iterator
+
+from PySide6.QtGui import QBrush, QColor, QTextCharFormat, QTextCursor, QTextDocument, QTextFrameFormat, QTextTable
 
 from app.views.theme import GAP, Colors
+
+
+def colour_links(document: QTextDocument, colors: Colors) -> None:
+    """Give all links of a document the colour of links."""
+    cursor = QTextCursor(document)
+    shape = QTextCharFormat()
+    shape.setForeground(QColor(colors.accent))
+    for start, end in list(links_of(document)):  # all, before one changes
+        cursor.setPosition(start)
+        cursor.setPosition(end, QTextCursor.MoveMode.KeepAnchor)
+        cursor.mergeCharFormat(shape)
+
+
+def links_of(document: QTextDocument) -> Iterator[tuple[int, int]]:
+    """Where the links of a document begin and end."""
+    block = document.begin()
+    while block.isValid():
+        place = block.begin()
+        while not place.atEnd():
+            piece = place.fragment()
+            if piece.charFormat().isAnchor():
+                yield piece.position(), piece.position() + piece.length()
+            place += 1
+        block = block.next()
 
 
 def dress_tables(document: QTextDocument, colors: Colors) -> None:
