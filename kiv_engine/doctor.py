@@ -22,10 +22,10 @@ LITTLE_DISK: Final = 5e9
 
 
 def models_folder() -> Path:
-    """Where downloaded models lie: the cache that HuggingFace's own tools use."""
-    from huggingface_hub import constants
+    """Where downloaded models will lie, which decides about the disk."""
+    from kiv_engine.model_places import downloads_folder
 
-    return Path(constants.HF_HUB_CACHE)
+    return downloads_folder()
 
 
 def report(hardware: Hardware) -> dict[str, Any]:

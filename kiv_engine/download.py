@@ -46,6 +46,7 @@ from kiv_engine.errors import AccessError, CapacityError, EngineError, ModelNotF
 from kiv_engine.events import Downloaded, DownloadEvent, DownloadProgress
 from kiv_engine.hardware import existing_folder
 from kiv_engine.hub_token import has_token, keyring_token
+from kiv_engine.model_places import downloads_folder, model_folders
 
 WHOLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
@@ -72,8 +73,9 @@ MEANINGS: Final = (
         "kiv models token.",
     ),
     (HFValidationError, "is neither a folder here nor a name that the HuggingFace hub can have."),
+    (OfflineModeIsEnabled, "is not on this computer, and HF_HUB_OFFLINE forbids to ask the HuggingFace hub; unset it."),
     (
-        (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError),
+        (LocalEntryNotFoundError, ConnectionError, TimeoutError),
         "is not on this computer, and the HuggingFace hub cannot be reached; check the name and the connection.",
     ),
     (HfHubHTTPError, "cannot be had from the HuggingFace hub now, which answers with an error; try again later."),
@@ -114,15 +116,22 @@ class HubModel:
 
 
 def find_downloaded(model_id: str) -> Path | None:
-    """The folder of a model that lies complete in the cache, or None. Opens no connection."""
-    try:
-        config = try_to_load_from_cache(model_id, "config.json", cache_dir=constants.HF_HUB_CACHE)
-    except HFValidationError:
-        return None
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
-    return None if missing_weights(folder) or not has_tokenizer(folder) else folder
+    """The folder of a model that lies complete where models are kept, or None. Opens no connection."""
+    for folder in _folders_with_config(model_id):
+        if not missing_weights(folder) and has_tokenizer(folder):
+            return folder
+    return None
+
+
+def _folders_with_config(model_id: str) -> Iterator[Path]:
+    """Folders that hold a model's config, and perhaps more of it."""
+    for place in model_folders():
+        try:
+            config = try_to_load_from_cache(model_id, "config.json", cache_dir=place)
+        except HFValidationError:
+            return
+        if isinstance(config, str):
+            yield Path(config).parent
 
 
 def weight_files(folder: Path) -> list[str]:
@@ -219,17 +228,15 @@ def first_line(error: BaseException) -> str:
 
 def fetch_config(model_id: str) -> Path:
     """The folder of a model's config.json, which alone is fetched where it is not in the cache."""
-    cached = try_to_load_from_cache(model_id, "config.json", cache_dir=constants.HF_HUB_CACHE)
-    if isinstance(cached, str):
-        return Path(cached).parent
-    return _into_cache(model_id, "config.json", None).parent
+    here = next(_folders_with_config(model_id), None)
+    return here or _into_cache(model_id, "config.json", None, downloads_folder()).parent
 
 
-def _into_cache(model_id: str, name: str, revision: str | None) -> Path:
-    """Let the hub's library put a file into its cache; it fetches only what is not there."""
+def _into_cache(model_id: str, name: str, revision: str | None, folder: Path) -> Path:
+    """Let the hub's library put a file where models are kept; it fetches only what is not there."""
     with quiet_hub():
         path = hf_hub_download(
-            model_id, name, revision=revision, cache_dir=constants.HF_HUB_CACHE, endpoint=constants.ENDPOINT,
+            model_id, name, revision=revision, cache_dir=folder, endpoint=constants.ENDPOINT,
             token=keyring_token(),
         )  # fmt: skip
     return Path(path)
@@ -284,7 +291,7 @@ def look_up(model_id: str) -> HubModel:
 def _shards_on_hub(model_id: str, commit: str, names: Set[str]) -> list[str]:
     """The weight files that a model's index names, which is fetched for it; each must be one of the model's `names`."""
     try:
-        shards = shards_of(_into_cache(model_id, INDEX, commit))
+        shards = shards_of(_into_cache(model_id, INDEX, commit, downloads_folder()))
     except ValueError as error:
         raise ModelNotFoundError(f"The {INDEX} of {model_id} is damaged; look for another upload of it.") from error
     for shard in shards:
@@ -331,7 +338,8 @@ class Download:
 
     def __init__(self, model: HubModel) -> None:
         self.model = model
-        self._storage = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model.id, repo_type="model")
+        self._folder = downloads_folder()
+        self._storage = self._folder / repo_folder_name(repo_id=model.id, repo_type="model")
         self._begin = self._last_report = time.monotonic()
         self.bytes_done = sum(self._bytes_here(file) for file in model.files)
         self._bytes_before = self.bytes_done
@@ -382,7 +390,8 @@ class Download:
     def _no_room(self) -> CapacityError:
         return CapacityError(
             f"{self.model.id} needs {self.bytes_missing / 1e9:.1f} GB more on the disk of {self._storage.parent}, "
-            f"where {self._free_bytes() / 1e9:.1f} GB are free; free some, or set HF_HOME to a folder on another disk."
+            f"where {self._free_bytes() / 1e9:.1f} GB are free; free some, or choose a "
+            "folder on another disk: kiv models get --folder."
         )
 
     # -- files -------------------------------------------------------------------------------------------------------
@@ -412,7 +421,7 @@ class Download:
             raise
 
     def _fetch_small(self, file: HubFile) -> Iterator[DownloadProgress]:
-        _into_cache(self.model.id, file.name, self.model.commit)
+        _into_cache(self.model.id, file.name, self.model.commit, self._folder)
         self.bytes_done += file.num_bytes
         yield self._progress(file.name)
 
@@ -425,7 +434,7 @@ class Download:
                 return
             self._check(part, file)
             os.replace(part, self._blob(file))
-        _into_cache(self.model.id, file.name, self.model.commit)
+        _into_cache(self.model.id, file.name, self.model.commit, self._folder)
 
     def _fill(self, part: Path, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
         """Fetch the rest of a file, over as many connections as it takes."""

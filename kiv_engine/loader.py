@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import torch
-from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]  # httpx's or httpx2's
+from huggingface_hub.errors import HFValidationError, HTTPError, StrictDataclassError  # type: ignore[attr-defined]  # httpx's or httpx2's
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -403,8 +403,9 @@ def _config(source: _Source) -> PreTrainedConfig:
     _require_plausible(source, raw)
     try:
         config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
-    except (ValueError, TypeError, KeyError) as error:
-        raise UnsupportedModelError(f"The config.json of {source} is not valid: {first_line(error)}") from error
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UnsupportedModelError(f"The config.json of {source} is not valid: {why}") from error
     assert isinstance(config, PreTrainedConfig)
     for part in _BESIDE_LANGUAGE.get(model_type, ()):
         setattr(config, part, None)

@@ -14,6 +14,7 @@ THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
 for _library in ("OMP", "MKL", "RAYON"):
     os.environ[f"{_library}_NUM_THREADS"] = THREADS
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["KIV_MODELS"] = ""  # HuggingFace's cache, whatever was chosen here
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"  # nobody's own token is for a test
 
 # By class name, with the reason why it may outlive a test.

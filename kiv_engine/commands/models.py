@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 from kiv_engine.events import Downloaded, DownloadProgress
@@ -49,6 +50,10 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     token.add_argument("--remove", action="store_true", help="take it out again")
     get = actions.add_parser("get", help="download a model, or go on with a download", prog="kiv models get")
     get.add_argument("id", metavar="ID", help="its name on the HuggingFace hub")
+    get.add_argument(
+        "--folder", metavar="FOLDER|default",
+        help="where this and all later downloads go; default is the cache of HuggingFace's own tools",
+    )  # fmt: skip
     doctor.set_defaults(run=run_doctor)
     fit.set_defaults(run=run_fit)
     models.set_defaults(run=run_models)
@@ -137,7 +142,7 @@ def run_models(options: argparse.Namespace) -> int:
     """`kiv models`."""
     if options.action == "token":
         return change_token(remove=options.remove)
-    return get_model(options.id) if options.action == "get" else list_models(options)
+    return get_model(options.id, options.folder) if options.action == "get" else list_models(options)
 
 
 def change_token(*, remove: bool) -> int:
@@ -155,12 +160,19 @@ def change_token(*, remove: bool) -> int:
     return DONE
 
 
-def get_model(model_id: str) -> int:
-    """`kiv models get`: download a model that is not here yet."""
+def get_model(model_id: str, place: str | None) -> int:
+    """`kiv models get`: download a model that is not here yet; `place` is where from now on, None as before."""
+    from kiv_engine import model_places
     from kiv_engine.download import Download, find_downloaded, look_up
 
     if model_id == "demo":
         raise BadInputError("The model demo is built in; there is nothing to download.")
+    if not model_id.strip():
+        raise BadInputError("No model is named; 'kiv models' lists some.")
+    if Path(model_id).expanduser().exists():
+        raise BadInputError(f"{model_id} is here already; use it as it is, with --model.")
+    if place is not None:
+        print(f"Models go to {model_places.choose_downloads_folder(place)} from now on.", file=sys.stderr)
     folder = find_downloaded(model_id)
     if folder is not None:
         print(f"{model_id} is here already: {folder}")

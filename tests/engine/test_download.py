@@ -16,7 +16,7 @@ import torch
 from huggingface_hub import constants
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from kiv_engine import cli, download
+from kiv_engine import cli, download, model_places
 from kiv_engine.download import Download, find_downloaded, look_up
 from kiv_engine.errors import CapacityError, EngineError, ModelNotFoundError, StoppedError
 from kiv_engine.events import Downloaded, DownloadProgress, LoadProgress
@@ -375,7 +375,7 @@ def test_a_full_disk_is_said_before_the_first_byte(hub: Hub, monkeypatch: pytest
     model = look_up(ID)
     asked = len(hub.repo.requests)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000}))
-    with pytest.raises(CapacityError, match=r"needs 0\.0 GB more on the disk .* set HF_HOME"):
+    with pytest.raises(CapacityError, match=r"needs 0\.0 GB more on the disk .* --folder"):
         next(Download(model).run(never))
     assert len(hub.repo.requests) == asked
 
@@ -389,7 +389,7 @@ def test_a_disk_that_fills_up_is_said_and_what_came_is_kept(hub: Hub, monkeypatc
     size = part.stat().st_size
     with monkeypatch.context() as patch:
         patch.setattr(Download, "_receive", full)
-        with pytest.raises(CapacityError, match=r"needs 0\.0 GB more on the disk .* set HF_HOME"):
+        with pytest.raises(CapacityError, match=r"needs 0\.0 GB more on the disk .* --folder"):
             run()
     assert part.stat().st_size == size
     run()
@@ -398,7 +398,7 @@ def test_a_disk_that_fills_up_is_said_and_what_came_is_kept(hub: Hub, monkeypatc
 
 def test_offline_says_so_and_finds_what_is_here(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelNotFoundError, match="is not on this computer, and the HuggingFace hub cannot be reached"):
+    with pytest.raises(ModelNotFoundError, match="is not on this computer, and HF_HUB_OFFLINE forbids to ask"):
         look_up(ID)
     assert hub.repo.requests == []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -480,3 +480,53 @@ def test_a_connection_would_be_noticed() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "a connection was opened" in done.stderr
+
+
+def test_downloads_go_where_they_were_sent_and_are_found_there(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KIV_MODELS")
+    monkeypatch.setattr(model_places, "_file", lambda: tmp_path / "config" / "folders.json")
+    elsewhere = tmp_path / "big disk" / "models"
+    assert cli.main(["models", "get", ID, "--folder", str(elsewhere)]) == 0
+    out, err = capsys.readouterr()
+    assert f"Models go to {elsewhere} from now on." in err
+    folder = elsewhere / "models--some-one--some-model" / "snapshots" / COMMIT
+    assert out == f"{ID} is here: {folder}\n"
+    assert not hub.cache.exists()
+    asked = len(hub.repo.requests)
+    assert cli.main(["models", "get", ID, "--folder", "default"]) == 0
+    assert find_downloaded(ID) == folder, "a folder of before is still known"
+    assert len(hub.repo.requests) == asked
+    assert model_places.model_folders() == [hub.cache, elsewhere]
+    monkeypatch.setenv("KIV_MODELS", "")
+    assert find_downloaded(ID) is None
+    monkeypatch.setenv("KIV_MODELS", str(elsewhere))
+    assert find_downloaded(ID) == folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "No model is named"),
+        (["{here}"], "is here already"),
+        ([ID, "--folder", "{here}/file"], "Models cannot be kept in"),
+    ],
+)
+def test_bad_input_is_one_line(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert cli.main(["models", "get", *(each.format(here=tmp_path) for each in arguments)]) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+    assert hub.repo.requests == []
+
+
+def test_a_damaged_note_of_folders_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KIV_MODELS")
+    monkeypatch.setattr(model_places, "_file", lambda: tmp_path / "folders.json")
+    for text in ("[", '{"a": 1}', "[1, null]"):
+        (tmp_path / "folders.json").write_text(text)
+        assert model_places.model_folders() == [Path(constants.HF_HUB_CACHE)]

@@ -275,6 +275,13 @@ def test_absurd_sizes_are_refused(llama: Path, name: str, value: int) -> None:
             use(str(llama))
 
 
+def test_a_size_that_is_no_number_is_refused(llama: Path) -> None:
+    change_config(llama, num_hidden_layers="many")
+    with pytest.raises(UnsupportedModelError, match=r"is not valid: .*num_hidden_layers") as refusal:
+        loader.read_config(str(llama))
+    assert "\n" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_damaged_file_is_refused(llama: Path, name: str) -> None:
     (llama / name).write_bytes(b"{ damaged")
