@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.controllers.history_controller import HistoryController
 from app.controllers.models_controller import ModelsController
-from app.controllers.session_controller import Notice, NoticeKind, SessionController
+from app.controllers.session_controller import Notice, NoticeKind, Offer, SessionController
 from app.engine_bridge import EngineBridge, Session
 from app.folders import Folders
 from app.history import History
@@ -53,6 +53,7 @@ class Application(QObject):
     ) -> None:
         super().__init__()
         self.closed_in_time = True
+        self._offers: tuple[Offer, ...] = ()
         self.preferences = Preferences(folders.settings if folders else None, self)
         settings = self.preferences.settings
         self.theme = Theme(qt, THEMES.get(settings.theme), settings.font_points)
@@ -112,6 +113,7 @@ class Application(QObject):
         window, controller = self.window, self.controller
         self.bridge.reported.connect(controller.on_report)
         controller.noticed.connect(self._on_noticed)
+        window.banner.offer_chosen.connect(self._on_offer_chosen)
         controller.question_returned.connect(window.composer.give_back)
         window.files_chosen.connect(controller.open_files)
         window.text_dropped.connect(controller.read_pasted)
@@ -197,7 +199,13 @@ class Application(QObject):
 
     @Slot(object)
     def _on_noticed(self, notice: Notice) -> None:
-        self.window.banner.show_line(notice.text, is_error=notice.kind is NoticeKind.ERROR)
+        self._offers = notice.offers
+        texts = [offer.text for offer in notice.offers]
+        self.window.banner.show_line(notice.text, is_error=notice.kind is NoticeKind.ERROR, offers=texts)
+
+    @Slot(int)
+    def _on_offer_chosen(self, place: int) -> None:
+        self.controller.accept(self._offers[place])
 
     @Slot()
     def _on_status_changed(self) -> None:

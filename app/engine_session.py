@@ -123,7 +123,7 @@ class EngineSession:
 
     # -- the model -----------------------------------------------------------------------------------------------
 
-    def _load(self, request: LoadModel, should_stop: ShouldStop) -> ModelLoaded:
+    def _load(self, request: LoadModel, should_stop: ShouldStop) -> ModelLoaded | Failed:
         for module in HEAVY_MODULES:  # one by one: quitting does not wait for all of them
             importlib.import_module(module)
             if should_stop():
@@ -138,9 +138,19 @@ class EngineSession:
         self.close()
         self._engine = None  # gone before the next one comes: the two need not fit together
         give_back()
-        self._engine = Engine.load(
-            request.model, quantize=request.quantize, on_progress=self._tell_sometimes, should_stop=should_stop
-        )
+        try:
+            self._engine = Engine.load(
+                request.model,
+                quantize=request.quantize,
+                on_progress=self._tell_sometimes,
+                should_stop=should_stop,
+                anyway=request.anyway,
+            )
+        except errors.OutOfMemoryError as error:
+            from kiv_engine.loader import LoadOptions
+            from kiv_engine.remedy import for_loading
+
+            return Failed(str(error), error, for_loading(LoadOptions(request.model, request.quantize), error))
         context = self._engine.new_context()
         parameters = self._engine.loaded.model.num_parameters()
         topology, loaded = context.cache.topology, self._engine.loaded.model
@@ -189,7 +199,7 @@ class EngineSession:
             yield ReadFinished(0, 0, 0.0, stopped=True, prefill_mode="", prefill_reason="")
             return
         placed = not sources
-        for event in context.read(*documents, should_stop=should_stop):
+        for event in context.read(*documents, should_stop=should_stop, anyway=request.anyway):
             if not placed and isinstance(event, ReadProgress | ReadFinished):
                 placed = True
                 yield documents_placed(context, opened=not documents and isinstance(event, ReadFinished))
@@ -204,7 +214,7 @@ class EngineSession:
                 self._baselines[chat] = measure_baseline(context, should_stop)
                 self._trim_shelf(request.options)
                 yield from self._measure_shelf()
-            yield event
+            yield self._with_smaller(context, event)
 
     def _saved_context(
         self, request: Read, documents: "list[Document]", should_stop: ShouldStop
@@ -355,7 +365,7 @@ class EngineSession:
                 event = replace(event, reused_tokens=reused)
             elif isinstance(event, Failed) and isinstance(event.error, DamagedContextError):
                 self._discard(chat)
-            yield event
+            yield self._with_smaller(context, event)
 
     def _discard(self, chat: int) -> None:
         """What a chat's context was opened from is damaged: take it off the shelf, so that it is read again."""
@@ -374,6 +384,12 @@ class EngineSession:
             if isinstance(event, AnswerFinished):
                 yield check_answer(context, replace(event, text=without_headings(event.text)), never)
             yield event
+
+    def _with_smaller(self, context: "Context", event: object) -> object:
+        """A failure with what would fit, where memory ran out; other events as they are."""
+        if not isinstance(event, Failed):
+            return event
+        return replace(event, smaller=self._loaded().smaller_plan(context, event.error))
 
     # -- measuring -----------------------------------------------------------------------------------------------
 

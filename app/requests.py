@@ -45,10 +45,11 @@ Source: TypeAlias = FileSource | TextSource | ArchiveSource
 
 @dataclass(frozen=True)
 class LoadModel:
-    """Import the engine and load a model. Ends with ModelLoaded."""
+    """Import the engine and load a model, `anyway` if it is predicted not to fit. Ends with ModelLoaded."""
 
     model: str = DEMO
     quantize: Quantize = "none"
+    anyway: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,15 @@ class ContextOptions:
 
 @dataclass(frozen=True)
 class Read:
-    """Read documents into a chat's context; without sources, go on where reading stopped. Ends with ReadFinished."""
+    """Read documents into a chat's context; without sources, go on where reading stopped. Ends with ReadFinished.
+
+    `anyway`: also what is predicted not to fit.
+    """
 
     chat: int
     sources: tuple[Source, ...] = ()
     options: ContextOptions = field(default_factory=ContextOptions)
+    anyway: bool = False
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ from kiv_engine.events import (
     ParseProgress,
     ReadFinished,
     ReadProgress,
+    SmallerPlan,
     TextDelta,
     TokenizeProgress,
 )
@@ -83,11 +84,21 @@ class NoticeKind(Enum):
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A way to go on after a request failed: with a smaller plan, or, where that is None, as it was."""
+
+    text: str
+    request: Request
+    plan: SmallerPlan | None
+
+
+@dataclass(frozen=True)
 class Notice:
-    """One line for the banner."""
+    """One line for the banner, and what is offered with it."""
 
     kind: NoticeKind
     text: str
+    offers: tuple[Offer, ...] = ()
 
 
 class SessionController(QObject):
@@ -135,9 +146,9 @@ class SessionController(QObject):
             self._advance()
 
     @Slot(str, str)
-    def use_model(self, name: str, quantize: Quantize) -> None:
+    def use_model(self, name: str, quantize: Quantize, anyway: bool = False) -> None:
         """Load another model, and keep to it if that succeeds. Chats stay; what they read is read again by it."""
-        self._chosen = LoadModel(name, quantize)
+        self._chosen = LoadModel(name, quantize, anyway)
         self._waiting = deque(request for request in self._waiting if not isinstance(request, LoadModel))
         self._waiting.appendleft(self._chosen)
         self.stop()
@@ -169,7 +180,7 @@ class SessionController(QObject):
         """Read the sample archive."""
         self.read([ArchiveSource(tokens)])
 
-    def read(self, sources: Sequence[Source]) -> None:
+    def read(self, sources: Sequence[Source], anyway: bool = False) -> None:
         """Read documents into the chat that is shown, or into a new one if that has been asked something."""
         chat = self._chats.current
         if not chat.takes_documents:
@@ -181,7 +192,7 @@ class SessionController(QObject):
         chat.set_documents([*chat.documents, *(ChatDocument(source.name, source) for source in sources)])
         if chat.reading.state not in UNDER_WAY:
             self._set_reading(chat, Reading(ReadingState.WAITING))
-        self._waiting.append(Read(chat.number, tuple(sources)))
+        self._waiting.append(Read(chat.number, tuple(sources), anyway=anyway))
         self._advance()
 
     @Slot()
@@ -615,7 +626,69 @@ class SessionController(QObject):
             case Ask():
                 self._fail_answer(request, event)
                 self._change_exchange(request, state=ExchangeState.FAILED)
-        self._notice(event.message)
+        offers = self._offers(request, event)
+        more = ""
+        if event.smaller is not None and event.smaller.tokens:
+            more = " " + self.tr("At most about {0:,} tokens fit.").format(event.smaller.tokens)
+        self.noticed.emit(Notice(NoticeKind.ERROR, event.message + more, offers))
+
+    # -- where memory ran out ------------------------------------------------------------------------------------
+
+    def _offers(self, request: Request, event: Failed) -> tuple[Offer, ...]:
+        """What can be done with one click."""
+        offers = []
+        if event.smaller is not None and not event.smaller.tokens:
+            offers.append(Offer(self.tr("Use {0}").format(self._changes(event.smaller)), request, event.smaller))
+        if isinstance(event.error, OutOfMemoryError) and event.error.is_predicted:
+            offers.append(Offer(self.tr("Try anyway"), request, None))
+        return tuple(offers)
+
+    def _changes(self, plan: SmallerPlan) -> str:
+        names = {
+            self.tr("8 bit weights"): plan.quantize == "8bit",
+            self.tr("4 bit weights"): plan.quantize == "4bit",
+            self.tr("int8 for old text"): plan.store_dtype == "int8",
+            self.tr("the disk for old text"): bool(plan.store),
+            self.tr("{0:,} hot tokens").format(plan.hot_tokens): bool(plan.hot_tokens),
+        }
+        return ", ".join(name for name, holds in names.items() if holds)
+
+    def accept(self, offer: Offer) -> None:
+        """Go on with a smaller plan, or as it was. The chat stays; what it had read is read again."""
+        request, plan = offer.request, offer.plan
+        if isinstance(request, LoadModel):
+            kind = request.quantize if plan is None else plan.quantize or request.quantize
+            self.use_model(request.model, kind, anyway=plan is None)
+            return
+        chat = self._chats.numbered(getattr(request, "chat", None))
+        if chat is None or not isinstance(request, Read | Ask):
+            return
+        self._chats.show(chat)
+        if plan is not None:
+            self._make_smaller(plan)
+            self._close_context(chat)
+        if isinstance(request, Ask):
+            self.ask_instead(request.exchange, request.question)
+        else:
+            self._read_after_failure(chat, request, anyway=plan is None)
+
+    def _make_smaller(self, plan: SmallerPlan) -> None:
+        settings = self._preferences.settings
+        self._preferences.set(replace(settings, engine=settings.engine.smaller(plan)))
+        if plan.quantize and self._status.model is not None:
+            self.use_model(self._status.model.name, plan.quantize)
+
+    def _read_after_failure(self, chat: Chat, request: Read, *, anyway: bool) -> None:
+        """Documents that were dropped are opened once more; those that are kept are read again or gone on with."""
+        kept = [document.source for document in chat.documents]
+        if new := [source for source in request.sources if source not in kept]:
+            self.read(new, anyway)
+        elif read := self._reading_again(chat):
+            self._waiting.append(replace(read, anyway=anyway))
+            self._advance()
+        else:
+            self._waiting.append(Read(chat.number, anyway=anyway))
+            self._advance()
 
     def _fail_loading(self, request: LoadModel, event: Failed) -> None:
         """Go back to the model that was in use; without that to the built-in one; without that, there is none."""
@@ -634,7 +707,8 @@ class SessionController(QObject):
             self._notice(line, NoticeKind.INFO)
         else:
             line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
-            self._notice(line.format(request.model, event.message.rstrip(".") + ".", name))
+            text = line.format(request.model, event.message.rstrip(".") + ".", name)
+            self.noticed.emit(Notice(NoticeKind.ERROR, text, self._offers(request, event)))
         self._waiting.appendleft(instead)
 
     def _fail_reading(self, number: int, event: Failed) -> None:

@@ -1,10 +1,15 @@
 """One line above the conversation: what went wrong, or what was done instead."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from app.views.icons import IconButton, IconLabel
 from app.views.theme import GAP, Theme
+
+MOST_OFFERS: Final = 2
 
 
 class Banner(QWidget):
@@ -13,10 +18,12 @@ class Banner(QWidget):
     Signals:
         restart_wanted: load the model again.
         undo_wanted: bring back what was deleted.
+        offer_chosen: the place of one of the offers.
     """
 
     restart_wanted = Signal()
     undo_wanted = Signal()
+    offer_chosen = Signal(int)
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -36,6 +43,7 @@ class Banner(QWidget):
         self.undo.setObjectName("small")
         self.undo.setAccessibleName(self.tr("Undo"))
         self.undo.clicked.connect(self._on_undo)
+        self.offers = [self._offer_button(place) for place in range(MOST_OFFERS)]
         self.dismiss = IconButton(theme, "close", self.tr("Dismiss"))
         self.dismiss.clicked.connect(self.hide)
         outer = QHBoxLayout(self)
@@ -45,15 +53,39 @@ class Banner(QWidget):
         layout.setContentsMargins(2 * GAP, GAP, GAP, GAP)
         layout.setSpacing(GAP)
         layout.addWidget(self._icon)
-        layout.addWidget(self.text, 1)
+        layout.addLayout(self._text_and_offers(), 1)
         layout.addWidget(self.restart)
         layout.addWidget(self.undo)
         layout.addWidget(self.dismiss)
         self.restart.hide()
         self.hide()
 
-    def show_line(self, text: str, *, is_error: bool, can_undo: bool = False) -> None:
-        """Show a line until it is dismissed or followed by another."""
+    def _text_and_offers(self) -> QVBoxLayout:
+        """Offers lie below the text: beside it they would leave it no room."""
+        line = QHBoxLayout()
+        line.setSpacing(GAP)
+        for button in self.offers:
+            line.addWidget(button)
+        line.addStretch(1)
+        column = QVBoxLayout()
+        column.setSpacing(GAP)
+        column.addWidget(self.text)
+        column.addLayout(line)
+        return column
+
+    def _offer_button(self, place: int) -> QPushButton:
+        button = QPushButton()
+        button.setObjectName("small" if place else "smallprimary")
+        button.setProperty("place", place)
+        button.clicked.connect(self._on_offer)
+        button.hide()
+        return button
+
+    def show_line(self, text: str, *, is_error: bool, can_undo: bool = False, offers: Sequence[str] = ()) -> None:
+        """Show a line, and buttons for what is offered, until it is dismissed or followed by another."""
+        for place, button in enumerate(self.offers):
+            button.setText(offers[place] if place < len(offers) else "")
+            button.setVisible(place < len(offers))
         self.undo.setVisible(can_undo)
         self.text.setText(text)
         self.setAccessibleName(text)
@@ -79,6 +111,11 @@ class Banner(QWidget):
     @Slot()
     def _on_restart(self) -> None:
         self.restart_wanted.emit()
+
+    @Slot()
+    def _on_offer(self) -> None:
+        self.hide()
+        self.offer_chosen.emit(self.sender().property("place"))
 
     @Slot()
     def _on_undo(self) -> None:

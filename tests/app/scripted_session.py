@@ -52,6 +52,7 @@ class ScriptedSession:
 
     Attributes:
         fails_on: requests of these types raise the error given.
+        fail_once: the next request of a type ends with this event.
         held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "tensors", "open",
             "read", "ask", "write".
         cannot_load: models that raise the error given.
@@ -66,6 +67,7 @@ class ScriptedSession:
     def __init__(self) -> None:
         self.tell: Callable[[object], None] = lambda _event: None
         self.fails_on: dict[type, BaseException] = {}
+        self.fail_once: dict[type, Failed] = {}
         self._held_at: set[str] = set()
         self.cannot_load: dict[str, BaseException] = {}
         self.loaded: list[LoadModel] = []
@@ -105,6 +107,10 @@ class ScriptedSession:
     def handle(self, request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
         if error := self.fails_on.get(type(request)):
             raise error
+        failed = self.fail_once.pop(type(request), None)
+        yield from self._do(request, should_stop) if failed is None else (failed,)
+
+    def _do(self, request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
         match request:
             case LoadModel():
                 yield self._load(request, should_stop)

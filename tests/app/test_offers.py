@@ -1,0 +1,113 @@
+"""Where memory ran out, one click goes on with a smaller plan, or as it was; the chat stays."""
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from app.models.chat import ExchangeState, ReadingState
+from app.models.engine_status import EngineState
+from app.requests import Ask, LoadModel, Read
+from app.settings import load_settings
+from kiv_engine.errors import OutOfMemoryError
+from kiv_engine.events import Failed, SmallerPlan
+from tests.app.conftest import AppDriver
+
+INT8 = SmallerPlan(store_dtype="int8")
+
+
+def too_large(plan: SmallerPlan | None, *, is_predicted: bool) -> Failed:
+    message = "The document has 900,000 tokens, which need 66.4 GB of RAM; about 280,000 tokens fit."
+    return Failed(message, OutOfMemoryError(message, 900_000, is_predicted=is_predicted), plan)
+
+
+def offers(driver: AppDriver) -> list[str]:
+    banner = driver.window.banner
+    return [button.text() for button in banner.offers if banner.isVisible() and button.isVisible()]
+
+
+def click(driver: AppDriver, place: int) -> None:
+    QTest.mouseClick(driver.window.banner.offers[place], Qt.MouseButton.LeftButton)
+
+
+def fail_reading(driver: AppDriver, book: Path, failed: Failed) -> None:
+    driver.session.fail_once = {Read: failed}
+    driver.controller.open_files([book])
+    driver.until(driver.window.banner.isVisible)
+    driver.until_state(EngineState.IDLE)
+
+
+def test_a_document_that_does_not_fit_is_read_with_a_smaller_plan(driver: AppDriver, book: Path, folders) -> None:
+    fail_reading(driver, book, too_large(INT8, is_predicted=True))
+    assert offers(driver) == ["Use int8 for old text", "Try anyway"]
+    assert "66.4 GB of RAM" in driver.window.banner.text.text()
+    click(driver, 0)
+    driver.until_read()
+    assert not driver.window.banner.isVisible()
+    assert [document.name for document in driver.chat.documents] == [book.name]
+    last = driver.session.read[-1]
+    assert (last.options.config.store_dtype, last.anyway) == ("int8", False)
+    assert driver.session.num_closed >= 1, "what was there before is given back"
+    assert load_settings(folders.settings).settings.engine.store_dtype == "int8"
+
+
+def test_it_can_be_tried_anyway(driver: AppDriver, book: Path) -> None:
+    fail_reading(driver, book, too_large(None, is_predicted=True))
+    assert offers(driver) == ["Try anyway"]
+    click(driver, 0)
+    driver.until_read()
+    assert driver.session.read[-1].anyway
+    assert len(driver.chat.documents) == 1
+
+
+def test_where_only_a_shorter_text_fits_its_length_is_told(driver: AppDriver, book: Path) -> None:
+    fail_reading(driver, book, too_large(SmallerPlan(store_dtype="int8", tokens=512_000), is_predicted=False))
+    assert offers(driver) == []
+    assert driver.window.banner.text.text().endswith("At most about 512,000 tokens fit.")
+
+
+def test_an_answer_that_ran_out_of_memory_is_given_with_a_smaller_plan(driver: AppDriver, book: Path) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    driver.session.fail_once = {Ask: too_large(SmallerPlan(store="/old", hot_tokens=512), is_predicted=False)}
+    driver.controller.ask("And then?")
+    driver.until(lambda: driver.chat.exchanges[-1].state is ExchangeState.FAILED)
+    driver.until_state(EngineState.IDLE)
+    assert offers(driver) == ["Use the disk for old text, 512 hot tokens"]
+    click(driver, 0)
+    driver.until(lambda: driver.chat.exchanges[-1].state is ExchangeState.DONE)
+    assert [each.question for each in driver.chat.exchanges] == ["Who?", "And then?"]
+    assert driver.chat.exchanges[0].answer, "what was said before is still there"
+    config = driver.session.asked[-1].options.config
+    assert (str(config.store), config.hot_tokens) == ("/old", 512)
+    assert [said.question for said in driver.session.asked[-1].history] == ["Who?"]
+    assert len(driver.session.read) == 2, "read again, with the smaller plan"
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["smaller", "anyway"])
+def test_a_model_that_does_not_fit_is_loaded_otherwise(driver: AppDriver, book: Path, place: int) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.session.fail_once = {LoadModel: too_large(SmallerPlan(quantize="4bit"), is_predicted=True)}
+    driver.controller.use_model("Large/Model-70B", "8bit")
+    driver.until(driver.window.banner.isVisible)
+    driver.until_state(EngineState.IDLE)
+    assert driver.status.model is not None
+    assert driver.status.model.name == "demo"
+    assert offers(driver) == ["Use 4 bit weights", "Try anyway"]
+    click(driver, place)
+    driver.until(lambda: driver.status.model is not None and driver.status.model.name == "Large/Model-70B")
+    expected = LoadModel("Large/Model-70B", "4bit") if place == 0 else LoadModel("Large/Model-70B", "8bit", anyway=True)
+    assert driver.session.loaded[-1] == expected
+    assert driver.chat.reading.state is ReadingState.CLOSED
+    driver.controller.ask("Who?")
+    driver.until_answered()
+
+
+def test_what_is_told_later_has_no_offers_of_before(driver: AppDriver, book: Path) -> None:
+    fail_reading(driver, book, too_large(INT8, is_predicted=True))
+    driver.controller.read_pasted("   ")
+    assert offers(driver) == []
