@@ -73,6 +73,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         "bytes": ("--tokens", "4608", "--steps", "1"),
         "reading": ("--child", "window", "256", "--peer-tokens", "256"),
         "mass": ("--tokens", "2300", "--prefill", "window", *question),
+        "saving": ("--tokens", "3000", "--rounds", "1", "--questions", "1"),
         "needles": ("--prefill", "window", *needles),
         "find_more": ("--tokens", "2600", "--seeds", "1", "--questions", "1", "--answer-tokens", "2", "--budgets", "8"),
     }
@@ -207,6 +208,13 @@ def test_decode_finds_the_keys_that_it_planted() -> None:
     cache.close()
     assert probes.asked == 64 * 4 * 2
     assert probes.found / probes.asked > 0.95
+
+
+def test_saving(smoke: dict[str, dict[str, Any]]) -> None:
+    result = smoke["saving"]
+    names = {"open_to_first_token_s", "reading_over_opening", "saving_over_plain", "mapped_ram_speed"}
+    assert all(result[name] > 0 for name in names)
+    assert set(result["within_limit"]) == names | {"mapped_bytes_beyond_index"}
 
 
 def test_needles(smoke: dict[str, dict[str, Any]]) -> None:
