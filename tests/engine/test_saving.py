@@ -1,8 +1,10 @@
 """Saved contexts: what is opened goes on as if it had never been closed, whatever was killed; damage is never used."""
 
+import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -306,11 +308,11 @@ def test_killed_between_any_two_writes_nothing_is_corrupt(
 # -- damage --------------------------------------------------------------------------------------------------------
 
 
-def outcome(folder: Path) -> Any:
+def outcome(folder: Path, family: str = "llama") -> Any:
     """The answers, or the error's type."""
     context = None
     try:
-        context = opened(folder)
+        context = opened(folder, family)
         answer = ask(context)
         if isinstance(answer, Failed):
             raise answer.error
@@ -322,27 +324,44 @@ def outcome(folder: Path) -> Any:
             context.close()
 
 
-def test_flipped_and_cut_files_are_refused_or_give_the_same_answer(tmp_path: Path) -> None:
-    saved(tmp_path / "kept").close()
-    expected = outcome(tmp_path / "kept")
+@pytest.mark.parametrize(
+    ("family", "changes", "regions"),
+    [
+        ("llama", {}, 1),
+        ("gemma3", {"store_dtype": "int8"}, 1),
+        pytest.param("llama", {"index_bits": 2}, 8, marks=pytest.mark.long),
+        pytest.param("gemma3", {"store_dtype": "int8"}, 8, marks=pytest.mark.long),
+        pytest.param("lfm2", {}, 8, marks=pytest.mark.long),
+    ],
+)
+def test_flipped_and_cut_files_are_refused_or_give_the_same_answer(
+    family: str, changes: dict[str, Any], regions: int, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kept"
+    saved(folder, family, KIVConfig(**{**vars(SMALL), **changes})).close()
+    expected = outcome(folder, family)
     assert isinstance(expected, str)
-    rng = random.Random(5)
-    refused = 0
-    for path in sorted((tmp_path / "kept").iterdir()):
+    rng, refused, kinds = random.Random(5), 0, set()
+    for path in sorted(folder.iterdir()):
         if path.name == "lock":
             continue
-        for cut in (False, True):
-            shutil.copytree(tmp_path / "kept", tmp_path / "broken")
-            broken = tmp_path / "broken" / path.name
-            data = bytearray(path.read_bytes())
-            place = rng.randrange(len(data))
+        sound = path.read_bytes()
+        kinds.add(re.sub(r"\d+", "", path.name))
+        for region, cut in itertools.product(range(regions), (False, True)):
+            place = rng.randrange(region * len(sound) // regions, (region + 1) * len(sound) // regions)
+            data = bytearray(sound)
             data[place] ^= 1 << rng.randrange(8)
-            broken.write_bytes(data[:place] if cut else data)
-            got = outcome(tmp_path / "broken")
-            refused += got is not expected and got == DamagedContextError
+            path.write_bytes(data[:place] if cut else data)
+            got = outcome(folder, family)
+            refused += got == DamagedContextError
             assert got in (expected, DamagedContextError), (path.name, cut, place, got)
-            shutil.rmtree(tmp_path / "broken")
-    assert refused > 20
+        path.write_bytes(sound)
+    assert refused > 20 * regions
+    assert outcome(folder, family) == expected
+    parts = ("manifest.json", "tokens", "document.text", "document.places", "document.starts", "document.ends")
+    assert kinds >= {*parts, "layer.keys", "layer.values", "state-.safetensors"}
+    assert any(kind.startswith("layer.signs") for kind in kinds)
+    assert ("layer.keys.scales" in kinds) is ("store_dtype" in changes)
 
 
 def damage(path: Path, place: int) -> None:
