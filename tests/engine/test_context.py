@@ -827,6 +827,31 @@ def test_going_back_reads_again_only_from_the_nearest_snapshot() -> None:
     del context._forward
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_a_question_that_is_asked_anew_early_in_a_long_chat_reads_only_itself(family: str) -> None:
+    context, early = ready(family), ready(family)
+    for number in range(24):
+        ask(context, f"Question {number}: how many bells did the {number}th ship bring?")
+        if number < 3:
+            ask(early, f"Question {number}: how many bells did the {number}th ship bring?")
+    turn, length = context.turns[3], context.num_tokens
+    cold = context.cache.growing_layers[0].store.num_tokens
+    assert turn.start < SMALL.sink_tokens + cold < length, "it has left the hot window"
+    fed: list[int] = []
+    original = context._forward
+    context._forward = lambda ids: (fed.append(len(ids)), original(ids))[1]  # type: ignore[method-assign]
+    context.rewind(turn.start)
+    assert fed == [], "everything before it is still there"
+    answer = ask(context, "Another: which ship came last?")
+    assert sum(fed) == context.num_tokens - turn.start
+    assert answer.reused_tokens == turn.start
+    assert answer.text == ask(early, "Another: which ship came last?").text
+    assert ids_of(context) == ids_of(early)
+    context._forward = original  # type: ignore[method-assign]
+    context.close()
+    early.close()
+
+
 # -- contexts side by side, evidence, memory ---------------------------------------------------------------------------
 
 

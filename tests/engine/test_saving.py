@@ -178,12 +178,17 @@ def test_a_document_that_grew_is_read_from_where_it_grew(family: str, tmp_path: 
     assert not SavedContext.open(tmp_path / "before").begins([Document("log", "x" + TEXT)])
     contexts += [opened(tmp_path / "before", family, copy=True), Context(loaded(family), SMALL)]
     reused, whole = contexts
+    before, fed = reused.num_tokens, list[int]()
+    forward = reused._forward
+    reused._forward = lambda ids: (fed.append(len(ids)), forward(ids))[1]  # type: ignore[method-assign]
     reused.exchange(grown)
     assert reused.num_tokens > 0.9 * len(TEXT)
     reused.save(tmp_path / "after")
     assert isinstance(read(reused), ReadFinished)
     assert isinstance(read(whole, grown), ReadFinished)
     assert reused.num_tokens == whole.num_tokens
+    again = 0 if family == "llama" else 256  # what forgets goes back to a snapshot
+    assert whole.num_tokens - before <= sum(fed) <= whole.num_tokens - before + again + 1
     assert [text for text, _ in answers(reused)] == [text for text, _ in answers(whole)]
     contexts.append(opened(tmp_path / "after", family))
     assert SavedContext.open(tmp_path / "after").holds([grown])
@@ -448,6 +453,47 @@ def test_every_damaged_block_of_a_file_is_found(tmp_path: Path) -> None:
         with pytest.raises(DamagedContextError, match="damaged at byte"):
             written.check(tmp_path / "rows")
     assert BlockFile.from_json(written.to_json()) == written
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 512 KB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk takes the rights of root, on Linux")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a test that failed may still have files open
+
+
+@pytest.mark.parametrize("free", [16, 64, 128, 256])
+def test_a_full_disk_ends_saving_and_nothing_else(free: int, small_disk: Path, contexts: list[Context]) -> None:
+    contexts += [Context(loaded("llama"), SMALL), Context(loaded("llama"), SMALL)]
+    plain, context = contexts
+    read(plain, DOCUMENT)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * ((512 - free) << 10))
+    context.save(small_disk / "kept")
+    finished = read(context, DOCUMENT)
+    assert isinstance(finished, ReadFinished), finished
+    assert "is full" in finished.not_saved
+    assert answers(context) == answers(plain)
+    ballast.unlink()
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    if SavedContext.exists(small_disk / "kept"):
+        SavedContext.open(small_disk / "kept").verify()
+        contexts.append(opened(small_disk / "kept"))
+        finished = read(contexts[-1])
+    else:
+        contexts.append(Context(loaded("llama"), SMALL))
+        contexts[-1].save(small_disk / "kept")
+        finished = read(contexts[-1], DOCUMENT)
+    assert isinstance(finished, ReadFinished)
+    assert finished.not_saved == ""
+    SavedContext.open(small_disk / "kept").verify()
+    contexts.append(opened(small_disk / "kept"))
+    assert answers(contexts[-1]) == answers(contexts[-2])
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------

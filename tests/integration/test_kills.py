@@ -1,4 +1,5 @@
 """kill -9 at random moments of reading, saving and chatting: what was kept is sound, and goes on with the same answers.
+And two programs at one saved context.
 
 The processes run `kiv ask --save` and the app's writer of chats as they are, but for a checkpoint after every chunk of
 reading. They are forked from one that has imported everything: that takes longer than all they do.
@@ -176,6 +177,27 @@ def test_reading_saving_and_asking_survive_kills(kills: int, forks: Forks, tmp_p
     print(f"{killed} kills; found then: {dict(found)}")
     assert killed >= kills
     assert kills < 50 or min(found[part] for part in ("nothing", "a part", "all")) > 0
+
+
+def test_two_programs_do_not_write_one_folder_and_may_ask_it_at_once(forks: Forks, tmp_path: Path) -> None:
+    from kiv_engine import Engine, KIVConfig, SamplingConfig
+    from kiv_engine.document import Document
+
+    book, folder = tmp_path / "book.txt", tmp_path / "kept"
+    book.write_text(TEXT)
+    job = ("ask", book, "--save", folder, *OPTIONS, *QUESTIONS)
+    with closing(Engine.load().new_context(KIVConfig(hot_tokens=256, prefill="window"))) as context:
+        context.save(folder)
+        assert forks.run(*job) == 2 << 8  # what os.waitpid makes of the exit code 2
+        assert "is being written by another program" in forks.err
+        list(context.read(Document("book.txt", TEXT)))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with closing(Engine.load().open_context(folder)) as context:
+        assert forks.run(*job) == 0, forks.err
+        assert "Opened" in forks.err
+        asked = [list(context.ask(question, SamplingConfig(max_new_tokens=8)))[-1] for question in QUESTIONS[1::2]]
+    assert [answer.text for answer in asked] == answers(forks.out)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 # -- chats ---------------------------------------------------------------------------------------------------------
