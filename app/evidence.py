@@ -18,7 +18,7 @@ HEAT_BINS: Final = 2_048
 LAYER_BINS: Final = 128
 """Of each layer, so many of a token's heaviest bins are kept; the sum over layers is kept whole."""
 ANSWER_TOKENS: Final = 2_048
-"""Of a longer answer, only these first tokens are kept one by one: each takes 8 KB, and more for every layer."""
+"""Of a longer answer, only these first tokens are kept one by one: each takes some KB, and more for every layer."""
 
 Mass: TypeAlias = NDArray[np.float32]
 
@@ -34,8 +34,12 @@ class LayerMass:
 
 @dataclass(frozen=True, eq=False)
 class TokenHits:
-    """What one generated token used: mass per bin (HEAT_BINS,), the mean of all layers, and the layers."""
+    """What one generated token used: the bins with mass, ascending, and their mass, the mean of all layers; the layers.
 
+    In the built-in model 600 of 2,048 bins have mass: without the others a token takes half the memory.
+    """
+
+    bins: NDArray[np.int16]
     mass: Mass
     layers: tuple[LayerMass, ...]
 
@@ -101,7 +105,8 @@ class HitCollector:
             return
         row = self._row / np.float32(len(self._layers))
         self._heat += np.maximum(row - self._baseline.mass, 0)
-        self._taken.append(TokenHits(row, tuple(self._layers)))
+        bins = np.flatnonzero(row)
+        self._taken.append(TokenHits(bins.astype(np.int16), row[bins], tuple(self._layers)))
         self._row, self._layers, self._position = np.zeros_like(row), [], None
 
     def take(self) -> tuple[TokenHits, ...]:
@@ -117,10 +122,10 @@ class HitCollector:
 
 def mass_rows(tokens: Sequence[TokenHits], layer: int | None = None) -> Mass:
     """Mass per token and bin (tokens, HEAT_BINS), of one layer or the mean of all."""
-    if layer is None:
-        return np.array([token.mass for token in tokens], np.float32).reshape(-1, HEAT_BINS)
     rows = np.zeros((len(tokens), HEAT_BINS), np.float32)
     for row, token in zip(rows, tokens, strict=True):
+        if layer is None:
+            row[token.bins] = token.mass
         for part in token.layers:
             if part.layer == layer:
                 row[part.bins] = part.mass

@@ -63,7 +63,7 @@ MAX_FILES: Final = 100
 NOTICED_SPILL: Final = 200_000_000
 RATE_WINDOW_S: Final = 2.0
 EVIDENCE_TOKENS: Final = 4_096
-"""Hits are kept word by word for the newest answers of so many tokens, all chats together: some 10 KB each."""
+"""Hits are kept word by word for the newest answers of so many tokens, all chats together: some 5 KB each."""
 
 
 class Engine(Protocol):
