@@ -180,11 +180,12 @@ def searching(context: Context, find: Callable[..., Hits | None]) -> Iterator[No
     layers = context.cache.growing_layers
     for layer in layers:
         layer._find = stand_in(layer, find)  # type: ignore[method-assign]
+        layer._together = lambda *_: 1  # type: ignore[method-assign]
     try:
         yield
     finally:
         for layer in layers:
-            del layer._find
+            del layer._find, layer._together
 
 
 def stand_in(layer: KIVLayer, find: Callable[..., Hits | None]) -> Callable[..., Hits | None]:

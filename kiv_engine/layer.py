@@ -33,6 +33,9 @@ DENSE_SHARE: Final = 0.5
 """Where a KV head would get this share of all cold tokens as candidates, all are ranked instead: keys in a row are read
 faster than half of them here and there, and nothing needs to be searched."""
 
+RANKED_SCORES: Final = 8_388_608
+"""Queries of a short forward are attended to together while their scores of all cold tokens are at most so many."""
+
 EXACT_BLOCK_TOKENS: Final = 4_096
 """In exact prefill the cold keys are streamed in pieces of this many."""
 
@@ -265,11 +268,26 @@ class KIVLayer(CacheLayerMixin):
             return self._attend_blocks(mode, first, queries, rule)
         searched = 0 if self._policy.reading else min(SEARCH_BLOCK_TOKENS, count)
         parts = [self._attend_blocks(mode, first, queries[:, :, : count - searched], rule)] if searched < count else []
-        parts += [
-            self._attend_token(layer_idx, first + t, queries[:, :, t : t + 1], rule)
-            for t in range(count - searched, count)
-        ]
+        start = count - searched
+        while start < count:
+            run = min(count - start, self._together(first + start, queries))
+            block = queries[:, :, start : start + run]
+            parts.append(
+                self._attend_token(first + start, block, rule)
+                if run == 1
+                else self._attend_ranking_all(first + start, block, rule)
+            )
+            start += run
         return torch.cat(parts, 2)
+
+    def _together(self, position: int, queries: torch.Tensor) -> int:
+        """How many queries from `position` on are attended to at once: those with the same cold tokens, all ranked."""
+        config, limit = self._policy.config, self._policy.cold_tokens(position + 1)
+        if limit <= config.retrieved_tokens or not self._ranks_all(limit) or not self._ranks_finally:
+            return 1
+        most = RANKED_SCORES // (queries.shape[0] * queries.shape[1] * limit)
+        same = next(n for n in range(1, CODE_BLOCK_TOKENS + 1) if self._policy.cold_tokens(position + n + 1) != limit)
+        return max(1, min(most, same))
 
     def _attend_newest(self, layer_idx: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         """One query, the newest token; its hot window lies in the ring."""
@@ -286,11 +304,28 @@ class KIVLayer(CacheLayerMixin):
             self._policy.recorder.record(self._recording(layer_idx, num_tokens, attended))
         return output
 
-    def _attend_token(self, layer_idx: int, position: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
+    def _attend_token(self, position: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         """One query inside the span, exactly as if it had been decoded on its own."""
         keys, values = self._local(position, position + 1)
         scores = rule.scores(queries, keys)
         return self._attend_searching(queries, rule, scores, values, position + 1)[0]
+
+    def _attend_ranking_all(self, first: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
+        """Queries (H, G, T, D) of the span with the same cold tokens, each as if it had been decoded on its own."""
+        heads, _, count, _ = queries.shape
+        limit = self._policy.cold_tokens(first + 1)
+        keys, values = self._local(first, first + count)
+        hidden = ~causal_mask(count, keys.shape[1], keys.device)
+        local = SoftmaxPart.of(rule.scores(queries, keys).masked_fill_(hidden, -math.inf))
+        scores = rule.scores(queries, self.store.keys.read(0, limit).to(self.device))
+        part = SoftmaxPart.of(scores)
+        share = (part.weights * part.factor(torch.logaddexp(part.lse, rule.total(local.lse)))).sum(1)
+        chosen = share.topk(self._policy.config.retrieved_tokens, -1).indices
+        cold = SoftmaxPart.of(scores.gather(-1, chosen[:, None].expand(-1, scores.shape[1], -1, -1)))
+        fetched = self._fetch(self.store.values, chosen.flatten(1)).view(heads, count, chosen.shape[-1], -1)
+        total = rule.total(torch.logaddexp(local.lse, cold.lse))
+        far = (cold.weights.transpose(1, 2).to(fetched.dtype) @ fetched).float().transpose(1, 2)
+        return weigh(local.weights, values) * local.factor(total) + far * cold.factor(total)
 
     def _attend_searching(
         self, queries: torch.Tensor, rule: ScoreRule, scores: torch.Tensor, values: torch.Tensor, num_tokens: int
@@ -410,6 +445,16 @@ class KIVLayer(CacheLayerMixin):
         kept = scores.gather(-1, best[:, None].expand(-1, scores.shape[1], -1))
         return Hits(chosen, kept, self._fetch(self.store.values, chosen))
 
+    def _ranks_all(self, limit: int) -> bool:
+        """Whether so few cold tokens are all ranked by their keys."""
+        few = limit < FIT_TOKENS or limit <= self._policy.config.candidate_tokens
+        return few and self.index.bits == 1
+
+    @property
+    def _ranks_finally(self) -> bool:
+        """Whether the scores of the ranking are those of the attention."""
+        return self._policy.rotary is None or not self.geometry.rotary
+
     @property
     def _reads_in_a_row(self) -> bool:
         """Whether all cold keys can be scored where they lie, without a copy of them."""
@@ -424,10 +469,10 @@ class KIVLayer(CacheLayerMixin):
         """
         config = self._policy.config
         searched = self._search_query(queries, num_tokens)
-        final = self._policy.rotary is None or not self.geometry.rotary
+        final = self._ranks_finally
         if self.index.bits == 2:
             return None, self._score_by_index(searched, rule, limit), False
-        if limit < FIT_TOKENS or limit <= config.candidate_tokens:
+        if self._ranks_all(limit):
             return None, self._score_all(searched, rule, limit), final
         effort = SearchEffort(
             config.retrieved_tokens,

@@ -17,6 +17,7 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import BatchSizeError, ConfigError, UnsupportedModelError
 from kiv_engine.index import CodeIndex
+from kiv_engine.layer import KIVLayer
 from kiv_engine.positions import Rotary
 from kiv_engine.prefill import ScoreRule, attend_at_once
 from kiv_engine.store import RowTable
@@ -317,6 +318,39 @@ def test_a_short_forward_equals_its_tokens_decoded_one_by_one(kind: str) -> None
         outputs.append(torch.cat(parts, 2))
     torch.testing.assert_close(outputs[1], outputs[0], atol=2e-6, rtol=1e-5)
     torch.testing.assert_close(outputs[2], outputs[0], atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("room", [1, 1_000, 10_000], ids=["one", "some", "all"])
+@pytest.mark.parametrize(
+    "rule", [ScoreRule(0.25, softcap=3.0), ScoreRule(0.25, sinks=torch.ones(2, 2))], ids=["cap", "sinks"]
+)
+def test_queries_that_rank_all_tokens_together_equal_single_ones(
+    room: int, rule: ScoreRule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are taken at once; of 64 or fewer cold tokens all are attended to, which is another way."""
+    monkeypatch.setattr("kiv_engine.layer.RANKED_SCORES", room)
+    taken: list[int] = []
+    together = KIVLayer._attend_ranking_all
+
+    def counted(layer: KIVLayer, first: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
+        taken.append(queries.shape[2])
+        return together(layer, first, queries, rule)
+
+    monkeypatch.setattr(KIVLayer, "_attend_ranking_all", counted)
+    keys, values = torch.randn(2, 1, 2, 240, 16)
+    queries = torch.randn(2, 2, 140, 16) * 3
+    outputs = []
+    for sizes in ([140], [1] * 140):
+        layer = KIVCache(short_trained(), replace(SPARSE, retrieved_tokens=64)).growing_layers[0]
+        layer.update(keys[:, :, :100], values[:, :, :100])
+        parts = []
+        for size in sizes:
+            part = slice(layer.num_tokens, layer.num_tokens + size)
+            layer.update(keys[:, :, part], values[:, :, part])
+            parts.append(layer.attend(0, queries[:, :, part.start - 100 : part.stop - 100], rule))
+        outputs.append(torch.cat(parts, 2))
+    torch.testing.assert_close(outputs[0], outputs[1], atol=2e-6, rtol=1e-5)
+    assert max(taken, default=1) == {1: 1, 1_000: 2, 10_000: 26}[room]
 
 
 @pytest.mark.parametrize("kind", sorted(set(SEARCHING) - {"1bit", "compact-1bit"}))  # they round queries: see above
