@@ -283,7 +283,8 @@ class KIVLayer(CacheLayerMixin):
     def _together(self, position: int, queries: torch.Tensor) -> int:
         """How many queries from `position` on are attended to at once: those with the same cold tokens, all ranked."""
         config, limit = self._policy.config, self._policy.cold_tokens(position + 1)
-        if limit <= config.retrieved_tokens or not self._ranks_all(limit) or not self._ranks_finally:
+        exactly = self._ranks_all(limit) and self._ranks_finally and self._reads_in_a_row
+        if limit <= config.retrieved_tokens or not exactly:
             return 1
         most = RANKED_SCORES // (queries.shape[0] * queries.shape[1] * limit)
         same = next(n for n in range(1, CODE_BLOCK_TOKENS + 1) if self._policy.cold_tokens(position + n + 1) != limit)
