@@ -95,6 +95,10 @@ class Application(QObject):
         dialog.stop_loading_wanted.connect(self.controller.stop_loading)
         controller.failed.connect(dialog.show_problem)
         controller.found.connect(dialog.show_found)
+        dialog.place_chosen.connect(controller.choose_folder)
+        dialog.token.entered.connect(controller.keep_token)
+        controller.access_refused.connect(dialog.token.ask_for)
+        controller.token_kept.connect(dialog.on_token_kept)
         return dialog
 
     @cached_property

@@ -7,8 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, WeightsFit
-from app.requests import DescribeModel, DownloadModel, ListModels, Request, TimeModels
+from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, TokenKept, WeightsFit
+from app.requests import (
+    ChooseModelsFolder,
+    DescribeModel,
+    DownloadModel,
+    KeepToken,
+    ListModels,
+    Request,
+    TimeModels,
+)
 
 if TYPE_CHECKING:
     from kiv_engine.catalogue import CatalogueEntry
@@ -35,6 +43,11 @@ class ModelsSession:
                 yield from self._time(names, should_stop)
             case DescribeModel(name):
                 yield from self._describe(name)
+            case KeepToken(token):
+                yield from keep_token(token)
+            case ChooseModelsFolder(folder, in_use):
+                choose_folder(folder)
+                yield from self._list(in_use, should_stop)
             case DownloadModel(name):
                 yield from download(name, should_stop)
 
@@ -117,6 +130,21 @@ def as_report(listed: "ListedModel") -> ModelListed:
         name, entry.published_billions, entry.licence, entry.gated, listed.download_bytes, listed.trained_tokens,
         tuple(fits), best, is_here(name),
     )  # fmt: skip
+
+
+def keep_token(token: str) -> Iterator[object]:
+    """Put it into the keyring."""
+    from kiv_engine import hub_token
+
+    hub_token.keep_token(token)
+    yield TokenKept()
+
+
+def choose_folder(folder: str) -> None:
+    """Send downloads there."""
+    from kiv_engine import model_places
+
+    model_places.choose_downloads_folder(folder)
 
 
 def download(name: str, should_stop: Callable[[], bool]) -> Iterator[object]:

@@ -105,6 +105,11 @@ class ModelsListed:
 
 
 @dataclass(frozen=True)
+class TokenKept:
+    """Terminal. The system's keyring has the token."""
+
+
+@dataclass(frozen=True)
 class ChatClosed:
     """Terminal."""
 
@@ -215,5 +220,5 @@ class AnswerChecked:
 
 def is_terminal(event: object) -> bool:
     """Whether a request ends with this event."""
-    ends = ModelLoaded | ReadFinished | AnswerFinished | ChatClosed | ModelsListed | Downloaded | Failed
+    ends = ModelLoaded | ReadFinished | AnswerFinished | ChatClosed | TokenKept | ModelsListed | Downloaded | Failed
     return isinstance(event, ends)

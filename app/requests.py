@@ -145,4 +145,22 @@ class DownloadModel:
     name: str
 
 
-Request: TypeAlias = LoadModel | Read | Ask | CloseChat | ListModels | TimeModels | DescribeModel | DownloadModel
+@dataclass(frozen=True)
+class KeepToken:
+    """Put a token for gated models into the system's keyring. Ends with TokenKept."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ChooseModelsFolder:
+    """Downloads go to another folder from now on; "default" is HuggingFace's cache. Then as ListModels."""
+
+    folder: str
+    in_use_bytes: int = 0
+
+
+Request: TypeAlias = (
+    LoadModel | Read | Ask | CloseChat | ListModels | TimeModels | DescribeModel | DownloadModel | KeepToken
+    | ChooseModelsFolder
+)  # fmt: skip

@@ -191,7 +191,8 @@ def connection_problem(model_id: str, error: Exception) -> ModelNotFoundError:
             near = [] if kind is HfHubHTTPError else nearest_ids(model_id)
             hint = f" Did you mean {' or '.join(near)}?" if near and model_id not in near else ""
             message = f"{model_id} {meaning}{hint}"
-            return AccessError(message, model_id) if kind is RepositoryNotFoundError else ModelNotFoundError(message)
+            may_be_private = kind is RepositoryNotFoundError and not hint
+            return AccessError(message, model_id) if may_be_private else ModelNotFoundError(message)
     return ModelNotFoundError(f"{model_id} cannot be loaded: {first_line(error)}")
 
 

@@ -7,8 +7,18 @@ from PySide6.QtCore import QObject, Signal, Slot
 from app.controllers.session_controller import Engine
 from app.models.engine_status import EngineStatus
 from app.models.model_list import ModelList
-from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, Report, is_terminal
-from app.requests import DescribeModel, DownloadModel, ListModels, Request, TimeModels
+from app.reports import (
+    ConfigFetched,
+    ModelListed,
+    ModelsListed,
+    ModelTimed,
+    PcDescribed,
+    Report,
+    TokenKept,
+    is_terminal,
+)
+from app.requests import ChooseModelsFolder, DescribeModel, DownloadModel, KeepToken, ListModels, Request, TimeModels
+from kiv_engine.errors import AccessError
 from kiv_engine.events import Downloaded, DownloadProgress, Failed
 
 
@@ -18,24 +28,58 @@ class ModelsController(QObject):
     Signals:
         failed: a sentence about what could not be done, if no row tells it.
         found: the name of the row of a model that was looked for.
+        access_refused: the id of a model that needs a token, or access that its owner grants.
+        token_kept: the keyring has the token; what was refused is tried again.
     """
 
     failed = Signal(str)
     found = Signal(str)
+    access_refused = Signal(str)
+    token_kept = Signal()
 
     def __init__(self, engine: Engine, models: ModelList, status: EngineStatus, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._engine, self._models, self._status = engine, models, status
         self._requests: dict[int, Request] = {}
         self._times_next = False
+        self._refused: DownloadModel | DescribeModel | None = None
 
     @Slot()
     def list_models(self) -> None:
         """Plan all models, unless that is under way or waits behind a download."""
         if not self._requests:
-            in_use = max((each.memory.weights for each in self._status.measured.values()), default=0)
             self._models.set_listing(True)
-            self._submit(ListModels(in_use))
+            self._submit(ListModels(self._in_use))
+
+    @property
+    def _in_use(self) -> int:
+        """Bytes of RAM that the loaded model would give back."""
+        return max((each.memory.weights for each in self._status.measured.values()), default=0)
+
+    @Slot(str)
+    def choose_folder(self, folder: str) -> None:
+        """Send downloads to another folder from now on."""
+        self._models.set_listing(True)
+        self._submit(ChooseModelsFolder(folder, self._in_use))
+
+    @Slot(str)
+    def keep_token(self, token: str) -> None:
+        """Put a token into the system's keyring, then try again what was refused."""
+        self._submit(KeepToken(token))
+
+    def _try_again(self) -> None:
+        refused, self._refused = self._refused, None
+        self.token_kept.emit()
+        match refused:
+            case DownloadModel(name):
+                self.download(name)
+            case DescribeModel(name):
+                self.find(name)
+
+    def _note_refusal(self, request: Request, error: BaseException) -> None:
+        if isinstance(error, AccessError) and isinstance(request, DownloadModel | DescribeModel):
+            self._refused = request
+            self.access_refused.emit(error.model_id)
 
     @Slot()
     def list_and_time(self) -> None:
@@ -91,6 +135,10 @@ class ModelsController(QObject):
         match request, event:
             case DownloadModel(name), _:
                 self._take_download(name, event)
+            case KeepToken(), TokenKept():
+                self._try_again()
+            case KeepToken(), Failed(message):
+                self.failed.emit(message)
             case TimeModels(), ModelTimed():
                 self._models.set_timed(event)
             case TimeModels(), _:
@@ -112,9 +160,10 @@ class ModelsController(QObject):
                 self._models.set_listing(False, recommended)
                 if self._times_next and isinstance(request, ListModels):
                     self._time(recommended)
-            case Failed(message):
+            case Failed(message, error):
                 self._models.set_listing(False)
                 self.failed.emit(message)
+                self._note_refusal(request, error)
 
     def _take_download(self, name: str, event: object) -> None:
         match event:
@@ -122,5 +171,6 @@ class ModelsController(QObject):
                 self._models.set_progress(name, event)
             case Downloaded():
                 self._models.set_downloaded(name, event)
-            case Failed(message):
+            case Failed(message, error):
                 self._models.set_failed(name, message)
+                self._note_refusal(DownloadModel(name), error)

@@ -27,6 +27,7 @@ from app.settings import DEMO
 from app.views.form import heading
 from app.views.settings_dialog import Choice
 from app.views.theme import GAP, Theme
+from app.views.token_line import TokenLine
 
 SIZE: Final = QSize(820, 680)
 FULL_BAR_TOKENS: Final = 1_000_000
@@ -262,9 +263,11 @@ class ModelsDialog(QDialog):
         use_wanted: name and kind of weights.
         download_wanted, stop_wanted: a name.
         stop_loading_wanted: the model that is being loaded is not to be.
+        place_chosen: a folder for downloads from now on.
     """
 
     stop_loading_wanted = Signal()
+    place_chosen = Signal(str)
     opened = Signal()
     name_entered = Signal(str)
     use_wanted = Signal(str, str)
@@ -294,6 +297,16 @@ class ModelsDialog(QDialog):
         self.folder.setAccessibleName(self.tr("Choose a folder with a model"))
         self.folder.clicked.connect(self._on_folder)
         self.folder.setAutoDefault(False)
+        self.place = QLabel()
+        self.place.setObjectName("caption")
+        self.place.setTextFormat(Qt.TextFormat.PlainText)
+        self.place.setWordWrap(True)
+        self.change_place = QPushButton(self.tr("Keep elsewhere …"))
+        self.change_place.setObjectName("small")
+        self.change_place.setAutoDefault(False)
+        self.change_place.setAccessibleName(self.tr("Choose another folder for downloads"))
+        self.change_place.clicked.connect(self._on_change_place)
+        self.token = TokenLine()
         self._arrange()
         models.changed.connect(self._on_changed)
         models.row_changed.connect(self._on_row_changed)
@@ -330,7 +343,13 @@ class ModelsDialog(QDialog):
         line.setSpacing(GAP)
         line.addWidget(self.name, 1)
         line.addWidget(self.folder)
+        places = QHBoxLayout()
+        places.setSpacing(GAP)
+        places.addWidget(self.place, 1)
+        places.addWidget(self.change_place)
         bottom.addWidget(self.problem)
+        bottom.addWidget(self.token)
+        bottom.addLayout(places)
         bottom.addLayout(line)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
@@ -342,6 +361,7 @@ class ModelsDialog(QDialog):
     def open(self) -> None:
         """Show the dialog."""
         self.problem.hide()
+        self.token.clear()
         self.show()
         self.raise_()
         self.opened.emit()
@@ -351,6 +371,12 @@ class ModelsDialog(QDialog):
         """Say what could not be done."""
         self.problem.setText(text)
         self.problem.show()
+
+    @Slot()
+    def on_token_kept(self) -> None:
+        """What was refused is tried again."""
+        self.token.clear()
+        self.problem.hide()
 
     @Slot(str)
     def show_found(self, name: str) -> None:
@@ -375,6 +401,7 @@ class ModelsDialog(QDialog):
         if self._models.is_listing:
             facts.append(self.tr("Looking at what fits this PC …"))
         self.facts.setText("\n".join(facts))
+        self.place.setText(self.tr("Disk: {0}").format(dict(self._models.facts).get("Disk", "–")))
         for place, row in enumerate(self._models.rows):
             self._on_row_changed(row.listed.name)
             view = self._views[row.listed.name]
@@ -422,3 +449,9 @@ class ModelsDialog(QDialog):
         if name := QFileDialog.getExistingDirectory(self, self.tr("A folder with a model")):
             self.problem.hide()
             self.name_entered.emit(name)
+
+    @Slot()
+    def _on_change_place(self) -> None:
+        if name := QFileDialog.getExistingDirectory(self, self.tr("A folder for models")):
+            self.problem.hide()
+            self.place_chosen.emit(name)

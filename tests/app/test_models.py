@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from app.application import Application
 from app.folders import Folders
 from app.models.chat import ReadingState
 from app.models.engine_status import EngineState
-from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, WeightsFit
-from app.requests import DescribeModel, DownloadModel, ListModels, Request, TimeModels
+from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, TokenKept, WeightsFit
+from app.requests import ChooseModelsFolder, DescribeModel, DownloadModel, KeepToken, ListModels, Request, TimeModels
 from app.settings import load_settings
 from app.views.models_dialog import ModelRowView, ModelsDialog
-from kiv_engine.errors import CapacityError, ModelNotFoundError
+from kiv_engine.errors import AccessError, CapacityError, ModelNotFoundError, TokenStoreError
 from kiv_engine.events import Downloaded, DownloadProgress
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import ScriptedSession
@@ -64,6 +65,12 @@ class ScriptedModels:
                 yield ConfigFetched(name)
                 yield replace(SMALL, name=name)
                 yield ModelsListed()
+            case KeepToken():
+                yield TokenKept()
+            case ChooseModelsFolder(folder):
+                yield PcDescribed((("Disk", f"9.0 GB free of 10.0 GB, for models in {folder}"),))
+                yield replace(SMALL, is_here=True)
+                yield ModelsListed((SMALL.name,))
             case DownloadModel():
                 yield DownloadProgress("model.safetensors", GB, 2 * GB, 5e6, 200.0)
                 while not self._gate.wait(0.01):
@@ -150,6 +157,49 @@ def test_what_a_download_fails_with_stands_in_its_row(page: ModelsDriver) -> Non
     page.click(SMALL.name)
     page.until(lambda: page.view(SMALL.name).fit.text() == "The hub does not answer.")
     assert page.view(SMALL.name).button.text() == "Get 2.00 GB"
+
+
+def test_a_gated_model_asks_for_a_token_and_is_tried_again(page: ModelsDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, opened = page.dialog.token, []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
+    page.models.error = AccessError("Access is granted by its owner.", SMALL.name)
+    page.click(SMALL.name)
+    page.until(token.isVisible)
+    assert page.view(SMALL.name).fit.text() == "Access is granted by its owner."
+    token.page.click()
+    token.tokens.click()
+    assert opened == ["https://huggingface.co/Small/Model-1B", "https://huggingface.co/settings/tokens"]
+    assert token.field.echoMode() is QLineEdit.EchoMode.Password
+    page.models.error = TokenStoreError("This system has no keyring.")
+    token.field.setText("hf_secret")
+    QTest.keyClick(token.field, Qt.Key.Key_Return)
+    page.until(page.dialog.problem.isVisible)
+    assert page.dialog.problem.text() == "This system has no keyring."
+    assert token.isVisible()
+    page.models.error = None
+    token.keep.click()
+    page.until(lambda: page.view(SMALL.name).button.text() == "Stop")
+    assert page.models.asked[-2:] == [KeepToken("hf_secret"), DownloadModel(SMALL.name)]
+    assert "hf_secret" not in repr(page.models.asked)
+    assert (token.isHidden(), token.field.text(), page.dialog.problem.isHidden()) == (True, "", True)
+
+
+def test_a_model_that_was_named_and_refused_is_looked_for_again(page: ModelsDriver) -> None:
+    page.models.error = AccessError("It is private.", "Other/Model")
+    page.dialog.name.setText("Other/Model")
+    QTest.keyClick(page.dialog.name, Qt.Key.Key_Return)
+    page.until(page.dialog.token.isVisible)
+    page.models.error = None
+    page.dialog.token.field.setText("hf_secret")
+    page.dialog.token.keep.click()
+    page.until(lambda: "Other/Model" in page.dialog.views)
+
+
+def test_models_can_be_kept_elsewhere(page: ModelsDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    page.dialog.change_place.click()
+    page.until(lambda: page.view(SMALL.name).button.text() == "Use")
+    assert page.dialog.place.text() == f"Disk: 9.0 GB free of 10.0 GB, for models in {tmp_path}"
 
 
 def test_another_model_can_be_named(page: ModelsDriver, tmp_path: Path) -> None:

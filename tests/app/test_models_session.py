@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 
 from app.models_session import ModelsSession
-from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, is_terminal
-from app.requests import DescribeModel, DownloadModel, ListModels, Request, TimeModels
-from kiv_engine import catalogue, fit
+from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, TokenKept, is_terminal
+from app.requests import ChooseModelsFolder, DescribeModel, DownloadModel, KeepToken, ListModels, Request, TimeModels
+from kiv_engine import catalogue, fit, model_places
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import Downloaded, DownloadProgress
 from kiv_engine.loader import DEMO_FOLDER
 from tests.engine.test_download import ID, Hub, content, hub
+from tests.engine.test_hub_token import MemoryKeyring, ring
 
-__all__ = ["content", "hub"]  # fixtures
+__all__ = ["content", "hub", "ring"]  # fixtures
 
 
 def answer(session: ModelsSession, request: Request, *, stop: bool = False) -> list[object]:
@@ -83,3 +84,19 @@ def test_another_model_is_described_from_its_config_and_downloaded(hub: Hub) -> 
     listed, _end = answer(session, DescribeModel(ID))
     assert isinstance(listed, ModelListed)
     assert listed.is_here
+
+
+def test_a_token_is_kept_and_models_are_sent_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring: MemoryKeyring
+) -> None:
+    monkeypatch.delenv("KIV_MODELS")
+    monkeypatch.setattr(model_places, "_file", lambda: tmp_path / "folders.json")
+    monkeypatch.setattr(catalogue, "read_catalogue", tuple)
+    session = ModelsSession()
+    assert answer(session, KeepToken("hf_typed")) == [TokenKept()]
+    assert list(ring.kept.values()) == ["hf_typed"]
+    facts, *_, last = answer(session, ChooseModelsFolder(str(tmp_path / "models")))
+    assert isinstance(facts, PcDescribed)
+    assert str(tmp_path / "models") in dict(facts.facts)["Disk"]
+    assert isinstance(last, ModelsListed)
+    assert model_places.downloads_folder() == tmp_path / "models"
