@@ -46,6 +46,7 @@ from app.requests import (
     TextSource,
 )
 from app.section_answers import ask_by_section, without_headings
+from app.settings import AnswerSettings
 from kiv_engine import errors
 from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, ModelNotFoundError, OutOfMemoryError
 from kiv_engine.events import (
@@ -95,6 +96,8 @@ class EngineSession:
         self._contexts: dict[int, Context] = {}
         self._opened_from: dict[int, Path] = {}
         self._baselines: dict[int, Baseline] = {}
+        self._model = LoadModel()
+        self._read_by: dict[int, str] = {}
         self._measured_at = 0.0
         self._told_at = 0.0
 
@@ -138,6 +141,7 @@ class EngineSession:
         self.close()
         self._engine = None  # gone before the next one comes: the two need not fit together
         give_back()
+        self._model = request
         try:
             self._engine = Engine.load(
                 request.model,
@@ -179,6 +183,7 @@ class EngineSession:
 
     def _close_chat(self, chat: int) -> ChatClosed:
         self._baselines.pop(chat, None)
+        self._read_by.pop(chat, None)
         self._opened_from.pop(chat, None)
         context = self._contexts.pop(chat, None)
         if context is not None:
@@ -211,6 +216,7 @@ class EngineSession:
             elif not isinstance(event, TokenizeProgress):
                 yield self._measure(chat, context)
             if isinstance(event, ReadFinished) and not event.stopped:
+                self._read_by[chat] = event.prefill_mode
                 self._baselines[chat] = measure_baseline(context, should_stop)
                 self._trim_shelf(request.options)
                 yield from self._measure_shelf()
@@ -344,6 +350,7 @@ class EngineSession:
         from kiv_engine.hits import HitsDrained
 
         chat, context = request.chat, self._context(request)
+        yield self._answer_settings(request, context)
         reused = go_to(context, request.history)
         batch = TextBatch()
         baseline = self._baselines.get(chat, NO_BASELINE)
@@ -367,6 +374,14 @@ class EngineSession:
                 self._discard(chat)
             yield self._with_smaller(context, event)
 
+    def _answer_settings(self, request: Ask, context: "Context") -> AnswerSettings:
+        """What the answer will be made with."""
+        config, model = context.cache.policy.config, self._model
+        retrieved = request.retrieved_tokens or config.retrieved_tokens
+        read_by = self._read_by.get(request.chat, config.prefill)
+        dtype, sampling = config.store_dtype, request.sampling
+        return AnswerSettings(model.model, config.hot_tokens, retrieved, dtype, read_by, model.quantize, sampling)
+
     def _discard(self, chat: int) -> None:
         """What a chat's context was opened from is damaged: take it off the shelf, so that it is read again."""
         if (folder := self._opened_from.pop(chat, None)) is not None:
@@ -376,6 +391,7 @@ class EngineSession:
 
     def _ask_by_section(self, request: Ask, should_stop: ShouldStop) -> Iterator[object]:
         context, batch = self._context(request), TextBatch()
+        yield self._answer_settings(request, context)
         for event in ask_by_section(self._loaded(), context, request, should_stop):
             if isinstance(event, TextDelta):
                 yield from batch.add(event)

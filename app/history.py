@@ -71,6 +71,7 @@ MIGRATIONS: Final = (
         USING fts5 (question, answer, content = 'exchange', tokenize = 'unicode61', prefix = '1 2 3');
     INSERT INTO words (words) VALUES ('rebuild');
     """,
+    "ALTER TABLE exchange ADD COLUMN settings TEXT;",
 )
 """One script for each version of the layout; the file's user_version says how many were run."""
 
@@ -132,7 +133,7 @@ class ChatFile:
     def exchanges(self, key: str) -> tuple[SavedExchange, ...]:
         """What was asked in a chat."""
         rows = self._connection.execute(
-            "SELECT id, parent, question, answer, state, message, finished, claims, heat FROM exchange"
+            "SELECT id, parent, question, answer, state, message, finished, claims, heat, settings FROM exchange"
             " WHERE chat = ? ORDER BY id",
             (key,),
         )
@@ -177,10 +178,11 @@ class ChatFile:
         """Insert or replace an exchange of a chat that is there."""
         values = tuple(map(_writable, vars(exchange).values()))
         self._connection.execute(
-            "INSERT INTO exchange (chat, id, parent, question, answer, state, message, finished, claims, heat)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chat, id) DO UPDATE SET answer = excluded.answer,"
+            "INSERT INTO exchange"
+            " (chat, id, parent, question, answer, state, message, finished, claims, heat, settings)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chat, id) DO UPDATE SET answer = excluded.answer,"
             " state = excluded.state, message = excluded.message, finished = excluded.finished,"
-            " claims = excluded.claims, heat = excluded.heat",
+            " claims = excluded.claims, heat = excluded.heat, settings = excluded.settings",
             (key, *values),
         )
 

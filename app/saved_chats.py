@@ -12,7 +12,7 @@ Name: TypeAlias = tuple[object, ...]
 
 @dataclass(frozen=True)
 class SavedExchange:
-    """A question and its answer. `finished` and `claims` are JSON, `heat` float32 per bin."""
+    """A question and its answer. `finished`, `claims` and `settings` are JSON, `heat` float32 per bin."""
 
     id: int
     parent: int | None
@@ -23,6 +23,7 @@ class SavedExchange:
     finished: str | None = None
     claims: str = "[]"
     heat: bytes | None = field(default=None, repr=False)
+    settings: str | None = None
 
 
 @dataclass(frozen=True)

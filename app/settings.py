@@ -8,7 +8,15 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
-from kiv_engine.config import KIVConfig, Quantize, SamplingConfig, require_choice, require_whole
+from kiv_engine.config import (
+    KIVConfig,
+    PrefillMode,
+    Quantize,
+    SamplingConfig,
+    StoreDtype,
+    require_choice,
+    require_whole,
+)
 from kiv_engine.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,6 +64,35 @@ class ChatOptions:
         plain = {**asdict(self.sampling), "max_new_tokens": 0, "seed": None}
         same = (name for name, preset in PRESETS.items() if {**asdict(preset), "max_new_tokens": 0} == plain)
         return next(same, None)
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """What an answer was made with.
+
+    Attributes:
+        model: its id or folder; `quantize` the bits of its weights.
+        hot_tokens: the newest ones, which every word saw in full; `retrieved_tokens` of the older ones were fetched.
+        store_dtype: of old keys and values.
+        prefill: how the documents were read; where they were not, what was set.
+    """
+
+    model: str
+    hot_tokens: int
+    retrieved_tokens: int
+    store_dtype: StoreDtype
+    prefill: str
+    quantize: Quantize = "none"
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        if not is_text(self.model):
+            raise ConfigError(f"model is {self.model!r}; it must be a text")
+        for name in ("hot_tokens", "retrieved_tokens"):
+            require_whole(name, getattr(self, name), 0, 2**31 - 1)
+        require_choice("store_dtype", self.store_dtype, get_args(StoreDtype))
+        require_choice("prefill", self.prefill, get_args(PrefillMode))
+        require_choice("quantize", self.quantize, get_args(Quantize))
 
 
 @dataclass(frozen=True)
@@ -142,7 +179,7 @@ def save_settings(path: Path, settings: Settings) -> None:
     os.replace(fresh, path)
 
 
-def as_json(value: Settings | ChatOptions) -> dict[str, Any]:
+def as_json(value: Settings | ChatOptions | AnswerSettings) -> dict[str, Any]:
     """Everything as numbers, texts and lists."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(value), default=str))
     return plain
@@ -152,6 +189,11 @@ def chat_options(data: Any) -> ChatOptions:
     """The options that `as_json` wrote. Raises ConfigError or TypeError."""
     sampling = data.get("sampling", {}) if isinstance(data, dict) else {}
     return from_json(ChatOptions, data, sampling=_sampling(sampling))
+
+
+def answer_settings(data: Any) -> AnswerSettings:
+    """The settings that `as_json` wrote. Raises ConfigError, TypeError or AttributeError."""
+    return from_json(AnswerSettings, data, sampling=_sampling(data.get("sampling", {})))
 
 
 def _settings(data: Any) -> Settings:

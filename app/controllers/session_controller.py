@@ -43,7 +43,7 @@ from app.requests import (
     Source,
     TextSource,
 )
-from app.settings import DEMO, ChatOptions, StoreKind, with_store
+from app.settings import DEMO, AnswerSettings, ChatOptions, StoreKind, with_store
 from kiv_engine.config import Quantize
 from kiv_engine.errors import DamagedContextError, OutOfMemoryError, StoppedError
 from kiv_engine.events import (
@@ -596,6 +596,8 @@ class SessionController(QObject):
             case SectionBegun(number, total):
                 exchange.section = (number, total)
                 chat.exchange_changed.emit(exchange.id)
+            case AnswerSettings():
+                exchange.settings = event
             case AnswerChecked(claims, code):
                 exchange.claims, exchange.code = claims, code
             case AnswerFinished():

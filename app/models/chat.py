@@ -15,7 +15,7 @@ from app.evidence import Evidence
 from app.quote_check import Claim, Place
 from app.reports import DocumentPlace, StoreOffer
 from app.requests import Source, TextSource
-from app.settings import ChatOptions, StoreKind, store_kind
+from app.settings import AnswerSettings, ChatOptions, StoreKind, store_kind
 from kiv_engine.config import KIVConfig
 from kiv_engine.events import AnswerFinished, ParseProgress, Passage
 
@@ -108,6 +108,7 @@ class Exchange:
         evidence: where in the documents the answer looked, also while it is written.
         message: why it failed.
         retrieved_tokens: old tokens that were fetched for each word of it; 0 is as the settings say.
+        settings: what its answer was made with; None before, and for one from an older version.
         by_section: it is asked of each section of the documents in turn.
         section: the number of the one that is being answered, and of all; None before the first.
     """
@@ -126,6 +127,7 @@ class Exchange:
     message: str = ""
     retrieved_tokens: int = 0
     by_section: bool = False
+    settings: AnswerSettings | None = None
     section: tuple[int, int] | None = None
 
     @property

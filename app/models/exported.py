@@ -16,6 +16,8 @@ from typing import Any, Final
 from PySide6.QtCore import QMarginsF
 from PySide6.QtGui import QFont, QPageLayout, QPageSize, QPdfWriter, QTextDocument
 
+from app.answer_words import settings_words
+from app.models.kept import settings_of
 from app.saved_chats import SavedChat, SavedExchange
 from app.settings import from_json
 from kiv_engine.errors import ConfigError
@@ -86,7 +88,8 @@ def import_json(path: Path) -> tuple[SavedChat, list[SavedExchange]]:
 def _exchange(data: dict[str, Any]) -> SavedExchange:
     heat = None if data["heat"] is None else base64.b64decode(data["heat"], validate=True)
     texts = (data[name] for name in ("question", "answer", "state", "message", "claims"))
-    if not isinstance(data["id"], int) or not all(isinstance(text, str) for text in texts):
+    settings = data.get("settings") or ""  # which older files lack
+    if not isinstance(data["id"], int) or not all(isinstance(text, str) for text in (*texts, settings)):
         raise ExportError("an exchange in it is damaged")
     return from_json(SavedExchange, data, heat=heat)
 
@@ -119,6 +122,8 @@ def _said(exchange: SavedExchange) -> list[str]:
         parts.append(exchange.answer.replace("![", r"!\["))  # a picture would be fetched by whoever opens the file
     if exchange.state == "failed":
         parts.append(f"*{_plain(exchange.message or 'There is no answer.')}*")
+    if made := settings_of(exchange.settings):
+        parts.append(f"*{_plain('; '.join(settings_words(made)))}.*")
     passages = json.loads(exchange.finished or "{}").get("passages", ())
     if passages:
         parts.append("Passages retrieved while this answer was written:")

@@ -18,7 +18,7 @@ from app.quote_check import Claim, Place
 from app.reports import DocumentPlace
 from app.requests import ArchiveSource, FileSource, Source, TextSource
 from app.saved_chats import SavedChat, SavedExchange
-from app.settings import ChatOptions, as_json, chat_options, from_json
+from app.settings import AnswerSettings, ChatOptions, answer_settings, as_json, chat_options, from_json
 from kiv_engine.errors import ConfigError
 from kiv_engine.events import AnswerFinished, Passage
 
@@ -103,6 +103,7 @@ def saved_exchange(exchange: Exchange) -> SavedExchange:
         json.dumps(asdict(exchange.finished)) if exchange.finished else None,
         json.dumps([asdict(claim) for claim in exchange.claims]),
         array("f", exchange.evidence.heat).tobytes() if exchange.evidence.heat else None,
+        json.dumps(as_json(exchange.settings)) if exchange.settings else None,
     )
 
 
@@ -151,7 +152,7 @@ def loaded_chat(key: str, saved: Sequence[SavedExchange], texts: Mapping[str, st
         exchange = Exchange(each.id, each.question, above, answer=each.answer, message=each.message)
         exchange.state = _state(each.state)
         exchange.finished, exchange.claims = _finished(each.finished), _claims(each.claims)
-        exchange.evidence.heat = _heat(each.heat)
+        exchange.evidence.heat, exchange.settings = _heat(each.heat), settings_of(each.settings)
         exchange.code = colour_code(each.answer)
         exchanges[each.id] = exchange
         if above is not None:
@@ -172,6 +173,14 @@ def _finished(text: str | None) -> AnswerFinished | None:
         data = json.loads(text or "null")
         passages = tuple(from_json(Passage, passage) for passage in data["passages"])
         return from_json(AnswerFinished, data, passages=passages)
+    except UNREADABLE:
+        return None
+
+
+def settings_of(text: str | None) -> AnswerSettings | None:
+    """What an answer was made with; None where that is not known."""
+    try:
+        return answer_settings(json.loads(text or "null"))
     except UNREADABLE:
         return None
 

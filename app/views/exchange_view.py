@@ -10,6 +10,7 @@ from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QRect, QSize, Q
 from PySide6.QtGui import QGuiApplication, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QTextCursor, QTextDocument
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
+from app.answer_words import settings_words
 from app.figures import as_duration, as_rate
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.views.answer_look import colour_links, dress_tables
@@ -381,6 +382,9 @@ class ExchangeView(QWidget):
     def _show_footer(self) -> None:
         if finished := self._exchange.finished:
             self.footer.setText(footer_line(finished))
+            made = "\n".join(settings_words(self._exchange.settings)) if self._exchange.settings else ""
+            self.footer.setToolTip(made)
+            self.footer.setAccessibleDescription(made)
 
     def _show_buttons(self) -> None:
         self.again.show()

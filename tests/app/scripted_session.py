@@ -26,6 +26,8 @@ from app.reports import (
     StoresOffered,
 )
 from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, TextSource
+from app.settings import AnswerSettings
+from kiv_engine.config import SamplingConfig
 from kiv_engine.errors import DocumentError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
@@ -45,6 +47,9 @@ GATE_TIMEOUT_S = 20
 LAYERS = (1, 3)
 COMMON_BIN = 2_000
 SECTIONS = 3
+
+
+MADE = AnswerSettings("some/model", 2_048, 256, "int8", "sparse", "4bit", SamplingConfig(temperature=0.6, seed=7))
 
 
 class ScriptedSession:
@@ -205,6 +210,7 @@ class ScriptedSession:
         )
 
     def _ask(self, chat: int, should_stop: Callable[[], bool]) -> Iterator[object]:
+        yield MADE
         start = self._length.get(chat, 0)
         self._step("ask", should_stop)
         said, ends = "", []

@@ -8,17 +8,21 @@ import pypdfium2
 import pytest
 from PySide6.QtWidgets import QFileDialog
 
-from app.models.exported import ExportError, export, import_json, to_markdown
+from app.models.exported import ExportError, export, import_json, to_json, to_markdown
 from app.saved_chats import SavedChat, SavedExchange
+from app.settings import as_json
 from tests.app.conftest import AppDriver
-from tests.app.scripted_session import SENTENCE, WORDS
+from tests.app.scripted_session import MADE, SENTENCE, WORDS
 
 PASSAGES = [{"document": "log.txt", "page": 7, "weight": 0.25, "text": "The tide\n*turned* at noon.", "section": "May"}]
 FIRST = SavedExchange(
     0, None, "When did it # turn?", "At **noon**.", "done", finished=json.dumps({"passages": PASSAGES})
 )
 OTHER = SavedExchange(1, None, "Another branch?", "Yes.", "done", heat=b"\x00\x00\x80?")
-NEXT = SavedExchange(2, 0, "And then?", "![look](http://example.org/x.png) [go](javascript:alert(1))", "done")
+NEXT = SavedExchange(
+    2, 0, "And then?", "![look](http://example.org/x.png) [go](javascript:alert(1))", "done",
+    settings=json.dumps(as_json(MADE)),
+)  # fmt: skip
 LOST = SavedExchange(3, 2, "Why?", state="failed", message="the context is full")
 SAID = [FIRST, OTHER, NEXT, LOST]
 CHAT = SavedChat("key", "Tides & *times*", True, 1.5, {}, [{"file": "/books/log.txt", "place": [0, 9]}], (0, 2, 3))
@@ -32,6 +36,10 @@ def test_markdown_has_the_branch_that_is_shown_with_its_passages() -> None:
     assert "> log.txt, page 7, May (25%): The tide \\*turned\\* at noon." in text
     assert "*the context is full*" in text
     assert "Another branch" not in text
+    made = "; 256 old tokens fetched for each word, 2,048 newest seen in full; old keys and values in 8 bit; "
+    assert made in text
+    assert "*Made with some/model in 4 bit; temperature 0.6, seed 7, at most 512 tokens; " in text
+    assert text.count("Made with") == 1
 
 
 def test_html_fetches_and_runs_nothing(qapp: object, tmp_path: Path) -> None:
@@ -65,6 +73,15 @@ def test_json_brings_every_branch_back(tmp_path: Path) -> None:
     assert chat == expected
 
 
+def test_a_file_of_an_older_version_lacks_settings(tmp_path: Path) -> None:
+    path = tmp_path / "chat.json"
+    older = json.loads(to_json(CHAT, SAID))
+    for each in older["exchanges"]:
+        del each["settings"]
+    path.write_text(json.dumps(older))
+    assert [each.settings for each in import_json(path)[1]] == [None] * len(SAID)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -76,6 +93,7 @@ def test_json_brings_every_branch_back(tmp_path: Path) -> None:
         (lambda data: json.dumps(data | {"exchanges": data["exchanges"][2:]}), "do not follow each other"),
         (lambda data: json.dumps(data | {"exchanges": [data["exchanges"][0] | {"answer": 3}]}), "is damaged"),
         (lambda data: json.dumps(data | {"exchanges": [data["exchanges"][0] | {"heat": "§"}]}), "it is no chat"),
+        (lambda data: json.dumps(data | {"exchanges": [data["exchanges"][0] | {"settings": [1]}]}), "is damaged"),
         (lambda data: "[" * 100_000, "it is no chat"),
     ],
 )
@@ -119,6 +137,10 @@ def test_a_chat_goes_out_and_comes_back_in(
     (exchange,) = driver.chat.exchanges
     assert (exchange.question, exchange.answer) == ("Who?", "".join(WORDS))
     assert exchange.passages[0].text == SENTENCE
+    assert exchange.settings == first.exchanges[0].settings == MADE
+    footer = driver.transcript.exchanges[0].footer
+    driver.until(lambda: "some/model in 4 bit" in footer.toolTip())
+    assert "temperature 0.6, seed 7" in footer.accessibleDescription()
     assert driver.chat.title == first.title
     driver.controller.ask("And then?")
     driver.until_answered(1)

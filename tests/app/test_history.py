@@ -50,7 +50,10 @@ def test_what_is_saved_is_there_in_another_connection(file: ChatFile, path: Path
     ]
     for chat in chats:
         file.save_chat(chat)
-    exchanges = (SavedExchange(0, None, "Who?", "Anna", "done", "", "{}", "[]", b"1234"), SavedExchange(1, 0, "Why?"))
+    exchanges = (
+        SavedExchange(0, None, "Who?", "Anna", "done", "", "{}", "[]", b"1234", "{}"),
+        SavedExchange(1, 0, "Why?"),
+    )
     for exchange in exchanges:
         file.save_exchange("k1", exchange)
     other = ChatFile(path)
@@ -145,7 +148,9 @@ def test_chats_of_the_version_before_are_found_by_the_first_letters_of_words(pat
         )
     older.close()
     file = ChatFile(path)
-    file.save_exchange("k", SavedExchange(1, 0, "Why?", "Because of geese", "done"))
+    assert file.exchanges("k")[0].settings is None
+    file.save_exchange("k", SavedExchange(1, 0, "Why?", "Because of geese", "done", settings="{}"))
+    assert file.exchanges("k")[1].settings == "{}"
     for words, found in {"a": {"k"}, "tho": {"k"}, "an th": {"k"}, "gee": {"k"}, "x": set()}.items():
         assert file.search(words) == found, words
     file.remove_exchange("k", 0)

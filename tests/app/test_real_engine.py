@@ -21,7 +21,7 @@ from app.models.engine_status import EngineState
 from app.quote_check import never
 from app.reports import DocumentOpened, DocumentsPlaced, ShelfMeasured, StoreOffer, StoresOffered
 from app.requests import Ask, CloseChat, ContextOptions, LoadModel, Read, TextSource
-from app.settings import with_store
+from app.settings import AnswerSettings, with_store
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import ModelNotFoundError, OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress
@@ -146,6 +146,9 @@ def ask_about_the_shop(qtbot: QtBot, application: Application, number: int) -> N
             assert passage.section in ("Minutes", "First meeting", "Second meeting", "Geese", "Shops")
             assert passage.section in row.accessibleName()
     assert any(NEEDLE in passage.text for passage in exchange.passages)
+    config = chat.engine_config
+    made = AnswerSettings("demo", config.hot_tokens, config.retrieved_tokens, config.store_dtype, "exact")
+    assert exchange.settings == made
 
 
 def test_three_files_dropped_together_are_one_context_that_outlives_the_app(
@@ -172,6 +175,7 @@ def test_three_files_dropped_together_are_one_context_that_outlives_the_app(
         qtbot.waitUntil(lambda: chats.current.is_loaded, timeout=WAIT_MS)
         [kept] = chats.current.exchanges
         assert (kept.question, kept.answer, kept.passages) == (first.question, first.answer, first.passages)
+        assert kept.settings == first.settings
         ask_about_the_shop(qtbot, application, 1)
         assert chats.current.reading.opened
         assert chats.current.reading.tokens_total == tokens
