@@ -667,6 +667,7 @@ class SessionController(QObject):
             return
         self._chats.show(chat)
         if plan is not None:
+            chat.set_options(replace(chat.options, store=""))  # what was chosen on its card needs too much
             self._make_smaller(plan)
             self._close_context(chat)
         if isinstance(request, Ask):

@@ -76,6 +76,7 @@ class Banner(QWidget):
     def _offer_button(self, place: int) -> QPushButton:
         button = QPushButton()
         button.setObjectName("small" if place else "smallprimary")
+        button.setAccessibleName(self.tr("Way out"))
         button.setProperty("place", place)
         button.clicked.connect(self._on_offer)
         button.hide()
@@ -85,6 +86,7 @@ class Banner(QWidget):
         """Show a line, and buttons for what is offered, until it is dismissed or followed by another."""
         for place, button in enumerate(self.offers):
             button.setText(offers[place] if place < len(offers) else "")
+            button.setAccessibleName(button.text() or self.tr("Way out"))
             button.setVisible(place < len(offers))
         self.undo.setVisible(can_undo)
         self.text.setText(text)
