@@ -8,17 +8,24 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
+from filelock import FileLock, Timeout
 
 from kiv_engine.blocks import MappedRows
 from kiv_engine.errors import CapacityError, ConfigError, OutOfMemoryError
 from kiv_engine.memory import TAKES_MEMORY_LAZILY, allocate
+
+SLABS_PREFIX: Final = "kiv-"
+LOCK: Final = "lock"
+NEW_FOLDER_S: Final = 60
 
 FIRST_SLAB_TOKENS: Final = 65_536
 
@@ -27,7 +34,7 @@ LAZY_SLAB_TOKENS: Final = 2_097_152
 
 
 class SlabFolder:
-    """A private folder for the mapped slabs of one cache; removed with it.
+    """A private folder for the mapped slabs of one cache; removed with it, or by the next if its process was killed.
 
     Raises ConfigError where the folder cannot be made or written.
     """
@@ -35,10 +42,13 @@ class SlabFolder:
     def __init__(self, parent: Path) -> None:
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            self.path = Path(tempfile.mkdtemp(prefix="kiv-", dir=parent))
+            _remove_abandoned(parent)
+            self.path = Path(tempfile.mkdtemp(prefix=SLABS_PREFIX, dir=parent))
+            lock = FileLock(self.path / LOCK, thread_local=False)
+            lock.acquire()
         except OSError as error:
             raise ConfigError(f"store {parent} cannot be written ({error.strerror}); choose another folder.") from error
-        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        self._remove = weakref.finalize(self, _remove, self.path, lock)
 
     def close(self) -> None:
         """Remove the files."""
@@ -63,6 +73,21 @@ class SlabFolder:
             raise CapacityError(f"store {self.path.parent} cannot be written ({error.strerror}).") from error
         with torch.inference_mode(False):
             return torch.from_file(str(path), shared=True, size=count, dtype=dtype).view(shape)
+
+
+def _remove(path: Path, lock: FileLock) -> None:
+    lock.release()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the folders of processes that are gone: their locks are free. New ones may not have their lock yet."""
+    for path in parent.glob(f"{SLABS_PREFIX}*"):
+        with suppress(OSError, Timeout):  # Timeout: it is in use
+            if time.time() - (path / LOCK).stat().st_mtime > NEW_FOLDER_S:
+                lock = FileLock(path / LOCK, thread_local=False)
+                lock.acquire(timeout=0)
+                _remove(path, lock)
 
 
 def reserve_blocks(descriptor: int, num_bytes: int) -> None:

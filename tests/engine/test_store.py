@@ -1,6 +1,9 @@
 """The cold store: rows come back as they went in, from RAM or a folder, across slabs, after truncation."""
 
 import gc
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,6 +111,23 @@ def test_the_files_go_with_their_folder(tmp_path: Path) -> None:
     del collected
     gc.collect()
     assert not list((tmp_path / "collected").iterdir())
+
+
+def test_what_a_killed_process_left_goes_with_the_next_store(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from kiv_engine.store import SlabFolder\n"
+        "folder = SlabFolder(Path(sys.argv[1])); (folder.path / 'rows').write_text('x'); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, tmp_path], check=False).returncode == 9
+    [left] = tmp_path.iterdir()
+    used, new = SlabFolder(tmp_path), SlabFolder(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {left.name, used.path.name, new.path.name}
+    (tmp_path / "kiv-notes").mkdir()  # somebody else's: there is no lock in it
+    for path in (left, used.path):
+        os.utime(path / "lock", (1000.0, 1000.0))
+    last = SlabFolder(tmp_path)
+    kept = {"kiv-notes", used.path.name, new.path.name, last.path.name}
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 def test_an_unwritable_folder_is_a_config_error(tmp_path: Path) -> None:
