@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from PySide6.QtCore import QObject, QRectF, QTimer, Slot
-from PySide6.QtGui import QColor, QGuiApplication, QPainter, QPen, QTextBlock, QTextCursor, QTextFormat, QTextLayout
+from PySide6.QtGui import (
+    QColor,
+    QGuiApplication,
+    QPainter,
+    QPen,
+    QTextBlock,
+    QTextBlockFormat,
+    QTextCursor,
+    QTextFormat,
+    QTextLayout,
+)
 from PySide6.QtWidgets import QTextBrowser
 
 from app.code_colours import ColouredCode
@@ -93,18 +103,23 @@ class CodeBlocks(QObject):
     # -- slices --------------------------------------------------------------------------------------------------
 
     def _give_room(self, run: CodeRun) -> None:
+        """In few steps: each makes Qt lay the text out again."""
         document = self._view.document()
+        first, last = document.findBlockByNumber(run.first), document.findBlockByNumber(run.last)
+        room = QTextBlockFormat()
+        room.setLeftMargin(PADDING)
+        room.setRightMargin(PADDING + BUTTON)
+        room.setNonBreakableLines(False)  # a long line would be cut off
+        above, below = QTextBlockFormat(), QTextBlockFormat()
+        above.setTopMargin(PADDING + GAP)
+        below.setBottomMargin(PADDING + GAP)
         cursor = QTextCursor(document)
-        for number in range(run.first, run.last + 1):
-            block = document.findBlockByNumber(number)
-            room = block.blockFormat()
-            room.setLeftMargin(PADDING)
-            room.setRightMargin(PADDING + BUTTON)
-            room.setTopMargin(PADDING + GAP if number == run.first else 0)
-            room.setBottomMargin(PADDING + GAP if number == run.last else 0)
-            room.setNonBreakableLines(False)  # a long line would be cut off
-            cursor.setPosition(block.position())
-            cursor.setBlockFormat(room)
+        cursor.beginEditBlock()
+        for start, end, shape in ((first, last, room), (first, first, above), (last, last, below)):
+            cursor.setPosition(start.position())
+            cursor.setPosition(end.position(), QTextCursor.MoveMode.KeepAnchor)
+            cursor.mergeBlockFormat(shape)
+        cursor.endEditBlock()
 
     def _begin_colouring(self) -> None:
         self._to_colour.clear()
@@ -131,11 +146,13 @@ class CodeBlocks(QObject):
             return
         document = self._view.document()
         colors = self._theme.colors
+        first = block = document.findBlockByNumber(start)
         for number in range(start, min(start + LINES_AT_ONCE, run.last + 1)):
-            block = document.findBlockByNumber(number)
             spans = coloured.lines[number - run.first] if number - run.first < len(coloured.lines) else ()
             block.layout().setFormats([format_of(span.start, span.length, colors.code(span.kind)) for span in spans])
-            document.markContentsDirty(block.position(), block.length())
+            end = block.position() + block.length()
+            block = block.next()
+        document.markContentsDirty(first.position(), end - first.position())
 
     def _add_button(self, run: CodeRun) -> None:
         button = IconButton(self._theme, "copy", self._name(run), self._view.viewport(), size=14)
@@ -178,18 +195,17 @@ def code_runs(view: QTextBrowser) -> list[CodeRun]:
     """The fenced blocks of code in a view's document."""
     runs: list[CodeRun] = []
     lines: list[str] = []
-    block = view.document().begin()
-    before: str | None = None
-    while block.isValid():
-        language = code_language(block)
+    block, before = view.document().begin(), None
+    first = 0
+    while block.isValid() or lines:
+        language = code_language(block) if block.isValid() else None
+        if lines and language != before:
+            runs.append(CodeRun(first, first + len(lines) - 1, before or "", "\n".join(lines)))
+            lines = []
         if language is not None:
-            if language != before:
-                lines = []
-                runs.append(CodeRun(block.blockNumber(), 0, language, ""))
+            first = first if lines else block.blockNumber()
             lines.append(block.text().replace("\u2028", "\n"))
-            runs[-1] = CodeRun(runs[-1].first, block.blockNumber(), language, "\n".join(lines))
-        before = language
-        block = block.next()
+        before, block = language, block.next()
     return runs
 
 

@@ -116,6 +116,8 @@ class Composer(QWidget):
         self.send.setObjectName("send")
         self.hint = QLabel()
         self.hint.setObjectName("caption")
+        self.hint.setWordWrap(True)
+        self.hint.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self._arrange()
         self._connect()
         self._on_status_changed()
@@ -133,7 +135,7 @@ class Composer(QWidget):
         column.setContentsMargins(0, GAP, 0, 0)
         column.setSpacing(GAP // 2)
         column.addWidget(self._frame)
-        column.addWidget(self.hint, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addWidget(self.hint)
 
     def _connect(self) -> None:
         self.edit.entered.connect(self._on_entered)

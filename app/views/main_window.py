@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 SIZE = QSize(1280, 800)
 WIDTHS = [216, 604, 460]
 LEAST_SIZE = QSize(440, 360)
-SIDEBAR_FROM, DOCUMENT_FROM = 960, 720
-"""From these widths on there is room for the chats and for the document."""
+SIDEBAR_FROM, DOCUMENT_FROM, TOKENS_FROM = 960, 720, 900
+"""From these widths on there is room for the chats, for the document and for the context's length in the header."""
 
 
 @dataclass(frozen=True)
@@ -437,7 +437,11 @@ class MainWindow(QMainWindow):
         self._give_way(event.oldSize().width(), event.size().width())
 
     def _give_way(self, before: int, now: int) -> None:
-        """A window that gets narrow hides its panes, and one that gets wide again shows what it hid."""
+        """A window that gets narrow hides its panes, and one that gets wide again shows what it hid.
+
+        The context's length is among the meters, too.
+        """
+        self.tokens.setVisible(now >= TOKENS_FROM)
         for pane, least in ((self.sidebar, SIDEBAR_FROM), (self.document, DOCUMENT_FROM)):
             if now < least and (before >= least or before < 0) and not pane.isHidden():
                 pane.hide()
