@@ -217,6 +217,7 @@ class EngineSession:
                 yield self._measure(chat, context)
             if isinstance(event, ReadFinished) and not event.stopped:
                 self._read_by[chat] = event.prefill_mode
+                self._loaded().record(context)
                 self._baselines[chat] = measure_baseline(context, should_stop)
                 self._trim_shelf(request.options)
                 yield from self._measure_shelf()

@@ -120,15 +120,18 @@ def unknown_entry(name: str, shape: "ModelShape") -> "CatalogueEntry":
 def as_report(listed: "ListedModel") -> ModelListed:
     """A plan as the app shows it."""
     from kiv_engine.loader import is_here
+    from kiv_engine.records import read_records
 
     entry, name = listed.entry, listed.entry.id
     fits = (
         WeightsFit(kind, plan.tokens_in_ram, plan.tokens_on_disk, plan.missing) for kind, plan in listed.plans.items()
     )
     best = listed.for_long_text or listed.best
+    records = read_records()
+    measured = ((kind, records[name, kind].sentence) for kind in listed.plans if (name, kind) in records)
     return ModelListed(
         name, entry.published_billions, entry.licence, entry.gated, listed.download_bytes, listed.trained_tokens,
-        tuple(fits), best, is_here(name),
+        tuple(fits), best, is_here(name), tuple(measured),
     )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ class ModelListed:
         fits: by kind of weights, the finest first.
         best: the kind to take here.
         is_here: nothing has to be downloaded.
+        measured: what it took when it was last used, beside what was planned, by kind of weights.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ModelListed:
     fits: tuple[WeightsFit, ...]
     best: Quantize
     is_here: bool
+    measured: tuple[tuple[Quantize, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kiv_engine.catalogue import CatalogueEntry
 from kiv_engine.config import Quantize
 from kiv_engine.hardware import Gpu, Hardware
+from kiv_engine.records import read_records
 
 if TYPE_CHECKING:
     from kiv_engine.fit import ModelShape, Needs, Pace, Plan, Room
@@ -118,6 +119,13 @@ def fit_sentence(plan: "Plan", pace: "Pace | None") -> str:
     return f"{sentence}; about {duration(pace.million_s)} to read a million tokens; about {rate(pace.tokens_per_s)}"
 
 
+def measured_lines(name: str) -> Iterator[str]:
+    """What a model really took when it was last used, for each kind of weights."""
+    for kind in WEIGHTS:
+        if (record := read_records().get((name, kind))) is not None:
+            yield f"When it was last used, weights {WEIGHTS[kind]}: {record.sentence}."
+
+
 def fit_lines(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") -> Iterator[str]:
     """The table of one model, what is best, and what all of it rests on."""
     room = plans["model"][best].room
@@ -133,6 +141,7 @@ def fit_lines(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") ->
         yield f"{WEIGHTS[kind]:<10}{size:>12}{cells[0]:>16}{cells[1]:>16}{cells[2]:>16}"
     yield ""
     yield f"Weights {WEIGHTS[best]}: {fit_sentence(plans['model'][best], pace)}."
+    yield from measured_lines(name)
     yield ""
     yield from assumptions(plans["model"][best].needs, pace)
 
@@ -236,6 +245,8 @@ class ListedModel:
         size, token = gigabytes(self.download_bytes), f"{self.token_bytes['model'] / 1e3:,.1f} KB"
         fits = f"{WEIGHTS[self.best]}: {fit_sentence(self.plan, None)}"
         notes = "; needs permission from its owner" if self.entry.gated else ""
+        if (record := read_records().get((self.entry.id, self.best))) is not None:
+            notes += f"; {record.sentence}"
         return f"{self.entry.id:<38}{size:>10}{self.trained_tokens:>13,}{token:>12}  {fits}{notes}"
 
     @property

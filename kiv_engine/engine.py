@@ -8,6 +8,7 @@ from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context, ShouldStop, never
 from kiv_engine.events import SmallerPlan
 from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load
+from kiv_engine.records import keep, measure
 from kiv_engine.remedy import for_context, require_room
 from kiv_engine.saving import SavedContext
 
@@ -65,6 +66,10 @@ class Engine:
         Raises SavedContextError where the folder holds none, or one of another model, and DamagedContextError.
         """
         return Context.opened(self.loaded, SavedContext.open(folder), retrieved_tokens, copy=copy, store=store)
+
+    def record(self, context: Context) -> None:
+        """Keep what the model and this context took, beside what was planned: `kiv fit` and `kiv models` show it."""
+        keep(measure(self.loaded, self.options, context))
 
     def count_tokens(self, pieces: list[str]) -> list[int]:
         """Token counts of separate pieces of text."""

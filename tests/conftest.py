@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -14,6 +15,9 @@ THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
 for _library in ("OMP", "MKL", "RAYON"):
     os.environ[f"{_library}_NUM_THREADS"] = THREADS
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# What programs keep for their user they keep here, and are asked for in child processes too.
+_data = tempfile.TemporaryDirectory(prefix="kiv-tests-")
+os.environ["XDG_DATA_HOME"] = _data.name
 os.environ["KIV_MODELS"] = ""  # HuggingFace's cache, whatever was chosen here
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"  # nobody's own token is for a test
 

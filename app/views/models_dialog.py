@@ -213,7 +213,12 @@ class ModelRowView(QFrame):
         fits = self.tr("Up to {0} tokens in RAM, {1} with the disk").format(
             as_round_tokens(fit.tokens_in_ram), as_round_tokens(fit.tokens_on_disk)
         )
-        return f"{fits}\n{self._pace(row.timed)}" if row.timed and fit.quantize == row.listed.best else fits
+        lines = [fits]
+        if row.timed and fit.quantize == row.listed.best:
+            lines.append(self._pace(row.timed))
+        if measured := dict(row.listed.measured).get(fit.quantize):
+            lines.append(self.tr("When it was last used: {0}").format(measured))
+        return "\n".join(lines)
 
     def _pace(self, timed: ModelTimed) -> str:
         """Estimates: what was measured is a few products of matrices."""

@@ -303,6 +303,8 @@ class AskCommand:
                 return self._fail(context, event)
             else:
                 bar.close()
+                if not event.stopped and self._engine is not None:
+                    self._engine.record(context)
                 return self._after_reading(event)
         raise AssertionError("reading ended without a terminal event")
 

@@ -130,6 +130,8 @@ def test_the_page_says_what_this_pc_has_and_what_fits(page: ModelsDriver) -> Non
 
 def test_other_weights_fit_otherwise(page: ModelsDriver) -> None:
     small = page.view(SMALL.name)
+    page.application.models.take(replace(SMALL, measured=(("none", "predicted 4.90 GB, measured 5.10 GB"),)))
+    assert small.fit.text().endswith("\nWhen it was last used: predicted 4.90 GB, measured 5.10 GB")
     small.weights.setCurrentIndex(1)
     small.weights.chosen.emit()
     assert small.fit.text() == "Up to 900,000 tokens in RAM, 3.0 million with the disk"
