@@ -15,8 +15,8 @@ as means over query heads, layers and the tokens of the answers. Then each way a
     tail        mean key and mean value of every 32 neighbours stand for those not chosen; this reads many more rows
     twice, four times       larger budgets: what a cache on the device would buy
 
-All but "engine" look at every key, so they say what a way could find, not what it costs. Small budgets are run to have
-something to find: with 256 the engine answers as with everything wherever the built-in model answers at all.
+All but "engine" look at every key, so they say what a way could find, not what it costs. The second budget is small, so
+that there is something to find.
 
     python benchmarks/find_more.py [--tokens 65536] [--seeds 2] [--budgets 256 16]
 """
