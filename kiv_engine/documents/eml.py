@@ -46,10 +46,18 @@ def header(message: EmailMessage, name: str) -> str:
 def find_body(message: EmailMessage) -> EmailMessage | None:
     """The plain form, or the HTML where that one is missing or blank."""
     for form in FORMS:
-        body = message.get_body(preferencelist=(form.removeprefix("text/"),))
+        body = part_of_form(message, form)
         if isinstance(body, EmailMessage) and content(body).strip():
             return body
     return None
+
+
+def part_of_form(message: EmailMessage, form: str) -> MIMEPart | None:
+    """The part that is the message in this form; the first of its kind where a part lacks the parts it announces."""
+    try:
+        return message.get_body(preferencelist=(form.removeprefix("text/"),))
+    except AttributeError:  # the library takes the text of such a part for a list of parts
+        return next((part for part in message.walk() if part.get_content_type() == form), None)
 
 
 def unread_parts(part: MIMEPart, body: MIMEPart | None, alternative: bool = False) -> Iterator[MIMEPart]:

@@ -321,6 +321,15 @@ def test_numbers_that_are_none_do_no_harm(tmp_path: Path, name: str, part: str, 
     assert NEEDLE in open_whole(with_part(sample.write(tmp_path / name), part, change)).text
 
 
+def test_a_message_with_a_part_that_lacks_its_parts_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.eml"
+    path.write_bytes(
+        b"Subject: a\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/related; boundary=c\n\n"
+        b"no parts\n--b\nContent-Type: text/plain\n\n" + NEEDLE.encode() + b"\n--b--\n"
+    )
+    assert NEEDLE in open_whole(path).text
+
+
 def test_a_message_whose_encoding_is_no_name_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.eml"
     path.write_bytes(b"Subject: a\nContent-Type: text/plain; charset=a\x00b\n\n" + NEEDLE.encode())
