@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,8 @@ TOKENIZER: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 TOKENIZER_EXTRAS: Final = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 BESIDE_WEIGHTS: Final = SMALL_FILES + TOKENIZER + TOKENIZER_EXTRAS
 PLAIN_SHARD: Final = re.compile(r"[^/\\:]+\.safetensors")
+
+PICKLES: Final = {"bin", "pt", "pth", "ckpt"}
 
 CHUNK_BYTES: Final = 1 << 18
 PROGRESS_INTERVAL_S: Final = 0.1
@@ -174,6 +176,28 @@ def weights_problem(path: Path) -> str:
             return "is damaged; download it again."
         missing = file.tell() + end - _size(path)
     return f"is not complete: {missing:,} bytes are missing; download it again." if missing > 0 else ""
+
+
+def foreign_weights(source: str, names: Collection[str], base: str = "") -> str:
+    """What a model consists of instead of safetensors, and what to get; "" where that is not known.
+
+    `names` are those of its files, `base` is the id of the model that it was made from.
+    """
+    endings = {name.removesuffix(".index.json").rpartition(".")[2] for name in names}
+    original = f"get the model that it was made from, {base}" if base else "get the model that it was made from"
+    if "gguf" in endings:
+        return (
+            f"{source} has its weights as GGUF, which KIV does not read; {original}, as safetensors (see: kiv models)."
+        )
+    if "adapter_config.json" in names:
+        return f"{source} is an adapter and no model of its own; {original}."
+    if endings & PICKLES:
+        return (
+            f"{source} has its weights only as a pickle, which could run code when it is opened, and not as "
+            "safetensors; look for another upload of it, or, where you trust it, load it with "
+            "transformers' from_pretrained and store it with save_pretrained."
+        )
+    return ""
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -312,16 +336,8 @@ def _require_weights(model_id: str, names: list[str], info: Any) -> None:
         return
     base = getattr(info.card_data, "base_model", None)
     base = base[0] if isinstance(base, list) and base else base
-    instead = f"get the model it was made from, {base}" if isinstance(base, str) else "get the model it was made from"
-    if any(name.endswith(".gguf") for name in names):
-        raise ModelNotFoundError(f"{model_id} has only GGUF files, which KIV does not read; {instead}.")
-    if "adapter_config.json" in names:
-        raise ModelNotFoundError(f"{model_id} is an adapter and no model of its own; {instead}.")
-    if any(name.endswith((".bin", ".pt", ".pth")) for name in names):
-        raise ModelNotFoundError(
-            f"{model_id} has its weights only as a pickle, which could run code when it is opened, and not as "
-            "safetensors; look for another upload of it that has model.safetensors."
-        )
+    if problem := foreign_weights(model_id, names, base if isinstance(base, str) else ""):
+        raise ModelNotFoundError(problem)
     lacks = f"weights: there is no {WHOLE}" if "config.json" in names else "config.json"
     raise ModelNotFoundError(f"{model_id} is no language model that KIV can load: it has no {lacks}.")
 

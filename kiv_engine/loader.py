@@ -43,6 +43,7 @@ from kiv_engine.download import (
     fetch_config,
     find_downloaded,
     first_line,
+    foreign_weights,
     has_tokenizer,
     missing_weights,
     weight_files,
@@ -67,7 +68,6 @@ DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-d
 """The embedded model. `resources` lies beside `kiv_engine`, in a source tree as in an installed wheel."""
 
 _WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
-_PICKLE_FILES: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _MOST: Final = {
     "num_hidden_layers": 1_000,
     "hidden_size": 262_144,
@@ -81,8 +81,6 @@ _MOST: Final = {
 
 _BESIDE_LANGUAGE: Final = {"gemma4": ("vision_config", "audio_config")}
 """What sees and hears, in models that can be built without it; its weights stay in the files."""
-
-_PICKLE_ENDINGS: Final = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -235,10 +233,8 @@ def _require_config(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     if "config.json" in names:
         return
-    if "adapter_config.json" in names:
-        raise ModelNotFoundError(f"{folder} holds an adapter: it has no config.json.")
-    if any(name.endswith(".gguf") for name in names):
-        raise _no_safetensors(str(folder), names)
+    if problem := foreign_weights(str(folder), names):
+        raise ModelNotFoundError(problem)
     raise ModelNotFoundError(f"{folder} is not a model folder: it has no config.json.")
 
 
@@ -261,18 +257,8 @@ def _require_complete(folder: Path) -> None:
 
 def _no_safetensors(folder: str, names: set[str]) -> ModelNotFoundError:
     """What to get instead of what is there."""
-    if any(name.endswith(".gguf") for name in names):
-        return ModelNotFoundError(
-            f"{folder} has its weights as GGUF, which KIV does not read; get the model that it was made from, "
-            "as safetensors ('kiv models' lists some)."
-        )
-    if any(name.endswith(_PICKLE_ENDINGS) or name in _PICKLE_FILES for name in names):
-        return ModelNotFoundError(
-            f"{folder} has its weights only as a pickle, which could run code when it is opened, and not as "
-            "safetensors; convert it where you trust it: load it with transformers' from_pretrained and store it with "
-            "save_pretrained."
-        )
-    return ModelNotFoundError(f"{folder} has no weights: there is no model.safetensors.")
+    problem = foreign_weights(folder, names)
+    return ModelNotFoundError(problem or f"{folder} has no weights: there is no model.safetensors.")
 
 
 def _no_tokenizer(source: str) -> ModelNotFoundError:

@@ -355,7 +355,10 @@ def test_a_typo_is_answered_with_the_nearest_id(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("remaining", "message"),
     [
-        ({"model.Q4_K_M.gguf": b"GGUF"}, r"only GGUF files.*get the model it was made from, base/model\."),
+        (
+            {"model.Q4_K_M.gguf": b"GGUF"},
+            r"GGUF, which KIV does not read; get the model that it was made from, base/model",
+        ),
         ({"config.json": b"{}", "pytorch_model.bin": b"x"}, r"only as a pickle.*another upload"),
         ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, r"adapter.*base/model"),
         ({"config.json": b"{}"}, "has no weights"),

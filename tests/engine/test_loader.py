@@ -203,7 +203,7 @@ def test_an_incomplete_folder_is_refused(llama: Path, missing: str, message: str
 
 def test_an_adapter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(ModelNotFoundError, match="holds an adapter"):
+    with pytest.raises(ModelNotFoundError, match="is an adapter and no model of its own"):
         on_cpu(tmp_path)
 
 
