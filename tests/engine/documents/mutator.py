@@ -178,8 +178,8 @@ def change_element(root: etree._Element, fragments: list[str], rng: random.Rando
         put_in(element, rng.choice(fragments), rng)
     elif roll == 5:
         element.text = rng.choice(VALUES)
-    elif element.attrib:
-        element.set(rng.choice(sorted(element.attrib)), rng.choice(VALUES))
+    elif names := sorted(name for name in element.attrib if ":" not in name.rpartition("}")[2]):
+        element.set(rng.choice(names), rng.choice(VALUES))
 
 
 def put_in(element: etree._Element, fragment: str, rng: random.Random) -> None:
