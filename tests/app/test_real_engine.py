@@ -29,6 +29,8 @@ from kiv_engine.saving import SavedContext
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
 WAIT_MS = 300_000
+LONG_PDF_PAGES = 4000
+"""Parsing them takes longer than a stop needs to arrive, on a fast machine, too."""
 LINES = [f"Entry {n}: goose {n * 31 % 97} of Salt Steps 🪿 was counted at noon. " for n in range(60)]
 
 
@@ -189,7 +191,7 @@ def before_the_answer(told: list[object]) -> Iterator[object]:
 
 
 def test_stopping_while_a_file_is_parsed(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
-    path = write_pdf(tmp_path / "long.pdf", [FILLER] * 400)
+    path = write_pdf(tmp_path / "long.pdf", [FILLER] * LONG_PDF_PAGES)
     seen: list[str] = []
     chat, controller = application.chats.current, application.controller
 

@@ -454,7 +454,7 @@ def test_models_that_are_not_there(kiv: Kiv, tmp_path: Path, llama: Path) -> Non
     missing = tmp_path / "nothing"
     assert_refused(kiv("ask", "-q", "Who?", "--model", missing), missing)
     assert_refused(
-        kiv("ask", "-q", "Who?", "--model", "no-one/no-such-model"), "no-one/no-such-model", "check the name"
+        kiv("ask", "-q", "Who?", "--model", "no-one/no-such-model"), "no-one/no-such-model", "HF_HUB_OFFLINE"
     )
     assert_refused(kiv("ask", "-q", "Who?", "--model", "a b c"), "a b c")
     assert_refused(kiv("ask", "-q", "Who?", "--model", ""), "No model is named")

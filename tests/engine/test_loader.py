@@ -173,7 +173,7 @@ def test_no_name_is_refused() -> None:
 
 def test_an_unknown_hub_id_is_refused_when_offline() -> None:
     assert os.environ["HF_HUB_OFFLINE"] == "1"
-    with pytest.raises(ModelNotFoundError, match="is not on this computer, and the HuggingFace hub cannot be reached"):
+    with pytest.raises(ModelNotFoundError, match="is not on this computer, and HF_HUB_OFFLINE forbids"):
         on_cpu("kiv-tests/no-such-model")
 
 
