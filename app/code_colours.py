@@ -3,7 +3,6 @@ while to be made, and to run.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -82,12 +81,3 @@ def _kind(token: str) -> Kind | None:
 def utf16_units(text: str) -> int:
     """The length of a text as Qt counts it."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def words_of(code: ColouredCode) -> Iterator[tuple[str, Kind]]:
-    """The coloured words, for a look at what was found."""
-    for line, spans in zip(code.text.split("\n"), code.lines, strict=False):
-        units = line.encode("utf-16-le", "surrogatepass")
-        for span in spans:
-            word = units[2 * span.start : 2 * (span.start + span.length)]
-            yield word.decode("utf-16-le", "surrogatepass"), span.kind

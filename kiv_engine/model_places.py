@@ -11,6 +11,7 @@ from typing import Final
 import platformdirs
 
 from kiv_engine.errors import ConfigError
+from kiv_engine.files import write_whole
 
 ENVIRONMENT: Final = "KIV_MODELS"
 DEFAULT: Final = "default"
@@ -42,9 +43,7 @@ def choose_downloads_folder(name: str) -> Path:
     file = _file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps(names), encoding="utf-8")
-        os.replace(fresh, file)
+        write_whole(file, json.dumps(names).encode())
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}.") from error
     return downloads_folder()

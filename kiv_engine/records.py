@@ -4,13 +4,14 @@ The newest record counts. Nothing depends on the file: where it cannot be read o
 """
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import platformdirs
+
+from kiv_engine.files import write_whole
 
 if TYPE_CHECKING:
     from kiv_engine.context import Context
@@ -70,11 +71,9 @@ def keep(record: Record) -> None:
     """Put a record in the place of an older one of the same model and weights."""
     records = {**read_records(), (record.model, record.quantize): record}
     path = records_file()
-    fresh = path.with_suffix(".new")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps([asdict(each) for each in records.values()], indent=1) + "\n", encoding="utf-8")
-        os.replace(fresh, path)
+        write_whole(path, json.dumps([asdict(each) for each in records.values()], indent=1).encode() + b"\n")
 
 
 def measure(loaded: "LoadedModel", options: "LoadOptions", context: "Context") -> Record:

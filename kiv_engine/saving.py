@@ -32,12 +32,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
-from kiv_engine.blocks import BlockFile, BlockWriter, LinkedWriter, MappedRows, write_whole
+from kiv_engine.blocks import BlockFile, BlockWriter, LinkedWriter, MappedRows
 from kiv_engine.cache import CacheSnapshot, KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.document import Document, TokenizedDocument
 from kiv_engine.documents.places import Places
 from kiv_engine.errors import CapacityError, ConfigError, DamagedContextError, SavedContextError
+from kiv_engine.files import write_whole
 from kiv_engine.layer import KIVLayer
 from kiv_engine.loader import LoadedModel
 from kiv_engine.passages import PlacedDocument

@@ -1,10 +1,21 @@
 """Code in an answer: what its words are. In the order of the lines, counted as Qt counts."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from app.code_colours import colour_code, words_of
+from app.code_colours import ColouredCode, Kind, colour_code
 
 PYTHON = 'def f(x):\n    """Two\n    lines."""\n    return x + 41  # why\n'
+
+
+def words_of(code: ColouredCode) -> Iterator[tuple[str, Kind]]:
+    """The coloured words."""
+    for line, spans in zip(code.text.split("\n"), code.lines, strict=False):
+        units = line.encode("utf-16-le", "surrogatepass")
+        for span in spans:
+            word = units[2 * span.start : 2 * (span.start + span.length)]
+            yield word.decode("utf-16-le", "surrogatepass"), span.kind
 
 
 def test_words_are_told_apart_line_by_line() -> None:
