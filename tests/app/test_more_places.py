@@ -79,8 +79,8 @@ def test_going_by_section_collects_an_answer_of_each(driver: AppDriver, tmp_path
     first.more.sections.click()
     driver.until_reached("section")
     [view] = driver.transcript.exchanges
-    driver.until(lambda: view.waiting.isVisible() and view.answer.isVisible())
-    assert "Section 1 of 3" in view.waiting.text()
+    driver.until(lambda: "Section 1 of 3" in view.waiting.text() and view.waiting.isVisible())
+    driver.until(view.answer.isVisible)
     driver.session.go()
     driver.until_answered()
     assert driver.session.asked[-1].by_section
