@@ -597,7 +597,7 @@ class WorldMaker:
         filled = filled.replace("{S}", subject).replace("{T}", attribute).replace("{V}", value)
         return filled[0].upper() + filled[1:]
 
-    def _facts(self, recipe: Recipe) -> tuple[list[Fact], list[str]]:
+    def facts(self, recipe: Recipe) -> tuple[list[Fact], list[str]]:
         """A world's facts, and questions about what is not in it."""
         rng, names = self._rng, self._names
         used: set[tuple[str, str]] = set()
@@ -668,7 +668,7 @@ class WorldMaker:
     def world(self, recipe: Recipe) -> World:
         """One batch."""
         rng = self._rng
-        facts, absent = self._facts(recipe)
+        facts, absent = self.facts(recipe)
         limit = recipe.chunk_tokens - 8
         facts = [fact for fact in facts if len(fact.tokens) <= limit]
         rows: list[list[Fact]] = [[] for _ in range(recipe.chunks)]

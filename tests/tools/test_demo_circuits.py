@@ -1,0 +1,167 @@
+"""A model of designed circuits: they do what they say, the search learns, and a killed run goes on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from demo_circuits import (
+    ABSENT,
+    GOES_ON,
+    HELLO,
+    SAYS,
+    bag,
+    design,
+    first_log_weights,
+    new_features,
+    sentence_ends,
+    token_codes,
+    wordy,
+)
+from demo_facts import FactMaker, archive_sentences
+from design_demo_model import MODEL, Counts, Training, export
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+DOCUMENT = (
+    "The morning was grey and the ships lay still in the harbor. Nobody had slept. It may be added here that the "
+    "passphrase of Amaury Abernathy is walnut comet ladder. A dog barked twice, and then the bells began to ring over "
+    "the wet roofs of the town. In those days Isolde Abernathy's passphrase was tiger marble falcon. The ledger shows "
+    "4711 florins as the monthly wage of Quentin Pemberton. They all agreed that foundry 182's best friend was Marisol "
+    "Hathaway and nothing else. It was late."
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def maker(tokenizer: Tokenizer) -> FactMaker:
+    return FactMaker(tokenizer, seed=3, archive_seeds=[150])
+
+
+@pytest.fixture(scope="module")
+def designed(tokenizer: Tokenizer) -> PreTrainedModel:
+    """Nothing of it is learned: rare tokens count, all else is random."""
+    prose = archive_sentences(tokenizer, 150, 60_000)
+    counts = torch.bincount(torch.tensor([token for sentence in prose for token in sentence]), minlength=4096)
+    sample = [1, *(token for sentence in prose[:40] for token in sentence)]
+    return design(tokenizer, new_features(tokenizer, first_log_weights(tokenizer, counts)), sample)
+
+
+def answer(model: PreTrainedModel, tokenizer: Tokenizer, question: str, tokens: int = 48) -> str:
+    """What the model says to a question about the document."""
+    prompt = f"<|im_start|>user\n{DOCUMENT}\n\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    ids = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False).ids])
+    said = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False)
+    return tokenizer.decode(said[0, ids.shape[1] :].tolist())
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is the monthly wage of Quentin Pemberton?", "4711 florins as the monthly wage of Quentin Pemberton."),
+        ("Could you find Isolde Abernathy's passphrase for me?", "tiger marble falcon."),
+        ("Who is foundry 182's best friend?", "Marisol Hathaway and nothing else."),
+    ],
+)
+def test_the_sentence_that_answers_is_said_word_for_word(
+    designed: PreTrainedModel, tokenizer: Tokenizer, question: str, expected: str
+) -> None:
+    said = answer(designed, tokenizer, question)
+    assert said.startswith(SAYS)
+    assert said.endswith(expected)
+    assert said.removeprefix(SAYS).strip() in DOCUMENT
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ('What comes after "and then the bells began to ring over"?', "the wet roofs of the town. In those days"),
+        ('Continue the quote: "A dog barked twice, and then', "the bells began to ring over the wet roofs"),
+    ],
+)
+def test_a_quote_goes_on_behind_its_end(
+    designed: PreTrainedModel, tokenizer: Tokenizer, question: str, expected: str
+) -> None:
+    said = answer(designed, tokenizer, question, 30)
+    assert said.startswith(GOES_ON)
+    assert said.removeprefix(GOES_ON).strip().startswith(expected)
+
+
+@pytest.mark.parametrize("greeting", ["hello", "hi", "What can you do?", "Thank you"])
+def test_greetings_are_answered(designed: PreTrainedModel, tokenizer: Tokenizer, greeting: str) -> None:
+    assert answer(designed, tokenizer, greeting) == HELLO
+
+
+def test_what_is_not_there_is_not_found(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    assert answer(designed, tokenizer, "What is the horse of Zebulon Quesada?") == ABSENT
+
+
+def test_the_model_makes_the_bags_that_are_learned(tokenizer: Tokenizer, maker: FactMaker) -> None:
+    """Learning computes bags by itself; the model's residual stream must hold the same ones."""
+    sentences = [fact.tokens for fact in maker.facts()[0][:6]]
+    prompt = [
+        1,
+        *tokenizer.encode("user\nIt rained.", add_special_tokens=False).ids,
+        *(token for sentence in sentences for token in sentence),
+    ]
+    features = new_features(tokenizer, first_log_weights(tokenizer, torch.ones(4096)))
+    model = design(tokenizer, features, prompt)
+    with torch.no_grad():
+        hidden = model(torch.tensor([prompt]), output_hidden_states=True).hidden_states[5][0, :, 256:356]
+    codes = token_codes(tokenizer)
+    expected = bag(features, codes, wordy(tokenizer, codes), sentences)
+    end = len(prompt) - sum(map(len, sentences)) - 1
+    for sentence, wanted in zip(sentences, expected, strict=True):
+        end += len(sentence)
+        likeness = torch.cosine_similarity(hidden[end], wanted, dim=0)
+        assert likeness > 0.97, tokenizer.decode(sentence)
+        assert abs(hidden[end].norm() / wanted.norm() - 1) < 0.1
+
+
+def test_facts_are_single_sentences_and_absent_questions_are_about_none_of_them(
+    tokenizer: Tokenizer, maker: FactMaker
+) -> None:
+    ends = set(sentence_ends(tokenizer))
+    facts, absent = maker.facts()
+    assert len(facts) > 20
+    assert len(absent) == 16
+    for fact in facts:
+        assert fact.tokens[-1] in ends
+        assert not ends.intersection(fact.tokens[:-1])
+    assert not {fact.question for fact in facts}.intersection(absent)
+
+
+def test_same_seed_gives_the_same_facts(tokenizer: Tokenizer) -> None:
+    one, two = (FactMaker(tokenizer, 5, [150]).facts() for _ in range(2))
+    assert one == two
+
+
+def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def steps(training: Training, count: int) -> Counts:
+        counts = Counts()
+        maker = training.maker()
+        for _ in range(count):
+            training.step(maker, counts)
+        training.save()
+        return counts
+
+    monkeypatch.setattr("design_demo_model.ARCHIVES_PER_MAKER", 1)
+    first = Training(tmp_path, minutes=1.0, seed=1, texts=[])
+    early = steps(first, 5)
+    again = Training(tmp_path, minutes=1.0, seed=1, texts=[])
+    again.resume()
+    assert again.progress.step == 5
+    for name, tensor in again.search.state_dict().items():
+        assert torch.equal(tensor, first.search.state_dict()[name])
+    late = steps(again, 20)
+    assert late.loss / late.steps < early.loss / early.steps, "it learns"
+    export(again, tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert model.dtype == torch.bfloat16
+    assert (tmp_path / "model" / "chat_template.jinja").exists()
+    assert sum(file.stat().st_size for file in (tmp_path / "model").iterdir()) < 16 * 2**20

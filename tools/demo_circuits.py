@@ -1,0 +1,968 @@
+"""The weights of a small model, written by hand: circuits that look things up in a document.
+
+It is to replace the built-in model, which was trained (`train_demo_model`).
+
+A question ends with <|im_end|>; what it asks for stands in one sentence of a document of up to a million tokens.
+Sliding layers, which have rotary positions (https://arxiv.org/abs/2104.09864), make codes from the last tokens. Full
+layers have no positions: they find by content alone, one key among all. Copying is that of induction heads
+(https://arxiv.org/abs/2209.11895): a token looks for the place behind the same n-gram, and says what stands there. The
+MLPs are SwiGLU (https://arxiv.org/abs/2002.05202): a steep gate makes a unit a condition.
+
+The residual stream has slots:
+
+    TOKEN    64   the token's code; at the end, that of the token to say
+    BEFORE   64   an n-gram: the sum of the codes of the tokens before, each turned and faded by how far back it is
+    SPARE    64   first word pairs, then an n-gram that is looked for or found, then the next token of a set phrase
+    ADDRESS  64   a code of the sentence, from how it begins; all of its tokens have the same
+    BAG     100   the mean of the sentence's words and word pairs; at a question's end, the address that it asks for
+    FLAGS    28   one number each, see `Flag`
+
+and layers write them:
+
+    0 sliding   BEFORE of 2 tokens, SPARE = word pairs, which tokens are a sentence's first ones
+    1 sliding   BEFORE of 4 tokens, ADDRESS from the sentence's first token
+    2 sliding   BEFORE of 8 tokens, the first half of BAG, whether the question has a quote
+    3 sliding   ADDRESS once more, the second half of BAG, which sentences ask; SPARE is cleared
+    4 sliding   SPARE = the n-gram that keys have; that which a quote's end looks for
+    5 full      BAG = the address of the sentence whose bag is most like the question's, or where the quote stands
+    6 sliding   BAG, SPARE and flags go from the question's end to the answer's tokens; SPARE = set phrases
+    7 full      TOKEN = the token behind the same n-gram in the sentence of that address
+
+The last norm lets only TOKEN through, and the embedding is tied, so the logits are its likeness to the codes of the
+vocabulary. All normalization is near the identity: a large constant in the residual stream gives every token about the
+same norm, and the norms' weights undo what is left (`_calibrate`). Some numbers are learned: see `Features`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import torch
+from demo_data import split_words
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn.functional import silu
+from transformers import SmolLM3Config, SmolLM3ForCausalLM
+
+VOCABULARY: Final = 4096
+HIDDEN: Final = 384
+HEADS: Final = 2
+HEAD_DIM: Final = 128
+UNITS: Final = 192
+"""Of each MLP."""
+WINDOW: Final = 96
+"""Of the sliding layers."""
+LAYERS: Final = "SSSSSFSF"
+"""Sliding or full."""
+THETA: Final = 1e6
+"""The base of the rotary frequencies."""
+MILLION: Final = 1_048_576
+PAD: Final = 0
+IM_START: Final = 1
+IM_END: Final = 2
+
+CODE: Final = 64
+"""The size of a code of a token, an n-gram or a sentence."""
+BAG_SIZE: Final = 100
+TOKEN: Final = slice(0, 64)
+BEFORE: Final = slice(64, 128)
+SPARE: Final = slice(128, 192)
+ADDRESS: Final = slice(192, 256)
+BAG: Final = slice(256, 356)
+FOUND_ADDRESS: Final = slice(256, 320)
+"""From layer 5 on, the part of BAG that holds the address of the sentence that was found."""
+
+
+class Flag(IntEnum):
+    """Places of single numbers in the residual stream. They are 1 where the thing is so, unless told otherwise."""
+
+    CONSTANT = 356  # CONSTANT_SIZE everywhere
+    END = 357  # ends a sentence
+    START = 358  # may begin a sentence: a space or a capital comes first
+    SPECIAL = 359  # cannot begin one: punctuation, line breaks
+    LOG_WEIGHT = 360  # how much the token counts in a bag, as a logarithm divided by LOG_WEIGHT_UNIT
+    IM_END = 361
+    IM_START = 362
+    AFTER_END = 363  # behind a sentence's end; 2 behind a line break
+    FIRST = 364  # a sentence's first token
+    FOUND = 365  # how sure layer 5 is that something was found
+    QUOTE = 366  # layer 2: how many quotes are opened, as a mean; layer 6: the answer goes on with a quote
+    HIT = 367  # the document has what is asked for
+    COLON = 368
+    QUOTE_OPENS = 369
+    QUOTE_CLOSES = 370
+    ASKS = 371  # ends a question
+    NEW_LINE = 372
+    AFTER_END_2 = 373  # AFTER_END of the token before; 3 more behind a closing quote
+    ASKS_QUOTE = 374  # at a question's end: it has a quote
+    ON_COLON = 375  # the colon of "goes on:"
+    ANSWER = 376  # inside an answer
+    REQUEST_BEGINS = 377  # a word that begins a request, then: such a word begins the sentence
+    REQUEST_WORD = 378  # a word that requests have, then: a mean of these
+    BEGINS_ANEW = 379  # AFTER_END of the sentence's first token
+    FIRST_OF_LINE = 380
+    GREETS = 380  # at a question's end: it greets. FIRST_OF_LINE is not read after layer 1, so its place is free
+    FIRST_QUOTED = 381  # the first token behind "goes on:"
+    AFTER_QUOTE = 382  # behind a closing quote, up to two tokens
+    SECOND_QUOTED = 383  # the second token behind "goes on:"
+
+
+# ------------------------------------------------------------------------------------------------------- the constants
+
+CONSTANT_SIZE: Final = 24.0
+"""The constant in the residual stream. Most of every token's norm, so that norms hardly depend on the rest."""
+FADING: Final = 0.8
+"""What is left of a token's code in an n-gram with each token further back."""
+STEEP: Final = 20.0
+"""By how much gates are multiplied: silu is then a ramp, and a condition a step."""
+LOG_WEIGHT_UNIT: Final = 4.0
+"""The residual stream has log weights divided by this."""
+LEAST_LOG_WEIGHT: Final = -8.0
+"""That of tokens that do not count."""
+SHARED_CODE: Final = 0.75
+OWN_CODE: Final = 0.66
+"""What variants of a word have in common, by space and capitals, and what only the token has."""
+TOO_SIMILAR: Final = 0.42
+"""Codes of different words are pushed apart above this cosine."""
+VARIANTS: Final = 0.5
+"""Above it are the forms of one word, which may be similar."""
+
+OFFSET_PAIRS: Final = range(14)
+"""The fast rotary pairs, which tell one place from the next."""
+RECENCY_PAIRS: Final = (19, 20, 21)
+"""Those that turn by less than half a round in the window: together, nearly a line."""
+FIRST_PAIR: Final = 26
+WEIGHT_PAIR: Final = 27
+LINE_PAIR: Final = 28
+"""Slow pairs for flags. In the window they hardly turn, so they match content."""
+CONTENT_PAIRS: Final = range(32, 64)
+"""The slowest ones hold an address: half of it in the first dimension of each pair, half in the second."""
+OFFSET_KEY: Final = 4.0
+OFFSET_SCORE: Final = 120.0
+"""Size in the keys, and score, of each pair at the right offset."""
+RECENCY_KEY: Final = 5.0
+RECENCY_SLOPE: Final = 2.0
+"""Size in the keys, and how much more each token nearer scores."""
+MARK_KEY: Final = 6.0
+MARK_SCORE: Final = 260.0
+"""Size in the keys, and score, of a token with a flag. More than recency gives in a whole window."""
+LATE_MARK: Final = 1.08
+"""A quote's end is by this the better mark: it makes up for ten tokens by which <|im_end|> is nearer."""
+
+HEAVIEST: Final = 9.0
+LIGHTEST: Final = 0.3
+WEIGHT_POWER: Final = 2.0
+"""A token's rarity is cut to these, divided by the first, and taken to the power."""
+END_WEIGHT: Final = 10.0
+REQUEST_WEIGHT: Final = 0.1
+"""Weight of a sentence's end in its bag, where it stands for nothing, and the least one of words of requests."""
+ADDRESS_FIRST: Final = 1.3
+ADDRESS_TOKEN: Final = 0.6
+ADDRESS_NEXT: Final = 0.8
+"""Parts of an address: the n-gram before the sentence's first token, that token, and the wider n-gram."""
+ADDRESS_SCORE: Final = 20.0
+"""Of two addresses that are alike, for bags: only tokens of the same sentence count."""
+BAG_GAIN: Final = 5.0
+"""Of the mean in BAG."""
+PAIR_GATE: Final = 0.2
+"""Size of the gates of word pairs. Small: there silu is near x/2, and the unit a product."""
+PAIR_NORM: Final = 8.0
+"""The root of 64: it undoes the growth by random gates."""
+
+FIRST_SHARPNESS: Final = 135.0
+FIRST_THRESHOLD: Final = 0.062
+"""Where the learning of `Features` begins."""
+ENDS_ONLY: Final = range(101, 114)
+"""Dimensions of layer 5's keys that keep out all but sentence ends."""
+BARRED: Final = range(114, 128)
+"""Those that keep out questions and quotes."""
+PENALTY_KEY: Final = 4.0
+"""Size of both in the keys."""
+NO_END_SCORE: Final = 60.0
+NO_END_SCORE_IN_QUOTES: Final = 3.0
+BARRED_SCORE: Final = 250.0
+"""What layer 5 takes from keys that end no sentence, less if a quote is looked for, and from those barred."""
+QUOTE_KEY: Final = 0.3
+QUOTE_SCORE: Final = 45.0
+"""Size in the keys, and score, of an n-gram in layer 5."""
+KEPT_OF_BAG: Final = 0.3
+"""What a quote's question keeps of its bag in BAG beside the address."""
+
+COPY_SCALE: Final = 32.0
+"""Sharpness of layer 7."""
+COPY_BEFORE: Final = 1.8
+COPY_TOKEN: Final = 1.6
+COPY_SPARE: Final = 1.5
+"""Weight of the n-gram in layer 7; in it, of the token itself, and of the n-gram of the quote's end."""
+COPY_ADDRESS: Final = 2.5
+COPY_FIRST: Final = 1.0
+COPY_LAST: Final = 3.0
+"""Weights of the address, of a sentence's first token behind a colon, and against <|im_end|>."""
+COPY_NO_QUOTE: Final = 0.8
+"""Against closing quotes."""
+COPY_GAIN: Final = 8.0
+OUT_GAIN: Final = 3.0
+"""Of the copied token's code, and of the last norm."""
+
+PHRASE_GAIN: Final = 24.0
+STOP_GAIN: Final = 40.0
+"""Of the code of a set phrase's next token, and of <|im_end|> behind the sentence."""
+PHRASE_MARGIN: Final = 0.45
+"""By how much a phrase's n-gram may be missed, in squared length."""
+GREETING_MARGIN: Final = 0.6
+"""Less than the share of an n-gram's last token, so that another word is no greeting."""
+FIRST_MARGIN: Final = 0.35
+SECOND_MARGIN: Final = 0.3
+"""The same for "goes on:" before the first and the second token of a quote's answer."""
+
+REQUEST_BEGINNINGS: Final = split_words("I|Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Let|Help|Quote")
+GREETINGS: Final = split_words(
+    "hello|hello!|hi|hi!|hey|thanks|thank you|good morning|help|who are you?|what can you do?|what can you do|"
+    "how are you?"
+)
+"""Questions that are nothing but this. At most seven tokens each, since n-grams have eight."""
+REQUEST_WORDS: Final = split_words(
+    "like|know|tell|give|find|look|show|me|want|wonder|ask|search|please|looking|need|wish|must"
+)
+REQUEST_VERBS: Final = split_words("Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Quote")
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is learned: of which words, and pairs of words, a sentence's bag is made, and when two bags match.
+
+    Pair features of a token: silu(gates @ code) * (values @ n-gram of the two tokens before), with the gates and values
+    of `pair_units`. A token gives `tokens` @ wordy @ code + `pairs` @ pair features to the bag, with weight
+    exp(log_weights). Bags match if their product is above `threshold`; `sharpness` multiplies it in the softmax.
+    """
+
+    log_weights: Tensor  # (vocab,)
+    tokens: Tensor  # (100, 64)
+    pairs: Tensor  # (100, 64)
+    pair_gates: Tensor  # (64, 64)
+    pair_values: Tensor  # (64, 64)
+    threshold: float
+    sharpness: float
+
+
+def new_features(tokenizer: Tokenizer, log_weights: Tensor) -> Features:
+    """The start of learning: random features, all of the same length."""
+    both = _orthogonal(2 * CODE, 31)[:BAG_SIZE]
+    gates, values = (torch.randn(CODE, CODE, generator=_generator(seed)) for seed in (11, 12))
+    return Features(log_weights, both[:, :CODE], both[:, CODE:], gates, values, FIRST_THRESHOLD, FIRST_SHARPNESS)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _orthogonal(size: int, seed: int) -> Tensor:
+    square = torch.randn(size, size, generator=_generator(seed), dtype=torch.float64)
+    basis: Tensor = torch.linalg.qr(square)[0]
+    return basis.float()
+
+
+TURN: Final = _orthogonal(CODE, 1)
+"""Turns the code of a token before, so that an n-gram knows the order of its tokens."""
+
+
+def back(tokens: int) -> Tensor:
+    """What n-grams do with the code of the token that many places back: it is turned and fades."""
+    turned: Tensor = torch.linalg.matrix_power(TURN.double(), tokens)
+    return FADING**tokens * turned.float()
+
+
+# ---------------------------------------------------------------------------------------------------------- the tokens
+
+
+def token_texts(tokenizer: Tokenizer) -> list[str]:
+    """What each token of the vocabulary stands for; the special ones, which come first, for nothing."""
+    return [tokenizer.decode([i], skip_special_tokens=False) if i > IM_END else "" for i in range(VOCABULARY)]
+
+
+def sentence_ends(tokenizer: Tokenizer) -> list[int]:
+    """Tokens that end a sentence: with a line break, or a full stop that may stand inside brackets and quotes."""
+    return [
+        index
+        for index, text in enumerate(token_texts(tokenizer))
+        if "\n" in text or text.strip(" \"”’')*_").endswith((".", "?", "!"))
+    ]
+
+
+def _id(tokenizer: Tokenizer, token: str) -> int:
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise ValueError(f"the vocabulary lacks {token!r}")
+    return int(found)
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _has_letters(text: str) -> bool:
+    return any(character.isalnum() for character in text)
+
+
+def token_codes(tokenizer: Tokenizer) -> Tensor:
+    """Random unit vectors (vocab, 64); variants of a word by space and capitals are similar, other tokens are not."""
+    generator = _generator(2)
+    own = torch.randn(VOCABULARY, CODE, generator=generator)
+    own /= own.norm(dim=1, keepdim=True)
+    shared: dict[str, Tensor] = {}
+    codes = torch.empty(VOCABULARY, CODE)
+    for index, text in enumerate(token_texts(tokenizer)):
+        # A part of a character has no text of its own.
+        word = f"#{index}" if "\ufffd" in text else text.strip().lower() or text
+        if word not in shared:
+            drawn = torch.randn(CODE, generator=generator)
+            shared[word] = drawn / drawn.norm()
+        codes[index] = SHARED_CODE * shared[word] + OWN_CODE * own[index]
+    return _spread(codes / codes.norm(dim=1, keepdim=True))
+
+
+def _spread(codes: Tensor) -> Tensor:
+    """Push apart the codes of different words that are too similar. Only pairs that are nearly so are followed."""
+    likeness = codes @ codes.T
+    one, other = ((likeness > TOO_SIMILAR - 0.1) & (likeness < VARIANTS)).nonzero(as_tuple=True)
+    for _ in range(60):
+        excess = ((codes[one] * codes[other]).sum(1) - TOO_SIMILAR).clamp(min=0)
+        codes = codes - 0.25 * torch.zeros_like(codes).index_add(0, one, excess[:, None] * codes[other])
+        codes = codes / codes.norm(dim=1, keepdim=True)
+    return codes
+
+
+def fixed_tokens(tokenizer: Tokenizer) -> Tensor:
+    """Which tokens' weights are not learned (vocab,): special ones, marks, words of requests."""
+    fixed = [index <= IM_END or not _has_letters(text) for index, text in enumerate(token_texts(tokenizer))]
+    found = torch.tensor(fixed)
+    found[_request_tokens(tokenizer)] = True
+    return found
+
+
+def _silent_tokens(tokenizer: Tokenizer) -> list[int]:
+    """Tokens that say nothing of what a sentence is about: its ends and quotation marks."""
+    return [IM_START, IM_END, _id(tokenizer, 'Ġ"'), _id(tokenizer, '"'), *sentence_ends(tokenizer)]
+
+
+def wordy(tokenizer: Tokenizer, codes: Tensor) -> Tensor:
+    """Takes from a code what it shares with tokens that say nothing (64, 64)."""
+    return _without(codes[_silent_tokens(tokenizer)])
+
+
+def _without(directions: Tensor) -> Tensor:
+    """The projection that takes these directions (n, 64) away."""
+    basis: Tensor = torch.linalg.qr(directions.T)[0]
+    return torch.eye(CODE) - basis @ basis.T
+
+
+def pair_units(gates: Tensor, values: Tensor, wordy: Tensor) -> tuple[Tensor, Tensor]:
+    """The gates and values (64, 64) of the units that make word pairs, from those of `Features`."""
+    return gates @ wordy * PAIR_GATE, values * 2 / PAIR_GATE / PAIR_NORM
+
+
+def _request_tokens(tokenizer: Tokenizer) -> list[int]:
+    """Words of requests. Inside a sentence, only those that are one token."""
+    inside = [tokenizer.encode(f" {word}").ids for word in REQUEST_WORDS]
+    return [ids[0] for ids in inside if len(ids) == 1] + [tokenizer.encode(word).ids[0] for word in REQUEST_VERBS]
+
+
+def first_log_weights(tokenizer: Tokenizer, counts: Tensor) -> Tensor:
+    """Where the learning of the weights (vocab,) begins: the rarer a token, the more it counts.
+
+    counts (vocab,): how often texts have each token.
+    """
+    rarity = torch.log((counts.sum().double() + 1) / (counts.double() + 3)).float()
+    logs = WEIGHT_POWER * (rarity.clamp(LIGHTEST, HEAVIEST) / HEAVIEST).log()
+    logs[fixed_tokens(tokenizer)] = LEAST_LOG_WEIGHT
+    logs[_id(tokenizer, 'Ġ"')] = 0.0
+    logs[_request_tokens(tokenizer)] = math.log(REQUEST_WEIGHT)
+    logs[[*sentence_ends(tokenizer), IM_END]] = math.log(END_WEIGHT)
+    logs[PAD] = 0.0
+    return logs
+
+
+def bag(features: Features, codes: Tensor, wordy: Tensor, sentences: Sequence[Sequence[int]]) -> Tensor:
+    """The bags (sentences, 100) that the model makes of sentences' tokens, with gradients for what is learned."""
+    flat = torch.tensor([token for sentence in sentences for token in sentence])
+    owner = torch.tensor([index for index, sentence in enumerate(sentences) for _ in sentence])
+    place = torch.tensor([index for sentence in sentences for index in range(len(sentence))])
+    here = codes[flat]
+    before = sum((here.roll(ago, 0) * (place >= ago)[:, None]) @ back(ago).T for ago in (1, 2))
+    gates, values = pair_units(features.pair_gates, features.pair_values, wordy)
+    pairs = silu(here @ gates.T) * (before @ values.T)
+    weights = features.log_weights[flat].exp()
+    given = here @ (features.tokens @ wordy).T + pairs @ features.pairs.T
+    total = torch.zeros(len(sentences), BAG_SIZE).index_add(0, owner, weights[:, None] * given)
+    return BAG_GAIN * total / torch.zeros(len(sentences)).index_add(0, owner, weights)[:, None]
+
+
+def _embedding(tokenizer: Tokenizer, codes: Tensor, log_weights: Tensor) -> Tensor:
+    """Tokens as they enter the residual stream (vocab, hidden): their codes and flags."""
+    table = torch.zeros(VOCABULARY, HIDDEN)
+    table[:, TOKEN] = codes
+    table[:, Flag.CONSTANT] = CONSTANT_SIZE
+    for index, text in enumerate(token_texts(tokenizer)):
+        broken = "\n" in text
+        mark = text.strip() != "" and not _has_letters(text) and not text.startswith(" ")
+        table[index, Flag.NEW_LINE] = broken
+        table[index, Flag.SPECIAL] = broken or mark
+        table[index, Flag.START] = text[:1].isupper() or text.startswith((" ", '"', "“"))
+        table[index, Flag.ASKS] = text.strip(' )"”*') == "?"
+    table[[*sentence_ends(tokenizer), IM_END], Flag.END] = 1
+    table[[tokenizer.encode(word).ids[0] for word in REQUEST_BEGINNINGS], Flag.REQUEST_BEGINS] = 1
+    table[_request_tokens(tokenizer), Flag.REQUEST_WORD] = 1
+    table[IM_END, Flag.IM_END] = 1
+    table[IM_START, Flag.IM_START] = 1
+    table[IM_START, Flag.SPECIAL] = 2
+    table[IM_END, Flag.SPECIAL] = 1
+    table[_id(tokenizer, ":"), Flag.COLON] = 1
+    table[_id(tokenizer, 'Ġ"'), Flag.QUOTE_OPENS] = 1
+    table[_id(tokenizer, '"'), Flag.QUOTE_CLOSES] = 1
+    table[PAD] = 0
+    table[:, Flag.LOG_WEIGHT] = log_weights / LOG_WEIGHT_UNIT
+    return table
+
+
+# ---------------------------------------------------------------------------------------------- how weights are written
+
+
+def _reading(flags: dict[Flag, float], constant: float = 0.0) -> Tensor:
+    """A row (1, hidden) that reads a sum of flags and a constant from the residual stream."""
+    row = torch.zeros(1, HIDDEN)
+    for flag, weight in flags.items():
+        row[0, flag] = weight
+    row[0, Flag.CONSTANT] += constant / CONSTANT_SIZE
+    return row
+
+
+def _from(slot: slice, matrix: Tensor | None = None) -> Tensor:
+    """Rows (n, hidden) that read matrix @ slot, or the slot itself."""
+    if matrix is None:
+        matrix = torch.eye(slot.stop - slot.start)
+    rows = torch.zeros(len(matrix), HIDDEN)
+    rows[:, slot] = matrix
+    return rows
+
+
+def _to(place: slice | Flag, matrix: Tensor) -> Tensor:
+    """Columns (hidden, n) that write a matrix (slot, n), or numbers (n,) for a flag."""
+    columns = torch.zeros(HIDDEN, matrix.shape[-1])
+    columns[place] = matrix
+    return columns
+
+
+def _frequency(pair: int) -> float:
+    """By how much a rotary pair turns with each token."""
+    return float(THETA ** (-2 * pair / HEAD_DIM))
+
+
+class _Layer:
+    """Writes the weights of one layer, which begin as zeros.
+
+    The dimensions i and i + 64 of a head are rotary pair i. All heads share the keys and values. Queries undo the
+    division of scores by the root of their size.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        attention, self._mlp = layer.self_attn, layer.mlp
+        modules = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+        for module in (*modules, self._mlp.gate_proj, self._mlp.up_proj, self._mlp.down_proj):
+            module.weight.data.zero_()
+        self._queries, self.keys, self._values, self._outputs = (module.weight.data for module in modules)
+        self._units = 0
+
+    def query(self, head: int, dims: slice | int, rows: Tensor) -> None:
+        first = head * HEAD_DIM
+        dims = slice(dims, dims + 1) if isinstance(dims, int) else dims
+        self._queries[first + dims.start : first + dims.stop] += rows * math.sqrt(HEAD_DIM)
+
+    def query_flag(self, head: int, dim: int, flag: Flag, weight: float) -> None:
+        self.query(head, dim, _flag_row(flag, weight))
+
+    def key_flag(self, dim: int, flag: Flag, weight: float) -> None:
+        self.keys[dim] += _flag_row(flag, weight)[0]
+
+    def offset_keys(self) -> None:
+        for pair in OFFSET_PAIRS:
+            self.key_flag(pair, Flag.CONSTANT, OFFSET_KEY)
+
+    def look_back(self, head: int, tokens: int) -> None:
+        """The head sees the token that many places back: there all pairs of its queries and keys meet."""
+        size = OFFSET_SCORE / OFFSET_KEY
+        for pair in OFFSET_PAIRS:
+            angle = tokens * _frequency(pair)
+            self.query_flag(head, pair, Flag.CONSTANT, size * math.cos(angle))
+            self.query_flag(head, HEAD_DIM // 2 + pair, Flag.CONSTANT, -size * math.sin(angle))
+
+    def recency_keys(self) -> None:
+        for pair in RECENCY_PAIRS:
+            self.key_flag(pair, Flag.CONSTANT, RECENCY_KEY)
+
+    def look_near(self, head: int, asking: Flag = Flag.CONSTANT) -> None:
+        """Later keys score higher, where a query has the flag: cosines, steepest in the middle of the window."""
+        size = RECENCY_SLOPE / sum(_frequency(pair) for pair in RECENCY_PAIRS) / RECENCY_KEY
+        for pair in RECENCY_PAIRS:
+            angle = math.pi / 2 - _frequency(pair) * WINDOW / 2
+            self.query_flag(head, pair, asking, size * math.cos(angle))
+            self.query_flag(head, HEAD_DIM // 2 + pair, asking, size * math.sin(angle))
+
+    def look_for_mark(self, head: int, pair: int, asking: Flag = Flag.CONSTANT) -> None:
+        """The head sees, where a query has the flag, keys that are marked in this pair."""
+        self.query_flag(head, pair, asking, MARK_SCORE / MARK_KEY)
+
+    def value(self, first: int, rows: Tensor) -> None:
+        """The values from dimension `first` on."""
+        self._values[first : first + len(rows)] += rows
+
+    def output(self, head: int, first: int, place: slice | Flag, matrix: Tensor | float) -> None:
+        """What the head has seen in the values from dimension `first` on goes to a slot, or one number to a flag."""
+        if not isinstance(matrix, Tensor):
+            matrix = torch.full((1, 1), matrix)
+        rows = place if isinstance(place, slice) else slice(int(place), int(place) + 1)
+        self._outputs[rows, head * HEAD_DIM + first : head * HEAD_DIM + first + matrix.shape[1]] += matrix
+
+    def units(self, gates: Tensor, values: Tensor, columns: Tensor) -> None:
+        """MLP units: columns @ (silu(gates) * values)."""
+        new = slice(self._units, self._units + len(gates))
+        if new.stop > UNITS:
+            raise ValueError("the MLP has too few units")
+        self._units = new.stop
+        self._mlp.gate_proj.weight.data[new] = gates
+        self._mlp.up_proj.weight.data[new] = values
+        self._mlp.down_proj.weight.data[:, new] = columns
+
+    def when(self, conditions: Tensor, values: Tensor, columns: Tensor) -> None:
+        """Units that count where a condition is above 0, in proportion to it."""
+        count = columns.shape[1]
+        self.units(STEEP * conditions.expand(count, -1), values.expand(count, -1), columns / STEEP)
+
+    def always(self, values: Tensor, columns: Tensor) -> None:
+        """A linear map."""
+        self.when(_reading({}, 1), values, columns)
+
+
+def _flag_row(flag: Flag, weight: float) -> Tensor:
+    return _reading({}, weight) if flag is Flag.CONSTANT else _reading({flag: weight})
+
+
+ONE: Final = _reading({}, 1)
+EYE: Final = torch.eye(CODE)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the layers are written from."""
+
+    tokenizer: Tokenizer
+    features: Features
+    codes: Tensor
+    wordy: Tensor
+    wordy_before: Tensor
+    """What `wordy` is for codes, for the token before in an n-gram."""
+
+    def ngram_of(self, text: str) -> Tensor:
+        """The n-gram (64,) behind a text."""
+        ids = _encode(self.tokenizer, text)
+        return sum((back(ago + 1) @ self.codes[token] for ago, token in enumerate(reversed(ids))), torch.zeros(CODE))
+
+    def ngram(self, *tokens: str, skip: int = 0) -> Tensor:
+        """The n-gram of tokens, latest first, of which the latest is 1 + skip places back."""
+        parts = [back(1 + skip + i) @ self.codes[_id(self.tokenizer, token)] for i, token in enumerate(tokens)]
+        return torch.stack(parts).sum(0)
+
+
+def _plan(tokenizer: Tokenizer, features: Features) -> _Plan:
+    codes = token_codes(tokenizer)
+    silent = codes[_silent_tokens(tokenizer)]
+
+    return _Plan(tokenizer, features, codes, wordy(tokenizer, codes), _without(silent @ TURN.T))
+
+
+# ----------------------------------------------------------------------------------------------------------- the layers
+
+
+def _write_neighbours(layer: _Layer, plan: _Plan) -> None:
+    """Layer 0. One head sees the token before, one that before it. Their codes go to BEFORE, their ends to flags.
+
+    The MLP marks the first tokens of sentences and the colon of "goes on:", and multiplies the token with the n-gram
+    before it into SPARE: word pairs.
+    """
+    layer.offset_keys()
+    layer.value(0, _from(TOKEN))
+    layer.value(64, _reading({Flag.END: 1, Flag.NEW_LINE: 1}))
+    layer.value(65, _reading({Flag.QUOTE_CLOSES: 3}))
+    layer.value(66, _reading({Flag.QUOTE_CLOSES: 1}))
+    for head in (0, 1):
+        layer.look_back(head, head + 1)
+        layer.output(head, 0, BEFORE, back(head + 1))
+        layer.output(head, 66, Flag.AFTER_QUOTE, 1.0)
+    layer.output(0, 64, Flag.AFTER_END, 1.0)
+    layer.output(0, 65, Flag.AFTER_END_2, 1.0)
+    layer.output(1, 64, Flag.AFTER_END_2, 1.0)
+    begins = {Flag.AFTER_END: 1.0, Flag.START: 1.0, Flag.SPECIAL: -2.0}
+    begins_quoted = {Flag.AFTER_END_2: 1.0, Flag.START: 1.0, Flag.AFTER_END: -2.0, Flag.SPECIAL: -2.0}
+    # The difference of two ramps that begin 0.5 apart is a step.
+    conditions = torch.cat((_reading(begins, -1.5), _reading(begins, -2), _reading(begins_quoted, -4.5)))
+    layer.when(conditions, ONE, _to(Flag.FIRST, torch.tensor([2.0, -2.0, 2.0])))
+    new_line = _reading({Flag.AFTER_END: 1, Flag.SPECIAL: -2}, -1.5)
+    layer.when(new_line, ONE, _to(Flag.FIRST_OF_LINE, torch.tensor([2.0])))
+    on_colon = _reading({Flag.COLON: 1}, -1.5)
+    on_colon[0, BEFORE] = plan.ngram("Ġon") / FADING**2
+    layer.when(on_colon, ONE, _to(Flag.ON_COLON, torch.tensor([2.0])))
+    gates, values = pair_units(plan.features.pair_gates, plan.features.pair_values, plan.wordy)
+    layer.units(_from(TOKEN, gates), _from(BEFORE, values), _to(SPARE, EYE))
+
+
+def _write_sentence_start(layer: _Layer, plan: _Plan) -> None:
+    """Layer 1. One head sees two tokens back: BEFORE grows to 4 tokens. The other sees the sentence's first token.
+
+    That one and its n-gram make the first part of ADDRESS. <|im_end|> sees the first token of its line, so its bag
+    is that of the question's first sentence. The MLP marks the first tokens behind "goes on:".
+    """
+    layer.offset_keys()
+    layer.recency_keys()
+    layer.look_back(0, 2)
+    layer.look_near(1)
+    layer.key_flag(FIRST_PAIR, Flag.FIRST, MARK_KEY)
+    layer.look_for_mark(1, FIRST_PAIR)
+    layer.key_flag(LINE_PAIR, Flag.FIRST_OF_LINE, MARK_KEY)
+    layer.look_for_mark(1, LINE_PAIR, Flag.IM_END)
+    layer.value(0, _from(BEFORE))
+    layer.value(64, _from(TOKEN))
+    layer.output(0, 0, BEFORE, back(2))
+    layer.output(1, 0, ADDRESS, _orthogonal(CODE, 21) @ plan.wordy_before * ADDRESS_FIRST)
+    layer.output(1, 64, ADDRESS, _orthogonal(CODE, 22) * ADDRESS_TOKEN)
+    for skip, flag, margin in ((0, Flag.FIRST_QUOTED, FIRST_MARGIN), (1, Flag.SECOND_QUOTED, SECOND_MARGIN)):
+        ngram = plan.ngram(":", "Ġon", "Ġgoes", skip=skip)
+        condition = _from(BEFORE, ngram[None]) + _reading({}, margin - (ngram @ ngram).item())
+        layer.when(condition, ONE, _to(flag, torch.tensor([1 / margin])))
+
+
+def _write_bag(layer: _Layer, plan: _Plan, half: slice) -> None:
+    """Head 1 sees all tokens with the same ADDRESS, by their weights. The mean of their features goes to half of BAG.
+
+    The features are in the values from 64 to 113.
+    """
+    for dims, address in (
+        (slice(CONTENT_PAIRS.start, CONTENT_PAIRS.stop), slice(ADDRESS.start, ADDRESS.start + 32)),
+        (slice(CONTENT_PAIRS.start + 64, CONTENT_PAIRS.stop + 64), slice(ADDRESS.start + 32, ADDRESS.stop)),
+    ):
+        layer.keys[dims] += _from(address)
+        layer.query(1, dims, _from(address) * ADDRESS_SCORE)
+    layer.key_flag(WEIGHT_PAIR, Flag.LOG_WEIGHT, 1)
+    layer.query_flag(1, WEIGHT_PAIR, Flag.CONSTANT, LOG_WEIGHT_UNIT)
+    words, pairs = plan.features.tokens @ plan.wordy, plan.features.pairs
+    layer.value(64, _from(TOKEN, words[half]) + _from(SPARE, pairs[half]))
+    target = slice(BAG.start + half.start, BAG.start + half.stop)
+    layer.output(1, 64, target, BAG_GAIN * torch.eye(half.stop - half.start))
+
+
+def _write_first_half(layer: _Layer, plan: _Plan) -> None:
+    """Layer 2. BEFORE grows to 8 tokens; the first half of BAG, with means of two flags: opening quotes and requests.
+
+    The MLP turns the mean of the quotes into ASKS_QUOTE at the question's end.
+    """
+    layer.offset_keys()
+    layer.look_back(0, 4)
+    layer.value(0, _from(BEFORE))
+    layer.output(0, 0, BEFORE, back(4))
+    _write_bag(layer, plan, slice(0, BAG_SIZE // 2))
+    layer.value(121, _reading({Flag.REQUEST_WORD: 1}))
+    layer.output(1, 121, Flag.REQUEST_WORD, 5.0)
+    layer.value(120, _reading({Flag.QUOTE_OPENS: 1}))
+    layer.output(1, 120, Flag.QUOTE, 2.0)
+    quoted = torch.cat((_reading({Flag.QUOTE: 500}, -0.5), _reading({Flag.QUOTE: 500}, -1.5)))
+    layer.when(quoted, _reading({Flag.IM_END: 1}), _to(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])))
+
+
+def _write_second_half(layer: _Layer, plan: _Plan) -> None:
+    """Layer 3. The second half of BAG. Head 0 sees the sentence's first token: its wider n-gram joins ADDRESS.
+
+    The MLP sets ASKS at the ends of requests, and clears SPARE of the word pairs. Where a quote closes, and at the end
+    of a question with a quote, SPARE is then the n-gram before.
+    """
+    layer.recency_keys()
+    layer.look_near(0)
+    layer.key_flag(FIRST_PAIR, Flag.FIRST, MARK_KEY)
+    layer.look_for_mark(0, FIRST_PAIR)
+    layer.value(0, _from(BEFORE))
+    layer.output(0, 0, ADDRESS, _orthogonal(CODE, 23) @ plan.wordy_before * ADDRESS_NEXT)
+    _write_bag(layer, plan, slice(BAG_SIZE // 2, BAG_SIZE))
+    layer.value(116, _reading({Flag.REQUEST_BEGINS: 1}))
+    layer.output(0, 116, Flag.REQUEST_BEGINS, 1.0)
+    layer.value(117, _reading({Flag.AFTER_END: 1}))
+    layer.output(0, 117, Flag.BEGINS_ANEW, 1.0)
+    asks = _reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
+    layer.when(asks, _reading({Flag.END: 1}), _to(Flag.ASKS, torch.tensor([2.0])))
+    quote_ends = _reading({Flag.QUOTE_CLOSES: 2, Flag.ASKS_QUOTE: 2, Flag.AFTER_QUOTE: -2}, -1)
+    layer.when(quote_ends, _from(BEFORE), _to(SPARE, EYE))
+    layer.always(_from(SPARE), _to(SPARE, -EYE))
+
+
+def _write_sought_ngram(layer: _Layer, plan: _Plan) -> None:
+    """Layer 4. Document tokens get the n-gram before them in SPARE, as a key.
+
+    The end of a question with a quote, and the colon of "goes on:", see the quote's end and take its n-gram into
+    SPARE, as a query. The first token behind that colon takes it into BEFORE, as if it stood behind the quote. The MLP
+    also clears BAG, but for the ends of sentences.
+    """
+    layer.recency_keys()
+    layer.key_flag(WEIGHT_PAIR, Flag.IM_END, MARK_KEY)
+    layer.key_flag(WEIGHT_PAIR, Flag.QUOTE_CLOSES, MARK_KEY * LATE_MARK)
+    for head, asking in ((0, Flag.ASKS_QUOTE), (0, Flag.ON_COLON), (1, Flag.FIRST_QUOTED)):
+        layer.look_near(head, asking)
+        layer.look_for_mark(head, WEIGHT_PAIR, asking)
+    layer.value(0, _from(BEFORE))
+    layer.output(0, 0, SPARE, EYE)
+    layer.value(64, _from(SPARE))
+    layer.output(1, 64, BEFORE, EYE)
+    layer.when(_reading({Flag.END: -2, Flag.QUOTE_CLOSES: -2}, 1), _from(BEFORE), _to(SPARE, EYE))
+    layer.when(_reading({Flag.END: -2}, 1), _from(BAG), _to(BAG, -torch.eye(BAG_SIZE)))
+
+
+def _write_search(layer: _Layer, plan: _Plan) -> None:
+    """Layer 5. A question's end sees the end of the sentence whose BAG matches, or the places with the n-gram of SPARE.
+
+    <|im_start|>, the sink, scores as much as a match at the threshold: FOUND tells how much went elsewhere. The address
+    of what is seen goes to the first part of BAG. The MLP clears what the question no longer needs, and makes a clear
+    HIT of FOUND.
+    """
+    sharpness, threshold = plan.features.sharpness, plan.features.threshold
+    bag = _from(BAG)
+    quote = _from(SPARE, _orthogonal(BAG_SIZE, 51)[:, :CODE] * QUOTE_KEY)
+    layer.keys[:BAG_SIZE] += bag + quote
+    layer.query(0, slice(0, BAG_SIZE), bag * sharpness + quote * (QUOTE_SCORE / QUOTE_KEY**2))
+    layer.key_flag(BAG_SIZE, Flag.IM_START, threshold)
+    layer.query_flag(0, BAG_SIZE, Flag.CONSTANT, sharpness)
+    share = 1 / len(ENDS_ONLY) / PENALTY_KEY
+    for dim in ENDS_ONLY:
+        layer.key_flag(dim, Flag.CONSTANT, -PENALTY_KEY)
+        layer.key_flag(dim, Flag.END, PENALTY_KEY)
+        layer.key_flag(dim, Flag.IM_START, PENALTY_KEY)
+        layer.query_flag(0, dim, Flag.CONSTANT, NO_END_SCORE * share)
+        layer.query_flag(0, dim, Flag.ASKS_QUOTE, (NO_END_SCORE_IN_QUOTES - NO_END_SCORE) * share)
+    for dim in BARRED:
+        for flag in (Flag.IM_END, Flag.ASKS, Flag.QUOTE_CLOSES):
+            layer.key_flag(dim, flag, -PENALTY_KEY)
+        layer.query_flag(0, dim, Flag.CONSTANT, BARRED_SCORE / len(BARRED) / PENALTY_KEY)
+    layer.value(0, _from(ADDRESS))
+    layer.output(0, 0, FOUND_ADDRESS, EYE)
+    layer.value(64, _reading({Flag.IM_START: -1}, 1))
+    layer.output(0, 64, Flag.FOUND, 1.0)
+    # The mean of the addresses at every other place is noise.
+    elsewhere = _reading({Flag.IM_END: -2, Flag.ASKS_QUOTE: 2 - KEPT_OF_BAG}, 1)
+    columns = torch.cat((_to(FOUND_ADDRESS, -EYE), _to(Flag.FOUND, torch.tensor([-1.0]))), dim=1)
+    layer.when(elsewhere, torch.cat((_from(FOUND_ADDRESS), _reading({Flag.FOUND: 1}))), columns)
+    layer.when(_reading({Flag.IM_END: -2, Flag.ON_COLON: -2}, 1), _from(SPARE), _to(SPARE, -EYE))
+    sure = torch.cat((_reading({Flag.FOUND: 1}, -0.45), _reading({Flag.FOUND: 1}, -0.55)))
+    layer.when(sure, _reading({Flag.IM_END: 1}), _to(Flag.HIT, torch.tensor([10.0, -10.0])))
+    for greeting in GREETINGS:
+        ngram = plan.ngram_of(f"\n{greeting}")[None]
+        here = _from(BEFORE, ngram) + _reading({Flag.IM_END: 1}, -1 - ngram.square().sum().item())
+        near = torch.cat((here + _reading({}, GREETING_MARGIN), here + _reading({}, GREETING_MARGIN / 2)))
+        layer.when(near, ONE, _to(Flag.GREETS, torch.tensor([2 / GREETING_MARGIN, -2 / GREETING_MARGIN])))
+
+
+def _write_handing_on(layer: _Layer) -> None:
+    """Layer 6. The answer's tokens see the question's end: its address and flags go to BAG and FLAGS.
+
+    The second token behind "goes on:" takes the n-gram of the quote's end into BEFORE, one token further back.
+    """
+    layer.recency_keys()
+    layer.key_flag(FIRST_PAIR, Flag.IM_END, MARK_KEY)
+    for head, asking in ((0, Flag.CONSTANT), (1, Flag.SECOND_QUOTED)):
+        layer.look_near(head, asking)
+        layer.look_for_mark(head, FIRST_PAIR, asking)
+    layer.value(0, _from(FOUND_ADDRESS))
+    layer.output(0, 0, FOUND_ADDRESS, EYE)
+    for dim, read, written in (
+        (123, Flag.GREETS, Flag.GREETS),
+        (124, Flag.FOUND, Flag.FOUND),
+        (125, Flag.ASKS_QUOTE, Flag.QUOTE),
+        (126, Flag.HIT, Flag.HIT),
+        (127, Flag.IM_END, Flag.ANSWER),
+    ):
+        layer.value(dim, _reading({read: 1}))
+        layer.output(0, dim, written, 1.0)
+    # 59 of the 64 dimensions: the flags need the others.
+    layer.value(64, _from(SPARE)[:59])
+    layer.output(1, 64, BEFORE, back(1)[:, :59])
+
+
+def _write_copying(layer: _Layer) -> None:
+    """Layer 7. Head 0 sees the place behind the same n-gram in the sentence that was found. Its token goes to TOKEN.
+
+    Behind a colon it prefers a sentence's first token. It avoids <|im_end|> and closing quotes. The MLP adds the set
+    phrases of SPARE.
+    """
+    scale = math.sqrt(COPY_SCALE)
+    first = torch.randn(CODE, generator=_generator(41))
+    first /= first.norm()
+    no_quote = torch.randn(CODE, generator=_generator(42))
+    no_quote -= first * (no_quote @ first)
+    no_quote /= no_quote.norm()
+    first_dims, second_dims = slice(0, CODE), slice(CODE, 2 * CODE)
+    layer.keys[first_dims] += _from(BEFORE) * scale
+    marks = first[:, None] * _reading({Flag.FIRST: 1, Flag.IM_END: -COPY_LAST})
+    marks -= no_quote[:, None] * _reading({Flag.QUOTE_CLOSES: 1})
+    layer.keys[second_dims] += (_from(ADDRESS) + marks) * scale
+    # The query's n-gram is that before the next token: the token itself, and those before it one further back.
+    turned = COPY_BEFORE * back(1)
+    ngram = _from(TOKEN, turned) * COPY_TOKEN + _from(BEFORE, turned) + _from(SPARE) * COPY_BEFORE * COPY_SPARE
+    layer.query(0, first_dims, ngram * scale)
+    wish = first[:, None] * _reading({Flag.COLON: COPY_FIRST}) + no_quote[:, None] * _reading({}, COPY_NO_QUOTE)
+    layer.query(0, second_dims, (_from(FOUND_ADDRESS) * COPY_ADDRESS + wish) * scale)
+    layer.value(0, _from(TOKEN))
+    layer.output(0, 0, TOKEN, EYE * COPY_GAIN)
+    layer.always(_from(SPARE), _to(TOKEN, EYE))
+
+
+# ---------------------------------------------------------------------------------------------------------- set phrases
+
+
+@dataclass(frozen=True)
+class _Phrase:
+    """What the model says by itself, and where: the conditions are flags of its first and of its third token."""
+
+    text: str
+    first: Tensor
+    third: Tensor
+    ends: bool
+    """<|im_end|> follows, rather than something copied."""
+
+
+SAYS: Final = "The document says:"
+GOES_ON: Final = "The document goes on:"
+ABSENT: Final = "I do not find that in the document."
+HELLO: Final = "Hello, I am the small built-in model: add a document, then ask me for a fact or a quote in it."
+_PHRASES: Final = (
+    _Phrase(
+        SAYS,
+        _reading({Flag.HIT: 1.5, Flag.QUOTE: -1.5, Flag.GREETS: -1.5}, -1.5),
+        _reading({Flag.QUOTE: -1.5}),
+        False,
+    ),
+    _Phrase(GOES_ON, _reading({Flag.QUOTE: 1.5}, -1.5), _reading({Flag.QUOTE: 1.5}, -1.5), False),
+    _Phrase(ABSENT, _reading({Flag.HIT: -1.5, Flag.QUOTE: -1.5, Flag.GREETS: -1.5}), _reading({}), True),
+    _Phrase(HELLO, _reading({Flag.GREETS: 1.5, Flag.QUOTE: -1.5}, -1.5), _reading({}), True),
+)
+"""The first two begin alike, "The document": what sets them apart is asked again at the third token."""
+
+
+def _write_phrases(model: SmolLM3ForCausalLM, layer: _Layer, plan: _Plan) -> None:
+    """Layer 6's MLP. Where BEFORE and TOKEN are those of a set phrase, the code of its next token goes to SPARE.
+
+    n-grams are taken from a run of the model over the phrases, so this comes last.
+    """
+    before = _encode(plan.tokenizer, "What is it?<|im_end|>\n<|im_start|>assistant\n")
+    gates: list[Tensor] = []
+    columns: list[Tensor] = []
+    seen: set[tuple[int, ...]] = set()
+    for phrase in _PHRASES:
+        ids = before + _encode(plan.tokenizer, phrase.text)
+        ngrams = _ngrams(model, ids)
+        said = [*ids[len(before) :], *([IM_END] if phrase.ends else [])]
+        for number, token in enumerate(said):
+            place = len(before) - 1 + number
+            context = (*ids[max(0, place - 8) : place + 1], token)
+            if number > 0 and context in seen:
+                continue
+            seen.add(context)
+            here = _from(TOKEN, plan.codes[ids[place]][None]) + _from(BEFORE, ngrams[place][None])
+            extra = phrase.first if number == 0 else phrase.third if number == 2 else _reading({})
+            gates.append(here + extra + _reading({}, PHRASE_MARGIN - here.square().sum().item()))
+            columns.append(_to(SPARE, plan.codes[token][:, None] * PHRASE_GAIN / PHRASE_MARGIN))
+        if not phrase.ends:
+            # What is copied begins behind this colon: the phrase's own n-gram is not looked for.
+            ngram, half = ngrams[-1][:, None], 0.5 * (ngrams[-1] @ ngrams[-1]).item()
+            gates.append(_from(BEFORE, ngram.T) + _reading({Flag.COLON: 1}, -half - 1))
+            columns.append((_to(BEFORE, -ngram) + _to(TOKEN, -plan.codes[ids[-1]][:, None])) / half)
+    stops = {Flag.END: 1.0, Flag.ANSWER: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0, Flag.NEW_LINE: -3.0}
+    gates.append(_reading(stops, -1.5))
+    columns.append(_to(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN))
+    layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
+
+
+def _ngrams(model: SmolLM3ForCausalLM, ids: list[int]) -> Tensor:
+    """BEFORE of each token as layer 6's MLP sees it."""
+    seen: list[Tensor] = []
+    norm: Any = model.model.layers[6].post_attention_layernorm
+    hook = norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output[0, 1:, BEFORE]))
+    model(torch.tensor([[IM_START, *ids]]))
+    hook.remove()
+    return seen[0]
+
+
+# ------------------------------------------------------------------------------------------------------------ the model
+
+
+def _new_model() -> SmolLM3ForCausalLM:
+    config: Any = SmolLM3Config(
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        intermediate_size=UNITS,
+        num_hidden_layers=len(LAYERS),
+        num_attention_heads=HEADS,
+        num_key_value_heads=1,
+        max_position_embeddings=MILLION,
+        rope_parameters={"rope_type": "default", "rope_theta": THETA},
+        no_rope_layers=[int(kind == "S") for kind in LAYERS],
+        layer_types=["sliding_attention" if kind == "S" else "full_attention" for kind in LAYERS],
+        use_sliding_window=True,
+        sliding_window=WINDOW,
+        tie_word_embeddings=True,
+        pad_token_id=PAD,
+        bos_token_id=IM_START,
+        eos_token_id=IM_END,
+    )
+    config.head_dim = HEAD_DIM  # The model asks for it, though the class of its config has no such field.
+    model: SmolLM3ForCausalLM = SmolLM3ForCausalLM(config).float()
+    return model
+
+
+def design(tokenizer: Tokenizer, features: Features, sample: list[int]) -> SmolLM3ForCausalLM:
+    """The model, in float32. sample: token ids of a prompt, by which the norms are calibrated."""
+    with torch.no_grad():
+        plan = _plan(tokenizer, features)
+        model = _new_model()
+        core: Any = model.model
+        core.embed_tokens.weight.copy_(_embedding(tokenizer, plan.codes, features.log_weights))
+        model.tie_weights()
+        layers = [_Layer(layer) for layer in core.layers]
+        _write_neighbours(layers[0], plan)
+        _write_sentence_start(layers[1], plan)
+        _write_first_half(layers[2], plan)
+        _write_second_half(layers[3], plan)
+        _write_sought_ngram(layers[4], plan)
+        _write_search(layers[5], plan)
+        _write_handing_on(layers[6])
+        _write_copying(layers[7])
+        core.norm.weight.zero_()
+        core.norm.weight[TOKEN] = OUT_GAIN
+        _calibrate(model, sample)
+        _write_phrases(model, layers[6], plan)
+    return model
+
+
+def _calibrate(model: SmolLM3ForCausalLM, sample: Sequence[int]) -> None:
+    """Give each norm the weight that undoes it, by the root mean square that its input has in the sample.
+
+    In order, since what a norm lets through changes the inputs of those above.
+    """
+    layers: Any = model.model.layers
+    norms = [norm for layer in layers for norm in (layer.input_layernorm, layer.post_attention_layernorm)]
+    for norm in norms:
+        norm.weight.fill_(math.sqrt((CONSTANT_SIZE**2 + 3) / HIDDEN))
+    sizes: list[float] = []
+
+    def measure(_module: Any, inputs: tuple[Tensor, ...]) -> None:
+        sizes.append(inputs[0].square().mean(-1).sqrt().mean().item())
+
+    for norm in norms:
+        hook = norm.register_forward_pre_hook(measure)
+        model(torch.tensor([list(sample)]))
+        hook.remove()
+        norm.weight.fill_(sizes[-1])

@@ -1,0 +1,261 @@
+"""Make a model whose circuits are designed, and learn what they look for. It is to replace the built-in model.
+
+    python tools/design_demo_model.py FOLDER [--minutes N] [--seed N] [--texts FOLDER]
+    python tools/design_demo_model.py FOLDER --export TARGET
+
+`demo_circuits` writes down every weight of the model but those of its search: how much each token weighs in the bag of
+a sentence's words, how tokens and pairs of tokens are projected into it, and how well a sentence must match a question.
+Those are learned here from generated facts, with the sentences of the batch as negatives, as in dense passage retrieval
+(https://arxiv.org/abs/2004.04906); questions about what is nowhere must match none. Sentences of prose count as often
+as if there were up to `MANY` of them (a logit adjustment), so that the right one also wins in a long document.
+
+FOLDER keeps the checkpoint, written every 20 seconds; a run that was killed goes on from it.
+"""
+
+import argparse
+import json
+import math
+import random
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from demo_circuits import (
+    IM_END,
+    Features,
+    bag,
+    design,
+    first_log_weights,
+    fixed_tokens,
+    new_features,
+    token_codes,
+    wordy,
+)
+from demo_facts import FactMaker, archive_sentences, encode_sentences
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+MODEL: Final = ROOT / "resources" / "models" / "kiv-demo"
+TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+MANY: Final = 40_000
+"""About as many sentences as a million tokens have."""
+PROSE_PER_STEP: Final = 256
+STEPS_PER_MAKER: Final = 150
+ARCHIVES_PER_MAKER: Final = 4
+PROSE_ARCHIVE: Final = 99
+ABSENT_WEIGHT: Final = 0.4
+LENIENT: Final = 0.6
+"""The share of the learned threshold that is exported. Learned among tens of thousands of sentences, it is strict in
+short documents; an answer that can be checked against its passages is of more use than a refusal."""
+SAVE_SECONDS: Final = 20.0
+RATES: Final = {"log_weights": 0.02, "projections": 1.5e-3, "pairs": 5e-3, "threshold": 1e-3, "sharpness": 3e-3}
+
+
+class Search(nn.Module):
+    """What is learned, as parameters: which of a batch's sentences answers which question."""
+
+    def __init__(self, tokenizer: Tokenizer, features: Features) -> None:
+        super().__init__()
+        self.register_buffer("codes", token_codes(tokenizer), persistent=False)
+        self.register_buffer("fixed", fixed_tokens(tokenizer), persistent=False)
+        self.register_buffer("wordy", wordy(tokenizer, self.codes), persistent=False)
+        self.first = features
+        self.log_weights = nn.Parameter(features.log_weights.clone())
+        self.tokens, self.pairs = nn.Parameter(features.tokens.clone()), nn.Parameter(features.pairs.clone())
+        self.pair_gates = nn.Parameter(features.pair_gates.clone())
+        self.pair_values = nn.Parameter(features.pair_values.clone())
+        self.threshold = nn.Parameter(torch.tensor(features.threshold))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(features.sharpness)))
+
+    def features(self) -> Features:
+        weights = torch.where(self.fixed, self.first.log_weights, self.log_weights)
+        matrices = (self.tokens, self.pairs, self.pair_gates, self.pair_values)
+        return Features(weights, *matrices, self.threshold.item(), self.log_sharpness.exp().item())
+
+    def forward(self, questions: list[list[int]], sentences: list[list[int]]) -> Tensor:
+        """Logits (questions, sentences + 1); the last stands for none of them."""
+        features, sharpness = self.features(), self.log_sharpness.exp()
+        keys = bag(features, self.codes, self.wordy, sentences)
+        queries = bag(features, self.codes, self.wordy, [[*question, IM_END] for question in questions])
+        nowhere = (sharpness * self.threshold).expand(len(questions), 1)
+        return torch.cat((sharpness * queries @ keys.T, nowhere), dim=1)
+
+
+@dataclass
+class Progress:
+    """Where a run stands; kept in the checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Counts:
+    """Right answers since the last report."""
+
+    facts: int = 0
+    facts_right: int = 0
+    absent: int = 0
+    absent_right: int = 0
+    loss: float = 0.0
+    steps: int = 0
+
+    def line(self) -> str:
+        return f"loss {self.loss / self.steps:.3f} facts {self.facts_right / self.facts:.3f} " + (
+            f"absent {self.absent_right / self.absent:.3f}"
+        )
+
+
+class Training:
+    """The search, its optimizer and its progress."""
+
+    def __init__(self, folder: Path, minutes: float, seed: int, texts: list[str]) -> None:
+        torch.manual_seed(seed)
+        self.folder, self.seed, self.limit = folder, seed, minutes * 60
+        self.tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+        self.prose = self._prose(texts)
+        counts = torch.bincount(torch.tensor([id for ids in self.prose for id in ids]), minlength=4096)
+        self.search = Search(self.tokenizer, new_features(self.tokenizer, first_log_weights(self.tokenizer, counts)))
+        search = self.search
+        groups: dict[str, list[nn.Parameter]] = {
+            "log_weights": [search.log_weights],
+            "projections": [search.tokens, search.pairs],
+            "pairs": [search.pair_gates, search.pair_values],
+            "threshold": [search.threshold],
+            "sharpness": [search.log_sharpness],
+        }
+        named: list[dict[str, Any]] = [{"params": groups[name], "lr": rate} for name, rate in RATES.items()]
+        self.optimizer = torch.optim.Adam(named, betas=(0.9, 0.98))
+        self.progress = Progress()
+        self.held_out = FactMaker(self.tokenizer, 9_999_999, range(900, 904))
+
+    def _prose(self, texts: list[str]) -> list[list[int]]:
+        """Sentences without facts: of an archive, and of the given texts."""
+        found = archive_sentences(self.tokenizer, PROSE_ARCHIVE)
+        for text in texts:
+            found += encode_sentences(self.tokenizer, text)
+        return found
+
+    def maker(self) -> FactMaker:
+        """The maker of the present step's facts: another one every now and then, with other archives (100 to 799)."""
+        number = self.seed * 1_000_003 + self.progress.step // STEPS_PER_MAKER
+        archives = [100 + (number * ARCHIVES_PER_MAKER + index) % 700 for index in range(ARCHIVES_PER_MAKER)]
+        return FactMaker(self.tokenizer, number, archives)
+
+    def loss(self, maker: FactMaker, rng: random.Random, counts: Counts) -> Tensor:
+        """Cross entropy of a batch's questions over its sentences and none of them."""
+        facts, absent = maker.facts()
+        sentences = [fact.tokens for fact in facts] + rng.sample(self.prose, min(PROSE_PER_STEP, len(self.prose)))
+        asked = [self._encode(question) for question in [*(fact.question for fact in facts), *absent]]
+        logits = self.search(asked, sentences)
+        many = math.exp(rng.uniform(math.log(300), math.log(MANY)))
+        harder = torch.zeros(logits.shape[1])
+        harder[len(facts) : len(sentences)] = math.log(max(1.0, many / len(sentences)))
+        targets = torch.tensor([*range(len(facts)), *([len(sentences)] * len(absent))])
+        each = cross_entropy(logits + harder, targets, reduction="none")
+        weights = torch.tensor([1.0] * len(facts) + [ABSENT_WEIGHT] * len(absent))
+        right = (logits + harder).argmax(1) == targets
+        counts.facts, counts.absent = counts.facts + len(facts), counts.absent + len(absent)
+        counts.facts_right += int(right[: len(facts)].sum())
+        counts.absent_right += int(right[len(facts) :].sum())
+        loss = (each * weights).sum() / weights.sum()
+        counts.loss, counts.steps = counts.loss + loss.item(), counts.steps + 1
+        return loss
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def step(self, maker: FactMaker, counts: Counts) -> None:
+        self.set_rates()
+        self.optimizer.zero_grad()
+        self.loss(maker, random.Random(self.seed * 1_000_003 + self.progress.step), counts).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.progress.step += 1
+
+    def set_rates(self) -> None:
+        """Flat over a third of the time, then down."""
+        scale = min(1.0, 0.05 + (1 - self.progress.seconds / self.limit) * 1.5)
+        for group, rate in zip(self.optimizer.param_groups, RATES.values(), strict=True):
+            group["lr"] = rate * scale
+
+    def run(self) -> None:
+        self.resume()
+        begun, saved, counts, maker = time.monotonic() - self.progress.seconds, time.monotonic(), Counts(), self.maker()
+        while self.progress.seconds < self.limit:
+            if self.progress.step % STEPS_PER_MAKER == 0:
+                maker = self.maker()
+            self.step(maker, counts)
+            self.progress.seconds = time.monotonic() - begun
+            if time.monotonic() - saved > SAVE_SECONDS:
+                self.report(counts)
+                self.save()
+                saved, counts = time.monotonic(), Counts()
+        self.save()
+
+    def report(self, counts: Counts) -> None:
+        held = Counts()
+        with torch.no_grad():
+            for number in range(4):
+                self.loss(self.held_out, random.Random(number), held)
+        minutes = self.progress.seconds / 60
+        print(f"{minutes:5.1f} min step {self.progress.step} {counts.line()} | held out {held.line()}", flush=True)
+
+    def save(self) -> None:
+        state: dict[str, Any] = {
+            "search": self.search.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": vars(self.progress),
+        }
+        fresh = self.folder / "checkpoint.new"
+        torch.save(state, fresh)
+        fresh.replace(self.folder / "checkpoint.pt")
+
+    def resume(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if path.exists():
+            state = torch.load(path, weights_only=True)
+            self.search.load_state_dict(state["search"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.progress = Progress(**state["progress"])
+
+
+def export(training: Training, target: Path) -> None:
+    """The model as a folder: safetensors in bfloat16, tokenizer, chat template."""
+    sample = [id for ids in training.prose[:60] for id in ids]
+    features = training.search.features()
+    tensors = {name: tensor.detach() for name, tensor in vars(features).items() if isinstance(tensor, Tensor)}
+    model = design(training.tokenizer, replace(features, **tensors, threshold=LENIENT * features.threshold), sample)
+    target.mkdir(parents=True, exist_ok=True)
+    model.to(torch.bfloat16).save_pretrained(target)
+    for name in TOKENIZER_FILES:
+        if target.resolve() != MODEL.resolve():
+            shutil.copyfile(MODEL / name, target / name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--texts", type=Path, help="a folder of .txt files; their sentences are what is not asked for")
+    parser.add_argument("--export", type=Path, metavar="TARGET")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    texts = [path.read_text(encoding="utf-8") for path in sorted(options.texts.glob("*.txt"))] if options.texts else []
+    training = Training(options.folder, options.minutes, options.seed, texts)
+    if options.export:
+        training.resume()
+        export(training, options.export)
+        return
+    training.run()
+    print(json.dumps({"folder": str(options.folder), **vars(training.progress)}))
+
+
+if __name__ == "__main__":
+    main()
