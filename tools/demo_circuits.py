@@ -218,6 +218,7 @@ SECOND_MARGIN: Final = 0.3
 """The same for "goes on:" before the first and the second token of a quote's answer."""
 
 REQUEST_BEGINNINGS: Final = split_words("I|Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Let|Help|Quote")
+"""Only the first token of each is marked. Most are a capital alone ("T"): other words that begin with it are, too."""
 GREETINGS: Final = split_words(
     "hello|hello!|hi|hi!|hey|thanks|thank you|good morning|help|who are you?|what can you do?|what can you do|"
     "how are you?"
@@ -247,7 +248,7 @@ class Features:
     sharpness: float
 
 
-def new_features(tokenizer: Tokenizer, log_weights: Tensor) -> Features:
+def new_features(log_weights: Tensor) -> Features:
     """The start of learning: random features, all of the same length."""
     both = _orthogonal(2 * CODE, 31)[:BAG_SIZE]
     gates, values = (torch.randn(CODE, CODE, generator=_generator(seed)) for seed in (11, 12))

@@ -120,7 +120,7 @@ class Training:
         self.tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
         self.prose = self._prose(texts)
         counts = torch.bincount(torch.tensor([id for ids in self.prose for id in ids]), minlength=4096)
-        self.search = Search(self.tokenizer, new_features(self.tokenizer, first_log_weights(self.tokenizer, counts)))
+        self.search = Search(self.tokenizer, new_features(first_log_weights(self.tokenizer, counts)))
         search = self.search
         groups: dict[str, list[nn.Parameter]] = {
             "log_weights": [search.log_weights],

@@ -49,7 +49,7 @@ def designed(tokenizer: Tokenizer) -> PreTrainedModel:
     prose = archive_sentences(tokenizer, 150, 60_000)
     counts = torch.bincount(torch.tensor([token for sentence in prose for token in sentence]), minlength=4096)
     sample = [1, *(token for sentence in prose[:40] for token in sentence)]
-    return design(tokenizer, new_features(tokenizer, first_log_weights(tokenizer, counts)), sample)
+    return design(tokenizer, new_features(first_log_weights(tokenizer, counts)), sample)
 
 
 def answer(model: PreTrainedModel, tokenizer: Tokenizer, question: str, tokens: int = 48) -> str:
@@ -109,7 +109,7 @@ def test_the_model_makes_the_bags_that_are_learned(tokenizer: Tokenizer, maker: 
         *tokenizer.encode("user\nIt rained.", add_special_tokens=False).ids,
         *(token for sentence in sentences for token in sentence),
     ]
-    features = new_features(tokenizer, first_log_weights(tokenizer, torch.ones(4096)))
+    features = new_features(first_log_weights(tokenizer, torch.ones(4096)))
     model = design(tokenizer, features, prompt)
     with torch.no_grad():
         hidden = model(torch.tensor([prompt]), output_hidden_states=True).hidden_states[5][0, :, 256:356]
