@@ -15,6 +15,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from kiv_engine.banded import AttentionFunction, attend_in_blocks, is_band
 from kiv_engine.errors import UnsupportedModelError
 from kiv_engine.prefill import ScoreRule, causal_mask
 
@@ -60,10 +61,10 @@ def _attention_forward(original: str) -> Callable[..., tuple[torch.Tensor, Any]]
         layer = getattr(key, "kiv_layer", None)
         if layer is None:
             mask = _sliced_mask(original, query, key, attention_mask)
-            output: tuple[torch.Tensor, Any] = _original_forward(original, module)(
-                module, query, key, value, mask, **kwargs
-            )
-            return output
+            function = _original_forward(original, module)
+            if mask is not None and original == "sdpa" and is_band(mask, query.shape[2], kwargs.get("sliding_window")):
+                return attend_in_blocks(function, module, query, key, value, mask, **kwargs)
+            return function(module, query, key, value, mask, **kwargs)
         _refuse_changes(layer, module, value, attention_mask)
         return _attend(layer, module, query, key, attention_mask, kwargs), None
 
@@ -125,9 +126,9 @@ def _sliced_mask(
     return mask
 
 
-def _original_forward(original: str, module: torch.nn.Module) -> Callable[..., tuple[torch.Tensor, Any]]:
+def _original_forward(original: str, module: torch.nn.Module) -> AttentionFunction:
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-    function: Callable[..., tuple[torch.Tensor, Any]] = ALL_ATTENTION_FUNCTIONS.get_interface(original, eager)  # type: ignore[arg-type]
+    function: AttentionFunction = ALL_ATTENTION_FUNCTIONS.get_interface(original, eager)  # type: ignore[arg-type]
     return function
 
 

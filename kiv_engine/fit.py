@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from kiv_engine.banded import BLOCK_TOKENS
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
 from kiv_engine.context import RAM_SHARE, READ_CHUNK_TOKENS, VRAM_SHARE
 from kiv_engine.hardware import Hardware
@@ -229,7 +230,9 @@ class ModelShape:
         streams = int(getattr(self.text, "altup_num_inputs", 1) or 1)  # Gemma 3n keeps several hidden states
         per_layer = int(getattr(self.text, "hidden_size_per_layer_input", 0) or 0) * self.topology.num_layers
         lasting = chunk * element_bytes * (3 * streams * int(self.text.hidden_size) + 2 * per_layer)
-        lasting += sum(self._mask_bytes())
+        masks = list(self._mask_bytes())
+        lasting += sum(masks)
+        parts.append(2 * max(masks, default=0))  # while a mask is made of its conditions
         if setting.quantize == "4bit":  # a weight is decoded while it is used
             lasting += (
                 max((each.weight.numel() for each in quantized_linears(self.model, "4bit")), default=0) * element_bytes
@@ -271,13 +274,15 @@ class ModelShape:
             yield attended * element_bytes + max(scores, decoded)
 
     def _forgetting_parts(self, element_bytes: int) -> Iterator[int]:
-        """Of each sliding layer: the mask as numbers, or all scores where no kernel is fused."""
+        """Of each sliding layer: the mask of a block as numbers, or all scores where no kernel is fused."""
         for layer in self.topology.forgetting:
             if layer.window:
-                pairs = READ_CHUNK_TOKENS * (READ_CHUNK_TOKENS + layer.window)
-                copies = 0 if self._fused else layer.num_query_heads * (3 if self._has_sinks else 2)
-                own = 4 * READ_CHUNK_TOKENS * layer.num_query_heads * layer.head_dim * element_bytes
-                yield own + pairs * 4 * max(1, copies)
+                own = READ_CHUNK_TOKENS * layer.num_query_heads * layer.head_dim * element_bytes
+                if self._fused:
+                    yield 5 * own + BLOCK_TOKENS * (BLOCK_TOKENS + layer.window) * 4
+                else:
+                    copies = layer.num_query_heads * (3 if self._has_sinks else 2)
+                    yield 4 * own + READ_CHUNK_TOKENS * (READ_CHUNK_TOKENS + layer.window) * 4 * copies
 
     @property
     def _softcapped(self) -> bool:
@@ -322,9 +327,9 @@ class ModelShape:
         """Multiplications of attention for one token that is read sparsely."""
         keys = attended_keys(config)
         growing = sum(2 * layer.num_query_heads * layer.head_dim * keys for layer in self.topology.growing)
+        block = BLOCK_TOKENS if self._fused else READ_CHUNK_TOKENS
         sliding = sum(
-            2 * layer.num_query_heads * layer.head_dim * (layer.window + READ_CHUNK_TOKENS)
-            for layer in self.topology.forgetting
+            2 * layer.num_query_heads * layer.head_dim * (layer.window + block) for layer in self.topology.forgetting
         )
         return growing + sliding
 

@@ -1,0 +1,70 @@
+"""Attention of sliding layers over many queries: only the band of keys that a block of queries can see is computed.
+
+The mask of a sliding layer hides most of the keys of a long chunk, and kernels that take a mask compute them all the
+same: T queries over T + window keys. In blocks of B queries it is window + B keys for each.
+"""
+
+from typing import Any, Final, Protocol
+
+import torch
+
+BLOCK_TOKENS: Final = 256
+"""Queries a block. Smaller ones waste less, and cost more calls."""
+
+
+class AttentionFunction(Protocol):
+    """transformers' attention interface; the output is (1, T, H, D)."""
+
+    def __call__(
+        self,
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, Any]: ...
+
+
+def is_band(mask: torch.Tensor, count: int, window: int | None) -> bool:
+    """Whether blocks pay for `count` queries, and the mask (1, 1, T, N) hides all that they would leave out."""
+    if window is None or mask.dtype != torch.bool or mask.shape[2] != count or mask.shape[1] != 1:
+        return False
+    if count <= 2 * BLOCK_TOKENS or mask.shape[3] <= window + 2 * BLOCK_TOKENS:
+        return False
+    known: bool | None = getattr(mask, "kiv_is_band", None)
+    if known is None:  # All sliding layers of a forward have the same mask.
+        known = not any(
+            bool(rows[..., : keys.start].any() or rows[..., keys.stop :].any())
+            for queries, keys in _blocks(count, mask.shape[3], window)
+            for rows in (mask[:, :, queries],)
+        )
+        mask.kiv_is_band = known  # type: ignore[attr-defined]
+    return known
+
+
+def attend_in_blocks(
+    function: AttentionFunction,
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """The same as `function` over everything, where `is_band`. query (1, H, T, D), key and value (1, H_kv, N, D)."""
+    outputs = [
+        function(module, query[:, :, rows], key[:, :, keys], value[:, :, keys], mask[:, :, rows, keys], **kwargs)[0]
+        for rows, keys in _blocks(query.shape[2], key.shape[2], int(kwargs["sliding_window"]))
+    ]
+    return torch.cat(outputs, dim=1), None
+
+
+def _blocks(count: int, num_keys: int, window: int) -> list[tuple[slice, slice]]:
+    """Blocks of queries and the keys they see. The last key is the last query's."""
+    ahead = num_keys - count
+    return [
+        (slice(start, stop), slice(max(0, ahead + start - window + 1), ahead + stop))
+        for start in range(0, count, BLOCK_TOKENS)
+        for stop in (min(count, start + BLOCK_TOKENS),)
+    ]
