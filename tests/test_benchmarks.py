@@ -116,7 +116,7 @@ def test_mass(smoke: dict[str, dict[str, Any]]) -> None:
     assert found["ratio"] == pytest.approx(1, abs=1e-3)
     assert 0 < found["local"] < 1
     assert {"p5_ratio", "worst_layer_ratio", "cold_ratio"} <= found.keys()
-    assert set(found["layers"]) == {"3", "4"}  # the full attention layers
+    assert set(found["layers"]) == {"5", "7", "9"}  # the full attention layers
 
 
 def test_find_more(smoke: dict[str, dict[str, Any]]) -> None:

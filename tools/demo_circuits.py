@@ -1,6 +1,4 @@
-"""The weights of a small model, written by hand: circuits that look things up in a document.
-
-It is to replace the built-in model, which was trained (`train_demo_model`).
+"""The weights of the built-in model, written by hand: circuits that look things up in a document.
 
 A question ends with <|im_end|>; what it asks for stands in one sentence of a document of up to a million tokens.
 Sliding layers, which have rotary positions (https://arxiv.org/abs/2104.09864), make codes from the last tokens. Full
@@ -12,21 +10,25 @@ The residual stream has slots:
 
     TOKEN    64   the token's code; at the end, that of the token to say
     BEFORE   64   an n-gram: the sum of the codes of the tokens before, each turned and faded by how far back it is
-    SPARE    64   first word pairs, then an n-gram that is looked for or found, then the next token of a set phrase
-    ADDRESS  64   a code of the sentence, from how it begins; all of its tokens have the same
-    BAG     100   the mean of the sentence's words and word pairs; at a question's end, the address that it asks for
-    FLAGS    28   one number each, see `Flag`
+    SPARE    64   at a question's end, the n-gram that its quote ends in; in answers, the next token of a set phrase
+    ADDRESS  64   a code of the sentence, from how it begins and what stands before; all of its tokens have the same
+    VOTES    64   the code of the token before; then, of question words, the addresses of sentences that have them
+    BAG      88   what a token gives to bags; at a sentence's end, the mean of the sentence's words and word pairs; at a
+                  question's end and in answers, the address that is asked for
+    FLAGS    40   one number each, see `Flag`
 
 and layers write them:
 
-    0 sliding   BEFORE of 2 tokens, SPARE = word pairs, which tokens are a sentence's first ones
+    0 sliding   BEFORE of 2 tokens, word pairs, which tokens are a sentence's first ones
     1 sliding   BEFORE of 4 tokens, ADDRESS from the sentence's first token
     2 sliding   BEFORE of 8 tokens, the first half of BAG, whether the question has a quote
-    3 sliding   ADDRESS once more, the second half of BAG, which sentences ask; SPARE is cleared
-    4 sliding   SPARE = the n-gram that keys have; that which a quote's end looks for
-    5 full      BAG = the address of the sentence whose bag is most like the question's, or where the quote stands
-    6 sliding   BAG, SPARE and flags go from the question's end to the answer's tokens; SPARE = set phrases
-    7 full      TOKEN = the token behind the same n-gram in the sentence of that address
+    3 sliding   ADDRESS once more, the second half of BAG
+    4 sliding   SPARE = the n-gram that a quote ends in; which sentences ask
+    5 full      VOTES: each token sees where else it stands in the document, a quote's end sees where the quote stands
+    6 sliding   VOTES of the question's words are added up at its end; ADDRESS from the sentence's first four tokens
+    7 full      BAG = the address of the sentence that has most votes and the likest bag; whether there is any
+    8 sliding   BAG, SPARE and flags go from the question's end to the answer's tokens; SPARE = set phrases
+    9 full      TOKEN = the token behind the same n-gram in the sentence of that address
 
 The last norm lets only TOKEN through, and the embedding is tied, so the logits are its likeness to the codes of the
 vocabulary. All normalization is near the identity: a large constant in the residual stream gives every token about the
@@ -47,14 +49,14 @@ from torch.nn.functional import silu
 from transformers import SmolLM3Config, SmolLM3ForCausalLM
 
 VOCABULARY: Final = 4096
-HIDDEN: Final = 384
+HIDDEN: Final = 448
 HEADS: Final = 2
-HEAD_DIM: Final = 128
-UNITS: Final = 192
+HEAD_DIM: Final = 160
+UNITS: Final = 128
 """Of each MLP."""
 WINDOW: Final = 96
 """Of the sliding layers."""
-LAYERS: Final = "SSSSSFSF"
+LAYERS: Final = "SSSSSFSFSF"
 """Sliding or full."""
 THETA: Final = 1e6
 """The base of the rotary frequencies."""
@@ -65,55 +67,65 @@ IM_END: Final = 2
 
 CODE: Final = 64
 """The size of a code of a token, an n-gram or a sentence."""
-BAG_SIZE: Final = 100
+BAG_SIZE: Final = 88
 TOKEN: Final = slice(0, 64)
 BEFORE: Final = slice(64, 128)
 SPARE: Final = slice(128, 192)
 ADDRESS: Final = slice(192, 256)
-BAG: Final = slice(256, 356)
-FOUND_ADDRESS: Final = slice(256, 320)
-"""From layer 5 on, the part of BAG that holds the address of the sentence that was found."""
+VOTES: Final = slice(256, 320)
+BAG: Final = slice(320, 408)
+FOUND_ADDRESS: Final = slice(320, 384)
+"""From layer 7 on, the part of BAG that holds the address of the sentence that was found."""
 
 
 class Flag(IntEnum):
     """Places of single numbers in the residual stream. They are 1 where the thing is so, unless told otherwise."""
 
-    CONSTANT = 356  # CONSTANT_SIZE everywhere
-    END = 357  # ends a sentence
-    START = 358  # may begin a sentence: a space or a capital comes first
-    SPECIAL = 359  # cannot begin one: punctuation, line breaks
-    LOG_WEIGHT = 360  # how much the token counts in a bag, as a logarithm divided by LOG_WEIGHT_UNIT
-    IM_END = 361
-    IM_START = 362
-    AFTER_END = 363  # behind a sentence's end; 2 behind a line break
-    FIRST = 364  # a sentence's first token
-    FOUND = 365  # how sure layer 5 is that something was found
-    QUOTE = 366  # layer 2: how many quotes are opened, as a mean; layer 6: the answer goes on with a quote
-    HIT = 367  # the document has what is asked for
-    COLON = 368
-    QUOTE_OPENS = 369
-    QUOTE_CLOSES = 370
-    ASKS = 371  # ends a question
-    NEW_LINE = 372
-    AFTER_END_2 = 373  # AFTER_END of the token before; 3 more behind a closing quote
-    ASKS_QUOTE = 374  # at a question's end: it has a quote
-    ON_COLON = 375  # the colon of "goes on:"
-    ANSWER = 376  # inside an answer
-    REQUEST_BEGINS = 377  # a word that begins a request, then: such a word begins the sentence
-    REQUEST_WORD = 378  # a word that requests have, then: a mean of these
-    BEGINS_ANEW = 379  # AFTER_END of the sentence's first token
-    FIRST_OF_LINE = 380
-    GREETS = 380  # at a question's end: it greets. FIRST_OF_LINE is not read after layer 1, so its place is free
-    FIRST_QUOTED = 381  # the first token behind "goes on:"
-    AFTER_QUOTE = 382  # behind a closing quote, up to two tokens
-    SECOND_QUOTED = 383  # the second token behind "goes on:"
+    CONSTANT = 408  # CONSTANT_SIZE everywhere
+    END = 409  # ends a sentence
+    START = 410  # may begin a sentence: a space or a capital comes first
+    SPECIAL = 411  # cannot begin one: punctuation, line breaks
+    LOG_WEIGHT = 412  # how much the token counts in a bag, as a logarithm divided by LOG_WEIGHT_UNIT
+    IM_END = 413
+    IM_START = 414
+    AFTER_END = 415  # behind a sentence's end; 2 behind a line break
+    FIRST = 416  # a sentence's first token
+    FOUND = 417  # how sure layer 5 is that something was found
+    QUOTE = 418  # layer 2: how many quotes are opened, as a mean; layer 6: the answer goes on with a quote
+    HIT = 419  # the document has what is asked for
+    COLON = 420
+    QUOTE_OPENS = 421
+    QUOTE_CLOSES = 422
+    ASKS = 423  # ends a question
+    NEW_LINE = 424
+    AFTER_END_2 = 425  # AFTER_END of the token before; 3 more behind a closing quote
+    ASKS_QUOTE = 426  # at a question's end: it has a quote
+    ON_COLON = 427  # the colon of "goes on:"
+    ANSWER = 428  # inside an answer
+    REQUEST_BEGINS = 429  # a word that begins a request, then: such a word begins the sentence
+    REQUEST_WORD = 430  # a word that requests have, then: a mean of these
+    BEGINS_ANEW = 431  # AFTER_END of the sentence's first token
+    FIRST_OF_LINE = 432
+    GREETS = 433  # at a question's end: it greets
+    FIRST_QUOTED = 434  # the first token behind "goes on:"
+    SECOND_QUOTED = 435
+    AFTER_QUOTE = 436  # behind a closing quote, up to two tokens
+    SAYS_COLON = 437  # the colon of "says:"
+    FIRST_SAID = 438  # the first token behind "says:"
+    SECOND_SAID = 439
+    BEFORE_BEGINS = 440  # the token before may begin a sentence
+    SECOND = 441  # a sentence's second token
+    THIRD = 442
+    FIFTH = 443
+    VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
+    HEFT = 444  # what a question weighs beside its end, as a share
 
 
 # ------------------------------------------------------------------------------------------------------- the constants
 
-CONSTANT_SIZE: Final = 24.0
+CONSTANT_SIZE: Final = 32.0
 """The constant in the residual stream. Most of every token's norm, so that norms hardly depend on the rest."""
-FADING: Final = 0.8
+FADING: Final = 0.85
 """What is left of a token's code in an n-gram with each token further back."""
 STEEP: Final = 20.0
 """By how much gates are multiplied: silu is then a ramp, and a condition a step."""
@@ -129,18 +141,19 @@ TOO_SIMILAR: Final = 0.42
 VARIANTS: Final = 0.5
 """Above it are the forms of one word, which may be similar."""
 
-OFFSET_PAIRS: Final = range(14)
+OFFSET_PAIRS: Final = range(17)
 """The fast rotary pairs, which tell one place from the next."""
-RECENCY_PAIRS: Final = (19, 20, 21)
+RECENCY_PAIRS: Final = (24, 25, 26)
 """Those that turn by less than half a round in the window: together, nearly a line."""
-FIRST_PAIR: Final = 26
-WEIGHT_PAIR: Final = 27
-LINE_PAIR: Final = 28
+FIRST_PAIR: Final = 33
+WEIGHT_PAIR: Final = 34
+LINE_PAIR: Final = 35
+END_PAIR: Final = 36
 """Slow pairs for flags. In the window they hardly turn, so they match content."""
-CONTENT_PAIRS: Final = range(32, 64)
+CONTENT_PAIRS: Final = range(48, 80)
 """The slowest ones hold an address: half of it in the first dimension of each pair, half in the second."""
 OFFSET_KEY: Final = 4.0
-OFFSET_SCORE: Final = 120.0
+OFFSET_SCORE: Final = 100.0
 """Size in the keys, and score, of each pair at the right offset."""
 RECENCY_KEY: Final = 5.0
 RECENCY_SLOPE: Final = 2.0
@@ -161,11 +174,20 @@ REQUEST_WEIGHT: Final = 0.1
 ADDRESS_FIRST: Final = 1.3
 ADDRESS_TOKEN: Final = 0.6
 ADDRESS_NEXT: Final = 0.8
-"""Parts of an address: the n-gram before the sentence's first token, that token, and the wider n-gram."""
+ADDRESS_FOUR: Final = 0.2
+"""Parts of an address: the n-gram before the sentence's first token, that token, the wider n-gram, and the one before
+the fifth token."""
 ADDRESS_SCORE: Final = 20.0
 """Of two addresses that are alike, for bags: only tokens of the same sentence count."""
 BAG_GAIN: Final = 5.0
 """Of the mean in BAG."""
+BAG_UNIT: Final = 0.4
+BAG_STORED: Final = 0.4
+"""Size of a token's part, and of the mean, in the residual stream. Small, for a question's bag stays in the way."""
+END_LOG: Final = 2.0
+"""Log weights above it are of sentence ends: they give no heft."""
+PAIRS: Final = 88
+"""Units that make word pairs."""
 PAIR_GATE: Final = 0.2
 """Size of the gates of word pairs. Small: there silu is near x/2, and the unit a product."""
 PAIR_NORM: Final = 8.0
@@ -174,21 +196,44 @@ PAIR_NORM: Final = 8.0
 FIRST_SHARPNESS: Final = 135.0
 FIRST_THRESHOLD: Final = 0.062
 """Where the learning of `Features` begins."""
-ENDS_ONLY: Final = range(101, 114)
-"""Dimensions of layer 5's keys that keep out all but sentence ends."""
-BARRED: Final = range(114, 128)
-"""Those that keep out questions and quotes."""
+VOTE_SCORE: Final = 45.0
+VOTE_CONTEXT: Final = 5.0
+"""Scores of a token that is the same as a question's, and of the n-gram before both."""
+NO_VOTE: Final = 0.7
+"""Of the score of the same token: where <|im_start|> takes the votes of a token that is nowhere."""
+NO_VOTE_DIMS: Final = range(128, 134)
+BARRED_DIMS: Final = range(134, 144)
+"""Of layer 5's keys. The second keep quotes from going on with <|im_end|> or a closing quote."""
+QUOTE_SCORE: Final = 60.0
+"""Of an n-gram that is looked for as the end of a quote."""
+VOTES_GAIN: Final = 3.0
+LAST_UNIT: Final = 0.15
+"""Size of votes, and of the code of the token before, in the residual stream. The second is in the way of the first."""
+VOTES_IN_SEARCH: Final = 7.0
+VOTES_IN_DECISION: Final = 1.0
+"""What a vote of all of a question's tokens counts beside the likeness of two bags: which sentence, and whether any."""
+LEAST_VOTES: Final = -0.1
+"""What is added to the learned threshold, since votes are added to the likeness."""
+RAREST: Final = 6.5
+COMMON: Final = 4.5
+"""Tokens whose rarity, a logarithm, is above the first vote with weight 1, below the second not at all."""
+
+ADDRESS_LENGTH: Final = 2.0
+"""The squared length of an address, about."""
+THRESHOLD_DIMS: Final = range(152, 154)
+"""The dimensions of layer 7's keys by which <|im_start|> scores as much as a match at the threshold."""
+ENDS_ONLY: Final = range(154, 157)
+BARRED: Final = range(157, 160)
+"""Those that keep out all but sentence ends, and those that keep out questions."""
 PENALTY_KEY: Final = 4.0
-"""Size of both in the keys."""
-NO_END_SCORE: Final = 60.0
-NO_END_SCORE_IN_QUOTES: Final = 3.0
-BARRED_SCORE: Final = 250.0
-"""What layer 5 takes from keys that end no sentence, less if a quote is looked for, and from those barred."""
-QUOTE_KEY: Final = 0.3
-QUOTE_SCORE: Final = 45.0
-"""Size in the keys, and score, of an n-gram in layer 5."""
-KEPT_OF_BAG: Final = 0.3
-"""What a quote's question keeps of its bag in BAG beside the address."""
+"""Size of all of them in the keys."""
+NO_END_SCORE: Final = 1600.0
+BARRED_SCORE: Final = 3000.0
+"""What layer 7 takes from keys that end no sentence, and from questions."""
+SHARPER: Final = 8.0
+"""By how much layer 5 is sharper than learned: one sentence wins, addresses do not mix."""
+FOUND_GAIN: Final = 4.0
+"""Of the address that was found, over what else is in its place: the question's bag."""
 
 COPY_SCALE: Final = 32.0
 """Sharpness of layer 7."""
@@ -196,12 +241,15 @@ COPY_BEFORE: Final = 1.8
 COPY_TOKEN: Final = 1.6
 COPY_SPARE: Final = 1.5
 """Weight of the n-gram in layer 7; in it, of the token itself, and of the n-gram of the quote's end."""
-COPY_ADDRESS: Final = 2.5
-COPY_FIRST: Final = 1.0
+COPY_ADDRESS: Final = 4.0
+COPY_FIRST: Final = 4.0
+COPY_NEXT: Final = 2.0
 COPY_LAST: Final = 3.0
-"""Weights of the address, of a sentence's first token behind a colon, and against <|im_end|>."""
-COPY_NO_QUOTE: Final = 0.8
-"""Against closing quotes."""
+COPY_NO_QUOTE: Final = 4.0
+"""Weights of the address, of a sentence's first token behind "says:", of its second and third behind that, and against
+<|im_end|> and closing quotes."""
+MARK_DIMS: Final = 4
+"""Each mark has so many dimensions of layer 7's keys, which keeps single ones small."""
 COPY_GAIN: Final = 8.0
 OUT_GAIN: Final = 3.0
 """Of the copied token's code, and of the last norm."""
@@ -209,7 +257,7 @@ OUT_GAIN: Final = 3.0
 PHRASE_GAIN: Final = 24.0
 STOP_GAIN: Final = 40.0
 """Of the code of a set phrase's next token, and of <|im_end|> behind the sentence."""
-PHRASE_MARGIN: Final = 0.45
+PHRASE_MARGIN: Final = 0.9
 """By how much a phrase's n-gram may be missed, in squared length."""
 GREETING_MARGIN: Final = 0.6
 """Less than the share of an n-gram's last token, so that another word is no greeting."""
@@ -234,25 +282,47 @@ REQUEST_VERBS: Final = split_words("Tell|Give|Find|Look|Show|Name|Say|Search|Lis
 class Features:
     """What is learned: of which words, and pairs of words, a sentence's bag is made, and when two bags match.
 
-    Pair features of a token: silu(gates @ code) * (values @ n-gram of the two tokens before), with the gates and values
-    of `pair_units`. A token gives `tokens` @ wordy @ code + `pairs` @ pair features to the bag, with weight
-    exp(log_weights). Bags match if their product is above `threshold`; `sharpness` multiplies it in the softmax.
+    A token gives its row of `tokens` and `pairs` @ pair features to the bag, with weight exp(log_weights). Pair
+    features: silu(gates @ code) * (values @ n-gram of the two tokens before), with those of `pair_units`. The score of
+    a question's bag q and a sentence's bag k is q @ metric @ k. It is a match above `threshold` + `heft_threshold` *
+    heft + `bag_threshold` @ q, where heft is what a question weighs beside its end. `sharpness` multiplies scores in
+    the softmax.
     """
 
     log_weights: Tensor  # (vocab,)
-    tokens: Tensor  # (100, 64)
-    pairs: Tensor  # (100, 64)
-    pair_gates: Tensor  # (64, 64)
-    pair_values: Tensor  # (64, 64)
-    threshold: float
-    sharpness: float
+    vote_log_weights: Tensor  # (vocab,)
+    tokens: Tensor  # (vocab, 88)
+    pairs: Tensor  # (88, 88)
+    pair_gates: Tensor  # (88, 64)
+    pair_values: Tensor  # (88, 64)
+    metric: Tensor  # (88, 88)
+    bag_threshold: Tensor  # (88,)
+    threshold: Tensor  # ()
+    heft_threshold: Tensor  # ()
+    sharpness: Tensor  # ()
 
 
-def new_features(log_weights: Tensor) -> Features:
-    """The start of learning: random features, all of the same length."""
-    both = _orthogonal(2 * CODE, 31)[:BAG_SIZE]
-    gates, values = (torch.randn(CODE, CODE, generator=_generator(seed)) for seed in (11, 12))
-    return Features(log_weights, both[:, :CODE], both[:, CODE:], gates, values, FIRST_THRESHOLD, FIRST_SHARPNESS)
+def new_features(tokenizer: Tokenizer, counts: Tensor) -> Features:
+    """The start of learning: random features, all of the same length.
+
+    counts (vocab,): how often texts have each token.
+    """
+    tokens = _token_vectors(tokenizer, BAG_SIZE, 32)
+    tokens[_silent_tokens(tokenizer)] = 0
+    gates, values = (torch.randn(PAIRS, CODE, generator=_generator(seed)) for seed in (11, 12))
+    return Features(
+        first_log_weights(tokenizer, counts),
+        vote_log_weights(tokenizer, counts),
+        tokens,
+        _orthogonal(BAG_SIZE, 31)[:, :PAIRS],
+        gates,
+        values,
+        torch.eye(BAG_SIZE),
+        torch.zeros(BAG_SIZE),
+        torch.tensor(FIRST_THRESHOLD),
+        torch.tensor(0.0),
+        torch.tensor(FIRST_SHARPNESS),
+    )
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -309,19 +379,23 @@ def _has_letters(text: str) -> bool:
 
 def token_codes(tokenizer: Tokenizer) -> Tensor:
     """Random unit vectors (vocab, 64); variants of a word by space and capitals are similar, other tokens are not."""
-    generator = _generator(2)
-    own = torch.randn(VOCABULARY, CODE, generator=generator)
+    return _spread(_token_vectors(tokenizer, CODE, 2))
+
+
+def _token_vectors(tokenizer: Tokenizer, size: int, seed: int) -> Tensor:
+    generator = _generator(seed)
+    own = torch.randn(VOCABULARY, size, generator=generator)
     own /= own.norm(dim=1, keepdim=True)
     shared: dict[str, Tensor] = {}
-    codes = torch.empty(VOCABULARY, CODE)
+    vectors = torch.empty(VOCABULARY, size)
     for index, text in enumerate(token_texts(tokenizer)):
         # A part of a character has no text of its own.
         word = f"#{index}" if "\ufffd" in text else text.strip().lower() or text
         if word not in shared:
-            drawn = torch.randn(CODE, generator=generator)
+            drawn = torch.randn(size, generator=generator)
             shared[word] = drawn / drawn.norm()
-        codes[index] = SHARED_CODE * shared[word] + OWN_CODE * own[index]
-    return _spread(codes / codes.norm(dim=1, keepdim=True))
+        vectors[index] = SHARED_CODE * shared[word] + OWN_CODE * own[index]
+    return vectors / vectors.norm(dim=1, keepdim=True)
 
 
 def _spread(codes: Tensor) -> Tensor:
@@ -385,8 +459,26 @@ def first_log_weights(tokenizer: Tokenizer, counts: Tensor) -> Tensor:
     return logs
 
 
-def bag(features: Features, codes: Tensor, wordy: Tensor, sentences: Sequence[Sequence[int]]) -> Tensor:
-    """The bags (sentences, 100) that the model makes of sentences' tokens, with gradients for what is learned."""
+def vote_log_weights(tokenizer: Tokenizer, counts: Tensor) -> Tensor:
+    """How much the votes of a token (vocab,) count: the rarer, the more. Those of words of requests do not.
+
+    Forms of a word by space and capitals count as one.
+    """
+    words = [text.strip().lower() or text for text in token_texts(tokenizer)]
+    sums: dict[str, float] = {}
+    for word, count in zip(words, counts.tolist(), strict=True):
+        sums[word] = sums.get(word, 0.0) + count
+    rarity = math.log(counts.sum().item() + 1) - torch.tensor([sums[word] + 30 for word in words]).log()
+    logs = ((rarity - COMMON) / (RAREST - COMMON)).clamp(math.exp(LEAST_LOG_WEIGHT), 1.0).log()
+    logs[fixed_tokens(tokenizer)] = LEAST_LOG_WEIGHT
+    return logs
+
+
+def bag(features: Features, codes: Tensor, wordy: Tensor, sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """The bags (sentences, 88) and hefts (sentences,) that the model makes of sentences' tokens.
+
+    With gradients for what is learned.
+    """
     flat = torch.tensor([token for sentence in sentences for token in sentence])
     owner = torch.tensor([index for index, sentence in enumerate(sentences) for _ in sentence])
     place = torch.tensor([index for sentence in sentences for index in range(len(sentence))])
@@ -395,15 +487,18 @@ def bag(features: Features, codes: Tensor, wordy: Tensor, sentences: Sequence[Se
     gates, values = pair_units(features.pair_gates, features.pair_values, wordy)
     pairs = silu(here @ gates.T) * (before @ values.T)
     weights = features.log_weights[flat].exp()
-    given = here @ (features.tokens @ wordy).T + pairs @ features.pairs.T
+    given = features.tokens[flat] + pairs @ features.pairs.T
     total = torch.zeros(len(sentences), BAG_SIZE).index_add(0, owner, weights[:, None] * given)
-    return BAG_GAIN * total / torch.zeros(len(sentences)).index_add(0, owner, weights)[:, None]
+    mass = torch.zeros(len(sentences)).index_add(0, owner, weights)
+    heft = torch.zeros(len(sentences)).index_add(0, owner, weights * (features.log_weights[flat] < END_LOG)) / mass
+    return BAG_GAIN * total / mass[:, None], heft
 
 
-def _embedding(tokenizer: Tokenizer, codes: Tensor, log_weights: Tensor) -> Tensor:
-    """Tokens as they enter the residual stream (vocab, hidden): their codes and flags."""
+def _embedding(tokenizer: Tokenizer, codes: Tensor, features: Features) -> Tensor:
+    """Tokens as they enter the residual stream (vocab, hidden): their codes, what they give to bags, and flags."""
     table = torch.zeros(VOCABULARY, HIDDEN)
     table[:, TOKEN] = codes
+    table[:, BAG] = features.tokens * BAG_UNIT
     table[:, Flag.CONSTANT] = CONSTANT_SIZE
     for index, text in enumerate(token_texts(tokenizer)):
         broken = "\n" in text
@@ -423,7 +518,8 @@ def _embedding(tokenizer: Tokenizer, codes: Tensor, log_weights: Tensor) -> Tens
     table[_id(tokenizer, 'Ġ"'), Flag.QUOTE_OPENS] = 1
     table[_id(tokenizer, '"'), Flag.QUOTE_CLOSES] = 1
     table[PAD] = 0
-    table[:, Flag.LOG_WEIGHT] = log_weights / LOG_WEIGHT_UNIT
+    table[:, Flag.LOG_WEIGHT] = features.log_weights / LOG_WEIGHT_UNIT
+    table[:, Flag.VOTE_LOG_WEIGHT] = features.vote_log_weights / LOG_WEIGHT_UNIT
     return table
 
 
@@ -589,19 +685,22 @@ def _write_neighbours(layer: _Layer, plan: _Plan) -> None:
     """Layer 0. One head sees the token before, one that before it. Their codes go to BEFORE, their ends to flags.
 
     The MLP marks the first tokens of sentences and the colon of "goes on:", and multiplies the token with the n-gram
-    before it into SPARE: word pairs.
+    before it: word pairs, for BAG.
     """
     layer.offset_keys()
     layer.value(0, _from(TOKEN))
     layer.value(64, _reading({Flag.END: 1, Flag.NEW_LINE: 1}))
     layer.value(65, _reading({Flag.QUOTE_CLOSES: 3}))
     layer.value(66, _reading({Flag.QUOTE_CLOSES: 1}))
+    layer.value(67, _reading({Flag.START: 1, Flag.SPECIAL: -2}))
     for head in (0, 1):
         layer.look_back(head, head + 1)
         layer.output(head, 0, BEFORE, back(head + 1))
         layer.output(head, 66, Flag.AFTER_QUOTE, 1.0)
+    layer.output(0, 0, VOTES, EYE * LAST_UNIT)
     layer.output(0, 64, Flag.AFTER_END, 1.0)
     layer.output(0, 65, Flag.AFTER_END_2, 1.0)
+    layer.output(0, 67, Flag.BEFORE_BEGINS, 1.0)
     layer.output(1, 64, Flag.AFTER_END_2, 1.0)
     begins = {Flag.AFTER_END: 1.0, Flag.START: 1.0, Flag.SPECIAL: -2.0}
     begins_quoted = {Flag.AFTER_END_2: 1.0, Flag.START: 1.0, Flag.AFTER_END: -2.0, Flag.SPECIAL: -2.0}
@@ -610,18 +709,27 @@ def _write_neighbours(layer: _Layer, plan: _Plan) -> None:
     layer.when(conditions, ONE, _to(Flag.FIRST, torch.tensor([2.0, -2.0, 2.0])))
     new_line = _reading({Flag.AFTER_END: 1, Flag.SPECIAL: -2}, -1.5)
     layer.when(new_line, ONE, _to(Flag.FIRST_OF_LINE, torch.tensor([2.0])))
-    on_colon = _reading({Flag.COLON: 1}, -1.5)
-    on_colon[0, BEFORE] = plan.ngram("Ġon") / FADING**2
-    layer.when(on_colon, ONE, _to(Flag.ON_COLON, torch.tensor([2.0])))
-    gates, values = pair_units(plan.features.pair_gates, plan.features.pair_values, plan.wordy)
-    layer.units(_from(TOKEN, gates), _from(BEFORE, values), _to(SPARE, EYE))
+    # A mark begins a line: of a list, a table, code.
+    marked = {Flag.AFTER_END: 1.0, Flag.SPECIAL: 1.0, Flag.NEW_LINE: -3.0, Flag.IM_START: -5.0, Flag.IM_END: -5.0}
+    flags = _to(Flag.FIRST, torch.tensor([2.0])) + _to(Flag.FIRST_OF_LINE, torch.tensor([2.0]))
+    layer.when(_reading(marked, -2.5), ONE, flags)
+    second = {Flag.AFTER_END_2: 1.0, Flag.BEFORE_BEGINS: 1.0, Flag.AFTER_QUOTE: -3.0}
+    conditions = torch.cat((_reading(second, -1.5), _reading(second, -2)))
+    layer.when(conditions, ONE, _to(Flag.SECOND, torch.tensor([2.0, -2.0])))
+    for flag, word in ((Flag.ON_COLON, "Ġon"), (Flag.SAYS_COLON, "Ġsays")):
+        colon = _reading({Flag.COLON: 1}, -1.5)
+        colon[0, BEFORE] = plan.ngram(word) / FADING**2
+        layer.when(colon, ONE, _to(flag, torch.tensor([2.0])))
+    features = plan.features
+    gates, values = pair_units(features.pair_gates, features.pair_values, plan.wordy)
+    layer.units(_from(TOKEN, gates), _from(BEFORE, values), _to(BAG, features.pairs * BAG_UNIT))
 
 
 def _write_sentence_start(layer: _Layer, plan: _Plan) -> None:
     """Layer 1. One head sees two tokens back: BEFORE grows to 4 tokens. The other sees the sentence's first token.
 
     That one and its n-gram make the first part of ADDRESS. <|im_end|> sees the first token of its line, so its bag
-    is that of the question's first sentence. The MLP marks the first tokens behind "goes on:".
+    is that of the question's first sentence. The MLP marks the first tokens behind "goes on:" and "says:".
     """
     layer.offset_keys()
     layer.recency_keys()
@@ -633,32 +741,50 @@ def _write_sentence_start(layer: _Layer, plan: _Plan) -> None:
     layer.look_for_mark(1, LINE_PAIR, Flag.IM_END)
     layer.value(0, _from(BEFORE))
     layer.value(64, _from(TOKEN))
+    layer.value(128, _reading({Flag.FIRST: 1}))
     layer.output(0, 0, BEFORE, back(2))
+    layer.output(0, 128, Flag.THIRD, 1.0)
     layer.output(1, 0, ADDRESS, _orthogonal(CODE, 21) @ plan.wordy_before * ADDRESS_FIRST)
     layer.output(1, 64, ADDRESS, _orthogonal(CODE, 22) * ADDRESS_TOKEN)
-    for skip, flag, margin in ((0, Flag.FIRST_QUOTED, FIRST_MARGIN), (1, Flag.SECOND_QUOTED, SECOND_MARGIN)):
-        ngram = plan.ngram(":", "Ġon", "Ġgoes", skip=skip)
+    goes_on, says = (":", "Ġon", "Ġgoes"), (":", "Ġsays", "Ġdocument")
+    for tokens, skip, flag in (
+        (goes_on, 0, Flag.FIRST_QUOTED),
+        (goes_on, 1, Flag.SECOND_QUOTED),
+        (says, 0, Flag.FIRST_SAID),
+        (says, 1, Flag.SECOND_SAID),
+    ):
+        ngram, margin = plan.ngram(*tokens, skip=skip), (FIRST_MARGIN, SECOND_MARGIN)[skip]
         condition = _from(BEFORE, ngram[None]) + _reading({}, margin - (ngram @ ngram).item())
         layer.when(condition, ONE, _to(flag, torch.tensor([1 / margin])))
 
 
-def _write_bag(layer: _Layer, plan: _Plan, half: slice) -> None:
-    """Head 1 sees all tokens with the same ADDRESS, by their weights. The mean of their features goes to half of BAG.
+HALVES: Final = (slice(0, BAG_SIZE // 2), slice(BAG_SIZE // 2, BAG_SIZE))
+"""Of a bag: a layer's values have no room for all of it."""
 
-    The features are in the values from 64 to 113.
+
+def _look_in_sentence(layer: _Layer, head: int, weight: Flag) -> None:
+    """The head sees all tokens with the same ADDRESS, by their weights."""
+    half, pairs = CODE // 2, CONTENT_PAIRS
+    for first, address in ((pairs.start, ADDRESS.start), (pairs.start + HEAD_DIM // 2, ADDRESS.start + half)):
+        dims, part = slice(first, first + half), slice(address, address + half)
+        layer.keys[dims] += _from(part)
+        layer.query(head, dims, _from(part) * ADDRESS_SCORE)
+    layer.key_flag(WEIGHT_PAIR, weight, 1)
+    layer.query_flag(head, WEIGHT_PAIR, Flag.CONSTANT, LOG_WEIGHT_UNIT)
+
+
+def _write_bag(layer: _Layer, plan: _Plan, half: slice) -> None:
+    """Head 1 of a sentence's end sees all tokens with the same ADDRESS, by their weights: a mean for half of its BAG.
+
+    Other tokens see ends, which give nothing. The features are in the values from 64 on.
     """
-    for dims, address in (
-        (slice(CONTENT_PAIRS.start, CONTENT_PAIRS.stop), slice(ADDRESS.start, ADDRESS.start + 32)),
-        (slice(CONTENT_PAIRS.start + 64, CONTENT_PAIRS.stop + 64), slice(ADDRESS.start + 32, ADDRESS.stop)),
-    ):
-        layer.keys[dims] += _from(address)
-        layer.query(1, dims, _from(address) * ADDRESS_SCORE)
-    layer.key_flag(WEIGHT_PAIR, Flag.LOG_WEIGHT, 1)
-    layer.query_flag(1, WEIGHT_PAIR, Flag.CONSTANT, LOG_WEIGHT_UNIT)
-    words, pairs = plan.features.tokens @ plan.wordy, plan.features.pairs
-    layer.value(64, _from(TOKEN, words[half]) + _from(SPARE, pairs[half]))
+    _look_in_sentence(layer, 1, Flag.LOG_WEIGHT)
+    layer.key_flag(END_PAIR, Flag.END, MARK_KEY)
+    layer.look_for_mark(1, END_PAIR)
+    layer.query_flag(1, END_PAIR, Flag.END, -MARK_SCORE / MARK_KEY)
     target = slice(BAG.start + half.start, BAG.start + half.stop)
-    layer.output(1, 64, target, BAG_GAIN * torch.eye(half.stop - half.start))
+    layer.value(64, _from(target))
+    layer.output(1, 64, target, BAG_GAIN * BAG_STORED / BAG_UNIT * torch.eye(half.stop - half.start))
 
 
 def _write_first_half(layer: _Layer, plan: _Plan) -> None:
@@ -670,20 +796,24 @@ def _write_first_half(layer: _Layer, plan: _Plan) -> None:
     layer.look_back(0, 4)
     layer.value(0, _from(BEFORE))
     layer.output(0, 0, BEFORE, back(4))
-    _write_bag(layer, plan, slice(0, BAG_SIZE // 2))
-    layer.value(121, _reading({Flag.REQUEST_WORD: 1}))
-    layer.output(1, 121, Flag.REQUEST_WORD, 5.0)
-    layer.value(120, _reading({Flag.QUOTE_OPENS: 1}))
-    layer.output(1, 120, Flag.QUOTE, 2.0)
-    quoted = torch.cat((_reading({Flag.QUOTE: 500}, -0.5), _reading({Flag.QUOTE: 500}, -1.5)))
+    layer.value(110, _reading({Flag.FIRST: 1}))
+    layer.output(0, 110, Flag.FIFTH, 1.0)
+    _write_bag(layer, plan, HALVES[0])
+    layer.value(111, _reading({Flag.REQUEST_WORD: 1}))
+    layer.output(1, 111, Flag.REQUEST_WORD, 5.0)
+    layer.value(112, _reading({Flag.QUOTE_OPENS: 1}))
+    layer.output(1, 112, Flag.QUOTE, 2.0)
+    layer.value(113, _reading({Flag.END: -1}, 1))
+    layer.output(1, 113, Flag.HEFT, 1.0)
+    quoted = torch.cat((_reading({Flag.QUOTE: 150}, -0.5), _reading({Flag.QUOTE: 150}, -1.5)))
     layer.when(quoted, _reading({Flag.IM_END: 1}), _to(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])))
 
 
 def _write_second_half(layer: _Layer, plan: _Plan) -> None:
     """Layer 3. The second half of BAG. Head 0 sees the sentence's first token: its wider n-gram joins ADDRESS.
 
-    The MLP sets ASKS at the ends of requests, and clears SPARE of the word pairs. Where a quote closes, and at the end
-    of a question with a quote, SPARE is then the n-gram before.
+    Where a quote closes, and at the end of a question with a quote, SPARE is then the n-gram before. <|im_start|>, the
+    sink of searches, gets no address.
     """
     layer.recency_keys()
     layer.look_near(0)
@@ -691,24 +821,21 @@ def _write_second_half(layer: _Layer, plan: _Plan) -> None:
     layer.look_for_mark(0, FIRST_PAIR)
     layer.value(0, _from(BEFORE))
     layer.output(0, 0, ADDRESS, _orthogonal(CODE, 23) @ plan.wordy_before * ADDRESS_NEXT)
-    _write_bag(layer, plan, slice(BAG_SIZE // 2, BAG_SIZE))
-    layer.value(116, _reading({Flag.REQUEST_BEGINS: 1}))
-    layer.output(0, 116, Flag.REQUEST_BEGINS, 1.0)
-    layer.value(117, _reading({Flag.AFTER_END: 1}))
-    layer.output(0, 117, Flag.BEGINS_ANEW, 1.0)
-    asks = _reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
-    layer.when(asks, _reading({Flag.END: 1}), _to(Flag.ASKS, torch.tensor([2.0])))
+    _write_bag(layer, plan, HALVES[1])
+    layer.value(110, _reading({Flag.REQUEST_BEGINS: 1}))
+    layer.output(0, 110, Flag.REQUEST_BEGINS, 1.0)
+    layer.value(111, _reading({Flag.AFTER_END: 1}))
+    layer.output(0, 111, Flag.BEGINS_ANEW, 1.0)
     quote_ends = _reading({Flag.QUOTE_CLOSES: 2, Flag.ASKS_QUOTE: 2, Flag.AFTER_QUOTE: -2}, -1)
     layer.when(quote_ends, _from(BEFORE), _to(SPARE, EYE))
-    layer.always(_from(SPARE), _to(SPARE, -EYE))
+    layer.when(_reading({Flag.IM_START: 1}), _from(ADDRESS), _to(ADDRESS, -EYE))
 
 
 def _write_sought_ngram(layer: _Layer, plan: _Plan) -> None:
-    """Layer 4. Document tokens get the n-gram before them in SPARE, as a key.
+    """Layer 4. The end of a question with a quote, and the colon of "goes on:", see the quote's end.
 
-    The end of a question with a quote, and the colon of "goes on:", see the quote's end and take its n-gram into
-    SPARE, as a query. The first token behind that colon takes it into BEFORE, as if it stood behind the quote. The MLP
-    also clears BAG, but for the ends of sentences.
+    They take its n-gram into SPARE, to look for it. The first token behind that colon takes it into BEFORE, as if it
+    stood behind the quote. The MLP clears SPARE elsewhere, and sets ASKS at the ends of requests.
     """
     layer.recency_keys()
     layer.key_flag(WEIGHT_PAIR, Flag.IM_END, MARK_KEY)
@@ -720,44 +847,99 @@ def _write_sought_ngram(layer: _Layer, plan: _Plan) -> None:
     layer.output(0, 0, SPARE, EYE)
     layer.value(64, _from(SPARE))
     layer.output(1, 64, BEFORE, EYE)
-    layer.when(_reading({Flag.END: -2, Flag.QUOTE_CLOSES: -2}, 1), _from(BEFORE), _to(SPARE, EYE))
-    layer.when(_reading({Flag.END: -2}, 1), _from(BAG), _to(BAG, -torch.eye(BAG_SIZE)))
+    layer.when(_reading({Flag.ASKS_QUOTE: -2, Flag.ON_COLON: -2}, 1), _from(SPARE), _to(SPARE, -EYE))
+    asks = _reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
+    layer.when(asks, _reading({Flag.END: 1}), _to(Flag.ASKS, torch.tensor([2.0])))
+
+
+def _write_voting(layer: _Layer, plan: _Plan) -> None:
+    """Layer 5. Each token sees the places behind the same token, of these the ones with most of its context before.
+
+    The mean of their sentences' addresses is its vote, in VOTES: the rarer a word is in the document, the more its vote
+    says. Where a question has a quote, its end sees the place behind the same n-gram instead.
+    """
+    ngrams, tokens = slice(0, CODE), slice(CODE, 2 * CODE)
+    layer.keys[ngrams] += _from(BEFORE)
+    layer.keys[tokens] += _from(VOTES)
+    same = _from(TOKEN) - plan.codes[IM_END][:, None] * _reading({Flag.IM_END: 1})
+    layer.query(0, tokens, same * (VOTE_SCORE / LAST_UNIT))
+    context = _from(TOKEN, back(1)) + _from(BEFORE, back(1))
+    layer.query(0, ngrams, context * VOTE_CONTEXT + _from(SPARE) * QUOTE_SCORE)
+    for dim in NO_VOTE_DIMS:
+        layer.key_flag(dim, Flag.IM_START, PENALTY_KEY)
+        share = NO_VOTE * VOTE_SCORE / len(NO_VOTE_DIMS) / PENALTY_KEY
+        layer.query_flag(0, dim, Flag.CONSTANT, share)
+        layer.query_flag(0, dim, Flag.ASKS_QUOTE, -share)
+    for dim in BARRED_DIMS:
+        layer.key_flag(dim, Flag.IM_END, -PENALTY_KEY)
+        layer.key_flag(dim, Flag.QUOTE_CLOSES, -PENALTY_KEY)
+        layer.query_flag(0, dim, Flag.CONSTANT, 4 * VOTE_SCORE / len(BARRED_DIMS) / PENALTY_KEY)
+        layer.query_flag(0, dim, Flag.ASKS_QUOTE, 4 * QUOTE_SCORE / len(BARRED_DIMS) / PENALTY_KEY)
+    layer.value(0, _from(ADDRESS))
+    layer.output(0, 0, VOTES, EYE * VOTES_GAIN)
+
+
+def _write_counting(layer: _Layer, plan: _Plan) -> None:
+    """Layer 6. Head 0 of a question's end sees its tokens, as for BAG: their votes are added up in VOTES.
+
+    If it has a quote, it sees itself only. Head 1 sees the sentence's fifth token: the n-gram before it joins ADDRESS,
+    since many sentences begin alike. The MLP clears SPARE but where a quote is asked for.
+    """
+    layer.recency_keys()
+    _look_in_sentence(layer, 0, Flag.VOTE_LOG_WEIGHT)
+    layer.key_flag(END_PAIR, Flag.IM_END, MARK_KEY)
+    layer.look_for_mark(0, END_PAIR, Flag.ASKS_QUOTE)
+    layer.look_near(0, Flag.ASKS_QUOTE)
+    layer.value(0, _from(VOTES))
+    layer.output(0, 0, VOTES, EYE)
+    layer.look_near(1)
+    layer.key_flag(FIRST_PAIR, Flag.FIFTH, MARK_KEY)
+    layer.look_for_mark(1, FIRST_PAIR)
+    layer.value(64, _from(BEFORE))
+    layer.output(1, 64, ADDRESS, _orthogonal(CODE, 24) * ADDRESS_FOUR)
+    layer.when(_reading({Flag.IM_END: -2, Flag.ON_COLON: -2}, 1), _from(SPARE), _to(SPARE, -EYE))
 
 
 def _write_search(layer: _Layer, plan: _Plan) -> None:
-    """Layer 5. A question's end sees the end of the sentence whose BAG matches, or the places with the n-gram of SPARE.
+    """Layer 7. A question's end sees the end of the sentence that has most votes and whose BAG matches best.
 
-    <|im_start|>, the sink, scores as much as a match at the threshold: FOUND tells how much went elsewhere. The address
-    of what is seen goes to the first part of BAG. The MLP clears what the question no longer needs, and makes a clear
-    HIT of FOUND.
+    Its address goes to the first part of BAG. Head 1, which listens to the votes less, tells whether there is any:
+    for it <|im_start|>, the sink, scores as much as a match at the threshold, and FOUND tells how much went elsewhere.
+    The MLP makes a clear HIT of it.
     """
-    sharpness, threshold = plan.features.sharpness, plan.features.threshold
-    bag = _from(BAG)
-    quote = _from(SPARE, _orthogonal(BAG_SIZE, 51)[:, :CODE] * QUOTE_KEY)
-    layer.keys[:BAG_SIZE] += bag + quote
-    layer.query(0, slice(0, BAG_SIZE), bag * sharpness + quote * (QUOTE_SCORE / QUOTE_KEY**2))
-    layer.key_flag(BAG_SIZE, Flag.IM_START, threshold)
-    layer.query_flag(0, BAG_SIZE, Flag.CONSTANT, sharpness)
-    share = 1 / len(ENDS_ONLY) / PENALTY_KEY
+    features = plan.features
+    sharpness = SHARPER * features.sharpness.item()
+    addresses, bags = slice(0, CODE), slice(CODE, CODE + BAG_SIZE)
+    layer.keys[addresses] += _from(ADDRESS)
+    layer.keys[bags] += _from(BAG)
+    least = _from(BAG, features.bag_threshold[None] / BAG_STORED) + _reading(
+        {Flag.HEFT: features.heft_threshold.item()}, features.threshold.item() + LEAST_VOTES
+    )
+    for head, votes in enumerate((VOTES_IN_SEARCH, VOTES_IN_DECISION)):
+        layer.query(head, addresses, _from(VOTES) * (votes * sharpness / VOTES_GAIN / ADDRESS_LENGTH))
+        layer.query(head, bags, _from(BAG, features.metric.T) * (sharpness / BAG_STORED**2))
+        for dim in ENDS_ONLY:
+            layer.query_flag(head, dim, Flag.CONSTANT, NO_END_SCORE / len(ENDS_ONLY) / PENALTY_KEY)
+        for dim in BARRED:
+            layer.query_flag(head, dim, Flag.CONSTANT, BARRED_SCORE / len(BARRED) / PENALTY_KEY)
+    for dim in THRESHOLD_DIMS:
+        layer.key_flag(dim, Flag.IM_START, PENALTY_KEY)
+        layer.query(1, dim, least * (sharpness / PENALTY_KEY / len(THRESHOLD_DIMS)))
     for dim in ENDS_ONLY:
         layer.key_flag(dim, Flag.CONSTANT, -PENALTY_KEY)
         layer.key_flag(dim, Flag.END, PENALTY_KEY)
         layer.key_flag(dim, Flag.IM_START, PENALTY_KEY)
-        layer.query_flag(0, dim, Flag.CONSTANT, NO_END_SCORE * share)
-        layer.query_flag(0, dim, Flag.ASKS_QUOTE, (NO_END_SCORE_IN_QUOTES - NO_END_SCORE) * share)
     for dim in BARRED:
-        for flag in (Flag.IM_END, Flag.ASKS, Flag.QUOTE_CLOSES):
-            layer.key_flag(dim, flag, -PENALTY_KEY)
-        layer.query_flag(0, dim, Flag.CONSTANT, BARRED_SCORE / len(BARRED) / PENALTY_KEY)
+        layer.key_flag(dim, Flag.IM_END, -PENALTY_KEY)
+        layer.key_flag(dim, Flag.ASKS, -PENALTY_KEY)
     layer.value(0, _from(ADDRESS))
-    layer.output(0, 0, FOUND_ADDRESS, EYE)
+    layer.output(0, 0, FOUND_ADDRESS, EYE * FOUND_GAIN)
     layer.value(64, _reading({Flag.IM_START: -1}, 1))
-    layer.output(0, 64, Flag.FOUND, 1.0)
+    layer.output(1, 64, Flag.FOUND, 1.0)
     # The mean of the addresses at every other place is noise.
-    elsewhere = _reading({Flag.IM_END: -2, Flag.ASKS_QUOTE: 2 - KEPT_OF_BAG}, 1)
     columns = torch.cat((_to(FOUND_ADDRESS, -EYE), _to(Flag.FOUND, torch.tensor([-1.0]))), dim=1)
+    elsewhere = _reading({Flag.IM_END: -2}, 1)
     layer.when(elsewhere, torch.cat((_from(FOUND_ADDRESS), _reading({Flag.FOUND: 1}))), columns)
-    layer.when(_reading({Flag.IM_END: -2, Flag.ON_COLON: -2}, 1), _from(SPARE), _to(SPARE, -EYE))
     sure = torch.cat((_reading({Flag.FOUND: 1}, -0.45), _reading({Flag.FOUND: 1}, -0.55)))
     layer.when(sure, _reading({Flag.IM_END: 1}), _to(Flag.HIT, torch.tensor([10.0, -10.0])))
     for greeting in GREETINGS:
@@ -768,7 +950,7 @@ def _write_search(layer: _Layer, plan: _Plan) -> None:
 
 
 def _write_handing_on(layer: _Layer) -> None:
-    """Layer 6. The answer's tokens see the question's end: its address and flags go to BAG and FLAGS.
+    """Layer 8. The answer's tokens see the question's end: its address and flags go to BAG and FLAGS.
 
     The second token behind "goes on:" takes the n-gram of the quote's end into BEFORE, one token further back.
     """
@@ -780,42 +962,44 @@ def _write_handing_on(layer: _Layer) -> None:
     layer.value(0, _from(FOUND_ADDRESS))
     layer.output(0, 0, FOUND_ADDRESS, EYE)
     for dim, read, written in (
-        (123, Flag.GREETS, Flag.GREETS),
-        (124, Flag.FOUND, Flag.FOUND),
-        (125, Flag.ASKS_QUOTE, Flag.QUOTE),
-        (126, Flag.HIT, Flag.HIT),
-        (127, Flag.IM_END, Flag.ANSWER),
+        (128, Flag.GREETS, Flag.GREETS),
+        (129, Flag.FOUND, Flag.FOUND),
+        (130, Flag.ASKS_QUOTE, Flag.QUOTE),
+        (131, Flag.HIT, Flag.HIT),
+        (132, Flag.IM_END, Flag.ANSWER),
     ):
         layer.value(dim, _reading({read: 1}))
         layer.output(0, dim, written, 1.0)
-    # 59 of the 64 dimensions: the flags need the others.
-    layer.value(64, _from(SPARE)[:59])
-    layer.output(1, 64, BEFORE, back(1)[:, :59])
+    layer.value(64, _from(SPARE))
+    layer.output(1, 64, BEFORE, back(1))
 
 
 def _write_copying(layer: _Layer) -> None:
-    """Layer 7. Head 0 sees the place behind the same n-gram in the sentence that was found. Its token goes to TOKEN.
+    """Layer 9. Head 0 sees the place behind the same n-gram in the sentence that was found. Its token goes to TOKEN.
 
-    Behind a colon it prefers a sentence's first token. It avoids <|im_end|> and closing quotes. The MLP adds the set
-    phrases of SPARE.
+    Behind "says:" it prefers a sentence's first token, then the second and the third. It avoids <|im_end|> and closing
+    quotes. The MLP adds the set phrases of SPARE.
     """
     scale = math.sqrt(COPY_SCALE)
-    first = torch.randn(CODE, generator=_generator(41))
-    first /= first.norm()
-    no_quote = torch.randn(CODE, generator=_generator(42))
-    no_quote -= first * (no_quote @ first)
-    no_quote /= no_quote.norm()
-    first_dims, second_dims = slice(0, CODE), slice(CODE, 2 * CODE)
-    layer.keys[first_dims] += _from(BEFORE) * scale
-    marks = first[:, None] * _reading({Flag.FIRST: 1, Flag.IM_END: -COPY_LAST})
-    marks -= no_quote[:, None] * _reading({Flag.QUOTE_CLOSES: 1})
-    layer.keys[second_dims] += (_from(ADDRESS) + marks) * scale
+    ngrams, addresses = slice(0, CODE), slice(CODE, 2 * CODE)
+    layer.keys[ngrams] += _from(BEFORE) * scale
+    layer.keys[addresses] += _from(ADDRESS) * scale
     # The query's n-gram is that before the next token: the token itself, and those before it one further back.
     turned = COPY_BEFORE * back(1)
     ngram = _from(TOKEN, turned) * COPY_TOKEN + _from(BEFORE, turned) + _from(SPARE) * COPY_BEFORE * COPY_SPARE
-    layer.query(0, first_dims, ngram * scale)
-    wish = first[:, None] * _reading({Flag.COLON: COPY_FIRST}) + no_quote[:, None] * _reading({}, COPY_NO_QUOTE)
-    layer.query(0, second_dims, (_from(FOUND_ADDRESS) * COPY_ADDRESS + wish) * scale)
+    layer.query(0, ngrams, ngram * scale)
+    layer.query(0, addresses, _from(FOUND_ADDRESS) * (COPY_ADDRESS / FOUND_GAIN * scale))
+    marks = (
+        (Flag.FIRST, _reading({Flag.SAYS_COLON: COPY_FIRST})),
+        (Flag.SECOND, _reading({Flag.FIRST_SAID: COPY_NEXT})),
+        (Flag.THIRD, _reading({Flag.SECOND_SAID: COPY_NEXT})),
+        (Flag.IM_END, _reading({}, -COPY_LAST)),
+        (Flag.QUOTE_CLOSES, _reading({Flag.ON_COLON: -COPY_NO_QUOTE})),
+    )
+    for number, (flag, wish) in enumerate(marks):
+        for dim in range(2 * CODE + number * MARK_DIMS, 2 * CODE + (number + 1) * MARK_DIMS):
+            layer.key_flag(dim, flag, scale / math.sqrt(MARK_DIMS))
+            layer.query(0, dim, wish * scale / math.sqrt(MARK_DIMS))
     layer.value(0, _from(TOKEN))
     layer.output(0, 0, TOKEN, EYE * COPY_GAIN)
     layer.always(_from(SPARE), _to(TOKEN, EYE))
@@ -831,8 +1015,8 @@ class _Phrase:
     text: str
     first: Tensor
     third: Tensor
-    ends: bool
-    """<|im_end|> follows, rather than something copied."""
+    copied: tuple[Flag, ...] = ()
+    """Marks of the first two tokens that are copied behind it; without any, <|im_end|> follows."""
 
 
 SAYS: Final = "The document says:"
@@ -844,17 +1028,22 @@ _PHRASES: Final = (
         SAYS,
         _reading({Flag.HIT: 1.5, Flag.QUOTE: -1.5, Flag.GREETS: -1.5}, -1.5),
         _reading({Flag.QUOTE: -1.5}),
-        False,
+        (Flag.FIRST_SAID, Flag.SECOND_SAID),
     ),
-    _Phrase(GOES_ON, _reading({Flag.QUOTE: 1.5}, -1.5), _reading({Flag.QUOTE: 1.5}, -1.5), False),
-    _Phrase(ABSENT, _reading({Flag.HIT: -1.5, Flag.QUOTE: -1.5, Flag.GREETS: -1.5}), _reading({}), True),
-    _Phrase(HELLO, _reading({Flag.GREETS: 1.5, Flag.QUOTE: -1.5}, -1.5), _reading({}), True),
+    _Phrase(
+        GOES_ON,
+        _reading({Flag.QUOTE: 1.5}, -1.5),
+        _reading({Flag.QUOTE: 1.5}, -1.5),
+        (Flag.FIRST_QUOTED, Flag.SECOND_QUOTED),
+    ),
+    _Phrase(ABSENT, _reading({Flag.HIT: -1.5, Flag.QUOTE: -1.5, Flag.GREETS: -1.5}), _reading({})),
+    _Phrase(HELLO, _reading({Flag.GREETS: 1.5, Flag.QUOTE: -1.5}, -1.5), _reading({})),
 )
 """The first two begin alike, "The document": what sets them apart is asked again at the third token."""
 
 
 def _write_phrases(model: SmolLM3ForCausalLM, layer: _Layer, plan: _Plan) -> None:
-    """Layer 6's MLP. Where BEFORE and TOKEN are those of a set phrase, the code of its next token goes to SPARE.
+    """Layer 8's MLP. Where BEFORE and TOKEN are those of a set phrase, the code of its next token goes to SPARE.
 
     n-grams are taken from a run of the model over the phrases, so this comes last.
     """
@@ -865,32 +1054,41 @@ def _write_phrases(model: SmolLM3ForCausalLM, layer: _Layer, plan: _Plan) -> Non
     for phrase in _PHRASES:
         ids = before + _encode(plan.tokenizer, phrase.text)
         ngrams = _ngrams(model, ids)
-        said = [*ids[len(before) :], *([IM_END] if phrase.ends else [])]
+        said = [*ids[len(before) :], *([IM_END] if not phrase.copied else [])]
         for number, token in enumerate(said):
             place = len(before) - 1 + number
             context = (*ids[max(0, place - 8) : place + 1], token)
             if number > 0 and context in seen:
                 continue
             seen.add(context)
-            here = _from(TOKEN, plan.codes[ids[place]][None]) + _from(BEFORE, ngrams[place][None])
+            here = _from(TOKEN, 2 * plan.codes[ids[place]][None]) + _from(BEFORE, ngrams[place][None])
+            most = 2 + ngrams[place].square().sum().item()
             extra = phrase.first if number == 0 else phrase.third if number == 2 else _reading({})
-            gates.append(here + extra + _reading({}, PHRASE_MARGIN - here.square().sum().item()))
+            gates.append(here + extra + _reading({}, PHRASE_MARGIN - most))
             columns.append(_to(SPARE, plan.codes[token][:, None] * PHRASE_GAIN / PHRASE_MARGIN))
-        if not phrase.ends:
+        if phrase.copied:
             # What is copied begins behind this colon: the phrase's own n-gram is not looked for.
             ngram, half = ngrams[-1][:, None], 0.5 * (ngrams[-1] @ ngrams[-1]).item()
             gates.append(_from(BEFORE, ngram.T) + _reading({Flag.COLON: 1}, -half - 1))
             columns.append((_to(BEFORE, -ngram) + _to(TOKEN, -plan.codes[ids[-1]][:, None])) / half)
+            # The phrase is not looked for before the next two tokens, either.
+            ngram = ngram + plan.codes[ids[-1]][:, None]
+            for flag in phrase.copied:
+                ngram = back(1) @ ngram
+                gates.append(_reading({flag: 1}))
+                columns.append(_to(BEFORE, -ngram))
     stops = {Flag.END: 1.0, Flag.ANSWER: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0, Flag.NEW_LINE: -3.0}
     gates.append(_reading(stops, -1.5))
     columns.append(_to(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN))
     layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
+    # A quote goes on in the next sentence, which has another address.
+    layer.when(_reading({Flag.QUOTE: 1}), _from(FOUND_ADDRESS), _to(FOUND_ADDRESS, -0.85 * EYE))
 
 
 def _ngrams(model: SmolLM3ForCausalLM, ids: list[int]) -> Tensor:
-    """BEFORE of each token as layer 6's MLP sees it."""
+    """BEFORE of each token as layer 8's MLP sees it."""
     seen: list[Tensor] = []
-    norm: Any = model.model.layers[6].post_attention_layernorm
+    norm: Any = model.model.layers[8].post_attention_layernorm
     hook = norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output[0, 1:, BEFORE]))
     model(torch.tensor([[IM_START, *ids]]))
     hook.remove()
@@ -930,7 +1128,7 @@ def design(tokenizer: Tokenizer, features: Features, sample: list[int]) -> SmolL
         plan = _plan(tokenizer, features)
         model = _new_model()
         core: Any = model.model
-        core.embed_tokens.weight.copy_(_embedding(tokenizer, plan.codes, features.log_weights))
+        core.embed_tokens.weight.copy_(_embedding(tokenizer, plan.codes, features))
         model.tie_weights()
         layers = [_Layer(layer) for layer in core.layers]
         _write_neighbours(layers[0], plan)
@@ -938,13 +1136,15 @@ def design(tokenizer: Tokenizer, features: Features, sample: list[int]) -> SmolL
         _write_first_half(layers[2], plan)
         _write_second_half(layers[3], plan)
         _write_sought_ngram(layers[4], plan)
-        _write_search(layers[5], plan)
-        _write_handing_on(layers[6])
-        _write_copying(layers[7])
+        _write_voting(layers[5], plan)
+        _write_counting(layers[6], plan)
+        _write_search(layers[7], plan)
+        _write_handing_on(layers[8])
+        _write_copying(layers[9])
         core.norm.weight.zero_()
         core.norm.weight[TOKEN] = OUT_GAIN
         _calibrate(model, sample)
-        _write_phrases(model, layers[6], plan)
+        _write_phrases(model, layers[8], plan)
     return model
 
 

@@ -1,41 +1,16 @@
-"""The worlds that the built-in model is trained on: chunks of documents, and questions about them, as token ids.
+"""Names, values and phrasings of the facts that the built-in model's search is learned from.
 
-A world is one batch. Its chunks together are one document; every question sees all of them, as it does in the engine,
-where far tokens are found by content alone. Facts come from the sample archive and from the templates below, about
-subjects whose names are put together from syllables and words, so no name is ever learned by heart. For each token of
-an answer the world says from which token of the document it is copied.
+Names are put together from syllables and words by chance, so none is ever learned by heart.
 """
 
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-from tokenizers import Tokenizer
-
-from kiv_engine.archive import write_archive
-
-Ids = list[int]
-Array = npt.NDArray[np.int64]
-
-ABSENT: Final = "I do not find that in the document."
-SAYS: Final = "The document says"
-GOES_ON: Final = "The document goes on:"
-HELLO: Final = "Hello! I am the small built-in model: add a document, then ask me for a fact or a quote in it."
-FOUND_WEIGHT: Final = 2.0
-ABSENT_WEIGHT: Final = 0.8
-"""The loss weights of an answer's first token, which decides whether anything was found. Where both are possible, an
-answer that can be checked against its passages is of more use than a refusal."""
 STRANGE: Final = 0.25
 """The share of words that are put together from tokens by chance."""
-CLUSTER_ENDS: Final = 0.1
-"""How often near-duplicates turn to something else: there are about ten of each."""
-SINK: Final = 0
-"""Where an answer that is nowhere in the document looks: the first token."""
 
 # ----------------------------------------------------------------------------------------------------- names and values
 
@@ -372,215 +347,28 @@ Name the {T} of {S}.
 Who is named as {S}'s {T}?
 Can you find out who the {T} of {S} is?""".splitlines()
 
-_FOLLOW = """\
-And its {T}?
-And the {T}?
-What about the {T}?
-And what is the {T}?""".splitlines()
 
-_QUOTE_QUESTIONS = """\
-Continue the quote: "{Q}
-What comes after "{Q}"?
-Continue: "{Q}
-How does it go on after "{Q}"?
-What follows the words "{Q}"?
-Complete this quote from the document: "{Q} ..."
-Continue this: {Q}""".splitlines()
+class Phrasing:
+    """Says facts, and asks for them, in templates drawn by chance."""
 
-_SMALL_TALK = split_words(
-    "hello|hi|Hello!|hi there|good morning|Hey|who are you?|What can you do?|what can you do|Help|how are you?|"
-    "What is this?|good evening|thanks|thank you|Hi, who are you?|Can you help me?|test"
-)
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._rng = names.rng
 
-_FUNCTION_WORDS = split_words(
-    "the|the|the|of|of|and|and|a|to|to|in|in|was|he|she|it|that|his|her|with|for|as|at|on|had|is|not|but|by|they|"
-    "from|all|were|an|which|so|their|this|who|or|him|one|said|them|would|been|when|into|no|what|out|up|then|if"
-)
+    def sentence(self, subject: str, attribute: str, value: str) -> str:
+        return self._fill(self._statement(), subject, attribute, value)
 
+    def question(self, subject: str, attribute: str, sort: str) -> str:
+        return self._fill(self._request(sort), subject, attribute, "")
 
-@dataclass(eq=False)
-class Fact:
-    """A fact of a world. `tokens` are its sentence's ids, and values[0]:values[1] the value's place in them."""
-
-    subject: str
-    attribute: str
-    value: str
-    question: str
-    tokens: Ids
-    values: tuple[int, int]
-    known: int
-    """The token of the sentence at which subject and attribute are both known."""
-    follow: str = ""
-    place: int = -1
-    """Where the sentence begins in the document, once it is there."""
-
-
-@dataclass
-class Question:
-    """A row of a batch: one or two questions with their answers.
-
-    supervised: (place of the input token, the token to predict, its weight, what it is).
-    looks: (place of the input token, the document token that its first look finds, the one it is copied from, what it
-    is). The two differ where the value stands in front of what it is the value of; SINK is for what is nowhere.
-    """
-
-    ids: Ids = field(default_factory=list)
-    supervised: list[tuple[int, int, float, str]] = field(default_factory=list)
-    looks: list[tuple[int, int, int, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a batch is made of. Shares are probabilities."""
-
-    chunks: int
-    chunk_tokens: int
-    facts: int
-    questions: int
-    near: float = 0.5
-    archive: float = 0.4
-    quotes: float = 0.2
-    absent: float = 0.15
-    small_talk: float = 0.02
-    second: float = 0.3
-    brief: float = 0.4
-    """Questions about facts of which only the first token of the answer is taught: they cost half as many tokens."""
-
-
-@dataclass(frozen=True)
-class World:
-    """A batch: `chunks` (chunks, chunk_tokens) and the rows of questions."""
-
-    chunks: Array
-    questions: list[Question]
-
-
-def _tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """The tokens that stand for at least one of the characters [start, end)."""
-    inside = [place for place, (begin, stop) in enumerate(offsets) if begin < end and stop > start]
-    return inside[0], inside[-1] + 1
-
-
-class WorldMaker:
-    """Makes worlds from a tokenizer's words and the sample archive, by one chain of chance."""
-
-    def __init__(
-        self, tokenizer: Tokenizer, seed: int, archive_seeds: Sequence[int] = (), texts: Sequence[str] = ()
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._rng = random.Random(seed)
-        vocabulary = sorted(token[1:] for token in tokenizer.get_vocab() if re.fullmatch("Ġ[a-z]{3,}", token))
-        starts = sorted(token[1:] for token in tokenizer.get_vocab() if re.fullmatch("Ġ[A-Za-z]+", token))
-        pieces = sorted(token for token in tokenizer.get_vocab() if re.fullmatch("[a-z]+", token))
-        self._names = Names(self._rng, vocabulary, starts, pieces)
-        vocabulary_ids = tokenizer.get_vocab()
-        self._im_start, self._im_end = vocabulary_ids["<|im_start|>"], vocabulary_ids["<|im_end|>"]
-        self.prefix = [self._im_start, *self._encode("user\n")]
-        self._to_answer = [self._im_end, *self._encode("\n"), self._im_start, *self._encode("assistant\n")]
-        self._to_question = [self._im_end, *self._encode("\n"), self._im_start, *self._encode("user\n")]
-        self._word_starts = {place for token, place in tokenizer.get_vocab().items() if token.startswith("Ġ")}
-        self._says, self._goes_on = self._encode(SAYS), self._encode(GOES_ON)
-        self._stop = self._encode(".")
-        self._archive_facts: list[Fact] = []
-        pools = [self._salad(40_000)]
-        for archive_seed in archive_seeds:
-            pools.append(self._archive_pool(archive_seed))
-        for text in texts:
-            pools.append(np.array(self._encode(text)))
-        self._pools = [(pool, self._ends(pool)) for pool in pools]
-
-    # -- text
-
-    def _encode(self, text: str) -> Ids:
-        ids: Ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
-
-    def _archive_pool(self, seed: int) -> Array:
-        def count(pieces: list[str]) -> list[int]:
-            return [len(encoded.ids) for encoded in self._tokenizer.encode_batch(pieces, add_special_tokens=False)]
-
-        archive = write_archive(150_000, count, seed)
-        for fact in archive.facts:
-            made = self._fact(fact.subject, fact.attribute, fact.value, fact.sentence, fact.question)
-            if made:
-                self._archive_facts.append(made)
-        return np.array(self._encode(archive.text))
-
-    def _salad(self, tokens: int) -> Array:
-        """Sentences of random words."""
-        parts: list[str] = []
-        rng, names = self._rng, self._names
-        for _ in range(tokens // 14):
-            strange = rng.random() < STRANGE
-            words = [
-                names.strange_word()
-                if strange and rng.random() < 0.7
-                else names.name()
-                if rng.random() < 0.1
-                else rng.choice(_FUNCTION_WORDS)
-                if rng.random() < 0.5
-                else names.word()
-                for _ in range(rng.randrange(3, 22))
-            ]
-            if len(words) > 8 and rng.random() < 0.6:
-                words[rng.randrange(2, 7)] += rng.choice((",", ",", ";", ":"))
-            text = " ".join(words)
-            sentence = text[0].upper() + text[1:] + rng.choice((".", ".", ".", "!", "?"))
-            parts.append(f'"{sentence}"' if rng.random() < 0.1 else sentence)
-            parts.append("\n\n" if rng.random() < 0.1 else " ")
-        return np.array(self._encode(" " + "".join(parts)))
-
-    def _ends(self, pool: Array) -> Array:
-        """The places behind sentences."""
-        stops = [self._tokenizer.token_to_id(mark) for mark in ".!?"]
-        return np.flatnonzero(np.isin(pool, stops)) + 1
-
-    def _filler(self, count: int) -> Ids:
-        """So many tokens of text that end with a sentence."""
-        if count <= 0:
-            return []
-        pool, ends = self._pools[self._rng.randrange(len(self._pools))]
-        end = int(ends[self._rng.randrange(len(ends))])
-        while end < count:
-            end = int(ends[self._rng.randrange(len(ends))])
-        ids: Ids = pool[end - count : end].tolist()
-        return ids
-
-    # -- facts
-
-    def _fact(self, subject: str, attribute: str, value: str, sentence: str, question: str) -> Fact | None:
-        """A fact with the value's place among its tokens; none if the value is not in them token by token."""
-        start = sentence.find(value)
-        if start < 1:
-            return None
-        encoded = self._tokenizer.encode(" " + sentence, add_special_tokens=False)
-        first, last = _tokens_of(encoded.offsets, start + 1, start + 1 + len(value))
-        if encoded.ids[first:last] != self._encode(" " + value) or last >= len(encoded.ids):
-            return None
-        known = [
-            _tokens_of(encoded.offsets, found + 1, found + 1 + len(name))[1] - 1
-            for name in (subject, attribute)
-            if (found := sentence.lower().find(name.lower())) >= 0
-        ]
-        follow = self._rng.choice(_FOLLOW).replace("{T}", attribute)
-        return Fact(subject, attribute, value, question, encoded.ids, (first, last), max(known, default=0), follow)
-
-    def _made_fact(self, pattern: str, slots: tuple[str, ...], attribute: str, sort: str) -> Fact | None:
-        subject, value = pattern.format(*slots), self._names.value(sort)
-        sentence = self._fill(self._sentence(), subject, attribute, value)
-        return self._fact(subject, attribute, value, sentence, self._ask(subject, attribute, sort))
-
-    def _sentence(self) -> str:
+    def _statement(self) -> str:
         pick, chance = self._rng.choice, self._rng.random
         if chance() < 0.4:
             return pick(_SENTENCES)
         lead = pick(_LEADS) + " " if chance() < 0.6 else ""
         return lead + pick(_CLAUSES) + (pick(_TAILS) if chance() < 0.6 else "") + "."
 
-    def _ask(self, subject: str, attribute: str, sort: str) -> str:
-        return self._fill(self._question(sort), subject, attribute, "")
-
-    def _question(self, sort: str) -> str:
+    def _request(self, sort: str) -> str:
         pick, chance = self._rng.choice, self._rng.random
         if sort == "person" and chance() < 0.6:
             return pick(_WHO)
@@ -596,211 +384,3 @@ class WorldMaker:
         filled = filled.replace("{d}", str(names.rng.randrange(1, 1000)))
         filled = filled.replace("{S}", subject).replace("{T}", attribute).replace("{V}", value)
         return filled[0].upper() + filled[1:]
-
-    def facts(self, recipe: Recipe) -> tuple[list[Fact], list[str]]:
-        """A world's facts, and questions about what is not in it."""
-        rng, names = self._rng, self._names
-        used: set[tuple[str, str]] = set()
-        known: list[tuple[str, tuple[str, ...], str, str]] = []
-        facts: list[Fact] = []
-        middle = 0
-        while len(facts) < recipe.facts:
-            if self._archive_facts and rng.random() < recipe.archive:
-                self._add_archive_facts(facts, used, rng.randrange(1, 9))
-                continue
-            if known and rng.random() < recipe.near:
-                middle = rng.randrange(len(known)) if rng.random() < CLUSTER_ENDS else middle
-                pattern, slots, attribute, sort = known[middle]
-                if rng.random() < 0.4:
-                    attribute, sort = names.attribute()
-                else:
-                    pattern, slots = names.similar(pattern, slots)
-            else:
-                (pattern, slots), (attribute, sort) = names.subject_slots(), names.attribute()
-            key = pattern.format(*slots), attribute
-            if key in used:
-                continue
-            fact = self._made_fact(pattern, slots, attribute, sort)
-            if fact:
-                used.add(key)
-                known.append((pattern, slots, attribute, sort))
-                facts.append(fact)
-        absent = self._absent_questions(known, used, recipe)
-        rng.shuffle(facts)
-        return facts, absent
-
-    def _add_archive_facts(self, facts: list[Fact], used: set[tuple[str, str]], count: int) -> None:
-        """Facts that stand close to each other in an archive, where near-duplicates are close too."""
-        start = self._rng.randrange(max(1, len(self._archive_facts) - count))
-        for fact in self._archive_facts[start : start + count]:
-            key = fact.subject, fact.attribute
-            if key not in used:
-                used.add(key)
-                facts.append(replace(fact))
-
-    def _absent_questions(
-        self, known: list[tuple[str, tuple[str, ...], str, str]], used: set[tuple[str, str]], recipe: Recipe
-    ) -> list[str]:
-        rng, names = self._rng, self._names
-        questions: list[str] = []
-        while len(questions) < recipe.questions:
-            chance = rng.random()
-            if known and chance < 0.35:
-                pattern, slots, attribute, sort = rng.choice(known)
-                attribute, sort = names.attribute()
-            elif known and chance < 0.7:
-                pattern, slots, attribute, sort = rng.choice(known)
-                pattern, slots = names.similar(pattern, slots)
-            elif self._archive_facts and chance < 0.85:
-                fact = rng.choice(self._archive_facts)
-                if (fact.subject, fact.attribute) not in used:
-                    questions.append(fact.question)
-                continue
-            else:
-                (pattern, slots), (attribute, sort) = names.subject_slots(), names.attribute()
-            subject = pattern.format(*slots)
-            if (subject, attribute) not in used:
-                questions.append(self._ask(subject, attribute, sort))
-        return questions
-
-    # -- worlds
-
-    def world(self, recipe: Recipe) -> World:
-        """One batch."""
-        rng = self._rng
-        facts, absent = self.facts(recipe)
-        limit = recipe.chunk_tokens - 8
-        facts = [fact for fact in facts if len(fact.tokens) <= limit]
-        rows: list[list[Fact]] = [[] for _ in range(recipe.chunks)]
-        room = [limit] * recipe.chunks
-        for fact in facts:
-            row = rng.randrange(recipe.chunks)
-            for _ in range(recipe.chunks):
-                if room[row] >= len(fact.tokens):
-                    rows[row].append(fact)
-                    room[row] -= len(fact.tokens)
-                    break
-                row = (row + 1) % recipe.chunks
-        chunks = [self._chunk(row, index, recipe.chunk_tokens) for index, row in enumerate(rows)]
-        document = np.array(chunks)
-        placed = [fact for row in rows for fact in row]
-        return World(document, self._question_rows(recipe, placed, absent, document))
-
-    def _chunk(self, facts: list[Fact], index: int, length: int) -> Ids:
-        rng = self._rng
-        ids = list(self.prefix) if index == 0 or rng.random() < 0.3 else []
-        free = length - len(ids) - sum(len(fact.tokens) for fact in facts)
-        cuts = sorted(rng.randrange(free + 1) for _ in facts)
-        gaps = [after - before for before, after in zip([0, *cuts], [*cuts, free], strict=True)]
-        for gap, fact in zip(gaps, facts, strict=False):
-            ids += self._filler(gap)
-            fact.place = index * length + len(ids)
-            ids += fact.tokens
-        return ids + self._filler(gaps[-1])
-
-    def _question_rows(self, recipe: Recipe, facts: list[Fact], absent: list[str], document: Array) -> list[Question]:
-        rng = self._rng
-        rows: list[Question] = []
-        by_subject: dict[str, list[Fact]] = {}
-        for fact in facts:
-            by_subject.setdefault(fact.subject, []).append(fact)
-        while len(rows) < recipe.questions:
-            row = Question(self._filler(rng.randrange(0, 9)) + self._encode("\n\n"))
-            kind = self._add_turn(row, recipe, rng.choice(facts), absent, document)
-            if row.ids[-1] == self._im_end and rng.random() < recipe.second:
-                row.ids += self._encode("\n") + self._to_question[2:]
-                others = by_subject[kind.subject] if kind else []
-                other = rng.choice(others) if len(others) > 1 else None
-                if other is not None and other is not kind and rng.random() < 0.7:
-                    self._answer_fact(row, other, other.follow)
-                else:
-                    self._add_turn(row, recipe, rng.choice(facts), absent, document)
-            rows.append(row)
-        return rows
-
-    def _add_turn(self, row: Question, recipe: Recipe, fact: Fact, absent: list[str], document: Array) -> Fact | None:
-        """Add a question and its answer; the fact, if it is about one."""
-        chance = self._rng.random()
-        if chance < recipe.quotes:
-            self._answer_quote(row, document, recipe)
-        elif chance < recipe.quotes + recipe.absent:
-            self._answer_plainly(row, absent.pop() if absent else "Why?", ABSENT, "absent")
-        elif chance < recipe.quotes + recipe.absent + recipe.small_talk:
-            self._answer_plainly(row, self._rng.choice(_SMALL_TALK), HELLO, "talk")
-        else:
-            self._answer_fact(row, fact, fact.question, brief=self._rng.random() < recipe.brief)
-            return fact
-        return None
-
-    def _answer_plainly(self, row: Question, question: str, answer: str, kind: str) -> None:
-        row.ids += self._encode(question) + self._to_answer
-        if kind == "absent":
-            row.looks.append((len(row.ids) - 1, SINK, SINK, kind))
-        first = True
-        for token in [*self._encode(answer), self._im_end]:
-            row.supervised.append((len(row.ids) - 1, token, ABSENT_WEIGHT if first else 0.1, kind if first else "rest"))
-            row.ids.append(token)
-            first = False
-
-    def _answer_fact(self, row: Question, fact: Fact, question: str, *, brief: bool = False) -> None:
-        first, last = fact.values
-        row.ids += self._encode(question) + self._to_answer
-        known = None if fact.known < first else fact.place + fact.known
-        self._copy(row, self._says, fact.tokens[first:last], fact.place + first, "fact", self._stop, known, brief)
-
-    def _copy(
-        self,
-        row: Question,
-        lead: Ids,
-        copied: Ids,
-        place: int,
-        kind: str,
-        end: Ids,
-        known: int | None = None,
-        brief: bool = False,
-    ) -> None:
-        """An answer: a lead, what is copied from the document's `place` on, and an end.
-
-        `known`: the place behind the copied tokens that tells what they are. `brief`: only the first token.
-        """
-
-        def look(target: int, kind: str) -> None:
-            row.looks.append((len(row.ids) - 1, target if known is None else known, target, kind))
-
-        def say(token: int, weight: float, kind: str) -> None:
-            row.supervised.append((len(row.ids) - 1, token, weight, kind))
-            row.ids.append(token)
-
-        look(place, kind)
-        if brief:
-            say(lead[0], FOUND_WEIGHT, "found")
-            return
-        for number, token in enumerate(lead):
-            say(token, FOUND_WEIGHT if number == 0 else 0.1, "found" if number == 0 else "rest")
-        for number, token in enumerate(copied):
-            look(place + number, kind if number == 0 else "next")
-            say(token, 1.0, kind if number == 0 else "next")
-        look(place + len(copied), "next")
-        for number, token in enumerate([*end, self._im_end]):
-            say(token, 0.5 if number == 0 else 0.1, "end" if number == 0 else "rest")
-
-    def _answer_quote(self, row: Question, document: Array, recipe: Recipe) -> None:
-        """Ask for what stands behind some words of the document."""
-        rng = self._rng
-        asked, more = rng.randrange(10, 25), rng.randrange(12, 25)
-        chunk = rng.randrange(len(document))
-        start = rng.randrange(len(self.prefix) + 1, recipe.chunk_tokens - asked - more)
-        ids: Ids = document[chunk].tolist()
-        while start > len(self.prefix) + 1 and ids[start] not in self._word_starts:
-            start -= 1
-        middle = start + asked
-        while ids[middle] not in self._word_starts and middle > start + 8:
-            middle -= 1
-        end = middle + more
-        for place in range(middle + 10, end):
-            if ids[place] in self._stop:
-                end = place + 1
-                break
-        quote = self._tokenizer.decode(ids[start:middle]).strip().replace("\n\n", " ")
-        row.ids += self._encode(rng.choice(_QUOTE_QUESTIONS).replace("{Q}", quote)) + self._to_answer
-        self._copy(row, self._goes_on, ids[middle:end], chunk * recipe.chunk_tokens + middle, "quote", [])

@@ -1,25 +1,38 @@
-"""The facts that a designed model's search is learned from, as token ids: those of `demo_data`, without its worlds."""
+"""The facts that the built-in model's search is learned from, as token ids, with questions about them."""
 
+import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from demo_circuits import sentence_ends
-from demo_data import Recipe, WorldMaker
+from demo_data import Names, Phrasing
 from tokenizers import Tokenizer
 
 from kiv_engine.archive import write_archive
 
-FACTS: Recipe = Recipe(chunks=16, chunk_tokens=136, facts=46, questions=16, near=0.75, archive=0.2)
-"""Three quarters are near-duplicates; 16 questions are about what is not there."""
+FACTS: Final = 46
+ABSENT: Final = 16
+"""Facts of a document, and questions about what is not in it."""
+NEAR: Final = 0.75
+ARCHIVE: Final = 0.2
+"""The shares of facts that are near-duplicates of others, and of those from the sample archive."""
+CLUSTER_ENDS: Final = 0.1
+"""How often near-duplicates turn to something else: there are about ten of each."""
+
+Known = tuple[str, tuple[str, ...], str, str]
+"""A subject's pattern and slots, an attribute and the sort of its values."""
 
 
 @dataclass(frozen=True)
 class StatedFact:
-    """A fact: the ids of its sentence, and a question about it."""
+    """A fact: the ids of its sentence, and a question about its subject and attribute."""
 
     tokens: list[int]
     question: str
+    subject: str
+    attribute: str
 
 
 def split_sentences(text: str) -> list[str]:
@@ -52,13 +65,90 @@ class FactMaker:
     """Makes facts and questions about what is not there, by one chain of chance."""
 
     def __init__(self, tokenizer: Tokenizer, seed: int, archive_seeds: Sequence[int] = ()) -> None:
-        self._worlds = WorldMaker(tokenizer, seed, archive_seeds)
+        self._tokenizer = tokenizer
+        self._rng = random.Random(seed)
+        tokens = sorted(tokenizer.get_vocab())
+        words = [token[1:] for token in tokens if re.fullmatch("Ġ[a-z]{3,}", token)]
+        starts = [token[1:] for token in tokens if re.fullmatch("Ġ[A-Za-z]+", token)]
+        pieces = [token for token in tokens if re.fullmatch("[a-z]+", token)]
+        self._names = Names(self._rng, words, starts, pieces)
+        self._phrasing = Phrasing(self._names)
         self._ends = set(sentence_ends(tokenizer))
+        self._archive = [fact for archive_seed in archive_seeds for fact in self._archive_facts(archive_seed)]
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _archive_facts(self, seed: int) -> list[StatedFact]:
+        def count(pieces: list[str]) -> list[int]:
+            return [len(encoded.ids) for encoded in self._tokenizer.encode_batch(pieces, add_special_tokens=False)]
+
+        return [
+            StatedFact(self._encode(f" {fact.sentence}"), fact.question, fact.subject, fact.attribute)
+            for fact in write_archive(150_000, count, seed).facts
+        ]
 
     def facts(self) -> tuple[list[StatedFact], list[str]]:
         """The facts of one document that are single sentences, and questions about what is not in it."""
-        made, absent = self._worlds.facts(FACTS)
-        kept = [
-            StatedFact(fact.tokens, fact.question) for fact in made if not self._ends.intersection(fact.tokens[:-1])
-        ]
-        return kept, absent
+        rng, names = self._rng, self._names
+        used: set[tuple[str, str]] = set()
+        known: list[Known] = []
+        made: list[StatedFact] = []
+        middle = 0
+        while len(made) < FACTS:
+            if self._archive and rng.random() < ARCHIVE:
+                self._add_archive_facts(made, used, rng.randrange(1, 9))
+                continue
+            if known and rng.random() < NEAR:
+                middle = rng.randrange(len(known)) if rng.random() < CLUSTER_ENDS else middle
+                pattern, slots, attribute, sort = known[middle]
+                if rng.random() < 0.4:
+                    attribute, sort = names.attribute()
+                else:
+                    pattern, slots = names.similar(pattern, slots)
+            else:
+                (pattern, slots), (attribute, sort) = names.subject_slots(), names.attribute()
+            subject = pattern.format(*slots)
+            if (subject, attribute) not in used:
+                used.add((subject, attribute))
+                known.append((pattern, slots, attribute, sort))
+                sentence = self._phrasing.sentence(subject, attribute, names.value(sort))
+                question = self._phrasing.question(subject, attribute, sort)
+                made.append(StatedFact(self._encode(f" {sentence}"), question, subject, attribute))
+        absent = self._absent_questions(known, used)
+        rng.shuffle(made)
+        return [fact for fact in made if not self._ends.intersection(fact.tokens[:-1])], absent
+
+    def _add_archive_facts(self, made: list[StatedFact], used: set[tuple[str, str]], count: int) -> None:
+        """Facts that stand close to each other in an archive, where near-duplicates are close too."""
+        start = self._rng.randrange(max(1, len(self._archive) - count))
+        for fact in self._archive[start : start + count]:
+            key = fact.subject, fact.attribute
+            if key not in used:
+                used.add(key)
+                made.append(fact)
+
+    def _absent_questions(self, known: list[Known], used: set[tuple[str, str]]) -> list[str]:
+        """About a known subject's other attribute, a similar subject's, something of another archive, or anything."""
+        rng, names = self._rng, self._names
+        questions: list[str] = []
+        while len(questions) < ABSENT:
+            chance = rng.random()
+            if self._archive and 0.7 <= chance < 0.85:
+                fact = rng.choice(self._archive)
+                if (fact.subject, fact.attribute) not in used:
+                    questions.append(fact.question)
+                continue
+            attribute, sort = names.attribute()
+            if known and chance < 0.35:
+                pattern, slots, *_ = rng.choice(known)
+            elif known and chance < 0.7:
+                pattern, slots, attribute, sort = rng.choice(known)
+                pattern, slots = names.similar(pattern, slots)
+            else:
+                pattern, slots = names.subject_slots()
+            subject = pattern.format(*slots)
+            if (subject, attribute) not in used:
+                questions.append(self._phrasing.question(subject, attribute, sort))
+        return questions

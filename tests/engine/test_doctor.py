@@ -97,8 +97,8 @@ def test_fit_of_the_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
     settings = {(each["quantize"], each["store_dtype"]): each for each in report["settings"]}
     assert len(settings) == 6
     full, int8 = settings["none", "model"], settings["none", "int8"]
-    assert full["needs"]["token_keys_values"] == 2 * 2 * 2 * 64 * 4  # layers, K and V, heads, dimensions, float32
-    assert int8["needs"]["token_keys_values"] == 2 * 2 * 2 * (64 + 4)
+    assert full["needs"]["token_keys_values"] == 3 * 2 * 1 * 160 * 4  # layers, K and V, heads, dimensions, float32
+    assert int8["needs"]["token_keys_values"] == 3 * 2 * 1 * (160 + 4)
     assert full["tokens_in_ram"] < int8["tokens_in_ram"] < int8["tokens_on_disk"]
 
 

@@ -12,7 +12,7 @@ from kiv_engine.engine import Engine
 from tests.engine.documents.writers import NEEDLE, SAMPLES, Sample, write_pdf
 
 QUESTION = "Who runs the Golden Crumb barbershop?"
-SMALL = ["--hot-tokens", "128", "--retrieved-tokens", "64", "--max-new-tokens", "24"]
+SMALL = ["--hot-tokens", "128", "--retrieved-tokens", "64", "--max-new-tokens", "40"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,25 +1,27 @@
-"""A model of designed circuits: they do what they say, the search learns, and a killed run goes on."""
+"""The built-in model's circuits: they do what they say, the search learns, and a killed run goes on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from demo_circuits import (
     ABSENT,
+    BAG,
+    BAG_STORED,
     GOES_ON,
     HELLO,
     SAYS,
     bag,
     design,
-    first_log_weights,
     new_features,
     sentence_ends,
     token_codes,
     wordy,
 )
 from demo_facts import FactMaker, archive_sentences
-from design_demo_model import MODEL, Counts, Training, export
 from tokenizers import Tokenizer
+from train_demo_model import MODEL, Counts, Training, export
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,7 +51,7 @@ def designed(tokenizer: Tokenizer) -> PreTrainedModel:
     prose = archive_sentences(tokenizer, 150, 60_000)
     counts = torch.bincount(torch.tensor([token for sentence in prose for token in sentence]), minlength=4096)
     sample = [1, *(token for sentence in prose[:40] for token in sentence)]
-    return design(tokenizer, new_features(first_log_weights(tokenizer, counts)), sample)
+    return design(tokenizer, replace(new_features(tokenizer, counts), threshold=torch.tensor(0.3)), sample)
 
 
 def answer(model: PreTrainedModel, tokenizer: Tokenizer, question: str, tokens: int = 48) -> str:
@@ -109,12 +111,12 @@ def test_the_model_makes_the_bags_that_are_learned(tokenizer: Tokenizer, maker: 
         *tokenizer.encode("user\nIt rained.", add_special_tokens=False).ids,
         *(token for sentence in sentences for token in sentence),
     ]
-    features = new_features(first_log_weights(tokenizer, torch.ones(4096)))
+    features = new_features(tokenizer, torch.ones(4096))
     model = design(tokenizer, features, prompt)
     with torch.no_grad():
-        hidden = model(torch.tensor([prompt]), output_hidden_states=True).hidden_states[5][0, :, 256:356]
+        hidden = model(torch.tensor([prompt]), output_hidden_states=True).hidden_states[5][0, :, BAG] / BAG_STORED
     codes = token_codes(tokenizer)
-    expected = bag(features, codes, wordy(tokenizer, codes), sentences)
+    expected, _ = bag(features, codes, wordy(tokenizer, codes), sentences)
     end = len(prompt) - sum(map(len, sentences)) - 1
     for sentence, wanted in zip(sentences, expected, strict=True):
         end += len(sentence)
@@ -150,7 +152,7 @@ def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: p
         training.save()
         return counts
 
-    monkeypatch.setattr("design_demo_model.ARCHIVES_PER_MAKER", 1)
+    monkeypatch.setattr("train_demo_model.ARCHIVES_PER_MAKER", 1)
     first = Training(tmp_path, minutes=1.0, seed=1, texts=[])
     early = steps(first, 5)
     again = Training(tmp_path, minutes=1.0, seed=1, texts=[])
