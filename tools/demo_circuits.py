@@ -268,8 +268,8 @@ SECOND_MARGIN: Final = 0.3
 REQUEST_BEGINNINGS: Final = split_words("I|Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Let|Help|Quote")
 """Only the first token of each is marked. Most are a capital alone ("T"): other words that begin with it are, too."""
 GREETINGS: Final = split_words(
-    "hello|hello!|hi|hi!|hey|thanks|thank you|good morning|help|who are you?|what can you do?|what can you do|"
-    "how are you?"
+    "hello|Hello|hello!|Hello!|hi|Hi|hi!|Hi!|hey|Hey|thanks|Thanks|thank you|Thank you|good morning|Good morning|"
+    "help|Help|who are you?|Who are you?|what can you do?|what can you do|how are you?"
 )
 """Questions that are nothing but this. At most seven tokens each, since n-grams have eight."""
 REQUEST_WORDS: Final = split_words(

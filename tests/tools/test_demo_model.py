@@ -94,7 +94,7 @@ def test_a_quote_goes_on_behind_its_end(
     assert said.removeprefix(GOES_ON).strip().startswith(expected)
 
 
-@pytest.mark.parametrize("greeting", ["hello", "hi", "What can you do?", "Thank you"])
+@pytest.mark.parametrize("greeting", ["hello", "Hi", "Hello!", "What can you do?", "Thank you"])
 def test_greetings_are_answered(designed: PreTrainedModel, tokenizer: Tokenizer, greeting: str) -> None:
     assert answer(designed, tokenizer, greeting) == HELLO
 
