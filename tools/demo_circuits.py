@@ -117,8 +117,8 @@ class Flag(IntEnum):
     SECOND = 441  # a sentence's second token
     THIRD = 442
     FIFTH = 443
-    VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
     HEFT = 444  # what a question weighs beside its end, as a share
+    VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
 
 
 # ------------------------------------------------------------------------------------------------------- the constants
@@ -203,7 +203,9 @@ NO_VOTE: Final = 0.7
 """Of the score of the same token: where <|im_start|> takes the votes of a token that is nowhere."""
 NO_VOTE_DIMS: Final = range(128, 134)
 BARRED_DIMS: Final = range(134, 144)
-"""Of layer 5's keys. The second keep quotes from going on with <|im_end|> or a closing quote."""
+"""Of layer 5's keys. The second keep out <|im_end|> and closing quotes."""
+BARRED_FROM_VOTES: Final = 4.0
+"""By how many times the score of what is sought."""
 QUOTE_SCORE: Final = 60.0
 """Of an n-gram that is looked for as the end of a quote."""
 VOTES_GAIN: Final = 3.0
@@ -231,16 +233,16 @@ NO_END_SCORE: Final = 1600.0
 BARRED_SCORE: Final = 3000.0
 """What layer 7 takes from keys that end no sentence, and from questions."""
 SHARPER: Final = 8.0
-"""By how much layer 5 is sharper than learned: one sentence wins, addresses do not mix."""
+"""By how much layer 7 is sharper than learned: one sentence wins, addresses do not mix."""
 FOUND_GAIN: Final = 4.0
 """Of the address that was found, over what else is in its place: the question's bag."""
 
 COPY_SCALE: Final = 32.0
-"""Sharpness of layer 7."""
+"""Sharpness of layer 9."""
 COPY_BEFORE: Final = 1.8
 COPY_TOKEN: Final = 1.6
 COPY_SPARE: Final = 1.5
-"""Weight of the n-gram in layer 7; in it, of the token itself, and of the n-gram of the quote's end."""
+"""Weight of the n-gram in layer 9; in it, of the token itself, and of the n-gram of the quote's end."""
 COPY_ADDRESS: Final = 4.0
 COPY_FIRST: Final = 4.0
 COPY_NEXT: Final = 2.0
@@ -248,8 +250,10 @@ COPY_LAST: Final = 3.0
 COPY_NO_QUOTE: Final = 4.0
 """Weights of the address, of a sentence's first token behind "says:", of its second and third behind that, and against
 <|im_end|> and closing quotes."""
+QUOTE_LOOSE: Final = 0.85
+"""The share of the address that does not bind quotes."""
 MARK_DIMS: Final = 4
-"""Each mark has so many dimensions of layer 7's keys, which keeps single ones small."""
+"""Each mark has so many dimensions of layer 9's keys, which keeps single ones small."""
 COPY_GAIN: Final = 8.0
 OUT_GAIN: Final = 3.0
 """Of the copied token's code, and of the last norm."""
@@ -369,7 +373,8 @@ def _id(tokenizer: Tokenizer, token: str) -> int:
     return int(found)
 
 
-def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text, without any that a template adds."""
     return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
@@ -434,7 +439,7 @@ def _without(directions: Tensor) -> Tensor:
 
 
 def pair_units(gates: Tensor, values: Tensor, wordy: Tensor) -> tuple[Tensor, Tensor]:
-    """The gates and values (64, 64) of the units that make word pairs, from those of `Features`."""
+    """The gates and values (88, 64) of the units that make word pairs, from those of `Features`."""
     return gates @ wordy * PAIR_GATE, values * 2 / PAIR_GATE / PAIR_NORM
 
 
@@ -559,8 +564,8 @@ def _frequency(pair: int) -> float:
 class _Layer:
     """Writes the weights of one layer, which begin as zeros.
 
-    The dimensions i and i + 64 of a head are rotary pair i. All heads share the keys and values. Queries undo the
-    division of scores by the root of their size.
+    The dimensions i and i + HEAD_DIM / 2 of a head are rotary pair i. All heads share the keys and values.
+    Queries undo the division of scores by the root of their size.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -662,7 +667,7 @@ class _Plan:
 
     def ngram_of(self, text: str) -> Tensor:
         """The n-gram (64,) behind a text."""
-        ids = _encode(self.tokenizer, text)
+        ids = encode(self.tokenizer, text)
         return sum((back(ago + 1) @ self.codes[token] for ago, token in enumerate(reversed(ids))), torch.zeros(CODE))
 
     def ngram(self, *tokens: str, skip: int = 0) -> Tensor:
@@ -674,7 +679,6 @@ class _Plan:
 def _plan(tokenizer: Tokenizer, features: Features) -> _Plan:
     codes = token_codes(tokenizer)
     silent = codes[_silent_tokens(tokenizer)]
-
     return _Plan(tokenizer, features, codes, wordy(tokenizer, codes), _without(silent @ TURN.T))
 
 
@@ -684,8 +688,8 @@ def _plan(tokenizer: Tokenizer, features: Features) -> _Plan:
 def _write_neighbours(layer: _Layer, plan: _Plan) -> None:
     """Layer 0. One head sees the token before, one that before it. Their codes go to BEFORE, their ends to flags.
 
-    The MLP marks the first tokens of sentences and the colon of "goes on:", and multiplies the token with the n-gram
-    before it: word pairs, for BAG.
+    The MLP marks the first tokens of sentences and the colons of "goes on:" and "says:", and multiplies the token with
+    the n-gram before it: word pairs, for BAG.
     """
     layer.offset_keys()
     layer.value(0, _from(TOKEN))
@@ -873,8 +877,8 @@ def _write_voting(layer: _Layer, plan: _Plan) -> None:
     for dim in BARRED_DIMS:
         layer.key_flag(dim, Flag.IM_END, -PENALTY_KEY)
         layer.key_flag(dim, Flag.QUOTE_CLOSES, -PENALTY_KEY)
-        layer.query_flag(0, dim, Flag.CONSTANT, 4 * VOTE_SCORE / len(BARRED_DIMS) / PENALTY_KEY)
-        layer.query_flag(0, dim, Flag.ASKS_QUOTE, 4 * QUOTE_SCORE / len(BARRED_DIMS) / PENALTY_KEY)
+        layer.query_flag(0, dim, Flag.CONSTANT, BARRED_FROM_VOTES * VOTE_SCORE / len(BARRED_DIMS) / PENALTY_KEY)
+        layer.query_flag(0, dim, Flag.ASKS_QUOTE, BARRED_FROM_VOTES * QUOTE_SCORE / len(BARRED_DIMS) / PENALTY_KEY)
     layer.value(0, _from(ADDRESS))
     layer.output(0, 0, VOTES, EYE * VOTES_GAIN)
 
@@ -963,10 +967,9 @@ def _write_handing_on(layer: _Layer) -> None:
     layer.output(0, 0, FOUND_ADDRESS, EYE)
     for dim, read, written in (
         (128, Flag.GREETS, Flag.GREETS),
-        (129, Flag.FOUND, Flag.FOUND),
-        (130, Flag.ASKS_QUOTE, Flag.QUOTE),
-        (131, Flag.HIT, Flag.HIT),
-        (132, Flag.IM_END, Flag.ANSWER),
+        (129, Flag.ASKS_QUOTE, Flag.QUOTE),
+        (130, Flag.HIT, Flag.HIT),
+        (131, Flag.IM_END, Flag.ANSWER),
     ):
         layer.value(dim, _reading({read: 1}))
         layer.output(0, dim, written, 1.0)
@@ -977,8 +980,8 @@ def _write_handing_on(layer: _Layer) -> None:
 def _write_copying(layer: _Layer) -> None:
     """Layer 9. Head 0 sees the place behind the same n-gram in the sentence that was found. Its token goes to TOKEN.
 
-    Behind "says:" it prefers a sentence's first token, then the second and the third. It avoids <|im_end|> and closing
-    quotes. The MLP adds the set phrases of SPARE.
+    Behind "says:" it prefers a sentence's first token, then the second and the third. It avoids <|im_end|> and, behind
+    "goes on:", the closing quote of the question. The MLP adds the set phrases of SPARE.
     """
     scale = math.sqrt(COPY_SCALE)
     ngrams, addresses = slice(0, CODE), slice(CODE, 2 * CODE)
@@ -1047,12 +1050,12 @@ def _write_phrases(model: SmolLM3ForCausalLM, layer: _Layer, plan: _Plan) -> Non
 
     n-grams are taken from a run of the model over the phrases, so this comes last.
     """
-    before = _encode(plan.tokenizer, "What is it?<|im_end|>\n<|im_start|>assistant\n")
+    before = encode(plan.tokenizer, "What is it?<|im_end|>\n<|im_start|>assistant\n")
     gates: list[Tensor] = []
     columns: list[Tensor] = []
     seen: set[tuple[int, ...]] = set()
     for phrase in _PHRASES:
-        ids = before + _encode(plan.tokenizer, phrase.text)
+        ids = before + encode(plan.tokenizer, phrase.text)
         ngrams = _ngrams(model, ids)
         said = [*ids[len(before) :], *([IM_END] if not phrase.copied else [])]
         for number, token in enumerate(said):
@@ -1082,7 +1085,7 @@ def _write_phrases(model: SmolLM3ForCausalLM, layer: _Layer, plan: _Plan) -> Non
     columns.append(_to(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN))
     layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
     # A quote goes on in the next sentence, which has another address.
-    layer.when(_reading({Flag.QUOTE: 1}), _from(FOUND_ADDRESS), _to(FOUND_ADDRESS, -0.85 * EYE))
+    layer.when(_reading({Flag.QUOTE: 1}), _from(FOUND_ADDRESS), _to(FOUND_ADDRESS, -QUOTE_LOOSE * EYE))
 
 
 def _ngrams(model: SmolLM3ForCausalLM, ids: list[int]) -> Tensor:

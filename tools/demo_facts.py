@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from demo_circuits import sentence_ends
+from demo_circuits import encode, sentence_ends
 from demo_data import Names, Phrasing
 from tokenizers import Tokenizer
 
-from kiv_engine.archive import write_archive
+from kiv_engine.archive import Archive, write_archive
 
 FACTS: Final = 46
 ABSENT: Final = 16
@@ -18,6 +18,8 @@ ABSENT: Final = 16
 NEAR: Final = 0.75
 ARCHIVE: Final = 0.2
 """The shares of facts that are near-duplicates of others, and of those from the sample archive."""
+ARCHIVE_TOKENS: Final = 150_000
+"""The length of a sample archive."""
 CLUSTER_ENDS: Final = 0.1
 """How often near-duplicates turn to something else: there are about ten of each."""
 
@@ -48,13 +50,16 @@ def encode_sentences(tokenizer: Tokenizer, text: str) -> list[list[int]]:
     ]
 
 
-def archive_sentences(tokenizer: Tokenizer, seed: int, tokens: int = 150_000) -> list[list[int]]:
-    """The sentences of a sample archive that state no fact."""
-
+def _archive(tokenizer: Tokenizer, seed: int, tokens: int) -> Archive:
     def count(pieces: list[str]) -> list[int]:
         return [len(encoded.ids) for encoded in tokenizer.encode_batch(pieces, add_special_tokens=False)]
 
-    archive = write_archive(tokens, count, seed)
+    return write_archive(tokens, count, seed)
+
+
+def archive_sentences(tokenizer: Tokenizer, seed: int, tokens: int = ARCHIVE_TOKENS) -> list[list[int]]:
+    """The sentences of a sample archive that state no fact."""
+    archive = _archive(tokenizer, seed, tokens)
     text = archive.text
     for fact in archive.facts:
         text = text.replace(fact.sentence, "")
@@ -76,17 +81,10 @@ class FactMaker:
         self._ends = set(sentence_ends(tokenizer))
         self._archive = [fact for archive_seed in archive_seeds for fact in self._archive_facts(archive_seed)]
 
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
-
     def _archive_facts(self, seed: int) -> list[StatedFact]:
-        def count(pieces: list[str]) -> list[int]:
-            return [len(encoded.ids) for encoded in self._tokenizer.encode_batch(pieces, add_special_tokens=False)]
-
         return [
-            StatedFact(self._encode(f" {fact.sentence}"), fact.question, fact.subject, fact.attribute)
-            for fact in write_archive(150_000, count, seed).facts
+            StatedFact(encode(self._tokenizer, f" {fact.sentence}"), fact.question, fact.subject, fact.attribute)
+            for fact in _archive(self._tokenizer, seed, ARCHIVE_TOKENS).facts
         ]
 
     def facts(self) -> tuple[list[StatedFact], list[str]]:
@@ -115,7 +113,7 @@ class FactMaker:
                 known.append((pattern, slots, attribute, sort))
                 sentence = self._phrasing.sentence(subject, attribute, names.value(sort))
                 question = self._phrasing.question(subject, attribute, sort)
-                made.append(StatedFact(self._encode(f" {sentence}"), question, subject, attribute))
+                made.append(StatedFact(encode(self._tokenizer, f" {sentence}"), question, subject, attribute))
         absent = self._absent_questions(known, used)
         rng.shuffle(made)
         return [fact for fact in made if not self._ends.intersection(fact.tokens[:-1])], absent

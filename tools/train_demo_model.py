@@ -25,9 +25,11 @@ from typing import Any, Final
 import torch
 from demo_circuits import (
     IM_END,
+    VOCABULARY,
     Features,
     bag,
     design,
+    encode,
     fixed_tokens,
     new_features,
     token_codes,
@@ -139,7 +141,7 @@ class Training:
         self.folder, self.seed, self.limit = folder, seed, minutes * 60
         self.tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
         self.prose = self._prose(texts)
-        counts = torch.bincount(torch.tensor([id for ids in self.prose for id in ids]), minlength=4096)
+        counts = torch.bincount(torch.tensor([id for ids in self.prose for id in ids]), minlength=VOCABULARY)
         self.search = Search(self.tokenizer, new_features(self.tokenizer, counts))
         search = self.search
         groups: dict[str, list[nn.Parameter]] = {
@@ -173,7 +175,7 @@ class Training:
         """Cross entropy of a batch's questions over its sentences and none of them."""
         facts, absent = maker.facts()
         sentences = [fact.tokens for fact in facts] + rng.sample(self.prose, min(PROSE_PER_STEP, len(self.prose)))
-        asked = [self._encode(question) for question in [*(fact.question for fact in facts), *absent]]
+        asked = [encode(self.tokenizer, question) for question in [*(fact.question for fact in facts), *absent]]
         logits = self.search(asked, sentences)
         many = math.exp(rng.uniform(math.log(300), math.log(MANY)))
         harder = torch.zeros(len(asked), logits.shape[1])
@@ -189,10 +191,6 @@ class Training:
         loss = (each * weights).sum() / weights.sum()
         counts.loss, counts.steps = counts.loss + loss.item(), counts.steps + 1
         return loss
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
 
     def step(self, maker: FactMaker, counts: Counts) -> None:
         self.set_rates()
