@@ -13,22 +13,25 @@ The residual stream has slots:
     SPARE    64   at a question's end, the n-gram that its quote ends in; in answers, the next token of a set phrase
     ADDRESS  64   a code of the sentence, from how it begins and what stands before; all of its tokens have the same
     VOTES    64   the code of the token before; then, of question words, the addresses of sentences that have them
-    BAG      88   what a token gives to bags; at a sentence's end, the mean of the sentence's words and word pairs; at a
-                  question's end and in answers, the address that is asked for
+    BAG      88   what a token gives to bags; at a sentence's end, the mean of the sentence's words and word pairs; from
+                  layer 7 on, the address that is asked for, and a short code of the token before
     FLAGS    40   one number each, see `Flag`
 
 and layers write them:
 
     0 sliding   BEFORE of 2 tokens, word pairs, which tokens are a sentence's first ones
     1 sliding   BEFORE of 4 tokens, ADDRESS from the sentence's first token
-    2 sliding   BEFORE of 8 tokens, the first half of BAG, whether the question has a quote
-    3 sliding   ADDRESS once more, the second half of BAG
+    2 sliding   BEFORE of 8 tokens, ADDRESS from more of what stands before the sentence
+    3 sliding   BAG, ADDRESS once more, whether the question has a quote
     4 sliding   SPARE = the n-gram that a quote ends in; which sentences ask
     5 full      VOTES: each token sees where else it stands in the document, a quote's end sees where the quote stands
     6 sliding   VOTES of the question's words are added up at its end; ADDRESS from the sentence's first four tokens
     7 full      BAG = the address of the sentence that has most votes and the likest bag; whether there is any
-    8 sliding   BAG, SPARE and flags go from the question's end to the answer's tokens; SPARE = set phrases
+    8 sliding   the address and flags go from the question's end to the answer's tokens; SPARE = set phrases
     9 full      TOKEN = the token behind the same n-gram in the sentence of that address
+
+In an answer, what was copied has the address that it has in the document: so a quote finds its way through the second
+sentence and those after it.
 
 The last norm lets only TOKEN through, and the embedding is tied, so the logits are its likeness to the codes of the
 vocabulary. All normalization is near the identity: a large constant in the residual stream gives every token about the
@@ -75,7 +78,8 @@ ADDRESS: Final = slice(192, 256)
 VOTES: Final = slice(256, 320)
 BAG: Final = slice(320, 408)
 FOUND_ADDRESS: Final = slice(320, 384)
-"""From layer 7 on, the part of BAG that holds the address of the sentence that was found."""
+LAST: Final = slice(384, 408)
+"""From layer 7 on, the parts of BAG that hold the address of the sentence that was found, and the token before."""
 
 
 class Flag(IntEnum):
@@ -90,8 +94,8 @@ class Flag(IntEnum):
     IM_START = 414
     AFTER_END = 415  # behind a sentence's end; 2 behind a line break
     FIRST = 416  # a sentence's first token
-    FOUND = 417  # how sure layer 5 is that something was found
-    QUOTE = 418  # layer 2: how many quotes are opened, as a mean; layer 6: the answer goes on with a quote
+    FOUND = 417  # how sure layer 7 is that something was found
+    QUOTE = 418  # layer 3: how many quotes are opened, as a mean; layer 8: the answer goes on with a quote
     HIT = 419  # the document has what is asked for
     COLON = 420
     QUOTE_OPENS = 421
@@ -106,19 +110,23 @@ class Flag(IntEnum):
     REQUEST_WORD = 430  # a word that requests have, then: a mean of these
     BEGINS_ANEW = 431  # AFTER_END of the sentence's first token
     FIRST_OF_LINE = 432
+    IN_REACH = 432  # from layer 2 on: the sentence's first token is in the window
     GREETS = 433  # at a question's end: it greets
     FIRST_QUOTED = 434  # the first token behind "goes on:"
     SECOND_QUOTED = 435
     AFTER_QUOTE = 436  # behind a closing quote, up to two tokens
-    SAYS_COLON = 437  # the colon of "says:"
+    SAYS_COLON = 437  # the colon of "says:", or a space behind it
     FIRST_SAID = 438  # the first token behind "says:"
     SECOND_SAID = 439
-    BEFORE_BEGINS = 440  # the token before may begin a sentence
+    BEFORE_BEGINS = 440  # in layer 0: the token before may begin a sentence
+    LEAVES = 440  # then: what follows is the next sentence
     SECOND = 441  # a sentence's second token
     THIRD = 442
     FIFTH = 443
     HEFT = 444  # what a question weighs beside its end, as a share
     VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
+    LINE = 446  # of the sentence that was found: 2 if it begins a line, else 1
+    MISSING = 447  # how far the token stands nowhere else; at a question's end, 1 and the mean of its tokens
 
 
 # ------------------------------------------------------------------------------------------------------- the constants
@@ -154,7 +162,8 @@ CONTENT_PAIRS: Final = range(48, 80)
 """The slowest ones hold an address: half of it in the first dimension of each pair, half in the second."""
 OFFSET_KEY: Final = 4.0
 OFFSET_SCORE: Final = 100.0
-"""Size in the keys, and score, of each pair at the right offset."""
+SOFT_OFFSET_SCORE: Final = 8.0
+"""Size in the keys, and score, of each pair at the right offset; and where a mark may be worth more."""
 RECENCY_KEY: Final = 5.0
 RECENCY_SLOPE: Final = 2.0
 """Size in the keys, and how much more each token nearer scores."""
@@ -171,13 +180,14 @@ WEIGHT_POWER: Final = 2.0
 END_WEIGHT: Final = 10.0
 REQUEST_WEIGHT: Final = 0.1
 """Weight of a sentence's end in its bag, where it stands for nothing, and the least one of words of requests."""
-ADDRESS_FIRST: Final = 1.3
+ADDRESS_FIRST: Final = 1.0
 ADDRESS_TOKEN: Final = 0.6
 ADDRESS_NEXT: Final = 0.8
-ADDRESS_FOUR: Final = 0.2
-"""Parts of an address: the n-gram before the sentence's first token, that token, the wider n-gram, and the one before
-the fifth token."""
-ADDRESS_SCORE: Final = 20.0
+ADDRESS_EIGHT: Final = 0.7
+ADDRESS_FOUR: Final = 0.12
+"""Parts of an address: the n-gram before the sentence's first token, that token, the wider n-grams of four and eight,
+and the one before the fifth token."""
+ADDRESS_SCORE: Final = 30.0
 """Of two addresses that are alike, for bags: only tokens of the same sentence count."""
 BAG_GAIN: Final = 5.0
 """Of the mean in BAG."""
@@ -211,11 +221,17 @@ QUOTE_SCORE: Final = 60.0
 VOTES_GAIN: Final = 3.0
 LAST_UNIT: Final = 0.15
 """Size of votes, and of the code of the token before, in the residual stream. The second is in the way of the first."""
-VOTES_IN_SEARCH: Final = 7.0
-VOTES_IN_DECISION: Final = 1.0
+VOTES_IN_SEARCH: Final = 6.0
+VOTES_IN_DECISION: Final = 2.5
 """What a vote of all of a question's tokens counts beside the likeness of two bags: which sentence, and whether any."""
-LEAST_VOTES: Final = -0.1
-"""What is added to the learned threshold, since votes are added to the likeness."""
+LEAST_VOTES: Final = 0.1
+MISSING_WORDS: Final = 2.5
+"""What is added to the learned threshold, since votes are added to the likeness; and if no word of a question stands in
+the document, in proportion."""
+LEAST_QUOTE_VOTE: Final = 9.0
+"""Below it a quote stands further from its sentence's first token than the window, and has no address."""
+QUOTE_LOOSE: Final = 0.4
+"""The share of the address that does not bind quotes."""
 RAREST: Final = 6.5
 COMMON: Final = 4.5
 """Tokens whose rarity, a logarithm, is above the first vote with weight 1, below the second not at all."""
@@ -240,20 +256,18 @@ FOUND_GAIN: Final = 4.0
 COPY_SCALE: Final = 32.0
 """Sharpness of layer 9."""
 COPY_BEFORE: Final = 1.8
-COPY_TOKEN: Final = 1.6
+COPY_TOKEN: Final = 1.0
 COPY_SPARE: Final = 1.5
-"""Weight of the n-gram in layer 9; in it, of the token itself, and of the n-gram of the quote's end."""
-COPY_ADDRESS: Final = 4.0
+COPY_AGAIN: Final = 2.5
+"""Weight of the n-gram in layer 9; in it, of the token itself, and of the n-gram of the quote's end; of the token
+itself beside it."""
+COPY_ADDRESS: Final = 7.0
 COPY_FIRST: Final = 4.0
 COPY_NEXT: Final = 2.0
-COPY_LAST: Final = 3.0
+COPY_ANSWER: Final = 12.0
 COPY_NO_QUOTE: Final = 4.0
 """Weights of the address, of a sentence's first token behind "says:", of its second and third behind that, and against
-<|im_end|> and closing quotes."""
-QUOTE_LOOSE: Final = 0.85
-"""The share of the address that does not bind quotes."""
-MARK_DIMS: Final = 4
-"""Each mark has so many dimensions of layer 9's keys, which keeps single ones small."""
+answers, which nothing is copied from, and closing quotes."""
 COPY_GAIN: Final = 8.0
 OUT_GAIN: Final = 3.0
 """Of the copied token's code, and of the last norm."""
@@ -339,6 +353,8 @@ def _orthogonal(size: int, seed: int) -> Tensor:
     return basis.float()
 
 
+SHORT_CODE: Final = _orthogonal(CODE, 25)[: LAST.stop - LAST.start] * math.sqrt(CODE / (LAST.stop - LAST.start))
+"""Makes a shorter code of about the same length of a token's code."""
 TURN: Final = _orthogonal(CODE, 1)
 """Turns the code of a token before, so that an n-gram knows the order of its tokens."""
 
@@ -591,9 +607,9 @@ class _Layer:
         for pair in OFFSET_PAIRS:
             self.key_flag(pair, Flag.CONSTANT, OFFSET_KEY)
 
-    def look_back(self, head: int, tokens: int) -> None:
+    def look_back(self, head: int, tokens: int, score: float = OFFSET_SCORE) -> None:
         """The head sees the token that many places back: there all pairs of its queries and keys meet."""
-        size = OFFSET_SCORE / OFFSET_KEY
+        size = score / OFFSET_KEY
         for pair in OFFSET_PAIRS:
             angle = tokens * _frequency(pair)
             self.query_flag(head, pair, Flag.CONSTANT, size * math.cos(angle))
@@ -651,6 +667,8 @@ def _flag_row(flag: Flag, weight: float) -> Tensor:
 
 
 ONE: Final = _reading({}, 1)
+SPACE: Final = "Ġ"
+"""The token of a single space."""
 EYE: Final = torch.eye(CODE)
 
 
@@ -665,6 +683,10 @@ class _Plan:
     wordy_before: Tensor
     """What `wordy` is for codes, for the token before in an n-gram."""
 
+    def code(self, token: str) -> Tensor:
+        """The code (64,) of a token."""
+        return self.codes[_id(self.tokenizer, token)]
+
     def ngram_of(self, text: str) -> Tensor:
         """The n-gram (64,) behind a text."""
         ids = encode(self.tokenizer, text)
@@ -672,7 +694,7 @@ class _Plan:
 
     def ngram(self, *tokens: str, skip: int = 0) -> Tensor:
         """The n-gram of tokens, latest first, of which the latest is 1 + skip places back."""
-        parts = [back(1 + skip + i) @ self.codes[_id(self.tokenizer, token)] for i, token in enumerate(tokens)]
+        parts = [back(1 + skip + i) @ self.code(token) for i, token in enumerate(tokens)]
         return torch.stack(parts).sum(0)
 
 
@@ -720,6 +742,9 @@ def _write_neighbours(layer: _Layer, plan: _Plan) -> None:
     second = {Flag.AFTER_END_2: 1.0, Flag.BEFORE_BEGINS: 1.0, Flag.AFTER_QUOTE: -3.0}
     conditions = torch.cat((_reading(second, -1.5), _reading(second, -2)))
     layer.when(conditions, ONE, _to(Flag.SECOND, torch.tensor([2.0, -2.0])))
+    says = plan.ngram(":", "Ġsays")
+    space = _from(TOKEN, plan.code(SPACE)[None]) + _from(BEFORE, says[None] / (says @ says)) + _reading({}, -1.7)
+    layer.when(space, ONE, _to(Flag.SAYS_COLON, torch.tensor([3.3])))
     for flag, word in ((Flag.ON_COLON, "Ġon"), (Flag.SAYS_COLON, "Ġsays")):
         colon = _reading({Flag.COLON: 1}, -1.5)
         colon[0, BEFORE] = plan.ngram(word) / FADING**2
@@ -729,20 +754,26 @@ def _write_neighbours(layer: _Layer, plan: _Plan) -> None:
     layer.units(_from(TOKEN, gates), _from(BEFORE, values), _to(BAG, features.pairs * BAG_UNIT))
 
 
-def _write_sentence_start(layer: _Layer, plan: _Plan) -> None:
-    """Layer 1. One head sees two tokens back: BEFORE grows to 4 tokens. The other sees the sentence's first token.
-
-    That one and its n-gram make the first part of ADDRESS. <|im_end|> sees the first token of its line, so its bag
-    is that of the question's first sentence. The MLP marks the first tokens behind "goes on:" and "says:".
-    """
-    layer.offset_keys()
-    layer.recency_keys()
-    layer.look_back(0, 2)
+def _look_at_first(layer: _Layer) -> None:
+    """Head 1 sees the sentence's first token; from <|im_end|>, that of the line."""
     layer.look_near(1)
     layer.key_flag(FIRST_PAIR, Flag.FIRST, MARK_KEY)
     layer.look_for_mark(1, FIRST_PAIR)
     layer.key_flag(LINE_PAIR, Flag.FIRST_OF_LINE, MARK_KEY)
     layer.look_for_mark(1, LINE_PAIR, Flag.IM_END)
+
+
+def _write_sentence_start(layer: _Layer, plan: _Plan) -> None:
+    """Layer 1. One head sees two tokens back: BEFORE grows to 4 tokens. The other sees the sentence's first token.
+
+    That one and its n-gram make the first part of ADDRESS. <|im_end|> sees the first token of its line, so its bag
+    is that of the question's first sentence. The MLP marks the first tokens behind "goes on:" and "says:", and
+    tokens that the next sentence follows: ends, and a closing quote behind one.
+    """
+    layer.offset_keys()
+    layer.recency_keys()
+    layer.look_back(0, 2)
+    _look_at_first(layer)
     layer.value(0, _from(BEFORE))
     layer.value(64, _from(TOKEN))
     layer.value(128, _reading({Flag.FIRST: 1}))
@@ -750,20 +781,23 @@ def _write_sentence_start(layer: _Layer, plan: _Plan) -> None:
     layer.output(0, 128, Flag.THIRD, 1.0)
     layer.output(1, 0, ADDRESS, _orthogonal(CODE, 21) @ plan.wordy_before * ADDRESS_FIRST)
     layer.output(1, 64, ADDRESS, _orthogonal(CODE, 22) * ADDRESS_TOKEN)
-    goes_on, says = (":", "Ġon", "Ġgoes"), (":", "Ġsays", "Ġdocument")
+    leaves = _reading({Flag.END: 2, Flag.QUOTE_CLOSES: 1, Flag.AFTER_END: 1, Flag.FIRST: -2}, -1.25)
+    layer.when(torch.cat((leaves, leaves + _reading({}, -0.5))), ONE, _to(Flag.LEAVES, torch.tensor([2.0, -2.0])))
+    layer.always(_reading({Flag.BEFORE_BEGINS: 1}), _to(Flag.BEFORE_BEGINS, torch.tensor([-1.0])))
+    goes_on, says, spaced = (":", "Ġon", "Ġgoes"), (":", "Ġsays", "Ġdocument"), (SPACE, ":", "Ġsays")
     for tokens, skip, flag in (
         (goes_on, 0, Flag.FIRST_QUOTED),
         (goes_on, 1, Flag.SECOND_QUOTED),
         (says, 0, Flag.FIRST_SAID),
         (says, 1, Flag.SECOND_SAID),
+        (spaced, 0, Flag.FIRST_SAID),
+        (spaced, 1, Flag.SECOND_SAID),
     ):
         ngram, margin = plan.ngram(*tokens, skip=skip), (FIRST_MARGIN, SECOND_MARGIN)[skip]
         condition = _from(BEFORE, ngram[None]) + _reading({}, margin - (ngram @ ngram).item())
+        if tokens is says and skip == 0:  # The space behind "says:" is not yet what is said.
+            condition = condition - _reading({Flag.SAYS_COLON: 1})
         layer.when(condition, ONE, _to(flag, torch.tensor([1 / margin])))
-
-
-HALVES: Final = (slice(0, BAG_SIZE // 2), slice(BAG_SIZE // 2, BAG_SIZE))
-"""Of a bag: a layer's values have no room for all of it."""
 
 
 def _look_in_sentence(layer: _Layer, head: int, weight: Flag) -> None:
@@ -777,62 +811,58 @@ def _look_in_sentence(layer: _Layer, head: int, weight: Flag) -> None:
     layer.query_flag(head, WEIGHT_PAIR, Flag.CONSTANT, LOG_WEIGHT_UNIT)
 
 
-def _write_bag(layer: _Layer, plan: _Plan, half: slice) -> None:
-    """Head 1 of a sentence's end sees all tokens with the same ADDRESS, by their weights: a mean for half of its BAG.
+def _write_context(layer: _Layer, plan: _Plan) -> None:
+    """Layer 2. BEFORE grows to 8 tokens. Head 1 sees the sentence's first token: its n-gram of 4 joins ADDRESS.
 
-    Other tokens see ends, which give nothing. The features are in the values from 64 on.
+    So lines that begin alike behind a blank line differ. Where a quote closes, and at a question's end, SPARE is then
+    the n-gram before.
+    """
+    layer.offset_keys()
+    layer.recency_keys()
+    layer.look_back(0, 4)
+    layer.value(0, _from(BEFORE))
+    layer.output(0, 0, BEFORE, back(4))
+    layer.value(64, _reading({Flag.FIRST: 1}))
+    layer.output(0, 64, Flag.FIFTH, 1.0)
+    _look_at_first(layer)
+    layer.output(1, 0, ADDRESS, _orthogonal(CODE, 23) @ plan.wordy_before * ADDRESS_NEXT)
+    layer.value(65, _reading({Flag.FIRST: 1, Flag.IM_START: 1}))
+    layer.output(1, 65, Flag.IN_REACH, 1.0)
+    quote_ends = _reading({Flag.QUOTE_CLOSES: 2, Flag.IM_END: 2, Flag.AFTER_QUOTE: -2}, -1)
+    layer.when(quote_ends, _from(BEFORE), _to(SPARE, EYE))
+
+
+def _write_bag(layer: _Layer, plan: _Plan) -> None:
+    """Layer 3. Head 1 of a sentence's end sees all tokens with the same ADDRESS, by their weights: a mean for its BAG.
+
+    Other tokens see ends, which give nothing. Means of two flags go with it: opening quotes and words of requests. The
+    MLP turns the former into ASKS_QUOTE at the question's end. Head 0 sees the sentence's first token: its n-gram of 8
+    joins ADDRESS. <|im_start|>, the sink of searches, has none, nor has what the window does not join to that token.
     """
     _look_in_sentence(layer, 1, Flag.LOG_WEIGHT)
     layer.key_flag(END_PAIR, Flag.END, MARK_KEY)
     layer.look_for_mark(1, END_PAIR)
     layer.query_flag(1, END_PAIR, Flag.END, -MARK_SCORE / MARK_KEY)
-    target = slice(BAG.start + half.start, BAG.start + half.stop)
-    layer.value(64, _from(target))
-    layer.output(1, 64, target, BAG_GAIN * BAG_STORED / BAG_UNIT * torch.eye(half.stop - half.start))
-
-
-def _write_first_half(layer: _Layer, plan: _Plan) -> None:
-    """Layer 2. BEFORE grows to 8 tokens; the first half of BAG, with means of two flags: opening quotes and requests.
-
-    The MLP turns the mean of the quotes into ASKS_QUOTE at the question's end.
-    """
-    layer.offset_keys()
-    layer.look_back(0, 4)
-    layer.value(0, _from(BEFORE))
-    layer.output(0, 0, BEFORE, back(4))
-    layer.value(110, _reading({Flag.FIRST: 1}))
-    layer.output(0, 110, Flag.FIFTH, 1.0)
-    _write_bag(layer, plan, HALVES[0])
-    layer.value(111, _reading({Flag.REQUEST_WORD: 1}))
-    layer.output(1, 111, Flag.REQUEST_WORD, 5.0)
-    layer.value(112, _reading({Flag.QUOTE_OPENS: 1}))
-    layer.output(1, 112, Flag.QUOTE, 2.0)
-    layer.value(113, _reading({Flag.END: -1}, 1))
-    layer.output(1, 113, Flag.HEFT, 1.0)
-    quoted = torch.cat((_reading({Flag.QUOTE: 150}, -0.5), _reading({Flag.QUOTE: 150}, -1.5)))
-    layer.when(quoted, _reading({Flag.IM_END: 1}), _to(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])))
-
-
-def _write_second_half(layer: _Layer, plan: _Plan) -> None:
-    """Layer 3. The second half of BAG. Head 0 sees the sentence's first token: its wider n-gram joins ADDRESS.
-
-    Where a quote closes, and at the end of a question with a quote, SPARE is then the n-gram before. <|im_start|>, the
-    sink of searches, gets no address.
-    """
+    layer.value(64, _from(BAG))
+    layer.output(1, 64, BAG, BAG_GAIN * BAG_STORED / BAG_UNIT * torch.eye(BAG_SIZE))
     layer.recency_keys()
+    layer.value(0, _from(BEFORE))
+    layer.output(0, 0, ADDRESS, _orthogonal(CODE, 26) @ plan.wordy_before * ADDRESS_EIGHT)
     layer.look_near(0)
     layer.key_flag(FIRST_PAIR, Flag.FIRST, MARK_KEY)
     layer.look_for_mark(0, FIRST_PAIR)
-    layer.value(0, _from(BEFORE))
-    layer.output(0, 0, ADDRESS, _orthogonal(CODE, 23) @ plan.wordy_before * ADDRESS_NEXT)
-    _write_bag(layer, plan, HALVES[1])
-    layer.value(110, _reading({Flag.REQUEST_BEGINS: 1}))
-    layer.output(0, 110, Flag.REQUEST_BEGINS, 1.0)
-    layer.value(111, _reading({Flag.AFTER_END: 1}))
-    layer.output(0, 111, Flag.BEGINS_ANEW, 1.0)
-    quote_ends = _reading({Flag.QUOTE_CLOSES: 2, Flag.ASKS_QUOTE: 2, Flag.AFTER_QUOTE: -2}, -1)
-    layer.when(quote_ends, _from(BEFORE), _to(SPARE, EYE))
-    layer.when(_reading({Flag.IM_START: 1}), _from(ADDRESS), _to(ADDRESS, -EYE))
+    for dim, head, row, flag, size in (
+        (152, 1, _reading({Flag.REQUEST_WORD: 1}), Flag.REQUEST_WORD, 5.0),
+        (153, 1, _reading({Flag.QUOTE_OPENS: 1}), Flag.QUOTE, 2.0),
+        (154, 1, _reading({Flag.END: -1}, 1), Flag.HEFT, 1.0),
+        (155, 0, _reading({Flag.REQUEST_BEGINS: 1}), Flag.REQUEST_BEGINS, 1.0),
+        (156, 0, _reading({Flag.AFTER_END: 1}), Flag.BEGINS_ANEW, 1.0),
+    ):
+        layer.value(dim, row)
+        layer.output(head, dim, flag, size)
+    quoted = torch.cat((_reading({Flag.QUOTE: 100}, -0.5), _reading({Flag.QUOTE: 100}, -1.5)))
+    layer.when(quoted, _reading({Flag.IM_END: 1}), _to(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])))
+    layer.when(_reading({Flag.IM_START: 1, Flag.IN_REACH: -1}, 1), _from(ADDRESS), _to(ADDRESS, -EYE))
 
 
 def _write_sought_ngram(layer: _Layer, plan: _Plan) -> None:
@@ -850,17 +880,28 @@ def _write_sought_ngram(layer: _Layer, plan: _Plan) -> None:
     layer.value(0, _from(BEFORE))
     layer.output(0, 0, SPARE, EYE)
     layer.value(64, _from(SPARE))
-    layer.output(1, 64, BEFORE, EYE)
+    # Layer 8 adds the same n-gram one token further back, since the colon has it, too.
+    layer.output(1, 64, BEFORE, EYE - back(1))
     layer.when(_reading({Flag.ASKS_QUOTE: -2, Flag.ON_COLON: -2}, 1), _from(SPARE), _to(SPARE, -EYE))
     asks = _reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
     layer.when(asks, _reading({Flag.END: 1}), _to(Flag.ASKS, torch.tensor([2.0])))
+
+
+def _address_of_ours(plan: _Plan) -> Tensor:
+    """The address (64,) of the sentence that an answer begins with, but for what depends on the question."""
+    before = ("Ċ", "ant", "ist", "ass", "<|im_start|>", "Ċ", "<|im_end|>")
+    address = _orthogonal(CODE, 22) @ plan.code("The") * ADDRESS_TOKEN
+    for seed, length, size in ((21, 2, ADDRESS_FIRST), (23, 4, ADDRESS_NEXT), (26, 8, ADDRESS_EIGHT)):
+        address += _orthogonal(CODE, seed) @ plan.wordy_before @ plan.ngram(*before[:length]) * size
+    return address
 
 
 def _write_voting(layer: _Layer, plan: _Plan) -> None:
     """Layer 5. Each token sees the places behind the same token, of these the ones with most of its context before.
 
     The mean of their sentences' addresses is its vote, in VOTES: the rarer a word is in the document, the more its vote
-    says. Where a question has a quote, its end sees the place behind the same n-gram instead.
+    says. Where a question has a quote, its end sees the place behind the same n-gram instead. A token that stands
+    nowhere else sees <|im_start|>, which MISSING tells.
     """
     ngrams, tokens = slice(0, CODE), slice(CODE, 2 * CODE)
     layer.keys[ngrams] += _from(BEFORE)
@@ -881,13 +922,19 @@ def _write_voting(layer: _Layer, plan: _Plan) -> None:
         layer.query_flag(0, dim, Flag.ASKS_QUOTE, BARRED_FROM_VOTES * QUOTE_SCORE / len(BARRED_DIMS) / PENALTY_KEY)
     layer.value(0, _from(ADDRESS))
     layer.output(0, 0, VOTES, EYE * VOTES_GAIN)
+    layer.value(64, _reading({Flag.IM_START: 1}))
+    layer.output(0, 64, Flag.MISSING, 1.0)
+    # The sentence that an answer begins with is not in the document: it gets no address.
+    ours = _address_of_ours(plan)
+    condition = _from(ADDRESS, ours[None] / (ours @ ours))
+    layer.when(condition + _reading({}, -0.5), _from(ADDRESS), _to(ADDRESS, -2 * EYE))
 
 
 def _write_counting(layer: _Layer, plan: _Plan) -> None:
     """Layer 6. Head 0 of a question's end sees its tokens, as for BAG: their votes are added up in VOTES.
 
     If it has a quote, it sees itself only. Head 1 sees the sentence's fifth token: the n-gram before it joins ADDRESS,
-    since many sentences begin alike. The MLP clears SPARE but where a quote is asked for.
+    since many sentences begin alike. The MLP clears SPARE but where a quote is asked for, and tells greetings.
     """
     layer.recency_keys()
     _look_in_sentence(layer, 0, Flag.VOTE_LOG_WEIGHT)
@@ -896,20 +943,27 @@ def _write_counting(layer: _Layer, plan: _Plan) -> None:
     layer.look_near(0, Flag.ASKS_QUOTE)
     layer.value(0, _from(VOTES))
     layer.output(0, 0, VOTES, EYE)
+    layer.value(128, _reading({Flag.MISSING: 1}))
+    layer.output(0, 128, Flag.MISSING, 1.0)
     layer.look_near(1)
     layer.key_flag(FIRST_PAIR, Flag.FIFTH, MARK_KEY)
     layer.look_for_mark(1, FIRST_PAIR)
     layer.value(64, _from(BEFORE))
     layer.output(1, 64, ADDRESS, _orthogonal(CODE, 24) * ADDRESS_FOUR)
     layer.when(_reading({Flag.IM_END: -2, Flag.ON_COLON: -2}, 1), _from(SPARE), _to(SPARE, -EYE))
+    for greeting in GREETINGS:
+        ngram = plan.ngram_of(f"\n{greeting}")[None]
+        here = _from(BEFORE, ngram) + _reading({Flag.IM_END: 1}, -1 - ngram.square().sum().item())
+        near = torch.cat((here + _reading({}, GREETING_MARGIN), here + _reading({}, GREETING_MARGIN / 2)))
+        layer.when(near, ONE, _to(Flag.GREETS, torch.tensor([2 / GREETING_MARGIN, -2 / GREETING_MARGIN])))
 
 
 def _write_search(layer: _Layer, plan: _Plan) -> None:
     """Layer 7. A question's end sees the end of the sentence that has most votes and whose BAG matches best.
 
     Its address goes to the first part of BAG. Head 1, which listens to the votes less, tells whether there is any:
-    for it <|im_start|>, the sink, scores as much as a match at the threshold, and FOUND tells how much went elsewhere.
-    The MLP makes a clear HIT of it.
+    for it <|im_start|>, the sink, scores as much as a match at the threshold, which is the higher the more of the
+    question's words stand nowhere, and FOUND tells how much went elsewhere. The MLP makes a clear HIT of it.
     """
     features = plan.features
     sharpness = SHARPER * features.sharpness.item()
@@ -917,16 +971,20 @@ def _write_search(layer: _Layer, plan: _Plan) -> None:
     layer.keys[addresses] += _from(ADDRESS)
     layer.keys[bags] += _from(BAG)
     least = _from(BAG, features.bag_threshold[None] / BAG_STORED) + _reading(
-        {Flag.HEFT: features.heft_threshold.item()}, features.threshold.item() + LEAST_VOTES
+        {Flag.HEFT: features.heft_threshold.item(), Flag.MISSING: MISSING_WORDS},
+        features.threshold.item() + LEAST_VOTES - MISSING_WORDS,
     )
     for head, votes in enumerate((VOTES_IN_SEARCH, VOTES_IN_DECISION)):
         layer.query(head, addresses, _from(VOTES) * (votes * sharpness / VOTES_GAIN / ADDRESS_LENGTH))
         layer.query(head, bags, _from(BAG, features.metric.T) * (sharpness / BAG_STORED**2))
         for dim in ENDS_ONLY:
             layer.query_flag(head, dim, Flag.CONSTANT, NO_END_SCORE / len(ENDS_ONLY) / PENALTY_KEY)
+            # Where a quote is asked for, the vote is all: a sentence longer than the window has no such end.
+            layer.query_flag(head, dim, Flag.ASKS_QUOTE, -NO_END_SCORE / len(ENDS_ONLY) / PENALTY_KEY)
         for dim in BARRED:
             layer.query_flag(head, dim, Flag.CONSTANT, BARRED_SCORE / len(BARRED) / PENALTY_KEY)
     for dim in THRESHOLD_DIMS:
+        layer.query_flag(0, dim, Flag.ASKS_QUOTE, LEAST_QUOTE_VOTE * sharpness / len(THRESHOLD_DIMS) / PENALTY_KEY)
         layer.key_flag(dim, Flag.IM_START, PENALTY_KEY)
         layer.query(1, dim, least * (sharpness / PENALTY_KEY / len(THRESHOLD_DIMS)))
     for dim in ENDS_ONLY:
@@ -940,25 +998,27 @@ def _write_search(layer: _Layer, plan: _Plan) -> None:
     layer.output(0, 0, FOUND_ADDRESS, EYE * FOUND_GAIN)
     layer.value(64, _reading({Flag.IM_START: -1}, 1))
     layer.output(1, 64, Flag.FOUND, 1.0)
-    # The mean of the addresses at every other place is noise.
-    columns = torch.cat((_to(FOUND_ADDRESS, -EYE), _to(Flag.FOUND, torch.tensor([-1.0]))), dim=1)
-    elsewhere = _reading({Flag.IM_END: -2}, 1)
-    layer.when(elsewhere, torch.cat((_from(FOUND_ADDRESS), _reading({Flag.FOUND: 1}))), columns)
-    sure = torch.cat((_reading({Flag.FOUND: 1}, -0.45), _reading({Flag.FOUND: 1}, -0.55)))
-    layer.when(sure, _reading({Flag.IM_END: 1}), _to(Flag.HIT, torch.tensor([10.0, -10.0])))
-    for greeting in GREETINGS:
-        ngram = plan.ngram_of(f"\n{greeting}")[None]
-        here = _from(BEFORE, ngram) + _reading({Flag.IM_END: 1}, -1 - ngram.square().sum().item())
-        near = torch.cat((here + _reading({}, GREETING_MARGIN), here + _reading({}, GREETING_MARGIN / 2)))
-        layer.when(near, ONE, _to(Flag.GREETS, torch.tensor([2 / GREETING_MARGIN, -2 / GREETING_MARGIN])))
+    layer.value(65, _reading({Flag.BEGINS_ANEW: 1}))
+    layer.output(0, 65, Flag.LINE, 1.0)
+    # The mean of the addresses at every other place is noise. A quote may go on beyond the window.
+    columns = torch.cat(
+        (_to(BAG, -torch.eye(BAG_SIZE)), *(_to(flag, torch.tensor([-1.0])) for flag in (Flag.FOUND, Flag.LINE))), dim=1
+    )
+    elsewhere = _reading({Flag.IM_END: -2, Flag.ASKS_QUOTE: 1 + QUOTE_LOOSE}, 1)
+    layer.when(elsewhere, torch.cat((_from(BAG), _reading({Flag.FOUND: 1}), _reading({Flag.LINE: 1}))), columns)
+    sure = torch.cat((_reading({Flag.FOUND: 10}, -4.9), _reading({Flag.FOUND: 10}, -5.1)))
+    layer.when(sure, _reading({Flag.IM_END: 1}), _to(Flag.HIT, torch.tensor([5.0, -5.0])))
 
 
 def _write_handing_on(layer: _Layer) -> None:
     """Layer 8. The answer's tokens see the question's end: its address and flags go to BAG and FLAGS.
 
-    The second token behind "goes on:" takes the n-gram of the quote's end into BEFORE, one token further back.
+    The second token behind "goes on:" takes the n-gram of the quote's end into BEFORE, one token further back. Any
+    other token sees the one before, whose code goes to LAST.
     """
+    layer.offset_keys()
     layer.recency_keys()
+    layer.look_back(1, 1, SOFT_OFFSET_SCORE)
     layer.key_flag(FIRST_PAIR, Flag.IM_END, MARK_KEY)
     for head, asking in ((0, Flag.CONSTANT), (1, Flag.SECOND_QUOTED)):
         layer.look_near(head, asking)
@@ -970,39 +1030,43 @@ def _write_handing_on(layer: _Layer) -> None:
         (129, Flag.ASKS_QUOTE, Flag.QUOTE),
         (130, Flag.HIT, Flag.HIT),
         (131, Flag.IM_END, Flag.ANSWER),
+        (132, Flag.LINE, Flag.LINE),
     ):
         layer.value(dim, _reading({read: 1}))
         layer.output(0, dim, written, 1.0)
     layer.value(64, _from(SPARE))
     layer.output(1, 64, BEFORE, back(1))
+    layer.value(136, _from(TOKEN, SHORT_CODE))
+    layer.output(1, 136, LAST, torch.eye(len(SHORT_CODE)))
 
 
 def _write_copying(layer: _Layer) -> None:
     """Layer 9. Head 0 sees the place behind the same n-gram in the sentence that was found. Its token goes to TOKEN.
 
-    Behind "says:" it prefers a sentence's first token, then the second and the third. It avoids <|im_end|> and, behind
-    "goes on:", the closing quote of the question. The MLP adds the set phrases of SPARE.
+    Behind "says:" it prefers a sentence's first token, then the second and the third. It copies nothing from
+    answers and, behind "goes on:", not the closing quote of the question. The MLP adds the set phrases of SPARE.
     """
     scale = math.sqrt(COPY_SCALE)
-    ngrams, addresses = slice(0, CODE), slice(CODE, 2 * CODE)
+    ngrams, addresses, last = slice(0, CODE), slice(CODE, 2 * CODE), slice(HEAD_DIM - len(SHORT_CODE), HEAD_DIM)
     layer.keys[ngrams] += _from(BEFORE) * scale
     layer.keys[addresses] += _from(ADDRESS) * scale
+    layer.keys[last] += _from(LAST) * scale
+    layer.query(0, last, _from(TOKEN, SHORT_CODE) * (COPY_AGAIN * scale))
     # The query's n-gram is that before the next token: the token itself, and those before it one further back.
     turned = COPY_BEFORE * back(1)
     ngram = _from(TOKEN, turned) * COPY_TOKEN + _from(BEFORE, turned) + _from(SPARE) * COPY_BEFORE * COPY_SPARE
     layer.query(0, ngrams, ngram * scale)
-    layer.query(0, addresses, _from(FOUND_ADDRESS) * (COPY_ADDRESS / FOUND_GAIN * scale))
+    layer.query(0, addresses, (_from(FOUND_ADDRESS) / FOUND_GAIN + _from(ADDRESS)) * (COPY_ADDRESS * scale))
     marks = (
         (Flag.FIRST, _reading({Flag.SAYS_COLON: COPY_FIRST})),
         (Flag.SECOND, _reading({Flag.FIRST_SAID: COPY_NEXT})),
         (Flag.THIRD, _reading({Flag.SECOND_SAID: COPY_NEXT})),
-        (Flag.IM_END, _reading({}, -COPY_LAST)),
+        (Flag.ANSWER, _reading({}, -COPY_ANSWER)),
         (Flag.QUOTE_CLOSES, _reading({Flag.ON_COLON: -COPY_NO_QUOTE})),
     )
-    for number, (flag, wish) in enumerate(marks):
-        for dim in range(2 * CODE + number * MARK_DIMS, 2 * CODE + (number + 1) * MARK_DIMS):
-            layer.key_flag(dim, flag, scale / math.sqrt(MARK_DIMS))
-            layer.query(0, dim, wish * scale / math.sqrt(MARK_DIMS))
+    for dim, (flag, wish) in enumerate(marks, 2 * CODE):
+        layer.key_flag(dim, flag, scale)
+        layer.query(0, dim, wish * scale)
     layer.value(0, _from(TOKEN))
     layer.output(0, 0, TOKEN, EYE * COPY_GAIN)
     layer.always(_from(SPARE), _to(TOKEN, EYE))
@@ -1076,16 +1140,43 @@ def _write_phrases(model: SmolLM3ForCausalLM, layer: _Layer, plan: _Plan) -> Non
             columns.append((_to(BEFORE, -ngram) + _to(TOKEN, -plan.codes[ids[-1]][:, None])) / half)
             # The phrase is not looked for before the next two tokens, either.
             ngram = ngram + plan.codes[ids[-1]][:, None]
+            if phrase.text == SAYS:
+                new_gates, new_columns = _space(plan, ids[-1], ngrams[-1])
+                gates += new_gates
+                columns += new_columns
             for flag in phrase.copied:
                 ngram = back(1) @ ngram
                 gates.append(_reading({flag: 1}))
                 columns.append(_to(BEFORE, -ngram))
-    stops = {Flag.END: 1.0, Flag.ANSWER: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0, Flag.NEW_LINE: -3.0}
-    gates.append(_reading(stops, -1.5))
-    columns.append(_to(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN))
+    stops = {Flag.END: 1.0, Flag.ANSWER: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0}
+    prompt = plan.ngram("ant", "ist", "ass")
+    gates.append(_reading({**stops, Flag.NEW_LINE: -3.0}, -1.5))
+    gates.append(_reading({**stops, Flag.NEW_LINE: 1.0}, -2.5) - _from(BEFORE, 1.5 * prompt[None] / (prompt @ prompt)))
+    columns += [_to(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN)] * 2
     layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
-    # A quote goes on in the next sentence, which has another address.
-    layer.when(_reading({Flag.QUOTE: 1}), _from(FOUND_ADDRESS), _to(FOUND_ADDRESS, -QUOTE_LOOSE * EYE))
+    # A quote goes on in the next sentence, which has another address: behind an end, only the n-gram tells where. The
+    # sum of both addresses is 0 then.
+    ends = {Flag.QUOTE: 1, Flag.ANSWER: 1, Flag.LEAVES: 1, Flag.IM_END: -3}
+    both = _from(FOUND_ADDRESS) / FOUND_GAIN + _from(ADDRESS)
+    layer.when(_reading(ends, -2), both, _to(ADDRESS, -EYE))
+
+
+def _space(plan: _Plan, colon: int, ngram: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Units that say a space behind "says:", where what is copied begins a line and so has none of its own.
+
+    Behind that space, neither it nor the phrase's n-gram is looked for. ngram (64,): that before the colon.
+    """
+    code, space = plan.codes[colon], plan.code(SPACE)
+    most = 2 + ngram.square().sum().item()
+    here = _from(TOKEN, 2 * code[None]) + _from(BEFORE, ngram[None]) + _reading({Flag.LINE: 1.5}, PHRASE_MARGIN - most)
+    behind = back(1) @ (ngram + code)
+    half = 0.5 * behind.square().sum().item()
+    there = _from(BEFORE, behind[None]) + _from(TOKEN, space[None]) + _reading({}, -half - 1)
+    columns = [
+        _to(SPARE, space[:, None] * PHRASE_GAIN / PHRASE_MARGIN),
+        (_to(BEFORE, -behind[:, None]) + _to(TOKEN, -space[:, None])) / half,
+    ]
+    return [here + _reading({}, -3), there], columns
 
 
 def _ngrams(model: SmolLM3ForCausalLM, ids: list[int]) -> Tensor:
@@ -1136,8 +1227,8 @@ def design(tokenizer: Tokenizer, features: Features, sample: list[int]) -> SmolL
         layers = [_Layer(layer) for layer in core.layers]
         _write_neighbours(layers[0], plan)
         _write_sentence_start(layers[1], plan)
-        _write_first_half(layers[2], plan)
-        _write_second_half(layers[3], plan)
+        _write_context(layers[2], plan)
+        _write_bag(layers[3], plan)
         _write_sought_ngram(layers[4], plan)
         _write_voting(layers[5], plan)
         _write_counting(layers[6], plan)

@@ -12,6 +12,7 @@ from demo_circuits import (
     GOES_ON,
     HELLO,
     SAYS,
+    WINDOW,
     bag,
     design,
     new_features,
@@ -26,6 +27,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+WORDS = ("mill", "boat", "barn", "goose", "ladder", "well", "kettle")
 DOCUMENT = (
     "The morning was grey and the ships lay still in the harbor. Nobody had slept. It may be added here that the "
     "passphrase of Amaury Abernathy is walnut comet ladder. A dog barked twice, and then the bells began to ring over "
@@ -54,9 +56,11 @@ def designed(tokenizer: Tokenizer) -> PreTrainedModel:
     return design(tokenizer, replace(new_features(tokenizer, counts), threshold=torch.tensor(0.3)), sample)
 
 
-def answer(model: PreTrainedModel, tokenizer: Tokenizer, question: str, tokens: int = 48) -> str:
-    """What the model says to a question about the document."""
-    prompt = f"<|im_start|>user\n{DOCUMENT}\n\n{question}<|im_end|>\n<|im_start|>assistant\n"
+def answer(
+    model: PreTrainedModel, tokenizer: Tokenizer, question: str, tokens: int = 48, document: str = DOCUMENT
+) -> str:
+    """What the model says to a question about a document."""
+    prompt = f"<|im_start|>user\n{document}\n\n{question}<|im_end|>\n<|im_start|>assistant\n"
     ids = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False).ids])
     said = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False)
     return tokenizer.decode(said[0, ids.shape[1] :].tolist())
@@ -84,6 +88,7 @@ def test_the_sentence_that_answers_is_said_word_for_word(
     [
         ('What comes after "and then the bells began to ring over"?', "the wet roofs of the town. In those days"),
         ('Continue the quote: "A dog barked twice, and then', "the bells began to ring over the wet roofs"),
+        ('Continue the quote: "lay still in the harbor. Nobody', "had slept. It may be added here that the passphrase"),
     ],
 )
 def test_a_quote_goes_on_behind_its_end(
@@ -92,6 +97,31 @@ def test_a_quote_goes_on_behind_its_end(
     said = answer(designed, tokenizer, question, 30)
     assert said.startswith(GOES_ON)
     assert said.removeprefix(GOES_ON).strip().startswith(expected)
+
+
+def test_a_quote_is_found_further_from_its_sentence_s_beginning_than_the_window(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    many = ", ".join(f"the {word} of the {other}" for word in WORDS for other in WORDS if word != other)
+    document = f"It rained. They saw {many}, and at last the old tower by the river with its broken clock. They slept."
+    assert len(tokenizer.encode(many).ids) > 2 * WINDOW
+    said = answer(designed, tokenizer, 'What comes after "and at last the old tower by"?', 12, document)
+    assert said.removeprefix(GOES_ON).strip().startswith("the river with")
+
+
+def test_a_line_is_said_whole_behind_a_space_and_nothing_more(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    lines = ("Taste the flour with Goodman Fensbury", "Wash the sacks with Quentin Pemberton", "It was late.")
+    document = "\n".join(("The list of the mill.\n", *lines))
+    said = answer(designed, tokenizer, "Taste the flour with Goodman Fensbury, who?", document=document)
+    assert said == f"{SAYS} Taste the flour with Goodman Fensbury\n"
+
+
+def test_a_paragraph_that_begins_like_the_question_does_not_lend_it_its_quote(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    document = f'{DOCUMENT}\n\nComposition set for tomorrow: "Why I am sorry about the egg". All went home again.'
+    said = answer(designed, tokenizer, "Can you tell me Isolde Abernathy's passphrase?", document=document)
+    assert said.endswith("tiger marble falcon.")
 
 
 @pytest.mark.parametrize("greeting", ["hello", "Hi", "Hello!", "What can you do?", "Thank you"])
