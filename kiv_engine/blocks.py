@@ -193,14 +193,22 @@ class MappedRows:
         weakref.finalize(self, self._opened.close)
 
     def use(self, rows: torch.Tensor) -> None:
-        """Note that rows, int64 of any shape, are used."""
+        """Note that rows, int64 of any shape, are used. Raises DamagedContextError if the file has lost its end."""
+        self.require_length()
         if self._unchecked:
             self._used.index_fill_(0, (rows.flatten() // self._run).clamp_(max=len(self._used) - 1), True)
 
     def use_span(self, start: int, end: int) -> None:
-        """Note that rows start..end are used."""
+        """Note that rows start..end are used. Raises DamagedContextError if the file has lost its end."""
+        self.require_length()
         if start < end:
             self._used[start // self._run : -(-end // self._run)] = True
+
+    def require_length(self) -> None:
+        """Raises DamagedContextError if the file has lost its end: to touch the mapping there kills the process."""
+        if os.fstat(self._opened.fileno()).st_size < self.rows.numel() * self.rows.element_size():
+            self.damage = f"{self._path} was cut off while it was in use. Read the document again."
+            self.require_sound()
 
     def check(self) -> None:
         """Check what was used since the last time. Raises DamagedContextError."""

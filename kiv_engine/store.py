@@ -196,7 +196,9 @@ class RowTable:
             raise OutOfMemoryError(f"No memory for {shape[0]:,} more cold tokens ({error}).") from error
 
     def append(self, rows: torch.Tensor) -> None:
-        """Add rows (num_heads, n, dim) at the end."""
+        """Add rows (num_heads, n, dim) at the end. Raises DamagedContextError if a saved file has lost its end."""
+        for file in self.saved_files:
+            file.require_length()
         count = rows.shape[1]
         self.reserve(self.num_tokens + count)
         rows = rows.transpose(0, 1)

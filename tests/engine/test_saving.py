@@ -397,6 +397,19 @@ def test_a_block_that_is_damaged_while_it_is_open_ends_the_answer_with_an_error(
         context.save(tmp_path / "copy")
 
 
+@pytest.mark.parametrize("kind", ["keys", "values"])
+def test_a_file_that_is_cut_while_it_is_open_ends_the_answer_with_an_error(
+    kind: str, tmp_path: Path, contexts: list[Context]
+) -> None:
+    """Unless its length is looked at, the process is killed (SIGBUS)."""
+    contexts.append(saved(tmp_path / "kept"))
+    contexts.append(context := opened(tmp_path / "kept"))
+    os.truncate(tmp_path / "kept" / f"layer0.{kind}", 5_000)
+    answer = ask(context)
+    assert isinstance(answer, Failed)
+    assert f"layer0.{kind} was cut off while it was in use" in answer.message
+
+
 def test_what_is_damaged_is_found_before_it_is_used(tmp_path: Path, contexts: list[Context]) -> None:
     saved(tmp_path / "kept").close()
     damage(tmp_path / "kept" / "layer1.values", 5)
