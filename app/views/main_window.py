@@ -27,7 +27,6 @@ from PySide6.QtWidgets import (
     QMainWindow,
     QMenu,
     QPushButton,
-    QSizePolicy,
     QSplitter,
     QToolButton,
     QVBoxLayout,
@@ -56,8 +55,8 @@ if TYPE_CHECKING:
 SIZE = QSize(1280, 800)
 WIDTHS = [216, 604, 460]
 LEAST_SIZE = QSize(440, 360)
-SIDEBAR_FROM, DOCUMENT_FROM, TOKENS_FROM = 960, 720, 900
-"""From these widths on there is room for the chats, for the document and for the context's length in the header."""
+SIDEBAR_FROM, DOCUMENT_FROM = 960, 720
+"""From these widths on there is room for the chats and for the document."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Look:
 
 
 class Title(QLabel):
-    """Gives way to what stands beside it: a longer one ends in an ellipsis."""
+    """A line that gives way to what stands beside it: a longer one ends in an ellipsis."""
 
     def minimumSizeHint(self) -> QSize:
         return QSize(0, super().minimumSizeHint().height())
@@ -120,9 +119,8 @@ class MainWindow(QMainWindow):
         self.title = Title()
         self.title.setObjectName("title")
         self.title.setTextFormat(Qt.TextFormat.PlainText)
-        self.tokens = QLabel()
+        self.tokens = Title()
         self.tokens.setObjectName("muted")
-        self.tokens.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self._arrange()
         self._add_actions()
         self._overlay = self._make_overlay()
@@ -194,8 +192,13 @@ class MainWindow(QMainWindow):
         row.addWidget(self.sidebar_button)
         row.addWidget(self.menu_button)
         row.addSpacing(GAP // 2)
-        row.addWidget(self.title, 1)
-        row.addWidget(self.tokens)
+        names = QVBoxLayout()
+        names.setSpacing(0)
+        names.addStretch()
+        names.addWidget(self.title)
+        names.addWidget(self.tokens)
+        names.addStretch()
+        row.addLayout(names, 1)
         row.addWidget(self.model_button)
         row.addWidget(self.options_button)
         row.addWidget(self.document_button)
@@ -398,6 +401,7 @@ class MainWindow(QMainWindow):
         self.model_button.setText(self._model_name())
         self.model_button.setAccessibleName(self.tr("Models; in use: {0}").format(self.model_button.text()))
         measured = self._status.measured.get(chat.number)
+        self.tokens.setVisible(measured is not None)
         if measured is None:
             self.tokens.setText("")
             return
@@ -437,11 +441,7 @@ class MainWindow(QMainWindow):
         self._give_way(event.oldSize().width(), event.size().width())
 
     def _give_way(self, before: int, now: int) -> None:
-        """A window that gets narrow hides its panes, and one that gets wide again shows what it hid.
-
-        The context's length is among the meters, too.
-        """
-        self.tokens.setVisible(now >= TOKENS_FROM)
+        """A window that gets narrow hides its panes, and one that gets wide again shows what it hid."""
         for pane, least in ((self.sidebar, SIDEBAR_FROM), (self.document, DOCUMENT_FROM)):
             if now < least and (before >= least or before < 0) and not pane.isHidden():
                 pane.hide()

@@ -306,7 +306,16 @@ def test_deleting_a_chat_that_is_read_stops_it(driver: AppDriver, book: Path) ->
     driver.until_state(EngineState.IDLE)
 
 
-def test_a_long_title_gives_way_to_the_figures_beside_it(driver: AppDriver, book: Path) -> None:
+def test_a_title_has_the_header_s_width_and_the_context_s_length_below(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.chat.rename("The Archive of Pellingwater")
+    QApplication.sendPostedEvents()
+    for label in (driver.window.title, driver.window.tokens):
+        assert label.isVisible()
+        assert label.width() >= label.sizeHint().width()
+
+
+def test_a_long_title_gives_way_to_what_stands_beside_it(driver: AppDriver, book: Path) -> None:
     read_book(driver, book)
     driver.chat.rename("A title that is much too long for the header of a window " * 3)
     QApplication.sendPostedEvents()
