@@ -539,6 +539,8 @@ def test_a_long_chat_shows_its_newest_questions_and_earlier_ones_when_asked(driv
 
 
 def test_a_passage_of_a_long_document_is_gone_to_once_its_text_has_come(driver: AppDriver) -> None:
+    pour = driver.window.document.text._pour
+    pour.setInterval(3_600_000)  # only the first piece of the text comes, however fast the machine is
     driver.controller.read_pasted(f"{'Words and more words. ' * 100_000}\n{SENTENCE}\n")
     driver.until_read()
     assert not driver.window.document.text.is_complete
@@ -548,6 +550,7 @@ def test_a_passage_of_a_long_document_is_gone_to_once_its_text_has_come(driver: 
     type_and_send(driver, "Who?")
     driver.until_answered()
     driver.chat.select(0, 0)
+    pour.setInterval(0)
     driver.until(lambda: driver.window.document.text.is_complete)
     marks = driver.window.document.text.extraSelections()
     assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE]
