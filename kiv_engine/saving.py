@@ -21,6 +21,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -146,6 +147,8 @@ class ContextWriter:
         self._known = growing
         self._generation = found.generation if found else 0
         self._last = time.monotonic()
+        self._disk = ThreadPoolExecutor(1, "kiv-save")
+        self._pending: Future[None] | None = None
         with _disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if found is None:
@@ -166,21 +169,37 @@ class ContextWriter:
         """Since the last checkpoint."""
         return time.monotonic() - self._last
 
-    def checkpoint(self, cache: KIVCache, progress: Progress) -> None:
-        """Write what is new, and then the manifest that makes it count."""
+    def checkpoint(self, cache: KIVCache, progress: Progress, *, wait: bool = True) -> None:
+        """Write what is new, and then the manifest that makes it count.
+
+        Without `wait` a thread waits for the disk, which takes longer than the writing; what the disk refuses then is
+        raised by the next call.
+        """
+        self._finish()
         with _disk_errors(self.folder):
             self._write_documents(progress)
             layers = {layer.geometry.index: layer for layer in cache.growing_layers if layer.is_initialized}
             for number, layer in layers.items():
                 self._write_rows(number, layer)
                 self._write_codes(number, layer)
-            for writer in self._writers.values():
-                writer.sync()
-            self._write_manifest(progress, layers)
+            manifest, state = self._taken_down(progress, layers)
+            written = {name: writer.written for name, writer in self._writers.items()}
+            self._pending = self._disk.submit(
+                self._commit, manifest, state, {**self._known, **written}, list(self._writers.values())
+            )
+            if wait:
+                self._finish()
             if progress.complete:
                 for layer in layers.values():
                     self._make_room(layer)
         self._last = time.monotonic()
+
+    def _finish(self) -> None:
+        """Wait for the checkpoint that is on its way to the disk, and raise what became of it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            with _disk_errors(self.folder):
+                pending.result()
 
     def _make_room(self, layer: KIVLayer) -> None:
         """Let the mapped files be longer than what they hold, so that a chat's tokens lie behind them in one piece."""
@@ -242,7 +261,8 @@ class ContextWriter:
         for name, whole in layer.index.codes(0, layer.index.num_tokens).items():
             self._write_new(f"layer{number}.{name}", whole)
 
-    def _write_manifest(self, progress: Progress, layers: dict[int, KIVLayer]) -> None:
+    def _taken_down(self, progress: Progress, layers: dict[int, KIVLayer]) -> tuple[dict[str, Any], bytes]:
+        """The manifest, without its files, and the content of its state's file, as things are now."""
         self._generation += 1
         tensors: dict[str, torch.Tensor] = {}
         for number, layer in layers.items():
@@ -261,10 +281,6 @@ class ContextWriter:
             }
             for number, snapshot in enumerate(_newest(progress.snapshots))
         ]
-        name = f"state-{self._generation}.safetensors"
-        data = to_safetensors({key: part.cpu().contiguous() for key, part in tensors.items()})
-        state = _checked_file(self.folder / name, data)
-        files = {**self._known, **{key: writer.written for key, writer in self._writers.items()}, name: state}
         manifest = {
             "format": FORMAT,
             "generation": self._generation,
@@ -277,10 +293,20 @@ class ContextWriter:
                 {"name": placed.tokens.document.name, "start": placed.start} for placed in progress.documents
             ],
             "snapshots": snapshots,
-            "state": name,
-            "files": {key: file.to_json() for key, file in files.items()},
+            "state": f"state-{self._generation}.safetensors",
             **self._facts,
         }
+        return manifest, to_safetensors({key: part.cpu().contiguous() for key, part in tensors.items()})
+
+    def _commit(
+        self, manifest: dict[str, Any], state: bytes, files: dict[str, BlockFile], writers: list[BlockWriter]
+    ) -> None:
+        """Bring to the disk what was written, the state, and then the manifest. Runs beside further reading."""
+        for writer in writers:
+            writer.sync()
+        name = manifest["state"]
+        files = {**files, name: _checked_file(self.folder / name, state)}
+        manifest = {**manifest, "files": {key: file.to_json() for key, file in files.items()}}
         write_whole(self.folder / MANIFEST, with_checksum(manifest))
         for old in self.folder.glob("state-*.safetensors"):
             if old.name != name:
@@ -288,6 +314,9 @@ class ContextWriter:
 
     def close(self) -> None:
         """Close the files and let others write. Without a single checkpoint nothing stays that only fills the disk."""
+        with suppress(CapacityError, SavedContextError):  # then the checkpoint before counts
+            self._finish()
+        self._disk.shutdown()
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
