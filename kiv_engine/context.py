@@ -34,7 +34,7 @@ from kiv_engine.hardware import available_ram_bytes, existing_folder
 from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
 from kiv_engine.layer import token_bytes
 from kiv_engine.loader import LoadedModel, weight_bytes
-from kiv_engine.memory import forget_frames, free_vram_bytes, give_back, is_out_of_memory
+from kiv_engine.memory import forget_frames, free_vram_bytes, give_back, is_out_of_memory, trim_heap
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.policy import AUTO_EXACT_TOKENS
 from kiv_engine.sampling import Sampler
@@ -43,6 +43,8 @@ from kiv_engine.saving import ContextWriter, Progress, SavedContext
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
 CHECKPOINT_S: Final = 20.0
+TRIM_TOKENS: Final = 131_072
+"""After so many tokens read, what reading freed goes back to the system: half a second's work for half a minute's."""
 PROGRESS_INTERVAL_S: Final = 0.1
 HITS_INTERVAL_S: Final = 0.125
 NUM_PASSAGES: Final = 5
@@ -264,12 +266,12 @@ class Context:
             raise ConfigError(f"This context is already being saved to {self._writer.folder}.")
         self._writer = ContextWriter(Path(folder), self._loaded, self._config, self._system, None)
         if self.documents:
-            self._write_checkpoint()
+            self._write_checkpoint(wait=True)
 
-    def _try_checkpoint(self) -> None:
+    def _try_checkpoint(self, *, wait: bool = True) -> None:
         """A checkpoint that cannot be written ends saving, not reading; ReadFinished tells."""
         try:
-            self._write_checkpoint()
+            self._write_checkpoint(wait)
         except (SavedContextError, CapacityError) as error:
             self._not_saved = str(error)
             self._stop_saving()
@@ -279,8 +281,8 @@ class Context:
             self._writer.close()
             self._writer = None
 
-    def _write_checkpoint(self) -> None:
-        """Bring the folder up to date; close it once everything is read."""
+    def _write_checkpoint(self, wait: bool) -> None:
+        """Bring the folder up to date, waiting for the disk or not; close it once everything is read."""
         assert self._writer is not None
         self.cache.check_saved()
         tokens = self._ids + self._unread
@@ -294,7 +296,7 @@ class Context:
             self.documents,
             snapshots,
         )
-        self._writer.checkpoint(self.cache, progress)
+        self._writer.checkpoint(self.cache, progress, wait=wait or progress.complete)
         if progress.complete:
             self._stop_saving()
 
@@ -342,11 +344,14 @@ class Context:
         queued = yield from self._queue(documents, should_stop, anyway)
         total = self.num_tokens + self.unread_tokens
         first = self.num_tokens
-        last_report = 0.0
+        last_report, last_trim = 0.0, first
         while queued and self._unread and not should_stop():
             self._feed_document(total)
+            if self.num_tokens - last_trim >= TRIM_TOKENS or not self._unread:
+                trim_heap()
+                last_trim = self.num_tokens
             if self._writer is not None and self._writer.seconds_since > CHECKPOINT_S:
-                self._try_checkpoint()
+                self._try_checkpoint(wait=False)
             now = time.perf_counter()
             if now - last_report >= PROGRESS_INTERVAL_S or not self._unread:
                 last_report = now

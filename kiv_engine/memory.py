@@ -53,6 +53,11 @@ def give_back() -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Let the system have the heap's freed blocks, which scatter and add up while work of many sizes goes on."""
     with contextlib.suppress(OSError, AttributeError):  # only glibc keeps freed blocks to itself, and has this
         ctypes.CDLL(None).malloc_trim(0)
 
