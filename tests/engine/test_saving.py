@@ -1,5 +1,6 @@
 """Saved contexts: what is opened goes on as if it had never been closed, whatever was killed; damage is never used."""
 
+import errno
 import itertools
 import json
 import os
@@ -507,6 +508,30 @@ def test_a_full_disk_ends_saving_and_nothing_else(free: int, small_disk: Path, c
     SavedContext.open(small_disk / "kept").verify()
     contexts.append(opened(small_disk / "kept"))
     assert answers(contexts[-1]) == answers(contexts[-2])
+
+
+def test_what_the_disk_refuses_after_reading_went_on_ends_saving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contexts: list[Context]
+) -> None:
+    sync, calls = BlockWriter.sync, itertools.count()
+
+    def refusing(writer: BlockWriter) -> None:
+        if next(calls) > 40:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(writer)
+
+    monkeypatch.setattr(BlockWriter, "sync", refusing)
+    contexts += [Context(loaded("llama"), SMALL), Context(loaded("llama"), SMALL)]
+    plain, context = contexts
+    read(plain, DOCUMENT)
+    context.save(tmp_path / "kept")
+    finished = read(context, DOCUMENT)
+    assert isinstance(finished, ReadFinished), finished
+    assert "is full" in finished.not_saved
+    assert answers(context) == answers(plain)
+    kept = SavedContext.open(tmp_path / "kept")
+    kept.verify()
+    assert 0 < kept.num_tokens < finished.tokens_read
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------
