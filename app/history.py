@@ -22,7 +22,6 @@ from app.settings import keep_aside
 
 JOIN_TIMEOUT_S: Final = 2.0
 THREAD_NAME: Final = "kiv-history"
-SEARCH_LIMIT: Final = 200
 
 logger = logging.getLogger(__name__)
 
@@ -199,8 +198,8 @@ class ChatFile:
         parts = words.split()
         query = " ".join('"{}"*'.format(part.replace('"', '""')) for part in parts)
         found = self._connection.execute(
-            "SELECT DISTINCT chat FROM words JOIN exchange ON exchange.rowid = words.rowid WHERE words MATCH ? LIMIT ?",
-            (query, SEARCH_LIMIT),
+            "SELECT DISTINCT chat FROM words JOIN exchange ON exchange.rowid = words.rowid WHERE words MATCH ?",
+            (query,),
         )
         keys = {key for (key,) in found}
         folded = [part.casefold() for part in parts]

@@ -84,6 +84,13 @@ def test_search_is_that_of_plain_words(file: ChatFile) -> None:
         assert file.search(words) == set(expected), words
 
 
+def test_search_finds_all_chats_however_many(file: ChatFile) -> None:
+    for number in range(300):
+        file.save_chat(SavedChat(str(number), "Chat"))
+        file.save_exchange(str(number), SavedExchange(0, None, "Where is the goose?", "Away"))
+    assert len(file.search("goose")) == 300
+
+
 def test_a_chat_goes_with_all_that_was_said_in_it(file: ChatFile) -> None:
     file.save_chat(SavedChat("k"))
     file.save_exchange("k", SavedExchange(0, None, "Who?", "Anna"))
