@@ -99,6 +99,8 @@ class Application(QObject):
         dialog.token.entered.connect(controller.keep_token)
         controller.access_refused.connect(dialog.token.ask_for)
         controller.token_kept.connect(dialog.on_token_kept)
+        dialog.token_unwanted.connect(controller.remove_token)
+        controller.token_removed.connect(dialog.on_token_removed)
         return dialog
 
     @cached_property

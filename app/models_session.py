@@ -7,13 +7,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, TokenKept, WeightsFit
+from app.reports import (
+    ConfigFetched,
+    ModelListed,
+    ModelsListed,
+    ModelTimed,
+    PcDescribed,
+    TokenKept,
+    TokenRemoved,
+    WeightsFit,
+)
 from app.requests import (
     ChooseModelsFolder,
     DescribeModel,
     DownloadModel,
     KeepToken,
     ListModels,
+    RemoveToken,
     Request,
     TimeModels,
 )
@@ -45,6 +55,8 @@ class ModelsSession:
                 yield from self._describe(name)
             case KeepToken(token):
                 yield from keep_token(token)
+            case RemoveToken():
+                yield from remove_token()
             case ChooseModelsFolder(folder, in_use):
                 choose_folder(folder)
                 yield from self._list(in_use, should_stop)
@@ -141,6 +153,14 @@ def keep_token(token: str) -> Iterator[object]:
 
     hub_token.keep_token(token)
     yield TokenKept()
+
+
+def remove_token() -> Iterator[object]:
+    """Take it out of the keyring, if it has one."""
+    from kiv_engine import hub_token
+
+    hub_token.remove_token()
+    yield TokenRemoved()
 
 
 def choose_folder(folder: str) -> None:

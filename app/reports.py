@@ -112,6 +112,11 @@ class TokenKept:
 
 
 @dataclass(frozen=True)
+class TokenRemoved:
+    """Terminal. The system's keyring has no token of KIV."""
+
+
+@dataclass(frozen=True)
 class ChatClosed:
     """Terminal."""
 
@@ -222,5 +227,5 @@ class AnswerChecked:
 
 def is_terminal(event: object) -> bool:
     """Whether a request ends with this event."""
-    ends = ModelLoaded | ReadFinished | AnswerFinished | ChatClosed | TokenKept | ModelsListed | Downloaded | Failed
-    return isinstance(event, ends)
+    ends = ModelLoaded | ReadFinished | AnswerFinished | ChatClosed | ModelsListed | Downloaded | Failed
+    return isinstance(event, ends | TokenKept | TokenRemoved)

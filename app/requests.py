@@ -153,6 +153,11 @@ class KeepToken:
 
 
 @dataclass(frozen=True)
+class RemoveToken:
+    """Take that token out of the keyring again. Ends with TokenRemoved."""
+
+
+@dataclass(frozen=True)
 class ChooseModelsFolder:
     """Downloads go to another folder from now on; "default" is HuggingFace's cache. Then as ListModels."""
 
@@ -162,5 +167,5 @@ class ChooseModelsFolder:
 
 Request: TypeAlias = (
     LoadModel | Read | Ask | CloseChat | ListModels | TimeModels | DescribeModel | DownloadModel | KeepToken
-    | ChooseModelsFolder
+    | RemoveToken | ChooseModelsFolder
 )  # fmt: skip

@@ -15,9 +15,19 @@ from app.reports import (
     PcDescribed,
     Report,
     TokenKept,
+    TokenRemoved,
     is_terminal,
 )
-from app.requests import ChooseModelsFolder, DescribeModel, DownloadModel, KeepToken, ListModels, Request, TimeModels
+from app.requests import (
+    ChooseModelsFolder,
+    DescribeModel,
+    DownloadModel,
+    KeepToken,
+    ListModels,
+    RemoveToken,
+    Request,
+    TimeModels,
+)
 from kiv_engine.errors import AccessError
 from kiv_engine.events import Downloaded, DownloadProgress, Failed
 
@@ -30,12 +40,14 @@ class ModelsController(QObject):
         found: the name of the row of a model that was looked for.
         access_refused: the id of a model that needs a token, or access that its owner grants.
         token_kept: the keyring has the token; what was refused is tried again.
+        token_removed: the keyring has none.
     """
 
     failed = Signal(str)
     found = Signal(str)
     access_refused = Signal(str)
     token_kept = Signal()
+    token_removed = Signal()
 
     def __init__(self, engine: Engine, models: ModelList, status: EngineStatus, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -66,6 +78,11 @@ class ModelsController(QObject):
     def keep_token(self, token: str) -> None:
         """Put a token into the system's keyring, then try again what was refused."""
         self._submit(KeepToken(token))
+
+    @Slot()
+    def remove_token(self) -> None:
+        """Take the token out of the system's keyring."""
+        self._submit(RemoveToken())
 
     def _try_again(self) -> None:
         refused, self._refused = self._refused, None
@@ -137,7 +154,9 @@ class ModelsController(QObject):
                 self._take_download(name, event)
             case KeepToken(), TokenKept():
                 self._try_again()
-            case KeepToken(), Failed(message):
+            case RemoveToken(), TokenRemoved():
+                self.token_removed.emit()
+            case KeepToken() | RemoveToken(), Failed(message):
                 self.failed.emit(message)
             case TimeModels(), ModelTimed():
                 self._models.set_timed(event)

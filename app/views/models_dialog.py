@@ -269,10 +269,12 @@ class ModelsDialog(QDialog):
         download_wanted, stop_wanted: a name.
         stop_loading_wanted: the model that is being loaded is not to be.
         place_chosen: a folder for downloads from now on.
+        token_unwanted: the keyring is to forget the hub's token.
     """
 
     stop_loading_wanted = Signal()
     place_chosen = Signal(str)
+    token_unwanted = Signal()
     opened = Signal()
     name_entered = Signal(str)
     use_wanted = Signal(str, str)
@@ -312,6 +314,11 @@ class ModelsDialog(QDialog):
         self.change_place.setAccessibleName(self.tr("Choose another folder for downloads"))
         self.change_place.clicked.connect(self._on_change_place)
         self.token = TokenLine()
+        self.forget = QPushButton()
+        self.forget.setObjectName("small")
+        self.forget.setAutoDefault(False)
+        self.forget.clicked.connect(self.token_unwanted)
+        self._allow_forgetting()
         self._arrange()
         models.changed.connect(self._on_changed)
         models.row_changed.connect(self._on_row_changed)
@@ -352,6 +359,7 @@ class ModelsDialog(QDialog):
         places.setSpacing(GAP)
         places.addWidget(self.place, 1)
         places.addWidget(self.change_place)
+        places.addWidget(self.forget)
         bottom.addWidget(self.problem)
         bottom.addWidget(self.token)
         bottom.addLayout(places)
@@ -382,6 +390,20 @@ class ModelsDialog(QDialog):
         """What was refused is tried again."""
         self.token.clear()
         self.problem.hide()
+        self._allow_forgetting()
+
+    def _allow_forgetting(self) -> None:
+        self.forget.setText(self.tr("Forget token"))
+        self.forget.setAccessibleName(self.tr("Take the token of the HuggingFace hub out of the system's keyring"))
+        self.forget.setEnabled(True)
+
+    @Slot()
+    def on_token_removed(self) -> None:
+        """There is none; whether there was one is not known before the keyring is asked."""
+        self.problem.hide()
+        self.forget.setText(self.tr("No token kept"))
+        self.forget.setAccessibleName(self.tr("The system's keyring has no token of the HuggingFace hub"))
+        self.forget.setEnabled(False)
 
     @Slot(str)
     def show_found(self, name: str) -> None:

@@ -16,8 +16,26 @@ from app.application import Application
 from app.folders import Folders
 from app.models.chat import ReadingState
 from app.models.engine_status import EngineState
-from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, TokenKept, WeightsFit
-from app.requests import ChooseModelsFolder, DescribeModel, DownloadModel, KeepToken, ListModels, Request, TimeModels
+from app.reports import (
+    ConfigFetched,
+    ModelListed,
+    ModelsListed,
+    ModelTimed,
+    PcDescribed,
+    TokenKept,
+    TokenRemoved,
+    WeightsFit,
+)
+from app.requests import (
+    ChooseModelsFolder,
+    DescribeModel,
+    DownloadModel,
+    KeepToken,
+    ListModels,
+    RemoveToken,
+    Request,
+    TimeModels,
+)
 from app.settings import load_settings
 from app.views.models_dialog import ModelRowView, ModelsDialog
 from kiv_engine.errors import AccessError, CapacityError, ModelNotFoundError, TokenStoreError
@@ -65,8 +83,8 @@ class ScriptedModels:
                 yield ConfigFetched(name)
                 yield replace(SMALL, name=name)
                 yield ModelsListed()
-            case KeepToken():
-                yield TokenKept()
+            case KeepToken() | RemoveToken():
+                yield {KeepToken: TokenKept, RemoveToken: TokenRemoved}[type(request)]()
             case ChooseModelsFolder(folder):
                 yield PcDescribed((("Disk", f"9.0 GB free of 10.0 GB, for models in {folder}"),))
                 yield replace(SMALL, is_here=True)
@@ -195,6 +213,21 @@ def test_a_model_that_was_named_and_refused_is_looked_for_again(page: ModelsDriv
     page.dialog.token.field.setText("hf_secret")
     page.dialog.token.keep.click()
     page.until(lambda: "Other/Model" in page.dialog.views)
+
+
+def test_a_token_can_be_taken_back(page: ModelsDriver) -> None:
+    dialog = page.dialog
+    page.models.error = TokenStoreError("This system has no keyring.")
+    dialog.forget.click()
+    page.until(dialog.problem.isVisible)
+    assert (dialog.problem.text(), dialog.forget.isEnabled()) == ("This system has no keyring.", True)
+    page.models.error = None
+    dialog.forget.click()
+    page.until(lambda: not dialog.forget.isEnabled())
+    assert page.models.asked[-1] == RemoveToken()
+    assert (dialog.forget.text(), dialog.problem.isHidden()) == ("No token kept", True)
+    dialog.on_token_kept()
+    assert (dialog.forget.text(), dialog.forget.isEnabled()) == ("Forget token", True)
 
 
 def test_models_can_be_kept_elsewhere(page: ModelsDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

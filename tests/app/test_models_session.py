@@ -5,8 +5,26 @@ from pathlib import Path
 import pytest
 
 from app.models_session import ModelsSession
-from app.reports import ConfigFetched, ModelListed, ModelsListed, ModelTimed, PcDescribed, TokenKept, is_terminal
-from app.requests import ChooseModelsFolder, DescribeModel, DownloadModel, KeepToken, ListModels, Request, TimeModels
+from app.reports import (
+    ConfigFetched,
+    ModelListed,
+    ModelsListed,
+    ModelTimed,
+    PcDescribed,
+    TokenKept,
+    TokenRemoved,
+    is_terminal,
+)
+from app.requests import (
+    ChooseModelsFolder,
+    DescribeModel,
+    DownloadModel,
+    KeepToken,
+    ListModels,
+    RemoveToken,
+    Request,
+    TimeModels,
+)
 from kiv_engine import catalogue, fit, model_places
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import Downloaded, DownloadProgress
@@ -95,6 +113,9 @@ def test_a_token_is_kept_and_models_are_sent_elsewhere(
     session = ModelsSession()
     assert answer(session, KeepToken("hf_typed")) == [TokenKept()]
     assert list(ring.kept.values()) == ["hf_typed"]
+    for _ in range(2):  # none to remove is no error
+        assert answer(session, RemoveToken()) == [TokenRemoved()]
+        assert not ring.kept
     facts, *_, last = answer(session, ChooseModelsFolder(str(tmp_path / "models")))
     assert isinstance(facts, PcDescribed)
     assert str(tmp_path / "models") in dict(facts.facts)["Disk"]
