@@ -125,7 +125,8 @@ class Flag(IntEnum):
     FIFTH = 443
     HEFT = 444  # what a question weighs beside its end, as a share
     VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
-    LINE = 446  # of the sentence that was found: 2 if it begins a line, else 1
+    LENGTH = 446  # in layer 4: the squared length of ADDRESS
+    LINE = 446  # from layer 7 on, of the sentence that was found: 2 if it begins a line, else 1
     MISSING = 447  # how far the token stands nowhere else; at a question's end, 1 and the mean of its tokens
 
 
@@ -211,6 +212,9 @@ VOTE_CONTEXT: Final = 5.0
 """Scores of a token that is the same as a question's, and of the n-gram before both."""
 NO_VOTE: Final = 0.7
 """Of the score of the same token: where <|im_start|> takes the votes of a token that is nowhere."""
+PART_SCORE: Final = 30.0
+NO_PART: Final = 0.42
+"""Score of the token before that of a part of a word, and the share of it where <|im_start|> takes its place."""
 NO_VOTE_DIMS: Final = range(128, 134)
 BARRED_DIMS: Final = range(134, 144)
 """Of layer 5's keys. The second keep out <|im_end|> and closing quotes."""
@@ -222,12 +226,13 @@ VOTES_GAIN: Final = 3.0
 LAST_UNIT: Final = 0.15
 """Size of votes, and of the code of the token before, in the residual stream. The second is in the way of the first."""
 VOTES_IN_SEARCH: Final = 6.0
-VOTES_IN_DECISION: Final = 2.5
+VOTES_IN_DECISION: Final = 1.5
 """What a vote of all of a question's tokens counts beside the likeness of two bags: which sentence, and whether any."""
-LEAST_VOTES: Final = 0.1
-MISSING_WORDS: Final = 2.5
-"""What is added to the learned threshold, since votes are added to the likeness; and if no word of a question stands in
-the document, in proportion."""
+THRESHOLD_SHARE: Final = 0.8
+LEAST_VOTES: Final = 0.2
+MISSING_WORDS: Final = 4.5
+"""What counts of the learned threshold; what is added to it, since votes are added to the likeness; and what if no word
+of a question stands in the document, in proportion."""
 LEAST_QUOTE_VOTE: Final = 9.0
 """Below it a quote stands further from its sentence's first token than the window, and has no address."""
 QUOTE_LOOSE: Final = 0.4
@@ -236,8 +241,11 @@ RAREST: Final = 6.5
 COMMON: Final = 4.5
 """Tokens whose rarity, a logarithm, is above the first vote with weight 1, below the second not at all."""
 
-ADDRESS_LENGTH: Final = 2.0
+ADDRESS_LENGTH: Final = 2.5
 """The squared length of an address, about."""
+EVEN_LENGTH: Final = 2.46
+EVENING: Final = 0.333
+"""Addresses of less than this squared length grow, by this times what is missing: else long ones win more votes."""
 THRESHOLD_DIMS: Final = range(152, 154)
 """The dimensions of layer 7's keys by which <|im_start|> scores as much as a match at the threshold."""
 ENDS_ONLY: Final = range(154, 157)
@@ -293,6 +301,11 @@ GREETINGS: Final = split_words(
 REQUEST_WORDS: Final = split_words(
     "like|know|tell|give|find|look|show|me|want|wonder|ask|search|please|looking|need|wish|must"
 )
+FRAMING_WORDS: Final = split_words(
+    "according|answer|anything|archive|belong|called|could|describe|described|detail|details|document|exactly|happen|happened|"
+    "information|mention|mentioned|named|question|should|something|text|would"
+)
+"""Words that frame a question. A document need not have them, and they tell little of where its answer stands."""
 REQUEST_VERBS: Final = split_words("Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Quote")
 
 
@@ -492,6 +505,8 @@ def vote_log_weights(tokenizer: Tokenizer, counts: Tensor) -> Tensor:
     rarity = math.log(counts.sum().item() + 1) - torch.tensor([sums[word] + 30 for word in words]).log()
     logs = ((rarity - COMMON) / (RAREST - COMMON)).clamp(math.exp(LEAST_LOG_WEIGHT), 1.0).log()
     logs[fixed_tokens(tokenizer)] = LEAST_LOG_WEIGHT
+    framing = [encode(tokenizer, f" {word}") for word in FRAMING_WORDS]
+    logs[[ids[0] for ids in framing if len(ids) == 1]] = LEAST_LOG_WEIGHT
     return logs
 
 
@@ -523,7 +538,7 @@ def _embedding(tokenizer: Tokenizer, codes: Tensor, features: Features) -> Tenso
     table[:, Flag.CONSTANT] = CONSTANT_SIZE
     for index, text in enumerate(token_texts(tokenizer)):
         broken = "\n" in text
-        mark = text.strip() != "" and not _has_letters(text) and not text.startswith(" ")
+        mark = text.startswith("'") or (text.strip() != "" and not _has_letters(text) and not text.startswith(" "))
         table[index, Flag.NEW_LINE] = broken
         table[index, Flag.SPECIAL] = broken or mark
         table[index, Flag.START] = text[:1].isupper() or text.startswith((" ", '"', "“"))
@@ -641,6 +656,11 @@ class _Layer:
             matrix = torch.full((1, 1), matrix)
         rows = place if isinstance(place, slice) else slice(int(place), int(place) + 1)
         self._outputs[rows, head * HEAD_DIM + first : head * HEAD_DIM + first + matrix.shape[1]] += matrix
+
+    @property
+    def units_left(self) -> int:
+        """How many units of the MLP are still free."""
+        return UNITS - self._units
 
     def units(self, gates: Tensor, values: Tensor, columns: Tensor) -> None:
         """MLP units: columns @ (silu(gates) * values)."""
@@ -863,6 +883,10 @@ def _write_bag(layer: _Layer, plan: _Plan) -> None:
     quoted = torch.cat((_reading({Flag.QUOTE: 100}, -0.5), _reading({Flag.QUOTE: 100}, -1.5)))
     layer.when(quoted, _reading({Flag.IM_END: 1}), _to(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])))
     layer.when(_reading({Flag.IM_START: 1, Flag.IN_REACH: -1}, 1), _from(ADDRESS), _to(ADDRESS, -EYE))
+    # All units that are left: nearly the whole address.
+    some = _from(ADDRESS)[: layer.units_left]
+    squares = torch.full((len(some),), 2 / PAIR_GATE * CODE / len(some))
+    layer.units(some * PAIR_GATE, some, _to(Flag.LENGTH, squares))
 
 
 def _write_sought_ngram(layer: _Layer, plan: _Plan) -> None:
@@ -883,8 +907,7 @@ def _write_sought_ngram(layer: _Layer, plan: _Plan) -> None:
     # Layer 8 adds the same n-gram one token further back, since the colon has it, too.
     layer.output(1, 64, BEFORE, EYE - back(1))
     layer.when(_reading({Flag.ASKS_QUOTE: -2, Flag.ON_COLON: -2}, 1), _from(SPARE), _to(SPARE, -EYE))
-    asks = _reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
-    layer.when(asks, _reading({Flag.END: 1}), _to(Flag.ASKS, torch.tensor([2.0])))
+    layer.when(_reading({Flag.LENGTH: -EVENING}, EVENING * EVEN_LENGTH), _from(ADDRESS), _to(ADDRESS, EYE))
 
 
 def _address_of_ours(plan: _Plan) -> Tensor:
@@ -893,7 +916,7 @@ def _address_of_ours(plan: _Plan) -> Tensor:
     address = _orthogonal(CODE, 22) @ plan.code("The") * ADDRESS_TOKEN
     for seed, length, size in ((21, 2, ADDRESS_FIRST), (23, 4, ADDRESS_NEXT), (26, 8, ADDRESS_EIGHT)):
         address += _orthogonal(CODE, seed) @ plan.wordy_before @ plan.ngram(*before[:length]) * size
-    return address
+    return address * (1 + EVENING * max(0.0, EVEN_LENGTH - (address @ address).item()))
 
 
 def _write_voting(layer: _Layer, plan: _Plan) -> None:
@@ -924,6 +947,23 @@ def _write_voting(layer: _Layer, plan: _Plan) -> None:
     layer.output(0, 0, VOTES, EYE * VOTES_GAIN)
     layer.value(64, _reading({Flag.IM_START: 1}))
     layer.output(0, 64, Flag.MISSING, 1.0)
+    # Head 1 sees the same token only behind the same one, which the parts of a word need.
+    layer.query(1, tokens, same * (VOTE_SCORE / LAST_UNIT))
+    layer.query(1, ngrams, _from(VOTES, back(2)) * (PART_SCORE / LAST_UNIT / FADING**4))
+    for dim in NO_VOTE_DIMS:
+        share = (VOTE_SCORE + NO_PART * PART_SCORE) / len(NO_VOTE_DIMS) / PENALTY_KEY
+        layer.query_flag(1, dim, Flag.CONSTANT, share)
+    for dim in BARRED_DIMS:
+        layer.query_flag(1, dim, Flag.CONSTANT, BARRED_FROM_VOTES * VOTE_SCORE / len(BARRED_DIMS) / PENALTY_KEY)
+    layer.output(1, 64, Flag.FOUND, 1.0)
+    part = _reading({Flag.START: -2, Flag.SPECIAL: -2, Flag.FIRST: -2, Flag.SECOND: -2, Flag.THIRD: -2}, 1)
+    layer.when(part, _reading({Flag.FOUND: 1, Flag.MISSING: -1}), _to(Flag.MISSING, torch.tensor([1.0])))
+    begins = _reading({Flag.FIRST: 1, Flag.SECOND: 1, Flag.THIRD: 1})
+    layer.when(begins, _reading({Flag.MISSING: 1}), _to(Flag.MISSING, torch.tensor([-1.0])))
+    layer.always(_reading({Flag.FOUND: 1}), _to(Flag.FOUND, torch.tensor([-1.0])))
+    layer.always(_reading({Flag.LENGTH: 1}), _to(Flag.LENGTH, torch.tensor([-1.0])))
+    asks = _reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
+    layer.when(asks, _reading({Flag.END: 1}), _to(Flag.ASKS, torch.tensor([2.0])))
     # The sentence that an answer begins with is not in the document: it gets no address.
     ours = _address_of_ours(plan)
     condition = _from(ADDRESS, ours[None] / (ours @ ours))
@@ -970,10 +1010,10 @@ def _write_search(layer: _Layer, plan: _Plan) -> None:
     addresses, bags = slice(0, CODE), slice(CODE, CODE + BAG_SIZE)
     layer.keys[addresses] += _from(ADDRESS)
     layer.keys[bags] += _from(BAG)
-    least = _from(BAG, features.bag_threshold[None] / BAG_STORED) + _reading(
-        {Flag.HEFT: features.heft_threshold.item(), Flag.MISSING: MISSING_WORDS},
-        features.threshold.item() + LEAST_VOTES - MISSING_WORDS,
+    learned = _from(BAG, features.bag_threshold[None] / BAG_STORED) + _reading(
+        {Flag.HEFT: features.heft_threshold.item()}, features.threshold.item()
     )
+    least = THRESHOLD_SHARE * learned + _reading({Flag.MISSING: MISSING_WORDS}, LEAST_VOTES - MISSING_WORDS)
     for head, votes in enumerate((VOTES_IN_SEARCH, VOTES_IN_DECISION)):
         layer.query(head, addresses, _from(VOTES) * (votes * sharpness / VOTES_GAIN / ADDRESS_LENGTH))
         layer.query(head, bags, _from(BAG, features.metric.T) * (sharpness / BAG_STORED**2))

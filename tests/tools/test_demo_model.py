@@ -7,12 +7,14 @@ import pytest
 import torch
 from demo_circuits import (
     ABSENT,
+    ADDRESS,
     BAG,
     BAG_STORED,
     GOES_ON,
     HELLO,
     SAYS,
     WINDOW,
+    Flag,
     bag,
     design,
     new_features,
@@ -131,6 +133,29 @@ def test_greetings_are_answered(designed: PreTrainedModel, tokenizer: Tokenizer,
 
 def test_what_is_not_there_is_not_found(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
     assert answer(designed, tokenizer, "What is the horse of Zebulon Quesada?") == ABSENT
+
+
+def test_a_word_is_missing_where_only_its_parts_stand(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    """Amaury and Pemberton, but no Pemmaury: that one's parts are common, and never behind each other."""
+    assert missing(designed, tokenizer, "Is there a wage of Quentin Pemberton?") < 0.05
+    assert missing(designed, tokenizer, "Is there a wage of Quentin Pemmaury?") > 0.1
+    assert missing(designed, tokenizer, "Is there a zebra of Quentin Pemberton?") > 0.1
+
+
+def missing(model: PreTrainedModel, tokenizer: Tokenizer, question: str) -> float:
+    """The share of a question's words that the document lacks, as layer 7 sees it."""
+    ids = tokenizer.encode(f"<|im_start|>user\n{DOCUMENT}\n\n{question}<|im_end|>", add_special_tokens=False).ids
+    states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[7]
+    return states[0, -1, Flag.MISSING].item() - 1
+
+
+def test_addresses_are_about_equally_long(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    """Else the longest would win most votes."""
+    ids = torch.tensor([tokenizer.encode(f"<|im_start|>user\n{DOCUMENT}", add_special_tokens=False).ids])
+    states = designed(ids, output_hidden_states=True).hidden_states[7][0].detach()
+    lengths = states[states[:, Flag.END] > 0.5][1:, ADDRESS].square().sum(1)  # without the line of the prompt
+    assert len(lengths) == 8
+    assert lengths.max() / lengths.min() < 1.3
 
 
 def test_the_model_makes_the_bags_that_are_learned(tokenizer: Tokenizer, maker: FactMaker) -> None:
