@@ -677,6 +677,8 @@ class Context:
 
     def _go_back(self, num_tokens: int, *, feed: bool = True) -> None:
         """Bring the cache to a length; without `feed`, to the nearest one at or below it that needs no forward."""
+        if self._writer is not None:
+            self._writer.settle()
         ids, document_end = self._ids, self._document_end
         base = self._restore(num_tokens)
         self._torn = False

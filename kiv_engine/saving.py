@@ -22,6 +22,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -149,6 +150,8 @@ class ContextWriter:
         self._last = time.monotonic()
         self._disk = ThreadPoolExecutor(1, "kiv-save")
         self._pending: Future[None] | None = None
+        self._appends: list[tuple[BlockWriter, torch.Tensor]] = []
+        """What the next commit writes, in this order."""
         with _disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if found is None:
@@ -172,8 +175,8 @@ class ContextWriter:
     def checkpoint(self, cache: KIVCache, progress: Progress, *, wait: bool = True) -> None:
         """Write what is new, and then the manifest that makes it count.
 
-        Without `wait` a thread waits for the disk, which takes longer than the writing; what the disk refuses then is
-        raised by the next call.
+        A thread does it: rows and codes that are written do not change unless the context goes back, which must
+        `settle` this first. Without `wait`, what the disk refuses is raised by the next call.
         """
         self._finish()
         with _disk_errors(self.folder):
@@ -183,9 +186,9 @@ class ContextWriter:
                 self._write_rows(number, layer)
                 self._write_codes(number, layer)
             manifest, state = self._taken_down(progress, layers)
-            written = {name: writer.written for name, writer in self._writers.items()}
+            appends, self._appends = self._appends, []
             self._pending = self._disk.submit(
-                self._commit, manifest, state, {**self._known, **written}, list(self._writers.values())
+                self._commit, manifest, state, appends, dict(self._writers), dict(self._known)
             )
             if wait:
                 self._finish()
@@ -193,6 +196,11 @@ class ContextWriter:
                 for layer in layers.values():
                     self._make_room(layer)
         self._last = time.monotonic()
+
+    def settle(self) -> None:
+        """Return once nothing is being written; what became of it is told by the next checkpoint."""
+        if self._pending is not None:
+            wait_for([self._pending])
 
     def _finish(self) -> None:
         """Wait for the checkpoint that is on its way to the disk, and raise what became of it."""
@@ -220,7 +228,7 @@ class ContextWriter:
         writer = self._writer(name)
         row_bytes = rows[:1].nbytes or 1
         writer.cut(len(rows) * row_bytes)
-        writer.append(rows[writer.length // row_bytes :].cpu().contiguous())
+        self._appends.append((writer, rows[writer.length // row_bytes :].cpu().contiguous()))
 
     def _write_documents(self, progress: Progress) -> None:
         self._write_new("tokens", progress.tokens)
@@ -228,10 +236,11 @@ class ContextWriter:
             name = f"document{number}"
             if self._is_new(f"{name}.text"):
                 document = placed.tokens.document
-                self._writer(f"{name}.text").append(as_bytes(document.text.encode("utf-8", "surrogatepass")))
-                self._writer(f"{name}.places").append(as_bytes(document.places.to_bytes()))
-                self._writer(f"{name}.starts").append(placed.tokens.starts)
-                self._writer(f"{name}.ends").append(placed.tokens.ends)
+                text = as_bytes(document.text.encode("utf-8", "surrogatepass"))
+                self._appends.append((self._writer(f"{name}.text"), text))
+                self._appends.append((self._writer(f"{name}.places"), as_bytes(document.places.to_bytes())))
+                self._appends.append((self._writer(f"{name}.starts"), placed.tokens.starts))
+                self._appends.append((self._writer(f"{name}.ends"), placed.tokens.ends))
 
     def _is_new(self, name: str) -> bool:
         return name not in self._writers and name not in self._known
@@ -252,8 +261,7 @@ class ContextWriter:
             for writer, size in zip(writers, sizes, strict=True):
                 writer.cut(count * size)
             for parts in table.stored(writers[0].length // sizes[0], count):
-                for writer, part in zip(writers, parts, strict=True):
-                    writer.append(part)
+                self._appends += zip(writers, parts, strict=True)
 
     def _write_codes(self, number: int, layer: KIVLayer) -> None:
         if not layer.index.ready:
@@ -299,13 +307,21 @@ class ContextWriter:
         return manifest, to_safetensors({key: part.cpu().contiguous() for key, part in tensors.items()})
 
     def _commit(
-        self, manifest: dict[str, Any], state: bytes, files: dict[str, BlockFile], writers: list[BlockWriter]
+        self,
+        manifest: dict[str, Any],
+        state: bytes,
+        appends: list[tuple[BlockWriter, torch.Tensor]],
+        writers: dict[str, BlockWriter],
+        known: dict[str, BlockFile],
     ) -> None:
-        """Bring to the disk what was written, the state, and then the manifest. Runs beside further reading."""
-        for writer in writers:
+        """Bring to the disk what is new, the state, and then the manifest. Runs beside further reading."""
+        for writer, rows in appends:
+            writer.append(rows)
+        for writer in writers.values():
             writer.sync()
         name = manifest["state"]
-        files = {**files, name: _checked_file(self.folder / name, state)}
+        written = {key: writer.written for key, writer in writers.items()}
+        files = {**known, **written, name: _checked_file(self.folder / name, state)}
         manifest = {**manifest, "files": {key: file.to_json() for key, file in files.items()}}
         write_whole(self.folder / MANIFEST, with_checksum(manifest))
         for old in self.folder.glob("state-*.safetensors"):
