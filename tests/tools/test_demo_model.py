@@ -114,7 +114,7 @@ def test_a_quote_is_found_further_from_its_sentence_s_beginning_than_the_window(
 def test_a_line_is_said_whole_behind_a_space_and_nothing_more(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
     lines = ("Taste the flour with Goodman Fensbury", "Wash the sacks with Quentin Pemberton", "It was late.")
     document = "\n".join(("The list of the mill.\n", *lines))
-    said = answer(designed, tokenizer, "Taste the flour with Goodman Fensbury, who?", document=document)
+    said = answer(designed, tokenizer, "Taste the flour with Goodman Fensbury?", document=document)
     assert said == f"{SAYS} Taste the flour with Goodman Fensbury\n"
 
 
