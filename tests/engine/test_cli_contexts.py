@@ -83,7 +83,7 @@ def test_what_cannot_be_saved_or_opened_is_refused(kiv: Kiv, book: Path, tmp_pat
 def test_saving_that_fails_is_told_by_the_exit_code(
     kiv: Kiv, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_room(_writer: ContextWriter, *_arguments: object) -> None:
+    def no_room(_writer: ContextWriter, *_arguments: object, **_options: object) -> None:
         raise CapacityError("The disk is full.")
 
     monkeypatch.setattr(ContextWriter, "checkpoint", no_room)
