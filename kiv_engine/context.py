@@ -44,7 +44,7 @@ READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
 CHECKPOINT_S: Final = 20.0
 TRIM_TOKENS: Final = 131_072
-"""After so many tokens read, what reading freed goes back to the system: half a second's work for half a minute's."""
+"""After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
 PROGRESS_INTERVAL_S: Final = 0.1
 HITS_INTERVAL_S: Final = 0.125
 NUM_PASSAGES: Final = 5
@@ -296,7 +296,7 @@ class Context:
             self.documents,
             snapshots,
         )
-        self._writer.checkpoint(self.cache, progress, wait=wait or progress.complete)
+        self._writer.checkpoint(self.cache, progress, wait=wait)
         if progress.complete:
             self._stop_saving()
 

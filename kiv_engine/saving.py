@@ -176,9 +176,10 @@ class ContextWriter:
         """Write what is new, and then the manifest that makes it count.
 
         A thread does it: rows and codes that are written do not change unless the context goes back, which must
-        `settle` this first. Without `wait`, what the disk refuses is raised by the next call.
+        `settle` this first. Without `wait`, what the disk refuses is raised by the next call; the last waits.
         """
         self._finish()
+        self._appends = []  # of a checkpoint that failed half way
         with _disk_errors(self.folder):
             self._write_documents(progress)
             layers = {layer.geometry.index: layer for layer in cache.growing_layers if layer.is_initialized}
@@ -186,11 +187,10 @@ class ContextWriter:
                 self._write_rows(number, layer)
                 self._write_codes(number, layer)
             manifest, state = self._taken_down(progress, layers)
-            appends, self._appends = self._appends, []
             self._pending = self._disk.submit(
-                self._commit, manifest, state, appends, dict(self._writers), dict(self._known)
+                self._commit, manifest, state, self._appends, dict(self._writers), dict(self._known)
             )
-            if wait:
+            if wait or progress.complete:
                 self._finish()
             if progress.complete:
                 for layer in layers.values():
@@ -234,7 +234,7 @@ class ContextWriter:
         self._write_new("tokens", progress.tokens)
         for number, placed in enumerate(progress.documents):
             name = f"document{number}"
-            if self._is_new(f"{name}.text"):
+            if not self._writer(f"{name}.text").length:
                 document = placed.tokens.document
                 text = as_bytes(document.text.encode("utf-8", "surrogatepass"))
                 self._appends.append((self._writer(f"{name}.text"), text))

@@ -24,7 +24,7 @@ from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.errors import ConfigError, DamagedContextError, SavedContextError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, TextDelta
-from kiv_engine.saving import MANIFEST, SavedContext
+from kiv_engine.saving import MANIFEST, ContextWriter, SavedContext
 from tests.engine.families import FAMILIES
 from tests.engine.tiny_chat import loaded
 
@@ -532,6 +532,27 @@ def test_what_the_disk_refuses_after_reading_went_on_ends_saving(
     kept = SavedContext.open(tmp_path / "kept")
     kept.verify()
     assert 0 < kept.num_tokens < finished.tokens_read
+
+
+def test_a_checkpoint_that_failed_half_way_is_written_whole_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contexts: list[Context]
+) -> None:
+    take_down, calls = ContextWriter._taken_down, itertools.count()
+
+    def failing(writer: ContextWriter, *arguments: Any) -> Any:
+        if next(calls) == 0:
+            raise MemoryError
+        return take_down(writer, *arguments)
+
+    monkeypatch.setattr(ContextWriter, "_taken_down", failing)
+    context = Context(loaded("llama"), SMALL)
+    contexts.append(context)
+    context.save(tmp_path / "kept")
+    assert isinstance(read(context, DOCUMENT), Failed)
+    assert isinstance(read(context), ReadFinished)
+    SavedContext.open(tmp_path / "kept").verify()
+    contexts.append(opened(tmp_path / "kept"))
+    assert answers(contexts[1]) == answers(context)
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------
