@@ -23,8 +23,9 @@ and layers write them:
     1 sliding   BEFORE of 4 tokens, ADDRESS from the sentence's first token
     2 sliding   BEFORE of 8 tokens, ADDRESS from more of what stands before the sentence
     3 sliding   BAG, ADDRESS once more, whether the question has a quote
-    4 sliding   SPARE = the n-gram that a quote ends in; which sentences ask
-    5 full      VOTES: each token sees where else it stands in the document, a quote's end sees where the quote stands
+    4 sliding   SPARE = the n-gram that a quote ends in; addresses of about the same length
+    5 full      VOTES: each token sees where else it stands in the document, a quote's end sees where the quote stands;
+                which words stand nowhere else, and which sentences ask
     6 sliding   VOTES of the question's words are added up at its end; ADDRESS from the sentence's first four tokens
     7 full      BAG = the address of the sentence that has most votes and the likest bag; whether there is any
     8 sliding   the address and flags go from the question's end to the answer's tokens; SPARE = set phrases
@@ -94,7 +95,7 @@ class Flag(IntEnum):
     IM_START = 414
     AFTER_END = 415  # behind a sentence's end; 2 behind a line break
     FIRST = 416  # a sentence's first token
-    FOUND = 417  # how sure layer 7 is that something was found
+    FOUND = 417  # in layer 5: MISSING as head 1 sees it; then how sure layer 7 is that something was found
     QUOTE = 418  # layer 3: how many quotes are opened, as a mean; layer 8: the answer goes on with a quote
     HIT = 419  # the document has what is asked for
     COLON = 420
@@ -858,6 +859,7 @@ def _write_bag(layer: _Layer, plan: _Plan) -> None:
     Other tokens see ends, which give nothing. Means of two flags go with it: opening quotes and words of requests. The
     MLP turns the former into ASKS_QUOTE at the question's end. Head 0 sees the sentence's first token: its n-gram of 8
     joins ADDRESS. <|im_start|>, the sink of searches, has none, nor has what the window does not join to that token.
+    The MLP measures the rest, for layer 4.
     """
     _look_in_sentence(layer, 1, Flag.LOG_WEIGHT)
     layer.key_flag(END_PAIR, Flag.END, MARK_KEY)
@@ -893,7 +895,7 @@ def _write_sought_ngram(layer: _Layer, plan: _Plan) -> None:
     """Layer 4. The end of a question with a quote, and the colon of "goes on:", see the quote's end.
 
     They take its n-gram into SPARE, to look for it. The first token behind that colon takes it into BEFORE, as if it
-    stood behind the quote. The MLP clears SPARE elsewhere, and sets ASKS at the ends of requests.
+    stood behind the quote. The MLP clears SPARE elsewhere, and lets short addresses grow.
     """
     layer.recency_keys()
     layer.key_flag(WEIGHT_PAIR, Flag.IM_END, MARK_KEY)
@@ -924,7 +926,8 @@ def _write_voting(layer: _Layer, plan: _Plan) -> None:
 
     The mean of their sentences' addresses is its vote, in VOTES: the rarer a word is in the document, the more its vote
     says. Where a question has a quote, its end sees the place behind the same n-gram instead. A token that stands
-    nowhere else sees <|im_start|>, which MISSING tells.
+    nowhere else sees <|im_start|>, which MISSING tells; the parts of a word are common, so for them it is head 1's word
+    that counts. How a question begins does not count. The MLP also sets ASKS at the ends of requests.
     """
     ngrams, tokens = slice(0, CODE), slice(CODE, 2 * CODE)
     layer.keys[ngrams] += _from(BEFORE)
