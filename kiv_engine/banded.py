@@ -4,6 +4,7 @@ The mask of a sliding layer hides most of the keys of a long chunk, and kernels 
 same: T queries over T + window keys. In blocks of B queries it is window + B keys for each.
 """
 
+import math
 from typing import Any, Final, Protocol
 
 import torch
@@ -53,11 +54,24 @@ def attend_in_blocks(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """The same as `function` over everything, where `is_band`. query (1, H, T, D), key and value (1, H_kv, N, D)."""
+    blocks = _blocks(query.shape[2], key.shape[2], int(kwargs["sliding_window"]))
     outputs = [
-        function(module, query[:, :, rows], key[:, :, keys], value[:, :, keys], mask[:, :, rows, keys], **kwargs)[0]
-        for rows, keys in _blocks(query.shape[2], key.shape[2], int(kwargs["sliding_window"]))
+        function(module, query[:, :, rows], key[:, :, keys], value[:, :, keys], bias, **kwargs)[0]
+        for (rows, keys), bias in zip(blocks, _biases(mask, blocks, query.dtype), strict=True)
     ]
     return torch.cat(outputs, dim=1), None
+
+
+def _biases(mask: torch.Tensor, blocks: list[tuple[slice, slice]], dtype: torch.dtype) -> list[torch.Tensor]:
+    """The blocks' parts of the mask as what is added to scores; made once for all layers of a forward."""
+    known: list[torch.Tensor] | None = getattr(mask, "kiv_biases", None)
+    if known is None:
+        parts = [mask[:, :, rows, keys] for rows, keys in blocks]
+        known = [
+            torch.zeros(part.shape, dtype=dtype, device=mask.device).masked_fill_(~part, -math.inf) for part in parts
+        ]
+        mask.kiv_biases = known  # type: ignore[attr-defined]
+    return known
 
 
 def _blocks(count: int, num_keys: int, window: int) -> list[tuple[slice, slice]]:

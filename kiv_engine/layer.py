@@ -378,46 +378,39 @@ class KIVLayer(CacheLayerMixin):
             block = queries[:, :, offset : offset + size]
             start = first + offset
             keys, values = self._local(start, start + block.shape[2])
-            mask = causal_mask(block.shape[2], keys.shape[1], keys.device)
             limit = self._policy.cold_tokens(start + 1)
             if mode == "sparse" and limit > 0:
-                parts.append(self._attend_sparse(block, rule, (keys, values, mask), start))
+                parts.append(self._attend_sparse(block, rule, (keys, values), start))
             elif mode == "exact" and limit > 0:
-                parts.append(self._attend_exact(block, rule, (keys, values, mask), limit))
+                parts.append(self._attend_exact(block, rule, (keys, values), limit))
             else:
-                parts.append(attend_at_once(rule, block, keys, values, mask))
+                parts.append(attend_at_once(rule, block, keys, values))
         return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
     def _attend_exact(
-        self, queries: torch.Tensor, rule: ScoreRule, local: tuple[torch.Tensor, torch.Tensor, torch.Tensor], limit: int
+        self, queries: torch.Tensor, rule: ScoreRule, local: tuple[torch.Tensor, torch.Tensor], limit: int
     ) -> torch.Tensor:
         """All cold tokens below `limit`, streamed, and the local ones."""
-        partial = PartialAttention.over(rule, queries, *local)
+        mask = causal_mask(queries.shape[2], local[0].shape[1], queries.device)
+        partial = PartialAttention.over(rule, queries, *local, mask)
         for keys, values in self.store.blocks(0, limit, EXACT_BLOCK_TOKENS):
             part = PartialAttention.over(rule, queries, keys.to(self.device), values.to(self.device), None)
             partial = partial.merge(part)
         return partial.finish(rule)
 
     def _attend_sparse(
-        self, queries: torch.Tensor, rule: ScoreRule, local: tuple[torch.Tensor, torch.Tensor, torch.Tensor], start: int
+        self, queries: torch.Tensor, rule: ScoreRule, local: tuple[torch.Tensor, torch.Tensor], start: int
     ) -> torch.Tensor:
         """The best cold tokens for the block as a whole, and the local ones. The block searches with its mean query."""
-        keys, values, mask = local
+        keys, values = local
         lengths = queries.float().norm(dim=-1, keepdim=True).clamp(min=1e-12)
         mean = (queries.float() / lengths).mean(2) * lengths.mean(2)
         floor = mean.new_full(mean.shape[:2], -math.inf)
         hits = self._find(mean.to(queries.dtype), rule, floor, start + 1, vague=True)
-        if hits is None:
-            return attend_at_once(rule, queries, keys, values, mask)
-        hit_keys = self._keys_of(hits.ids, start + 1)
-        seen = mask.new_ones((mask.shape[0], hits.ids.shape[1]))
-        return attend_at_once(
-            rule,
-            queries,
-            torch.cat((hit_keys, keys), 1),
-            torch.cat((hits.values, values), 1),
-            torch.cat((seen, mask), 1),
-        )
+        if hits is not None:  # They lie before all others, so that the causal mask lets every query see them.
+            keys = torch.cat((self._keys_of(hits.ids, start + 1), keys), 1)
+            values = torch.cat((hits.values, values), 1)
+        return attend_at_once(rule, queries, keys, values)
 
     # -- searching -----------------------------------------------------------------------------------------------
 

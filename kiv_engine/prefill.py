@@ -6,6 +6,7 @@ Shapes: H KV heads, G query heads per KV head, T queries, N keys, D head_dim; qu
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -127,16 +128,39 @@ def weigh(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def attend_at_once(
-    rule: ScoreRule, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+    rule: ScoreRule,
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Attention over one set of keys, mask (T, N) as above -> (H, G, T, D). The fused kernel where the rule allows."""
-    if rule.softcap is not None or rule.sinks is not None:
-        return PartialAttention.over(rule, queries, keys, values, mask).finish(rule)
+    """Attention over one set of keys -> (H, G, T, D). The fused kernel where the rule allows.
+
+    mask: (T, N) as above, or None for the causal one.
+    """
     heads, group, count, dim = queries.shape
+    if rule.softcap is not None or rule.sinks is not None:
+        mask = causal_mask(count, keys.shape[1], keys.device) if mask is None else mask
+        return PartialAttention.over(rule, queries, keys, values, mask).finish(rule)
     flat = queries.reshape(1, heads, group * count, dim)
-    repeated = mask.expand(group, count, -1).reshape(1, 1, group * count, -1)
+    if mask is None:
+        repeated = _causal_bias(group, count, keys.shape[1], queries.dtype, queries.device)
+    else:
+        repeated = mask.expand(group, count, -1).reshape(1, 1, group * count, -1)
     out = F.scaled_dot_product_attention(flat, keys[None], values[None], attn_mask=repeated, scale=rule.scaling)
     return out.view(heads, group, count, -1)
+
+
+@lru_cache(maxsize=2)
+def _causal_bias(group: int, num_queries: int, num_keys: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The causal mask (1, 1, G * T, N) as what is added to scores: kernels make that of a mask, anew for each block.
+
+    While a document is read, all blocks have the same shape.
+    """
+    with torch.inference_mode(False):
+        hidden = ~causal_mask(num_queries, num_keys, device)
+        bias = torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, -math.inf)
+        return bias.expand(group, num_queries, -1).reshape(1, 1, group * num_queries, num_keys)
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device) -> torch.Tensor:

@@ -42,9 +42,10 @@ def test_parts_merge_to_one_softmax(kind: str, tensors: tuple[torch.Tensor, torc
         last = 7 if first == 0 else 20
         partial = partial.merge(PartialAttention.over(rule, queries, keys[:, first:last], values[:, first:last], None))
     torch.testing.assert_close(partial.finish(rule), obvious(rule, queries, keys, values, mask))
-    torch.testing.assert_close(
-        attend_at_once(rule, queries, keys, values, mask), obvious(rule, queries, keys, values, mask)
-    )
+    for given in (mask, None):
+        torch.testing.assert_close(
+            attend_at_once(rule, queries, keys, values, given), obvious(rule, queries, keys, values, mask)
+        )
 
 
 def test_a_part_that_a_query_cannot_see_changes_nothing(
