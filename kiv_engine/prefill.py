@@ -138,29 +138,25 @@ def attend_at_once(
 
     mask: (T, N) as above, or None for the causal one.
     """
-    heads, group, count, dim = queries.shape
+    shape = queries.shape[2], keys.shape[1]
     if rule.softcap is not None or rule.sinks is not None:
-        mask = causal_mask(count, keys.shape[1], keys.device) if mask is None else mask
+        mask = causal_mask(*shape, keys.device) if mask is None else mask
         return PartialAttention.over(rule, queries, keys, values, mask).finish(rule)
-    flat = queries.reshape(1, heads, group * count, dim)
     if mask is None:
-        repeated = _causal_bias(group, count, keys.shape[1], queries.dtype, queries.device)
-    else:
-        repeated = mask.expand(group, count, -1).reshape(1, 1, group * count, -1)
-    out = F.scaled_dot_product_attention(flat, keys[None], values[None], attn_mask=repeated, scale=rule.scaling)
-    return out.view(heads, group, count, -1)
+        mask = _causal_bias(*shape, queries.dtype, queries.device)
+    keys, values = (rows[:, None].expand(-1, queries.shape[1], -1, -1) for rows in (keys, values))
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask[None, None], scale=rule.scaling)
 
 
 @lru_cache(maxsize=2)
-def _causal_bias(group: int, num_queries: int, num_keys: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The causal mask (1, 1, G * T, N) as what is added to scores: kernels make that of a mask, anew for each block.
+def _causal_bias(num_queries: int, num_keys: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The causal mask (T, N) as what is added to scores: kernels make that of a mask, anew for each block.
 
     While a document is read, all blocks have the same shape.
     """
     with torch.inference_mode(False):
         hidden = ~causal_mask(num_queries, num_keys, device)
-        bias = torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, -math.inf)
-        return bias.expand(group, num_queries, -1).reshape(1, 1, group * num_queries, num_keys)
+        return torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, -math.inf)
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device) -> torch.Tensor:
