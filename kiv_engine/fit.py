@@ -227,17 +227,19 @@ class ModelShape:
         chunk = READ_CHUNK_TOKENS
         parts = [*self._growing_parts(setting, element_bytes), *self._forgetting_parts(element_bytes)]
         parts.append(3 * chunk * self._mlp_width() * element_bytes)
-        streams = int(getattr(self.text, "altup_num_inputs", 1) or 1)  # Gemma 3n keeps several hidden states
+        streams = int(getattr(self.text, "altup_num_inputs", 1) or 1)
+        hidden = 4 * streams + (12 if streams > 1 else 0)  # Gemma 3n predicts and corrects several hidden states
         per_layer = int(getattr(self.text, "hidden_size_per_layer_input", 0) or 0) * self.topology.num_layers
-        lasting = chunk * element_bytes * (3 * streams * int(self.text.hidden_size) + 2 * per_layer)
+        lasting = chunk * element_bytes * (hidden * int(self.text.hidden_size) + 2 * per_layer)
         masks = list(self._mask_bytes())
         lasting += sum(masks)
-        parts.append(2 * max(masks, default=0))  # while a mask is made of its conditions
+        bias = self._bias_bytes(setting.config, element_bytes)
+        making = 2 * max(masks, default=0)  # of a mask from its conditions, before the layers
         if setting.quantize == "4bit":  # a weight is decoded while it is used
             lasting += (
                 max((each.weight.numel() for each in quantized_linears(self.model, "4bit")), default=0) * element_bytes
             )
-        return lasting + max(parts)
+        return lasting + max(bias + max(parts), making)
 
     @property
     def _fused(self) -> bool:
@@ -245,44 +247,55 @@ class ModelShape:
         return str(self.model.config._attn_implementation) != "eager"
 
     def _mask_bytes(self) -> Iterator[int]:
-        """The masks that transformers keeps for a forward, one for each kind of layer."""
+        """The masks that transformers keeps for a forward; a fused kernel needs none of all tokens."""
         size = 1 if self._fused else 4
-        if self.topology.growing:
+        if self.topology.growing and not self._fused:
             yield READ_CHUNK_TOKENS * READ_CHUNK_TOKENS * size
         for window in {layer.window for layer in self.topology.forgetting if layer.window}:
             yield READ_CHUNK_TOKENS * (READ_CHUNK_TOKENS + window) * size
 
+    def _bias_bytes(self, config: KIVConfig, element_bytes: int) -> int:
+        """What is added to scores for a mask, as it is kept from block to block and from layer to layer."""
+        total = 0
+        if self.topology.growing and not self._holds_scores:
+            total += SEARCH_BLOCK_TOKENS * attended_keys(config)
+        if self._fused:
+            windows = {layer.window for layer in self.topology.forgetting if layer.kind == "sliding_attention"}
+            total += sum(READ_CHUNK_TOKENS * (BLOCK_TOKENS + window) for window in windows)
+        return total * element_bytes
+
+    @property
+    def _holds_scores(self) -> bool:
+        """Whether growing layers compute what no fused kernel does."""
+        return self._softcapped or self._has_sinks
+
     def _growing_parts(self, setting: Setting, element_bytes: int) -> Iterator[int]:
-        """Of each kind of growing layer: queries and K/V of the chunk, then the mask and scores of one block."""
+        """Of each kind of growing layer: queries and K/V of the chunk, then keys and values, or scores, of a block."""
         config, chunk = setting.config, READ_CHUNK_TOKENS
-        keys = (
-            config.sink_tokens
-            + config.hot_tokens
-            + 2 * CODE_BLOCK_TOKENS
-            + config.retrieved_tokens
-            + SEARCH_BLOCK_TOKENS
-        )
+        keys = attended_keys(config)
         for layer in set(map(shape_of, self.topology.growing)):
             query_heads, kv_heads, dim = layer
-            group = query_heads // kv_heads
-            attended = 4 * chunk * query_heads * dim + 4 * (chunk + config.hot_tokens) * kv_heads * dim
-            if self._softcapped or self._has_sinks:
-                scores = 5 * query_heads * SEARCH_BLOCK_TOKENS * keys * 4
-            else:
-                scores = group * SEARCH_BLOCK_TOKENS * keys * (1 + 4)
+            attended = 3 * chunk * query_heads * dim + (4 * chunk + 2 * config.hot_tokens) * kv_heads * dim
+            block = (4 * keys * kv_heads + SEARCH_BLOCK_TOKENS * query_heads) * dim * element_bytes
+            if self._holds_scores:
+                block = 5 * query_heads * SEARCH_BLOCK_TOKENS * keys * 4
             decoded = 3 * kv_heads * SCAN_CHUNK_TOKENS * dim * 4 if setting.index_bits == 2 else 0
-            yield attended * element_bytes + max(scores, decoded)
+            yield attended * element_bytes + max(block, decoded)
 
     def _forgetting_parts(self, element_bytes: int) -> Iterator[int]:
-        """Of each sliding layer: the mask of a block as numbers, or all scores where no kernel is fused."""
+        """Of each layer that forgets: queries, K/V and outputs, and what its kernel needs beside them."""
+        chunk = READ_CHUNK_TOKENS
         for layer in self.topology.forgetting:
-            if layer.window:
-                own = READ_CHUNK_TOKENS * layer.num_query_heads * layer.head_dim * element_bytes
-                if self._fused:
-                    yield 5 * own + BLOCK_TOKENS * (BLOCK_TOKENS + layer.window) * 4
-                else:
-                    copies = layer.num_query_heads * (3 if self._has_sinks else 2)
-                    yield 4 * own + READ_CHUNK_TOKENS * (READ_CHUNK_TOKENS + layer.window) * 4 * copies
+            own = chunk * layer.num_query_heads * layer.head_dim * element_bytes
+            scores = chunk * (chunk + layer.window) * 4
+            if layer.window and not self._fused:
+                yield 4 * own + layer.num_query_heads * (3 if self._has_sinks else 2) * scores
+            elif layer.kind == "chunked_attention":  # the kernel makes numbers of the whole mask
+                yield 5 * own + scores
+            elif layer.window:
+                yield 5 * own
+            elif layer.kind == "linear_attention":  # decays and scores of 64 tokens among themselves
+                yield 5 * int(getattr(self.text, "linear_num_value_heads", 0) or 0) * chunk * 64 * 4
 
     @property
     def _softcapped(self) -> bool:
@@ -336,7 +349,8 @@ class ModelShape:
 
 def attended_keys(config: KIVConfig) -> int:
     """Keys that a block of queries meets in sparse reading: sinks, hot window, hits, and the block itself."""
-    return config.sink_tokens + config.hot_tokens + config.retrieved_tokens + SEARCH_BLOCK_TOKENS
+    local = config.sink_tokens + config.hot_tokens + CODE_BLOCK_TOKENS + SEARCH_BLOCK_TOKENS
+    return local + config.retrieved_tokens
 
 
 def _is_text(name: str) -> bool:

@@ -259,6 +259,14 @@ class KIVLayer(CacheLayerMixin):
         self._unattended = False
         if self._span is None:
             return self._attend_newest(layer_idx, queries, rule)
+        output = self._attend_span(queries, rule)
+        if self.geometry.attending == 1:  # with many layers, all their spans together would be large
+            self._span = None
+        return output
+
+    def _attend_span(self, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
+        """The newest T tokens, T > 1."""
+        assert self._span is not None
         count = queries.shape[2]
         first = self._span.end - count
         if self._policy.cold_tokens(self._span.end) <= self._policy.config.retrieved_tokens:

@@ -143,13 +143,13 @@ def attend_at_once(
         mask = causal_mask(*shape, keys.device) if mask is None else mask
         return PartialAttention.over(rule, queries, keys, values, mask).finish(rule)
     if mask is None:
-        mask = _causal_bias(*shape, queries.dtype, queries.device)
+        mask = causal_bias(*shape, queries.dtype, queries.device)
     keys, values = (rows[:, None].expand(-1, queries.shape[1], -1, -1) for rows in (keys, values))
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask[None, None], scale=rule.scaling)
 
 
 @lru_cache(maxsize=2)
-def _causal_bias(num_queries: int, num_keys: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def causal_bias(num_queries: int, num_keys: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """The causal mask (T, N) as what is added to scores: kernels make that of a mask, anew for each block.
 
     While a document is read, all blocks have the same shape.

@@ -16,6 +16,7 @@ from kiv_engine.context import READ_CHUNK_TOKENS
 from kiv_engine.fit import ModelShape, Needs, Plan, Room, Setting
 from kiv_engine.index import CodeIndex, SearchEffort, code_bytes
 from kiv_engine.loader import LoadOptions, load, read_config, weight_bytes
+from kiv_engine.prefill import causal_bias
 from tests.engine.families import FAMILIES, VOCABULARY, model_of
 from tests.engine.test_loader import copy_tokenizer
 
@@ -74,12 +75,30 @@ def test_what_a_cache_keeps_is_predicted(name: str, config: KIVConfig) -> None:
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 @pytest.mark.filterwarnings("ignore:.*unknown size was allocated")
 def test_the_peak_of_reading_a_chunk_is_predicted(name: str) -> None:
-    model, config = model_of(name), KIVConfig(prefill="sparse", positions="true")
+    check_peak(model_of(name))
+
+
+def test_the_peak_does_not_grow_with_the_layers() -> None:
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=8,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+    )
+    check_peak(LlamaForCausalLM(config).eval())
+
+
+def check_peak(model: PreTrainedModel) -> None:
+    """Two chunks, so that the second meets what is kept of the first."""
+    config = KIVConfig(prefill="sparse", positions="true")
     cache = KIVCache(model, config)
-    cache.plan(4 * READ_CHUNK_TOKENS)
-    read_chunks(model, cache, 2)
+    cache.plan(6 * READ_CHUNK_TOKENS)
+    read_chunks(model, cache, 4)
+    causal_bias.cache_clear()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        read_chunks(model, cache, 1)
+        read_chunks(model, cache, 2)
     cache.close()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = peak = 0
