@@ -199,7 +199,7 @@ def test_a_gated_model_asks_for_a_token_and_is_tried_again(page: ModelsDriver, m
     page.models.error = None
     token.keep.click()
     page.until(lambda: page.view(SMALL.name).button.text() == "Stop")
-    assert page.models.asked[-2:] == [KeepToken("hf_secret"), DownloadModel(SMALL.name)]
+    page.until(lambda: page.models.asked[-2:] == [KeepToken("hf_secret"), DownloadModel(SMALL.name)])
     assert "hf_secret" not in repr(page.models.asked)
     assert (token.isHidden(), token.field.text(), page.dialog.problem.isHidden()) == (True, "", True)
 
