@@ -349,8 +349,7 @@ class ModelShape:
 
 def attended_keys(config: KIVConfig) -> int:
     """Keys that a block of queries meets in sparse reading: sinks, hot window, hits, and the block itself."""
-    local = config.sink_tokens + config.hot_tokens + CODE_BLOCK_TOKENS + SEARCH_BLOCK_TOKENS
-    return local + config.retrieved_tokens
+    return config.sink_tokens + config.hot_tokens + config.retrieved_tokens + SEARCH_BLOCK_TOKENS
 
 
 def _is_text(name: str) -> bool:
