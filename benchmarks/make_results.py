@@ -161,8 +161,11 @@ def section_importing(result: Record) -> Iterator[str]:
 
 def section_saving(result: Record) -> Iterator[str]:
     """saving.py."""
-    read_s = number(result["read_s"], ".0f")
-    yield f"The archive at {result['tokens']:,} tokens, the built-in model; read plainly in {read_s} s."
+    before, after = (number(seconds, ".0f") for seconds in result["reads_s"])
+    yield (
+        f"The archive at {result['tokens']:,} tokens, the built-in model; read plainly in {before} s before "
+        f"and {after} s after the saved reading."
+    )
     grown = result["mapped_anonymous_bytes"]
     over_index = None if grown is None else (grown - result["index_bytes"]) / 1e6
     yield asked_and_measured([
