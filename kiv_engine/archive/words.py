@@ -283,10 +283,6 @@ WORDS: dict[str, tuple[str, ...]] = {
         inside the cuckoo clock|below the anchor stone|in the cheese cellar|on top of the linen press|
         in the toe of a stocking"""
     ),
-}
-
-# Words that only sentences of these kinds need.
-WORDS |= {
     "pastime": words(
         "trombone|bagpipes|violin, or a part of it|drum|art of poetry|breeding of snails|whistling of psalms"
     ),
@@ -304,6 +300,6 @@ WORDS |= {
         """much mended|missing its lid|sound but ugly|chewed at one end|in the original wrapping|slightly haunted|
         without a handle|painted to look like marble|in use as a hen house|better than it looks|not to be touched"""
     ),
-    "weather2": tuple(word for season in SEASONS for word in WORDS[f"{season}_weather"]),
-    "wind2": WORDS["wind"],
 }
+WORDS["weather2"] = tuple(word for season in SEASONS for word in WORDS[f"{season}_weather"])
+WORDS["wind2"] = WORDS["wind"]
