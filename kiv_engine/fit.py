@@ -60,6 +60,9 @@ MILLION: Final = 1_000_000
 ENOUGH_TOKENS: Final = {"cpu": 16_384, "cuda": 131_072}
 """So many tokens of room are worth more than finer weights; on the CPU quantized ones answer many times slower."""
 
+DELTA_RULE_TOKENS: Final = 64
+"""Linear layers (the gated delta rule) hold decays and scores of so many tokens among themselves."""
+
 LAYER_OVERHEAD_S: Final = 0.0004
 """Norms, rotary positions and Python of one decoder layer in a decode step, on the CPU this was measured on."""
 
@@ -228,7 +231,8 @@ class ModelShape:
         parts = [*self._growing_parts(setting, element_bytes), *self._forgetting_parts(element_bytes)]
         parts.append(3 * chunk * self._mlp_width() * element_bytes)
         streams = int(getattr(self.text, "altup_num_inputs", 1) or 1)
-        hidden = 4 * streams + (12 if streams > 1 else 0)  # Gemma 3n predicts and corrects several hidden states
+        # Gemma 3n predicts and corrects several hidden states; its 12 were measured with two to four of them.
+        hidden = 4 * streams + (12 if streams > 1 else 0)
         per_layer = int(getattr(self.text, "hidden_size_per_layer_input", 0) or 0) * self.topology.num_layers
         lasting = chunk * element_bytes * (hidden * int(self.text.hidden_size) + 2 * per_layer)
         masks = list(self._mask_bytes())
@@ -250,7 +254,7 @@ class ModelShape:
         """The masks that transformers keeps for a forward; a fused kernel needs none of all tokens."""
         size = 1 if self._fused else 4
         if self.topology.growing and not self._fused:
-            yield READ_CHUNK_TOKENS * READ_CHUNK_TOKENS * size
+            yield READ_CHUNK_TOKENS**2 * size
         for window in {layer.window for layer in self.topology.forgetting if layer.window}:
             yield READ_CHUNK_TOKENS * (READ_CHUNK_TOKENS + window) * size
 
@@ -294,8 +298,9 @@ class ModelShape:
                 yield 5 * own + scores
             elif layer.window:
                 yield 5 * own
-            elif layer.kind == "linear_attention":  # decays and scores of 64 tokens among themselves
-                yield 5 * int(getattr(self.text, "linear_num_value_heads", 0) or 0) * chunk * 64 * 4
+            elif layer.kind == "linear_attention":
+                heads = int(getattr(self.text, "linear_num_value_heads", 0) or 0)
+                yield 5 * heads * chunk * DELTA_RULE_TOKENS * 4
 
     @property
     def _softcapped(self) -> bool:

@@ -300,6 +300,7 @@ class KIVLayer(CacheLayerMixin):
 
     def _attend_newest(self, layer_idx: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         """One query, the newest token; its hot window lies in the ring."""
+        assert queries.shape[2] == 1, "a layer attends once in a forward of several tokens"
         hot, used = self.hot, self.hot.used
         keys, values = hot.keys[:, used], hot.values[:, used]
         num_tokens = self.num_tokens

@@ -17,7 +17,7 @@ from kiv_engine.fit import ModelShape, Needs, Plan, Room, Setting
 from kiv_engine.index import CodeIndex, SearchEffort, code_bytes
 from kiv_engine.loader import LoadOptions, load, read_config, weight_bytes
 from kiv_engine.prefill import causal_bias
-from tests.engine.families import FAMILIES, VOCABULARY, model_of
+from tests.engine.families import COMMON, FAMILIES, VOCABULARY, model_of
 from tests.engine.test_loader import copy_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -79,14 +79,7 @@ def test_the_peak_of_reading_a_chunk_is_predicted(name: str) -> None:
 
 
 def test_the_peak_does_not_grow_with_the_layers() -> None:
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=8,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-    )
+    config = LlamaConfig(**{**COMMON, "num_hidden_layers": 8, "num_key_value_heads": 4})
     check_peak(LlamaForCausalLM(config).eval())
 
 
