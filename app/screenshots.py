@@ -224,6 +224,12 @@ class Photographer(QObject):
             begin()
             self._begun = True
         if self._looks == 0 and not is_there():
+            if name == "05-stopped" and self._application.chats.current.reading.state is ReadingState.READ:
+                print(
+                    f"kiv: {self._tokens} tokens are read before a picture is taken; give more --tokens.",
+                    file=sys.stderr,
+                )
+                self._leave(1)
             return
         self._looks += 1
         passing = name in ("01-loading", "04-reading", "07-writing")  # states that do not wait for a picture

@@ -71,3 +71,14 @@ def test_without_a_model_there_are_no_pictures(
     Photographer(qapp, unstarted.application, tmp_path, 1_000).start()
     unstarted.until(lambda: left == [1])
     assert "There is no model." in capsys.readouterr().err
+
+
+def test_an_archive_too_short_for_pictures_of_reading_is_told(
+    qapp: QApplication, unstarted: AppDriver, left: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unstarted.session.held_at = {"load"}
+    Photographer(qapp, unstarted.application, tmp_path, 1_000).start()
+    unstarted.until(lambda: (tmp_path / "01-loading-dark-1920.png").exists())
+    unstarted.session.go()
+    unstarted.until(lambda: left == [1])
+    assert "give more --tokens" in capsys.readouterr().err
