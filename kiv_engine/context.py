@@ -324,14 +324,27 @@ class Context:
         """
         last: ReadEvent
         try:
+            self._mend()
             last = yield from self._read(documents, should_stop, anyway)
         except BaseException as error:
-            if self._torn:
-                self._go_back(self.num_tokens, feed=False)
+            last = self._undo_reading(error)
             if not isinstance(error, Exception):
                 raise
-            last = self._failed(error, self.num_tokens + self.unread_tokens)
         yield last
+
+    def _undo_reading(self, error: BaseException) -> Failed:
+        """Bring all layers to one length; the terminal event for what was raised."""
+        forget_frames(error)  # what the forward held may be what going back needs
+        try:
+            self._mend()
+        except Exception as second:  # noqa: BLE001 - the first error is the one to tell; the next reading tries again
+            forget_frames(second)
+        return self._failed(error, self.num_tokens + self.unread_tokens)
+
+    def _mend(self) -> None:
+        """Where a forward was broken off, go back to before it."""
+        if self._torn:
+            self._go_back(self.num_tokens, feed=False)
 
     def _read(
         self, documents: Sequence[Document], should_stop: ShouldStop, anyway: bool
@@ -500,6 +513,11 @@ class Context:
 
         On failure, or if the caller drops the generator before its terminal event, the context is as it was before.
         """
+        try:
+            self._mend()
+        except Exception as error:  # noqa: BLE001 - told, and tried again the next time
+            yield self._failed(error, self.num_tokens + self.unread_tokens)
+            return
         start, unfed = self.num_tokens, list(self._unfed)
         last: AnswerFinished | Failed
         try:

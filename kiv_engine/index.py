@@ -238,9 +238,8 @@ class CodeIndex:
         self.num_tokens += keys.shape[1]
         if self.num_tokens >= FIT_TOKENS:
             keys = torch.cat(self._first_keys, 1)
-            self._first_keys = []
             self._space = CodeSpace.fit(keys[:, :FIT_TOKENS])
-            self.num_tokens = 0
+            self._first_keys, self.num_tokens = [], 0  # only now, for memory may have run out
             self._encode(keys)
 
     def _encode(self, keys: torch.Tensor) -> None:
@@ -317,13 +316,16 @@ class CodeIndex:
         self.num_tokens = num_tokens
 
     def truncate(self, num_tokens: int) -> None:
-        """Forget the tokens from `num_tokens` (a multiple of 32) on."""
+        """Forget the tokens from `num_tokens` (a multiple of 32) on. Needs no memory: it may be that this ran out."""
         if num_tokens >= self.num_tokens:
             return
         assert self._space is None or num_tokens >= FIT_TOKENS, "a shorter index is built anew from the keys"
         self.num_tokens = num_tokens
-        if self._first_keys:
-            self._first_keys = [torch.cat(self._first_keys, 1)[:, :num_tokens]]
+        first_keys, self._first_keys = self._first_keys, []
+        for keys in first_keys:
+            if num_tokens > 0:
+                self._first_keys.append(keys[:, :num_tokens])
+            num_tokens -= keys.shape[1]
 
     def search(self, query: torch.Tensor, limit: int, effort: "SearchEffort") -> torch.Tensor | None:
         """The tokens below `limit` that score best by the codes, for each KV head; None where they would be too many.

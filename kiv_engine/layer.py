@@ -597,11 +597,11 @@ class KIVLayer(CacheLayerMixin):
         end = min(self.store.num_tokens, max(0, num_tokens - policy.config.sink_tokens))
         keys = torch.cat((self.store.keys.read(cold, end).to(keys.device), keys), 1)
         values = torch.cat((self.store.values.read(cold, end).to(values.device), values), 1)
-        self._span = None
+        self._truncate_index(cold)
+        self._span = None  # what needs memory is done: from here on nothing can fail half way
         hot.restart(min(num_tokens, policy.config.sink_tokens))
         hot.append(keys, values)
         self.store.truncate(cold)
-        self._truncate_index(cold)
 
     def _truncate_index(self, cold: int) -> None:
         if not self.index.ready or cold >= FIT_TOKENS:

@@ -3,6 +3,7 @@
 import errno
 import gc
 import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -241,6 +242,50 @@ def test_reading_goes_on_after_the_model_failed_in_the_middle(family: str, monke
     assert_same(family, probe(context.cache, family), probe(whole.cache, family))
     context.close()
     whole.close()
+
+
+@pytest.mark.parametrize("family", [*GROWS, *FORGETS])
+def test_what_could_not_be_undone_is_undone_by_the_next_reading(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, whole = new_context(family), ready(family)
+    with monkeypatch.context() as patch:
+        break_forward(patch, context, 3, MemoryError())
+        patch.setattr(context.cache, "restore", no_memory)
+        assert isinstance(read(context, DOCUMENT), Failed)
+        assert isinstance(ask(context), Failed)
+    assert isinstance(read(context), ReadFinished)
+    assert ids_of(context) == ids_of(whole)
+    assert_same(family, probe(context.cache, family), probe(whole.cache, family))
+    context.close()
+    whole.close()
+
+
+def test_a_broken_forward_holds_nothing_while_the_context_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = new_context()
+    held: list[weakref.ref[torch.Tensor]] = []
+    restore = context.cache.restore
+
+    def forward(*_args: Any, **_kwargs: Any) -> None:
+        activations = torch.empty(1)
+        held.append(weakref.ref(activations))
+        raise MemoryError
+
+    def restore_later(snapshot: Any) -> None:
+        held.append(held[0])
+        assert held[0]() is None
+        restore(snapshot)
+
+    assert isinstance(read(context, DOCUMENT, should_stop=after(2)), ReadFinished)
+    with monkeypatch.context() as patch:
+        patch.setattr(context._loaded.model.model.layers[-1], "forward", forward)
+        patch.setattr(context.cache, "restore", restore_later)
+        assert isinstance(read(context), Failed)
+    assert len(held) == 2
+    assert isinstance(read(context), ReadFinished)
+    context.close()
+
+
+def no_memory(*_args: Any) -> None:
+    raise MemoryError
 
 
 def test_a_tokenizer_that_fails_leaves_the_context_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
