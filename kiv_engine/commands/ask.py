@@ -83,7 +83,11 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     ask.add_argument(
         "--save", metavar="FOLDER", help="keep what is read in a folder; found there again, it is not read"
     )
-    ask.add_argument("--context", metavar="FOLDER", help="ask a saved context; no DOCUMENT is needed")
+    ask.add_argument(
+        "--context", metavar="FOLDER",
+        help="ask a saved context; no DOCUMENT is needed. With documents that grew, and --save ANOTHER, only what "
+        "is new is read",
+    )  # fmt: skip
     ask.add_argument("--max-new-tokens", type=whole_number, default=256, metavar="N")
     ask.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 takes the likeliest token")
     ask.add_argument("--seed", type=whole_number, default=None, metavar="N", help="of the sampling")
@@ -146,12 +150,14 @@ class AskCommand:
         """A new context or a saved one, and the documents that it lacks."""
         from kiv_engine.saving import SavedContext
 
-        folder = self._options.context or self._options.save
+        folder = self._options.save or self._options.context
+        if self._options.context and documents and not SavedContext.exists(folder):
+            return self._go_on_from(SavedContext.open(self._options.context), engine, config, documents), []
         if self._options.context or (folder and SavedContext.exists(folder)):
             saved = SavedContext.open(folder)
             if documents:
-                self._require_same(saved, config, documents)
-            context = engine.open_context(folder, retrieved_tokens=self._options.retrieved_tokens)
+                self._require_same(saved, saved.config if self._options.context else config, documents)
+            context = engine.open_context(folder, retrieved_tokens=self._options.retrieved_tokens, store=config.store)
             print(f"Opened {context.num_tokens:,} of {saved.total_tokens:,} tokens from {folder}.", file=sys.stderr)
             return context, []
         context = engine.new_context(config)
@@ -163,11 +169,38 @@ class AskCommand:
             raise
         return context, documents
 
+    def _go_on_from(
+        self, saved: "SavedContext", engine: "Engine", config: KIVConfig, documents: "list[Document]"
+    ) -> "Context":
+        """What is saved of documents as they were before they grew, to be kept in another folder."""
+        if not saved.complete:
+            raise BadInputError(
+                f"{saved.folder} was not read to its end; read on with --context alone, or leave it out."
+            )
+        if not saved.begins(documents):
+            names = ", ".join(saved.document_names)
+            raise BadInputError(f"{saved.folder} holds {names}, which these documents do not begin with; leave it out.")
+        context = engine.open_context(
+            saved.folder, retrieved_tokens=self._options.retrieved_tokens, copy=True, store=config.store
+        )
+        try:
+            context.exchange(*documents)
+            context.save(self._options.save)
+        except BaseException:
+            context.close()
+            raise
+        print(f"Went on from {context.num_tokens:,} tokens in {saved.folder}.", file=sys.stderr)
+        return context
+
     @staticmethod
     def _require_same(saved: "SavedContext", config: KIVConfig, documents: "list[Document]") -> None:
         """Refuse to take what is saved for something else that is asked for."""
         another = "choose another folder, or remove it with 'kiv contexts remove'."
         if not saved.holds(documents):
+            if saved.complete and saved.begins(documents):
+                raise BadInputError(
+                    f"{saved.folder} holds the beginning of that; read on with --context {saved.folder} --save ANOTHER."
+                )
             names = ", ".join(saved.document_names)
             raise BadInputError(f"{saved.folder} holds {names}, or another version of it; {another}")
         for name in SETTLED:
@@ -178,13 +211,16 @@ class AskCommand:
     def _check_folders(self, config: KIVConfig) -> None:
         """What contradicts --save and --context."""
         options = self._options
-        if options.context and options.save:
-            raise BadInputError("--context and --save exclude each other; give one of them.")
-        if options.context and options.documents:
-            raise BadInputError("--context asks what was saved, so it takes no DOCUMENT; leave one of the two out.")
+        if options.context and options.save and not options.documents:
+            raise BadInputError("--context with --save reads documents that grew; name them, or leave --save out.")
+        if options.context and options.documents and not options.save:
+            raise BadInputError(
+                "--context asks what was saved, so it takes no DOCUMENT; leave one of the two out, or, where the "
+                "document grew, name another folder with --save."
+            )
         if options.save and not options.documents:
             raise BadInputError("--save keeps what is read; name a DOCUMENT.")
-        if options.context and config.store_folder is not None:
+        if options.context and config.store_folder is not None and not options.documents:
             raise BadInputError("--store is for reading; a saved context is mapped as it is. Leave it out.")
         if options.context:
             defaults = KIVConfig()

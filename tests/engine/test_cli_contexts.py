@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from kiv_engine.config import KIVConfig
+from kiv_engine.context import Context
+from kiv_engine.document import Document
+from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError
+from kiv_engine.events import ReadFinished
 from kiv_engine.saving import ContextWriter
 from tests.engine.test_cli import SMALL, Kiv, assert_refused, book, demo, kiv
 
@@ -30,6 +35,48 @@ def test_a_saved_context_is_opened_instead_of_read(kiv: Kiv, book: Path, tmp_pat
     assert len({report["answer"] for report in reports}) == 1
     assert reports[0]["passages"] == reports[1]["passages"] == reports[2]["passages"]
     assert reports[0]["document_tokens"] == reports[2]["document_tokens"]
+
+
+def test_a_document_that_grew_is_read_on(kiv: Kiv, book: Path, tmp_path: Path) -> None:
+    folder, longer, fresh = (tmp_path / name for name in ("kept", "longer", "fresh"))
+    assert kiv("ask", book, "--save", folder, *SMALL, *QUESTION).code == 0
+    before = (folder / "manifest.json").read_bytes()
+    book.write_text(book.read_text() + "\n\nFrom that day on there were 17 geese at the mill.\n")
+    assert_refused(kiv("ask", book, "--save", folder, *SMALL, *QUESTION), f"--context {folder} --save ANOTHER")
+    grown = kiv("ask", book, "--context", folder, "--save", longer, *QUESTION)
+    assert "Went on from" in grown.err
+    anew, opened = kiv("ask", book, "--save", fresh, *SMALL, *QUESTION), kiv("ask", "--context", longer, *QUESTION)
+    reports = [json.loads(result.out) for result in (grown, anew, opened)]
+    assert len({(report["answer"], report["document_tokens"]) for report in reports}) == 1
+    assert kiv("contexts", "verify", longer).code == 0
+    assert (folder / "manifest.json").read_bytes() == before
+    assert "Opened" in kiv("ask", book, "--context", folder, "--save", longer, *QUESTION).err
+    book.write_text("Something else entirely.")
+    new = tmp_path / "new"
+    assert_refused(kiv("ask", book, "--context", folder, "--save", new, *QUESTION), "do not begin with")
+    assert not new.exists()
+
+
+def test_a_reading_that_stopped_goes_on_in_its_store(
+    kiv: Kiv, demo: Engine, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, store = tmp_path / "kept", tmp_path / "store"
+    monkeypatch.setattr("kiv_engine.context.READ_CHUNK_TOKENS", 256)
+    stopped = demo.new_context(KIVConfig(hot_tokens=128))
+    stopped.save(folder)
+    *_, last = stopped.read(Document("book.txt", book.read_text()), should_stop=lambda: stopped.num_tokens > 256)
+    stopped.close()
+    assert isinstance(last, ReadFinished)
+    assert last.stopped
+    in_store: list[int] = []
+    ask = Context.ask
+    monkeypatch.setattr(
+        Context, "ask", lambda *given, **more: in_store.append(len(list(store.iterdir()))) or ask(*given, **more)
+    )
+    result = kiv("ask", book, "--save", folder, *SMALL[:2], "--store", store, *QUESTION)
+    assert "Opened" in result.err
+    assert result.code == 0, result.err
+    assert in_store[0] > 0
 
 
 def test_contexts_are_listed_shown_verified_and_removed(kiv: Kiv, book: Path, tmp_path: Path) -> None:
@@ -65,7 +112,7 @@ def test_what_cannot_be_saved_or_opened_is_refused(kiv: Kiv, book: Path, tmp_pat
     assert_refused(kiv("ask", other, "--save", folder, *QUESTION), folder, "holds book.txt")
     assert_refused(kiv("ask", book, "--save", folder, *QUESTION), "was read with --hot-tokens 128")
     assert_refused(kiv("ask", book, "--context", folder, *QUESTION), "takes no DOCUMENT")
-    assert_refused(kiv("ask", "--context", folder, "--save", folder, *QUESTION), "exclude each other")
+    assert_refused(kiv("ask", "--context", folder, "--save", folder, *QUESTION), "name them")
     assert_refused(kiv("ask", "--save", folder, *QUESTION), "name a DOCUMENT")
     assert_refused(kiv("ask", "--context", folder, "--hot-tokens", 256, *QUESTION), "--hot-tokens was settled")
     assert_refused(kiv("ask", "--context", folder, "--store", tmp_path, *QUESTION), "--store")
