@@ -40,6 +40,10 @@ class ForwardListener(Protocol):
     def after_forward(self, *, completed: bool) -> None: ...
 
 
+class AllFilledError(Exception):
+    """Not a failure: ends a forward whose output nobody wants, once all layers have their K and V."""
+
+
 def tag(states: torch.Tensor, layer: AttendingLayer) -> torch.Tensor:
     """The same keys or values, carrying the layer they belong to."""
     tagged = states.view_as(states)

@@ -114,6 +114,20 @@ class KIVCache(Cache):
             self.policy.reading = False
 
     @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Reading whose output nobody wants: a forward ends, by AllFilledError, once the last layer has its K and V.
+
+        What is left out (that layer's attention and MLP, layers that only share K and V, the logits) changes no layer.
+        Where the last layer is none that grows, forwards run to their end.
+        """
+        self.policy.last_layer = self.topology.last_owner
+        try:
+            with self.reading():
+                yield
+        finally:
+            self.policy.last_layer = None
+
+    @contextmanager
     def recording(self) -> Iterator[HitRecorder]:
         """Record the hit sets of every decoded token."""
         self.policy.recorder = recorder = HitRecorder()

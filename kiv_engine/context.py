@@ -4,13 +4,14 @@ import shutil
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import torch
 
+from kiv_engine.attention import AllFilledError
 from kiv_engine.blocks import BackgroundCheck
 from kiv_engine.cache import CacheSnapshot, KIVCache
 from kiv_engine.chat import ChatFormat, TextStream
@@ -477,7 +478,7 @@ class Context:
         """Read the next chunk, at most to a length of `limit`. Chunks end at the same places wherever reading began."""
         room = READ_CHUNK_TOKENS - self.num_tokens % READ_CHUNK_TOKENS
         chunk = self._unread[: min(room, limit - self.num_tokens)]
-        with self.cache.reading():
+        with self.cache.filling():
             self._forward(chunk)
         del self._unread[: len(chunk)]
         if self.num_tokens // SNAPSHOT_TOKENS > (self.num_tokens - len(chunk)) // SNAPSHOT_TOKENS:
@@ -762,14 +763,15 @@ class Context:
     # -- the model -----------------------------------------------------------------------------------------------
 
     def _forward(self, ids: "Sequence[int] | array[int]") -> torch.Tensor:
-        """Feed tokens; logits (vocab,) of the last one."""
+        """Feed tokens; logits (vocab,) of the last one, or none of what only fills the cache."""
         inputs = torch.tensor(ids, dtype=torch.long, device=self._loaded.device)[None]
+        logits = torch.empty(0)
         self._torn = True
-        with torch.inference_mode():
+        with torch.inference_mode(), suppress(AllFilledError):
             output = self._loaded.model(input_ids=inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
+            logits = output.logits[0, -1]
         self._ids.extend(ids)
         self._torn = False
-        logits: torch.Tensor = output.logits[0, -1]
         return logits
 
     def close(self) -> None:

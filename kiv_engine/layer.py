@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from transformers.cache_utils import CacheLayerMixin
 
-from kiv_engine.attention import tag
+from kiv_engine.attention import AllFilledError, tag
 from kiv_engine.blocks import MappedRows
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
 from kiv_engine.errors import BatchSizeError
@@ -255,8 +255,10 @@ class KIVLayer(CacheLayerMixin):
     # -- attending -----------------------------------------------------------------------------------------------
 
     def attend(self, layer_idx: int, queries: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
-        """Attend from the newest T tokens, queries (H, G, T, D) -> (H, G, T, D)."""
+        """Attend from the newest T tokens, queries (H, G, T, D) -> (H, G, T, D). Raises AllFilledError."""
         self._unattended = False
+        if layer_idx == self._policy.last_layer:
+            raise AllFilledError
         if self._span is None:
             return self._attend_newest(layer_idx, queries, rule)
         output = self._attend_span(queries, rule)

@@ -27,6 +27,8 @@ class Policy:
         rotary: how keys are moved in compact mode; None where positions are true.
         planned_tokens: announced final length, 0 if none.
         reading: a document is being read: forwards follow `prefill` to their end and nothing is recorded.
+        last_layer: the layer whose attention ends a forward, for all layers have their K and V by then; None if the
+            forward's output is wanted.
         recorder: collects hit sets, or None.
         folder: of the mapped store, or None.
     """
@@ -38,6 +40,7 @@ class Policy:
     folder: SlabFolder | None
     planned_tokens: int = 0
     reading: bool = False
+    last_layer: int | None = None
     recorder: HitRecorder | None = None
 
     def cold_tokens(self, num_tokens: int) -> int:

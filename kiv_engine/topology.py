@@ -59,6 +59,7 @@ class Topology:
         forgetting: the layers that own state which does not grow.
         num_layers: decoder layers in all.
         num_sharing: of them, the last ones, which only use the K/V of others.
+        last_owner: the last layer that owns state, of whatever kind.
         trained_tokens: context length the model was trained for, 0 where the config does not say.
         forgets: some layers keep only recent state (sliding window, linear attention).
     """
@@ -68,6 +69,7 @@ class Topology:
     forgetting: tuple[ForgettingLayer, ...]
     num_layers: int
     num_sharing: int
+    last_owner: int
     trained_tokens: int
     forgets: bool
 
@@ -100,6 +102,7 @@ def inspect(config: Any) -> Topology:
         forgetting=tuple(_forgetting_layer(text, index, kind) for index, kind in owned if kind in FORGETTING),
         num_layers=len(types),
         num_sharing=len(types) - len(owned),
+        last_owner=max(index for index, kind in owned if kind not in WITHOUT_STATE),
         trained_tokens=int(getattr(text, "max_position_embeddings", 0) or 0),
         forgets=any(kind in FORGETTING for kind in types),
     )

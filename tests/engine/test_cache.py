@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from kiv_engine.attention import Attachment
+from kiv_engine.attention import AllFilledError, Attachment
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import BatchSizeError, ConfigError, UnsupportedModelError
@@ -21,7 +21,7 @@ from kiv_engine.layer import KIVLayer
 from kiv_engine.positions import Rotary
 from kiv_engine.prefill import ScoreRule, attend_at_once
 from kiv_engine.store import RowTable
-from tests.engine.families import COMMON, FAMILIES, feed, model_of, reference, text
+from tests.engine.families import COMMON, FAMILIES, LENGTH_DEPENDENT, feed, model_of, reference, text
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -274,6 +274,25 @@ def test_reading_does_not_search_in_window_mode(model: PreTrainedModel) -> None:
     assert all(layer.rows_fetched == 0 for layer in cache.growing_layers)
     feed(model, cache, text()[:, :2], [2])
     assert all(layer.rows_fetched > 0 for layer in cache.growing_layers)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in LENGTH_DEPENDENT])
+def test_filling_leaves_all_layers_as_reading_does_and_ends_early(name: str) -> None:
+    model = model_of(name)
+    read, filled = (KIVCache(model, SPARSE) for _ in range(2))
+    ended = []
+    for ids in text()[:, :600].split(300, 1):
+        with read.reading():
+            model(ids, past_key_values=read)
+        with filled.filling():
+            try:
+                model(ids, past_key_values=filled)
+            except AllFilledError:
+                ended.append(True)
+    last = read.topology.last_owner
+    assert bool(ended) == isinstance(read.layers[last], KIVLayer)
+    later = text()[:, 600:616]
+    assert torch.equal(feed(model, filled, later, [15, 1]), feed(model, read, later, [15, 1]))
 
 
 SEARCHING = {
