@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 
 import torch
 
-BLOCK_TOKENS: Final = 256
+MOST_BLOCK_TOKENS: Final = 256
+LEAST_BLOCK_TOKENS: Final = 64
 """Queries a block. Smaller ones waste less, and cost more calls."""
 
 
@@ -27,11 +28,16 @@ class AttentionFunction(Protocol):
     ) -> tuple[torch.Tensor, Any]: ...
 
 
+def block_tokens(window: int) -> int:
+    """Queries a block: half as many as the window, so that a third of what is computed is waste, within limits."""
+    return min(MOST_BLOCK_TOKENS, max(LEAST_BLOCK_TOKENS, window // 2))
+
+
 def is_band(mask: torch.Tensor, count: int, window: int | None) -> bool:
     """Whether blocks pay for `count` queries, and the mask (1, 1, T, N) hides all that they would leave out."""
     if window is None or mask.dtype != torch.bool or mask.shape[2] != count or mask.shape[1] != 1:
         return False
-    if count <= 2 * BLOCK_TOKENS or mask.shape[3] <= window + 2 * BLOCK_TOKENS:
+    if count <= 2 * MOST_BLOCK_TOKENS or mask.shape[3] <= window + 2 * MOST_BLOCK_TOKENS:
         return False
     known: bool | None = getattr(mask, "kiv_is_band", None)
     if known is None:  # All sliding layers of a forward have the same mask.
@@ -76,9 +82,9 @@ def _biases(mask: torch.Tensor, blocks: list[tuple[slice, slice]], dtype: torch.
 
 def _blocks(count: int, num_keys: int, window: int) -> list[tuple[slice, slice]]:
     """Blocks of queries and the keys they see. The last key is the last query's."""
-    ahead = num_keys - count
+    ahead, block = num_keys - count, block_tokens(window)
     return [
         (slice(start, stop), slice(max(0, ahead + start - window + 1), ahead + stop))
-        for start in range(0, count, BLOCK_TOKENS)
-        for stop in (min(count, start + BLOCK_TOKENS),)
+        for start in range(0, count, block)
+        for stop in (min(count, start + block),)
     ]

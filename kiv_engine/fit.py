@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from kiv_engine.banded import BLOCK_TOKENS
+from kiv_engine.banded import block_tokens
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
 from kiv_engine.context import RAM_SHARE, READ_CHUNK_TOKENS, VRAM_SHARE
 from kiv_engine.hardware import Hardware
@@ -237,13 +237,14 @@ class ModelShape:
         lasting = chunk * element_bytes * (hidden * int(self.text.hidden_size) + 2 * per_layer)
         masks = list(self._mask_bytes())
         lasting += sum(masks)
-        bias = self._bias_bytes(setting.config, element_bytes)
-        making = 2 * max(masks, default=0)  # of a mask from its conditions, before the layers
+        kept = self._causal_bias_bytes(setting.config, element_bytes)
+        # Of a mask from its conditions, before the layers.
+        making = 2 * max(masks, default=0) + sum(masks) + chunk * element_bytes * int(self.text.hidden_size)
         if setting.quantize == "4bit":  # a weight is decoded while it is used
             lasting += (
                 max((each.weight.numel() for each in quantized_linears(self.model, "4bit")), default=0) * element_bytes
             )
-        return lasting + max(bias + max(parts), making)
+        return kept + max(lasting + self._band_bias_bytes(element_bytes) + max(parts), making)
 
     @property
     def _fused(self) -> bool:
@@ -258,15 +259,17 @@ class ModelShape:
         for window in {layer.window for layer in self.topology.forgetting if layer.window}:
             yield READ_CHUNK_TOKENS * (READ_CHUNK_TOKENS + window) * size
 
-    def _bias_bytes(self, config: KIVConfig, element_bytes: int) -> int:
-        """What is added to scores for a mask, as it is kept from block to block and from layer to layer."""
-        total = 0
-        if self.topology.growing and not self._holds_scores:
-            total += SEARCH_BLOCK_TOKENS * attended_keys(config)
-        if self._fused:
-            windows = {layer.window for layer in self.topology.forgetting if layer.kind == "sliding_attention"}
-            total += sum(READ_CHUNK_TOKENS * (BLOCK_TOKENS + window) for window in windows)
-        return total * element_bytes
+    def _causal_bias_bytes(self, config: KIVConfig, element_bytes: int) -> int:
+        """What growing layers add to scores for a mask, as it is kept from chunk to chunk."""
+        if not self.topology.growing or self._holds_scores:
+            return 0
+        return SEARCH_BLOCK_TOKENS * attended_keys(config) * element_bytes
+
+    def _band_bias_bytes(self, element_bytes: int) -> int:
+        """What sliding layers add to the scores of all blocks, as it is kept from layer to layer."""
+        windows = {layer.window for layer in self.topology.forgetting if layer.kind == "sliding_attention"}
+        bands = sum(READ_CHUNK_TOKENS * (block_tokens(window) + window) for window in windows)
+        return bands * element_bytes if self._fused else 0
 
     @property
     def _holds_scores(self) -> bool:
@@ -345,9 +348,10 @@ class ModelShape:
         """Multiplications of attention for one token that is read sparsely."""
         keys = attended_keys(config)
         growing = sum(2 * layer.num_query_heads * layer.head_dim * keys for layer in self.topology.growing)
-        block = BLOCK_TOKENS if self._fused else READ_CHUNK_TOKENS
         sliding = sum(
-            2 * layer.num_query_heads * layer.head_dim * (layer.window + block) for layer in self.topology.forgetting
+            2 * layer.num_query_heads * layer.head_dim * (layer.window + block)
+            for layer in self.topology.forgetting
+            for block in (block_tokens(layer.window) if self._fused else READ_CHUNK_TOKENS,)
         )
         return growing + sliding
 

@@ -9,7 +9,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from kiv_engine import KIVCache, KIVConfig
-from kiv_engine.banded import BLOCK_TOKENS, attend_in_blocks, is_band
+from kiv_engine.banded import MOST_BLOCK_TOKENS, attend_in_blocks, is_band
 
 
 def band_mask(count: int, num_keys: int, window: int) -> torch.Tensor:
@@ -49,7 +49,7 @@ def test_a_mask_that_lets_more_through_is_no_band() -> None:
 
 
 def test_short_chunks_are_left_whole() -> None:
-    count = 2 * BLOCK_TOKENS
+    count = 2 * MOST_BLOCK_TOKENS
     assert not is_band(band_mask(count, count + 4096, 96), count, 96)
     assert not is_band(band_mask(count + 1, count + 1, 4096), count + 1, 4096)
 
