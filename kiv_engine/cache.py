@@ -115,15 +115,14 @@ class KIVCache(Cache):
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """Reading whose output nobody wants: a forward ends, by AllFilledError, once the last layer has its K and V.
+        """Nobody wants the output: a forward ends, by AllFilledError, once the last layer has its K and V.
 
         What is left out (that layer's attention and MLP, layers that only share K and V, the logits) changes no layer.
         Where the last layer is none that grows, forwards run to their end.
         """
         self.policy.last_layer = self.topology.last_owner
         try:
-            with self.reading():
-                yield
+            yield
         finally:
             self.policy.last_layer = None
 

@@ -478,7 +478,7 @@ class Context:
         """Read the next chunk, at most to a length of `limit`. Chunks end at the same places wherever reading began."""
         room = READ_CHUNK_TOKENS - self.num_tokens % READ_CHUNK_TOKENS
         chunk = self._unread[: min(room, limit - self.num_tokens)]
-        with self.cache.filling():
+        with self.cache.reading(), self.cache.filling():
             self._forward(chunk)
         del self._unread[: len(chunk)]
         if self.num_tokens // SNAPSHOT_TOKENS > (self.num_tokens - len(chunk)) // SNAPSHOT_TOKENS:
@@ -607,7 +607,8 @@ class Context:
     def _feed_prompt(self) -> None:
         """Feed a block of the prompt, but for its last token; such a block searches for every token."""
         block = self._unfed[:-1][:SEARCH_BLOCK_TOKENS]
-        self._forward(block)
+        with self.cache.filling():
+            self._forward(block)
         del self._unfed[: len(block)]
 
     def _decode(self, sampling: SamplingConfig, should_stop: ShouldStop, answer: Answer) -> Iterator[TextDelta]:
@@ -708,7 +709,8 @@ class Context:
         while self.num_tokens < min(num_tokens, document_end):
             self._feed_document(min(num_tokens, document_end))
         while self.num_tokens < num_tokens:
-            self._forward(ids[self.num_tokens : min(num_tokens, self._block_end(self.num_tokens))])
+            with self.cache.filling():
+                self._forward(ids[self.num_tokens : min(num_tokens, self._block_end(self.num_tokens))])
 
     def _block_end(self, position: int) -> int:
         """Where the forward that begins at a position ended when it was fed first: questions go in blocks."""

@@ -284,7 +284,7 @@ def test_filling_leaves_all_layers_as_reading_does_and_ends_early(name: str) -> 
     for ids in text()[:, :600].split(300, 1):
         with read.reading():
             model(ids, past_key_values=read)
-        with filled.filling():
+        with filled.reading(), filled.filling():
             try:
                 model(ids, past_key_values=filled)
             except AllFilledError:
