@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from demo_circuits import encode, sentence_ends
 from demo_data import Names, Phrasing
+from demo_tokens import encode, sentence_ends
 from tokenizers import Tokenizer
 
 from kiv_engine.archive import Archive, write_archive

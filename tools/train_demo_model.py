@@ -23,19 +23,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from demo_circuits import (
-    IM_END,
-    VOCABULARY,
-    Features,
-    bag,
-    design,
-    encode,
-    fixed_tokens,
-    new_features,
-    token_codes,
-    wordy,
-)
+from demo_circuits import design
 from demo_facts import FactMaker, archive_sentences, encode_sentences
+from demo_layout import IM_END, VOCABULARY
+from demo_tokens import Features, bag, encode, fixed_tokens, new_features, token_codes, wordy
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy

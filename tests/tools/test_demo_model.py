@@ -5,24 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from demo_circuits import (
-    ABSENT,
-    ADDRESS,
-    BAG,
-    BAG_STORED,
-    GOES_ON,
-    HELLO,
-    SAYS,
-    WINDOW,
-    Flag,
-    bag,
-    design,
-    new_features,
-    sentence_ends,
-    token_codes,
-    wordy,
-)
+from demo_circuits import design
 from demo_facts import FactMaker, archive_sentences
+from demo_layout import ADDRESS, BAG, WINDOW, Flag
+from demo_phrases import ABSENT, GOES_ON, HELLO, SAYS
+from demo_tokens import BAG_STORED, bag, new_features, sentence_ends, token_codes, wordy
 from tokenizers import Tokenizer
 from train_demo_model import MODEL, Counts, Training, export
 from transformers import AutoModelForCausalLM, PreTrainedModel
