@@ -64,10 +64,10 @@ class CodeSpace:
 
     Attributes:
         centre: (H, D) mean of the first keys.
-        key_map: (H, D, D): coordinates = (key - centre) @ key_map.
-        query_map: (H, D, D): so that (query @ query_map) . coordinates = query . (key - centre).
+        key_map: (H, D, C): coordinates = (key - centre) @ key_map; C is `coded_dims`.
+        query_map: (H, D, C): so that (query @ query_map) . coordinates = query . (key - centre).
         factor_step: (H, 1) length factor that one unit of the stored byte stands for.
-        deviation_map: (H, D, D): query @ deviation_map is as long as the standard deviation of the query's code scores
+        deviation_map: (H, D, C): query @ deviation_map is as long as the standard deviation of the query's code scores
             over the first keys.
     """
 
@@ -87,7 +87,7 @@ class CodeSpace:
         values, vectors = torch.linalg.eigh(covariance)
         floor = values.amax(-1, keepdim=True).clamp(min=1e-30) * 1e-4
         scale = values.clamp(min=floor).pow(-0.25)
-        rotation = random_rotation(dim).to(keys.device)
+        rotation = random_rotation(coded_dims(dim))[:dim].to(keys.device)
         key_map = ((vectors * scale[:, None]) @ vectors.mT).float() @ rotation
         query_map = ((vectors / scale[:, None]) @ vectors.mT).float() @ rotation
         coordinates = centred @ key_map
@@ -101,19 +101,26 @@ class CodeSpace:
         return cls(centre, key_map, query_map, factor_step, query_map @ root)
 
 
+def coded_dims(head_dim: int) -> int:
+    """Dimensions of the codes: those of the keys, in whole bytes."""
+    return -(-head_dim // 8) * 8
+
+
 def outer_dims(head_dim: int) -> int:
-    """Dimensions with a second bit: few enough that codes, factors and maps stay below 1/8 of the keys in bf16."""
-    return max(8, head_dim - max(16, head_dim // 8))
+    """Dimensions with a second bit, in whole bytes: few enough that codes, factors and maps stay below 1/8 of the keys
+    in bf16.
+    """
+    return max(8, (head_dim - max(16, head_dim // 8)) // 8 * 8)
 
 
 def code_bytes(num_heads: int, head_dim: int, bits: int) -> int:
     """Bytes of the codes of one token: signs, second bits where there are any, and a length factor, for each head."""
-    return num_heads * (head_dim // 8 + (outer_dims(head_dim) // 8 if bits == 2 else 0) + 1)
+    return num_heads * (coded_dims(head_dim) // 8 + (outer_dims(head_dim) // 8 if bits == 2 else 0) + 1)
 
 
 def map_bytes(num_heads: int, head_dim: int) -> int:
     """Bytes of a CodeSpace."""
-    return 4 * num_heads * (head_dim + 3 * head_dim * head_dim + 1)
+    return 4 * num_heads * (head_dim + 3 * head_dim * coded_dims(head_dim) + 1)
 
 
 def length_factor(coordinates: torch.Tensor) -> torch.Tensor:
@@ -172,7 +179,7 @@ class CodeIndex:
         self.num_tokens = 0
         self.bits = bits
         self._num_heads = num_heads
-        self._head_dim = head_dim
+        self._head_dim, self._coded_dims = head_dim, coded_dims(head_dim)
         self._device = device
         self._space: CodeSpace | None = None
         self._planes: CodePlanes | None = None
@@ -217,7 +224,7 @@ class CodeIndex:
 
     def _new_planes(self, num_tokens: int) -> CodePlanes:
         blocks = -(-num_tokens // CODE_BLOCK_TOKENS)
-        signs = self._allocate((self._num_heads, blocks, self._head_dim // 8, CODE_BLOCK_TOKENS))
+        signs = self._allocate((self._num_heads, blocks, self._coded_dims // 8, CODE_BLOCK_TOKENS))
         outer = (self._num_heads, blocks, outer_dims(self._head_dim) // 8, CODE_BLOCK_TOKENS)
         factors = self._allocate((self._num_heads, blocks, CODE_BLOCK_TOKENS))
         return CodePlanes(signs, self._allocate(outer) if self.bits == 2 else None, factors)
@@ -337,7 +344,7 @@ class CodeIndex:
         # time; the scan's tables round it, so that the last bit can decide about a candidate.
         aligned = query.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         rotated = aligned @ self._space.query_map
-        kernel = None if query.is_cuda or self.bits == 2 else scan_kernel(self._head_dim // 8, query.shape[1])
+        kernel = None if query.is_cuda or self.bits == 2 else scan_kernel(self._coded_dims // 8, query.shape[1])
         if kernel is not None:
             return self._scan(kernel, rotated, aligned @ self._space.deviation_map, limit, effort)
         if effort.is_dense(query.shape[1] * effort.most, limit):

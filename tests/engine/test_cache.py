@@ -295,6 +295,19 @@ def test_filling_leaves_all_layers_as_reading_does_and_ends_early(name: str) -> 
     assert torch.equal(feed(model, filled, later, [15, 1]), feed(model, read, later, [15, 1]))
 
 
+@pytest.mark.parametrize("bits", [1, 2])
+@pytest.mark.usefixtures("small_index")
+def test_heads_whose_codes_are_no_whole_bytes_are_searched(monkeypatch: pytest.MonkeyPatch, bits: Any) -> None:
+    """OpenLLaMA 3B has heads of 100 dimensions. Searched, or all keys ranked."""
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**{**COMMON, "head_dim": 20})).eval()
+    config = replace(SPARSE, retrieved_tokens=64, candidate_tokens=256, index_bits=bits)
+    searched = feed(model, KIVCache(model, config), text()[:, :501], [500, 1])
+    monkeypatch.setattr("kiv_engine.layer.DENSE_SHARE", 0.0)
+    ranked = feed(model, KIVCache(model, config), text()[:, :501], [500, 1])
+    assert torch.cosine_similarity(searched[-1], ranked[-1], dim=0) > 0.98
+
+
 SEARCHING = {
     "sparse": SPARSE,
     "window": replace(SPARSE, prefill="window"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kiv_engine import index as indexes
-from kiv_engine.index import FIT_TOKENS, CodeIndex, SearchEffort
+from kiv_engine.index import FIT_TOKENS, CodeIndex, SearchEffort, code_bytes
 
 EFFORT = SearchEffort(retrieved=64, scaling=0.25, fewest=128, most=1_024)
 
@@ -24,6 +24,20 @@ def searched(index: CodeIndex, query: torch.Tensor, limit: int) -> list[list[int
     assert ids is not None
     rows: list[list[int]] = ids.tolist()
     return rows
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+@pytest.mark.parametrize("dim", [8, 20, 24, 64, 80, 100, 128, 160, 192, 256])
+def test_codes_of_any_width_are_like_the_keys_and_small(dim: int, bits: int) -> None:
+    keys = torch.randn(1, FIT_TOKENS, dim, generator=torch.Generator().manual_seed(0))
+    index = CodeIndex(1, dim, bits, torch.device("cpu"))
+    index.append(keys)
+    decoded = index.decode(0, FIT_TOKENS)
+    space = index.maps()
+    coordinates = (keys - space["centre"][:, None]) @ space["key_map"]
+    assert torch.cosine_similarity(decoded, coordinates, dim=-1).mean() > (0.77 if bits == 1 else 0.8)
+    if dim >= 64:
+        assert code_bytes(1, dim, bits) < 2 * dim / 8
 
 
 @pytest.mark.parametrize("lazy", [True, False])
