@@ -273,18 +273,10 @@ class EngineSession:
             return None
         raise_if(should_stop)
         try:
-            opened = engine.open_context(before.folder, copy=True, store=options.config.store)
+            return engine.grow_context(before.folder, documents, place, store=options.config.store)
         except DamagedContextError:
             shelf.discard(before.folder)
             return None
-        try:
-            raise_if(should_stop)
-            opened.exchange(*documents)
-            opened.save(place)
-        except BaseException:
-            opened.close()
-            raise
-        return opened
 
     def _trim_shelf(self, options: ContextOptions) -> None:
         if self._saved is not None and options.kept_gb:

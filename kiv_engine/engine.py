@@ -1,11 +1,13 @@
 """The engine: owns a model and its tokenizer, and makes contexts over it. Knows nothing of who calls it."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context, ShouldStop, never
+from kiv_engine.document import Document
 from kiv_engine.events import SmallerPlan
 from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load
 from kiv_engine.records import keep, measure
@@ -66,6 +68,28 @@ class Engine:
         Raises SavedContextError where the folder holds none, or one of another model, and DamagedContextError.
         """
         return Context.opened(self.loaded, SavedContext.open(folder), retrieved_tokens, copy=copy, store=store)
+
+    def grow_context(
+        self,
+        folder: str | Path,
+        documents: Sequence[Document],
+        target: str | Path,
+        *,
+        retrieved_tokens: int | None = None,
+        store: str | Path = "ram",
+    ) -> Context:
+        """What is saved in `folder`, with the documents that it is the beginning of; `read()` goes on, into `target`.
+
+        Raises SavedContextError and DamagedContextError like `open_context`, and what `Context.save` raises.
+        """
+        context = self.open_context(folder, retrieved_tokens=retrieved_tokens, copy=True, store=store)
+        try:
+            context.exchange(*documents)
+            context.save(target)
+        except BaseException:
+            context.close()
+            raise
+        return context
 
     def record(self, context: Context) -> None:
         """Keep what the model and this context took, beside what was planned: `kiv fit` and `kiv models` show it."""

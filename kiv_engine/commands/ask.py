@@ -180,15 +180,8 @@ class AskCommand:
         if not saved.begins(documents):
             names = ", ".join(saved.document_names)
             raise BadInputError(f"{saved.folder} holds {names}, which these documents do not begin with; leave it out.")
-        context = engine.open_context(
-            saved.folder, retrieved_tokens=self._options.retrieved_tokens, copy=True, store=config.store
-        )
-        try:
-            context.exchange(*documents)
-            context.save(self._options.save)
-        except BaseException:
-            context.close()
-            raise
+        target, retrieved = self._options.save, self._options.retrieved_tokens
+        context = engine.grow_context(saved.folder, documents, target, retrieved_tokens=retrieved, store=config.store)
         print(f"Went on from {context.num_tokens:,} tokens in {saved.folder}.", file=sys.stderr)
         return context
 
