@@ -203,8 +203,10 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     begins = {Flag.AFTER_END: 1.0, Flag.START: 1.0, Flag.SPECIAL: -2.0}
     begins_quoted = {Flag.AFTER_END_2: 1.0, Flag.START: 1.0, Flag.AFTER_END: -2.0, Flag.SPECIAL: -2.0}
     # The difference of two ramps that begin 0.5 apart is a step.
-    conditions = torch.cat((reading(begins, -1.5), reading(begins, -2), reading(begins_quoted, -4.5)))
-    layer.when(conditions, ONE, to_slot(Flag.FIRST, torch.tensor([2.0, -2.0, 2.0])))
+    # Behind a closing quote, begins_quoted is 5; behind one that opens a line, 6, and the sentence has begun already.
+    steps = ((begins, -1.5), (begins, -2.0), (begins_quoted, -4.5), (begins_quoted, -5.5))
+    conditions = torch.cat([reading(flags, start) for flags, start in steps])
+    layer.when(conditions, ONE, to_slot(Flag.FIRST, torch.tensor([2.0, -2.0, 2.0, -6.0])))
     new_line = reading({Flag.AFTER_END: 1, Flag.SPECIAL: -2}, -1.5)
     layer.when(new_line, ONE, to_slot(Flag.FIRST_OF_LINE, torch.tensor([2.0])))
     # A mark begins a line: of a list, a table, code.

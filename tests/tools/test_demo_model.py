@@ -98,6 +98,14 @@ def test_a_quote_is_found_further_from_its_sentence_s_beginning_than_the_window(
     assert said.removeprefix(GOES_ON).strip().startswith("the river with")
 
 
+def test_a_quotation_mark_that_opens_a_line_begins_a_sentence(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    document = f'{DOCUMENT}\n\n"Anna Quistorp is the owner of the mill," said he.\n\n"So be it."'
+    ids = tokenizer.encode(f"<|im_start|>user\n{document}", add_special_tokens=False)
+    states = designed(torch.tensor([ids.ids]), output_hidden_states=True).hidden_states[1][0]
+    first = (states[:, Flag.FIRST] > 0.5).nonzero()[:, 0].tolist()
+    assert [ids.tokens[token] for token in first if ids.offsets[token][0] >= len(document) - 60] == ['"', '"']
+
+
 def test_a_line_is_said_whole_behind_a_space_and_nothing_more(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
     lines = ("Taste the flour with Goodman Fensbury", "Wash the sacks with Quentin Pemberton", "It was late.")
     document = "\n".join(("The list of the mill.\n", *lines))
