@@ -6,9 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from app.display import missing_packages
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 120
@@ -25,7 +28,7 @@ from tests.app.scripted_session import ScriptedSession
 
 qt = QApplication(["kiv"])
 application = Application(qt, ScriptedSession())
-application.start([Path(sys.argv[1])])
+application.start([Path(name) for name in sys.argv[1:]])
 told = set()
 
 def tell(name, **facts):
@@ -34,78 +37,134 @@ def tell(name, **facts):
         print(json.dumps({"name": name} | facts), flush=True)
 
 def look():
-    chat, edit = application.chats.current, application.window.composer.edit
-    if chat.reading.state.value == "read" and application.window.isVisible():
-        place = edit.mapToGlobal(edit.rect().center())
-        tell("ready", window=int(application.window.winId()), x=place.x(), y=place.y())
+    chat, window, edit = application.chats.current, application.window, application.window.composer.edit
+    if window.isVisible():
+        middle, place = window.frameGeometry().center(), edit.mapToGlobal(edit.rect().center())
+        tell("shown", x=middle.x(), y=middle.y())
+        if chat.reading.state.value == "read":
+            documents = [document.name for document in chat.documents]
+            tell("read", window=int(window.winId()), x=place.x(), y=place.y(), documents=documents)
     if edit.toPlainText():
         tell("typed")
     if chat.exchanges and chat.exchanges[-1].state is ExchangeState.DONE:
         tell("answered", question=chat.exchanges[-1].question, answer=chat.exchanges[-1].answer)
-    if application.window.document.find_bar.isVisible():
+    if window.document.find_bar.isVisible():
         tell("find")
-    if not application.window.isVisible():
+    if not window.isVisible():
         qt.exit()
 
 clock = QTimer(interval=20)
 clock.timeout.connect(look)
 clock.start()
+QTimer.singleShot(100_000, lambda: qt.exit(1))
 code = qt.exec()
 application.close()
 print(json.dumps({"name": "left", "in_time": application.closed_in_time}), flush=True)
 """
 
+SHELF = """
+import sys
+from PySide6.QtCore import QMimeData, QPoint, QTimer, QUrl, Qt
+from PySide6.QtGui import QDrag
+from PySide6.QtWidgets import QApplication, QWidget
+
+class Shelf(QWidget):
+    def mousePressEvent(self, event):
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(name) for name in sys.argv[1:]])
+        drag = QDrag(self)
+        drag.setMimeData(data)
+        drag.exec(Qt.DropAction.CopyAction)
+
+qt = QApplication(["shelf"])
+shelf = Shelf()
+shelf.setWindowFlags(Qt.WindowType.FramelessWindowHint)
+shelf.setGeometry(1450, 20, 100, 100)
+shelf.show()
+place = shelf.mapToGlobal(shelf.rect().center())
+QTimer.singleShot(0, lambda: print(place.x(), place.y(), flush=True))
+qt.exec()
+"""
+"""Another program's window, from which files are dragged."""
+
 
 @pytest.fixture
-def display() -> Iterator[str]:
-    """A screen of its own."""
-    if MISSING:
-        pytest.skip(f"{' and '.join(MISSING)} not installed")
+def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """The environment of programs on a screen of its own."""
+    monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    if missing := [*MISSING, *missing_packages()]:
+        pytest.skip(f"{', '.join(missing)} not installed")
     read, write = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x900x24", "-nolisten", "tcp"],
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1600x900x24", "-nolisten", "tcp"],
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )
     os.close(write)
     with os.fdopen(read) as told:
         number = told.readline().strip()
-    yield f":{number}"
+    yield {**os.environ, "DISPLAY": f":{number}", "PYTHONPATH": str(ROOT)}
     server.terminate()
     server.wait()
 
 
-def test_a_person_with_a_mouse_and_a_keyboard(display: str, book: Path) -> None:
-    environment = {**os.environ, "DISPLAY": display, "QT_QPA_PLATFORM": "xcb", "PYTHONPATH": str(ROOT)}
-    app = subprocess.Popen(
-        [sys.executable, "-c", APP, str(book)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    )
+@contextmanager
+def running(code: str, display: dict[str, str], *arguments: Path) -> Iterator[subprocess.Popen[str]]:
+    """A program with a window, killed in the end."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, cwd=ROOT, env=display, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def told(app: subprocess.Popen[str], name: str) -> dict[str, object]:
+    """What the app tells by a name; what it told before is forgotten."""
     assert app.stdout is not None
+    for line in app.stdout:
+        if (facts := json.loads(line))["name"] == name:
+            return facts
+    raise AssertionError(f"the app left without telling '{name}'")
 
-    def told(name: str) -> dict[str, object]:
-        for line in app.stdout:
-            if (facts := json.loads(line))["name"] == name:
-                return facts
-        raise AssertionError(f"the app left without telling '{name}'")
 
-    def do(*arguments: object) -> None:
-        command = ["xdotool", *map(str, arguments)]
-        subprocess.run(command, env=environment, check=True, timeout=WAIT_S, capture_output=True)
+def do(display: dict[str, str], *arguments: object) -> None:
+    """What a hand does: an action of xdotool."""
+    subprocess.run(["xdotool", *map(str, arguments)], env=display, check=True, timeout=WAIT_S, capture_output=True)
 
-    try:
-        ready = told("ready")
-        do("windowfocus", "--sync", ready["window"])
-        do("mousemove", ready["x"], ready["y"], "click", 1)
-        do("type", "--delay", 20, "Who is it?")
-        told("typed")
-        do("key", "Return")
-        assert told("answered")["question"] == "Who is it?"
-        do("key", "ctrl+f")
-        told("find")
-        do("key", "ctrl+q")
-        assert told("left")["in_time"]
+
+def test_a_person_with_a_mouse_and_a_keyboard(display: dict[str, str], book: Path) -> None:
+    with running(APP, display, book) as app:
+        ready = told(app, "read")
+        do(display, "windowfocus", "--sync", ready["window"])
+        do(display, "mousemove", ready["x"], ready["y"], "click", 1)
+        do(display, "type", "--delay", 20, "Who is it?")
+        told(app, "typed")
+        do(display, "key", "Return")
+        assert told(app, "answered")["question"] == "Who is it?"
+        do(display, "key", "ctrl+f")
+        told(app, "find")
+        do(display, "key", "ctrl+q")
+        assert told(app, "left")["in_time"]
         assert app.wait(WAIT_S) == 0
-    finally:
-        app.kill()
-        app.stdout.close()
-        app.wait()
+
+
+def test_files_dragged_from_another_program_are_read(display: dict[str, str], book: Path, tmp_path: Path) -> None:
+    second = tmp_path / "Log of the “Bishop” #2.txt"
+    second.write_text("The tide turned at four.\n" * 40, encoding="utf-8")
+    with running(APP, display) as app, running(SHELF, display, book, second) as shelf:
+        assert shelf.stdout is not None
+        x, y = shelf.stdout.readline().split()
+        window = told(app, "shown")
+        do(display, "mousemove", x, y, "mousedown", 1)
+        # A drag begins with the first moves; the window learns of it, and answers, while the mouse goes on.
+        for share in (0.1, 0.4, 0.7, 1.0, 1.01):
+            way = [
+                round(int(start) + share * (int(str(window[axis])) - int(start)))
+                for start, axis in ((x, "x"), (y, "y"))
+            ]
+            do(display, "mousemove", *way, "sleep", 0.1)
+        do(display, "mouseup", 1)
+        assert told(app, "read")["documents"] == [book.name, second.name]
+        assert app.poll() is None
