@@ -13,7 +13,6 @@ leaves out the waits for a core: what the gaps would have been on a machine with
 import argparse
 import json
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,12 +22,11 @@ from typing import Final
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import numpy as np
+from app_session import run_app, wait
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
-from app.__main__ import build_parser, run
 from app.application import Application
-from app.folders import Folders
 from app.models.engine_status import EngineState
 from app.settings import ChatOptions
 from kiv_engine.config import SamplingConfig
@@ -113,16 +111,6 @@ class EventLog(QObject):
         self.gaps_ms.clear()
 
 
-def wait(qt: QApplication, is_over: Callable[[], bool], seconds: float = 3_600) -> None:
-    """Run the event loop until something is so, or time is up."""
-    end = time.perf_counter() + seconds
-    check = QTimer(interval=50)
-    check.timeout.connect(lambda: qt.exit() if is_over() or time.perf_counter() >= end else None)
-    check.start()
-    qt.exec()
-    check.stop()
-
-
 def measured(qt: QApplication, clock: Clock, seconds: float, is_over: Callable[[], bool]) -> dict[str, float]:
     """Percentiles of the gaps until time is up, or what is measured is over."""
     begin = time.perf_counter()
@@ -170,19 +158,15 @@ def main() -> None:
     options = parser.parse_args()
     results: dict[str, dict[str, float]] = {}
 
-    def begin(qt: QApplication, application: Application, _options: object) -> None:
+    def work(qt: QApplication, application: Application) -> None:
         log = EventLog(qt) if options.explain else None
         results.update(
             figures(qt, application, options.seconds, options.tokens, log.tell if log else lambda _phase: None)
         )
         if log is not None:
             qt.removeEventFilter(log)
-        application.window.close()
-        QTimer.singleShot(0, qt.quit)
 
-    with tempfile.TemporaryDirectory() as folder:
-        folders = Folders(Path(folder, "config"), Path(folder, "data"))
-        run(build_parser().parse_args(["app"]), folders, f"kiv-benchmark-{os.getpid()}", begin)
+    run_app(work)
     for name, gaps in results.items():
         print(f"{name:10}" + "".join(f"  {key} {value:7.1f}" for key, value in gaps.items()))
     within = {

@@ -204,6 +204,16 @@ def section_app_gaps(result: Record) -> Iterator[str]:
     yield table(("ms", *kinds), rows)
 
 
+def section_app_memory(result: Record) -> Iterator[str]:
+    """app_memory.py."""
+    yield (
+        f"{result['answers']:,} answers in {result['minutes']:g} minutes, one after another in one chat. Asked for: "
+        f"flat within 5 %. Resident bytes in the last minute over the second: {result['late_over_early']:.3f}; "
+        f"without the {result['context_grew_bytes'] / 1e6:.1f} MB by which the answers made the context grow: "
+        f"{result['rest_late_over_early']:.3f}."
+    )
+
+
 def section_app_pane(result: Record) -> Iterator[str]:
     """app_pane.py."""
     yield table(
@@ -232,6 +242,7 @@ SECTIONS: Final[dict[str, tuple[str, str, Callable[[Record], Iterator[str]]]]] =
     "saving": ("Saved contexts and mapped stores", "python benchmarks/saving.py", section_saving),
     "parsing": ("Parsing", "python benchmarks/parsing.py", section_parsing),
     "app_start": ("The window's start", "python benchmarks/app_start.py", section_app_start),
+    "app_memory": ("Memory while one asks and asks", "python benchmarks/app_memory.py", section_app_memory),
     "app_gaps": ("The window's gaps", "python benchmarks/app_gaps.py", section_app_gaps),
     "app_pane": ("The window's panes", "python benchmarks/app_pane.py", section_app_pane),
     "app_search": ("Searching the chats", "python benchmarks/app_search.py", section_app_search),

@@ -27,6 +27,7 @@ SMALL: Final = {
     "app_pane": ["--runs", "1", "--characters", "100000", "--exchanges", "12"],
     "app_search": ["--runs", "1", "--messages", "400"],
     "parsing": ["--pages", "50", "--runs", "1"],
+    "app_memory": ["--minutes", "0.1", "--tokens", "3000"],
     "app_gaps": ["--seconds", "1", "--tokens", "3000"],
     "recording": ["--rounds", "5", "--tokens", "8192"],
     "bytes": ["--tokens", "12288"],

@@ -321,6 +321,19 @@ def test_app_search() -> None:
     assert 0 < result["median_ms"] <= result["slowest_ms"]
 
 
+def test_app_memory() -> None:
+    result = run("app_memory.py", "--minutes", "0.1", "--tokens", "3000")
+    assert result["answers"] > 2
+    assert result["early_bytes"] > result["context_grew_bytes"] > 0
+
+
+@pytest.mark.long
+def test_ten_minutes_of_asking_leave_the_memory_flat() -> None:
+    result = run("app_memory.py")
+    assert result["answers"] > 60
+    assert result["within_limit"], result
+
+
 @pytest.mark.long
 def test_app_gaps() -> None:
     result = run("app_gaps.py", "--seconds", "1", "--tokens", "3000")
