@@ -255,6 +255,17 @@ def _require_complete(folder: Path) -> None:
         raise _no_tokenizer(str(folder))
 
 
+def missing_parts(model: str) -> str:
+    """Why `load` would refuse a folder with a config, in a sentence; "" where it would not, and for a hub id."""
+    folder = _local_folder(model)
+    try:
+        if folder is not None:
+            _require_complete(folder)
+    except ModelNotFoundError as error:
+        return str(error)
+    return ""
+
+
 def _no_safetensors(folder: str, names: set[str]) -> ModelNotFoundError:
     """What to get instead of what is there."""
     problem = foreign_weights(folder, names)

@@ -119,7 +119,7 @@ def run_fit(options: argparse.Namespace) -> int:
     """`kiv fit`: how many tokens a model can hold here, and how fast it would be."""
     from kiv_engine import doctor, fit
     from kiv_engine.hardware import inspect_hardware
-    from kiv_engine.loader import read_config
+    from kiv_engine.loader import missing_parts, read_config
 
     shape = fit.ModelShape(read_config(options.model))
     here = fit.room_of(inspect_hardware(doctor.models_folder()))
@@ -135,6 +135,8 @@ def run_fit(options: argparse.Namespace) -> int:
     else:
         print(f"{elsewhere}\n" if elsewhere else "", end="")
         print("\n".join(doctor.fit_lines(options.model, plans, best, pace)))
+    if problem := missing_parts(options.model):
+        print(f"\nAs it is, it cannot be loaded. {problem}", file=sys.stderr)
     return DONE
 
 
