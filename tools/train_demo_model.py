@@ -2,6 +2,7 @@
 
     python tools/train_demo_model.py FOLDER [--minutes N] [--seed N] [--texts FOLDER]
     python tools/train_demo_model.py FOLDER --export TARGET
+    python tools/train_demo_model.py tools/demo_learned --export resources/models/kiv-demo
 
 `demo_circuits` writes down every weight of the model but those of its search: how much each token weighs in the bag of
 a sentence's words, how tokens and pairs of tokens are projected into it, and how well a sentence must match a question.
@@ -9,7 +10,9 @@ Those are learned here from generated facts, with the sentences of the batch as 
 (https://arxiv.org/abs/2004.04906); questions about what is nowhere must match none. Sentences of prose count as often
 as if there were up to `MANY` of them (a logit adjustment), so that the right one also wins in a long document.
 
-FOLDER keeps the checkpoint, written every 20 seconds; a run that was killed goes on from it.
+FOLDER keeps the checkpoint, written every 20 seconds; a run that was killed goes on from it. An export leaves there, in
+learned.safetensors, what was learned: with that file alone it can be repeated, as in the third line, which writes the
+model that is shipped. So the designed part can be changed without learning anew.
 """
 
 import argparse
@@ -27,6 +30,7 @@ from demo_circuits import design
 from demo_facts import FactMaker, archive_sentences, encode_sentences
 from demo_layout import IM_END, VOCABULARY
 from demo_tokens import Features, bag, encode, fixed_tokens, new_features, token_codes, wordy
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -43,6 +47,7 @@ STEPS_PER_MAKER: Final = 150
 ARCHIVES_PER_MAKER: Final = 4
 PROSE_ARCHIVE: Final = 99
 ABSENT_WEIGHT: Final = 0.4
+LEARNED: Final = "learned.safetensors"
 SAVE_SECONDS: Final = 20.0
 RATES: Final = {
     "log_weights": 0.02,
@@ -228,27 +233,39 @@ class Training:
         torch.save(state, fresh)
         fresh.replace(self.folder / "checkpoint.pt")
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
+        """Go on from the checkpoint, if there is one."""
         path = self.folder / "checkpoint.pt"
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            self.search.load_state_dict(state["search"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.progress = Progress(**state["progress"])
+        if not path.exists():
+            return False
+        state = torch.load(path, weights_only=True)
+        self.search.load_state_dict(state["search"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        return True
 
 
 def export(training: Training, target: Path) -> None:
     """The model as a folder: safetensors in bfloat16, tokenizer, chat template."""
     sample = [id for ids in training.prose[:60] for id in ids]
-    features = training.search.features()
-    model = design(
-        training.tokenizer, Features(**{name: tensor.detach() for name, tensor in vars(features).items()}), sample
-    )
+    model = design(training.tokenizer, load_learned(training), sample)
     target.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(target)
     for name in TOKENIZER_FILES:
         if target.resolve() != MODEL.resolve():
             shutil.copyfile(MODEL / name, target / name)
+
+
+def load_learned(training: Training) -> Features:
+    """What the folder's checkpoint has learned, which is then kept by itself; without one, what was so kept."""
+    kept = training.folder / LEARNED
+    if training.resume():
+        tensors = {name: tensor.detach() for name, tensor in vars(training.search.features()).items()}
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, kept)
+        return Features(**tensors)
+    if not kept.exists():
+        raise SystemExit(f"{training.folder} has neither checkpoint.pt nor {LEARNED}: run this without --export first.")
+    return Features(**load_file(kept))
 
 
 def main() -> None:
@@ -263,7 +280,6 @@ def main() -> None:
     texts = [path.read_text(encoding="utf-8") for path in sorted(options.texts.glob("*.txt"))] if options.texts else []
     training = Training(options.folder, options.minutes, options.seed, texts)
     if options.export:
-        training.resume()
         export(training, options.export)
         return
     training.run()
