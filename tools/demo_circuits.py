@@ -56,6 +56,7 @@ from demo_layout import (
     MILLION,
     ONE,
     PAD,
+    SHORT_NGRAM_SIZE,
     SPACE,
     SPARE,
     THETA,
@@ -77,6 +78,7 @@ from demo_tokens import (
     FADING,
     PAIR_GATE,
     SHORT_CODE,
+    SHORT_NGRAM,
     Features,
     Plan,
     back,
@@ -91,7 +93,7 @@ from transformers import SmolLM3Config, SmolLM3ForCausalLM
 
 CONTENT_PAIRS: Final = range(48, 80)
 """The slowest ones hold an address: half of it in the first dimension of each pair, half in the second."""
-LATE_MARK: Final = 1.08
+LATE_MARK: Final = 1.07
 """A quote's end is by this the better mark: it makes up for ten tokens by which <|im_end|> is nearer."""
 ADDRESS_FIRST: Final = 1.0
 ADDRESS_TOKEN: Final = 0.6
@@ -128,7 +130,7 @@ LEAST_VOTES: Final = 0.2
 MISSING_WORDS: Final = 4.5
 """What counts of the learned threshold; what is added to it, since votes are added to the likeness; and what if no word
 of a question stands in the document, in proportion."""
-LEAST_QUOTE_VOTE: Final = 9.0
+LEAST_QUOTE_VOTE: Final = 6.0
 """Below it a quote stands further from its sentence's first token than the window, and has no address."""
 QUOTE_LOOSE: Final = 0.4
 """The share of the address that does not bind quotes."""
@@ -257,7 +259,8 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
     layer.output(1, 64, ADDRESS, orthogonal(CODE, 22) * ADDRESS_TOKEN)
     leaves = reading({Flag.END: 2, Flag.QUOTE_CLOSES: 1, Flag.AFTER_END: 1, Flag.FIRST: -2}, -1.25)
     layer.when(torch.cat((leaves, leaves + reading({}, -0.5))), ONE, to_slot(Flag.LEAVES, torch.tensor([2.0, -2.0])))
-    layer.always(reading({Flag.BEFORE_BEGINS: 1}), to_slot(Flag.BEFORE_BEGINS, torch.tensor([-1.0])))
+    for flag in (Flag.BEFORE_BEGINS, Flag.AFTER_END_2):
+        layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
     goes_on, says, spaced = (":", "Ġon", "Ġgoes"), (":", "Ġsays", "Ġdocument"), (SPACE, ":", "Ġsays")
     for tokens, skip, flag in (
         (goes_on, 0, Flag.FIRST_QUOTED),
@@ -289,7 +292,7 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     """Layer 2. BEFORE grows to 8 tokens. Head 1 sees the sentence's first token: its n-gram of 4 joins ADDRESS.
 
     So lines that begin alike behind a blank line differ. Where a quote closes, and at a question's end, SPARE is then
-    the n-gram before.
+    the n-gram before. The third and the fourth token behind "goes on:" are marked. The MLP also tells greetings.
     """
     layer.offset_keys()
     layer.recency_keys()
@@ -302,8 +305,19 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     layer.output(1, 0, ADDRESS, orthogonal(CODE, 23) @ plan.wordy_before * ADDRESS_NEXT)
     layer.value(65, reading({Flag.FIRST: 1, Flag.IM_START: 1}))
     layer.output(1, 65, Flag.IN_REACH, 1.0)
+    layer.value(66, reading({Flag.ON_COLON: 1}))
+    layer.output(0, 66, Flag.FOURTH_QUOTED, 1.0)
+    phrase = plan.ngram(":", "Ġon", "Ġgoes", "Ġdocument", "The", skip=2)
+    third = from_slot(BEFORE, phrase[None] / (phrase @ phrase))
+    steps = torch.cat((third + reading({}, -0.5), third + reading({}, -0.7)))
+    layer.when(steps, ONE, to_slot(Flag.THIRD_QUOTED, torch.tensor([5.0, -5.0])))
     quote_ends = reading({Flag.QUOTE_CLOSES: 2, Flag.IM_END: 2, Flag.AFTER_QUOTE: -2}, -1)
     layer.when(quote_ends, from_slot(BEFORE), to_slot(SPARE, EYE))
+    for greeting in GREETINGS:
+        ngram = plan.ngram_of(f"\n{greeting}")[None]
+        here = from_slot(BEFORE, ngram) + reading({Flag.IM_END: 1}, -1 - ngram.square().sum().item())
+        near = torch.cat((here + reading({}, GREETING_MARGIN), here + reading({}, GREETING_MARGIN / 2)))
+        layer.when(near, ONE, to_slot(Flag.GREETS, torch.tensor([2 / GREETING_MARGIN, -2 / GREETING_MARGIN])))
 
 
 def _write_bag(layer: Layer, plan: Plan) -> None:
@@ -348,7 +362,7 @@ def _write_sought_ngram(layer: Layer, plan: Plan) -> None:
     """Layer 4. The end of a question with a quote, and the colon of "goes on:", see the quote's end.
 
     They take its n-gram into SPARE, to look for it. The first token behind that colon takes it into BEFORE, as if it
-    stood behind the quote. The MLP clears SPARE elsewhere, and lets short addresses grow.
+    stood behind the quote, and into SPARE, for layer 6. The MLP clears SPARE elsewhere, and lets short addresses grow.
     """
     layer.recency_keys()
     layer.key_flag(WEIGHT_PAIR, Flag.IM_END, MARK_KEY)
@@ -361,7 +375,9 @@ def _write_sought_ngram(layer: Layer, plan: Plan) -> None:
     layer.value(64, from_slot(SPARE))
     # Layer 8 adds the same n-gram one token further back, since the colon has it, too.
     layer.output(1, 64, BEFORE, EYE - back(1))
-    layer.when(reading({Flag.ASKS_QUOTE: -2, Flag.ON_COLON: -2}, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
+    layer.output(1, 64, SPARE, EYE)
+    quoting = {Flag.ASKS_QUOTE: -2.0, Flag.ON_COLON: -2.0, Flag.FIRST_QUOTED: -2.0}
+    layer.when(reading(quoting, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
     layer.when(reading({Flag.LENGTH: -EVENING}, EVENING * EVEN_LENGTH), from_slot(ADDRESS), to_slot(ADDRESS, EYE))
 
 
@@ -420,6 +436,7 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     layer.always(reading({Flag.LENGTH: 1}), to_slot(Flag.LENGTH, torch.tensor([-1.0])))
     asks = reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
     layer.when(asks, reading({Flag.END: 1}), to_slot(Flag.ASKS, torch.tensor([2.0])))
+    _clear_bags(layer, slice(CODE, BAG_SIZE))
     # The sentence that an answer begins with is not in the document: it gets no address.
     ours = _address_of_ours(plan)
     condition = from_slot(ADDRESS, ours[None] / (ours @ ours))
@@ -430,7 +447,9 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     """Layer 6. Head 0 of a question's end sees its tokens, as for BAG: their votes are added up in VOTES.
 
     If it has a quote, it sees itself only. Head 1 sees the sentence's fifth token: the n-gram before it joins ADDRESS,
-    since many sentences begin alike. The MLP clears SPARE but where a quote is asked for, and tells greetings.
+    since many sentences begin alike. The third and the fourth token behind "goes on:" see the first, and take the
+    n-gram of the quote's end into BEFORE, two and three tokens further back. The MLP clears SPARE but where a quote is
+    asked for.
     """
     layer.recency_keys()
     _look_in_sentence(layer, 0, Flag.VOTE_LOG_WEIGHT)
@@ -443,15 +462,26 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     layer.output(0, 128, Flag.MISSING, 1.0)
     layer.look_near(1)
     layer.key_flag(FIRST_PAIR, Flag.FIFTH, MARK_KEY)
+    for flag in (Flag.IM_END, Flag.ON_COLON):  # They have a SPARE, which head 1 is to bring from FIRST_QUOTED only.
+        layer.key_flag(FIRST_PAIR, flag, -MARK_KEY)
     layer.look_for_mark(1, FIRST_PAIR)
     layer.value(64, from_slot(BEFORE))
     layer.output(1, 64, ADDRESS, orthogonal(CODE, 24) * ADDRESS_FOUR)
+    layer.key_flag(LINE_PAIR, Flag.FIRST_QUOTED, MARK_KEY)
+    last = HEAD_DIM - SHORT_NGRAM_SIZE
+    layer.value(last, from_slot(SPARE, SHORT_NGRAM))
+    for head, asking, tokens in ((0, Flag.FOURTH_QUOTED, 3), (1, Flag.THIRD_QUOTED, 2)):
+        for _ in range(2):  # More than any other mark.
+            layer.look_for_mark(head, LINE_PAIR, asking)
+        layer.output(head, last, BEFORE, back(tokens) @ SHORT_NGRAM.T)
     layer.when(reading({Flag.IM_END: -2, Flag.ON_COLON: -2}, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
-    for greeting in GREETINGS:
-        ngram = plan.ngram_of(f"\n{greeting}")[None]
-        here = from_slot(BEFORE, ngram) + reading({Flag.IM_END: 1}, -1 - ngram.square().sum().item())
-        near = torch.cat((here + reading({}, GREETING_MARGIN), here + reading({}, GREETING_MARGIN / 2)))
-        layer.when(near, ONE, to_slot(Flag.GREETS, torch.tensor([2 / GREETING_MARGIN, -2 / GREETING_MARGIN])))
+    _clear_bags(layer, slice(0, CODE))
+
+
+def _clear_bags(layer: Layer, part: slice) -> None:
+    """Clear a part of BAG where no sentence ends: what one token has there may be much like a question's."""
+    some = torch.eye(BAG_SIZE)[part]
+    layer.when(reading({Flag.END: -2}, 1), from_slot(BAG, some), to_slot(BAG, -some.T))
 
 
 def _write_search(layer: Layer, plan: Plan) -> None:
@@ -506,6 +536,7 @@ def _write_search(layer: Layer, plan: Plan) -> None:
     )
     elsewhere = reading({Flag.IM_END: -2, Flag.ASKS_QUOTE: 1 + QUOTE_LOOSE}, 1)
     layer.when(elsewhere, torch.cat((from_slot(BAG), reading({Flag.FOUND: 1}), reading({Flag.LINE: 1}))), columns)
+    layer.always(reading({Flag.FOURTH_QUOTED: 1}), to_slot(Flag.FOURTH_QUOTED, torch.tensor([-1.0])))
     sure = torch.cat((reading({Flag.FOUND: 10}, -4.9), reading({Flag.FOUND: 10}, -5.1)))
     layer.when(sure, reading({Flag.IM_END: 1}), to_slot(Flag.HIT, torch.tensor([5.0, -5.0])))
 

@@ -11,12 +11,12 @@ STEEP: Final = 20.0
 """By how much gates are multiplied: silu is then a ramp, and a condition a step."""
 OFFSET_PAIRS: Final = range(17)
 """The fast rotary pairs, which tell one place from the next."""
-RECENCY_PAIRS: Final = (24, 25, 26)
+RECENCY_PAIRS: Final = (26, 27, 28)
 """Those that turn by less than half a round in the window: together, nearly a line."""
-FIRST_PAIR: Final = 33
-WEIGHT_PAIR: Final = 34
-LINE_PAIR: Final = 35
-END_PAIR: Final = 36
+FIRST_PAIR: Final = 40
+WEIGHT_PAIR: Final = 41
+LINE_PAIR: Final = 42
+END_PAIR: Final = 43
 """Slow pairs for flags. In the window they hardly turn, so they match content."""
 OFFSET_KEY: Final = 4.0
 OFFSET_SCORE: Final = 100.0
@@ -26,7 +26,7 @@ RECENCY_KEY: Final = 5.0
 RECENCY_SLOPE: Final = 2.0
 """Size in the keys, and how much more each token nearer scores."""
 MARK_KEY: Final = 6.0
-MARK_SCORE: Final = 260.0
+MARK_SCORE: Final = 300.0
 """Size in the keys, and score, of a token with a flag. More than recency gives in a whole window."""
 
 

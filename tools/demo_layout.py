@@ -4,7 +4,8 @@ The slots:
 
     TOKEN    64   the token's code; at the end, that of the token to say
     BEFORE   64   an n-gram: the sum of the codes of the tokens before, each turned and faded by how far back it is
-    SPARE    64   at a question's end, the n-gram that its quote ends in; in answers, the next token of a set phrase
+    SPARE    64   at a question's end, and where its answer begins, the n-gram that its quote ends in; in answers, the
+                  next token of a set phrase
     ADDRESS  64   a code of the sentence, from how it begins and what stands before; all of its tokens have the same
     VOTES    64   the code of the token before; then, of question words, the addresses of sentences that have them
     BAG      88   what a token gives to bags; at a sentence's end, the mean of the sentence's words and word pairs; from
@@ -24,7 +25,7 @@ HEADS: Final = 2
 HEAD_DIM: Final = 160
 UNITS: Final = 128
 """Of each MLP."""
-WINDOW: Final = 96
+WINDOW: Final = 160
 """Of the sliding layers."""
 LAYERS: Final = "SSSSSFSFSF"
 """Sliding or full."""
@@ -48,6 +49,10 @@ LAST: Final = slice(384, 408)
 """From layer 7 on, the parts of BAG that hold the address of the sentence that was found, and the token before."""
 
 
+SHORT_NGRAM_SIZE: Final = 31
+"""Of a shorter code of an n-gram: as many values of layer 6 as nothing else needs."""
+
+
 class Flag(IntEnum):
     """Places of single numbers in the residual stream. They are 1 where the thing is so, unless told otherwise."""
 
@@ -62,13 +67,15 @@ class Flag(IntEnum):
     FIRST = 416  # a sentence's first token
     FOUND = 417  # in layer 5: MISSING as head 1 sees it; then how sure layer 7 is that something was found
     QUOTE = 418  # layer 3: how many quotes are opened, as a mean; layer 8: the answer goes on with a quote
-    HIT = 419  # the document has what is asked for
+    FOURTH_QUOTED = 419  # from layer 2 to 6: the fourth token behind "goes on:"
+    HIT = 419  # from layer 7 on: the document has what is asked for
     COLON = 420
     QUOTE_OPENS = 421
     QUOTE_CLOSES = 422
     ASKS = 423  # ends a question
     NEW_LINE = 424
-    AFTER_END_2 = 425  # AFTER_END of the token before; 3 more behind a closing quote
+    AFTER_END_2 = 425  # in layer 0: AFTER_END of the token before; 3 more behind a closing quote
+    THIRD_QUOTED = 425  # from layer 2 on
     ASKS_QUOTE = 426  # at a question's end: it has a quote
     ON_COLON = 427  # the colon of "goes on:"
     ANSWER = 428  # inside an answer

@@ -35,11 +35,11 @@ PHRASE_MARGIN: Final = 0.9
 
 @dataclass(frozen=True)
 class _Phrase:
-    """What the model says by itself, and where: the conditions are flags of its first and of its third token."""
+    """What the model says by itself, and where: the conditions are flags of its first token, and from the third on."""
 
     text: str
     first: Tensor
-    third: Tensor
+    later: Tensor
     copied: tuple[Flag, ...] = ()
     """Marks of the first two tokens that are copied behind it; without any, <|im_end|> follows."""
 
@@ -59,12 +59,12 @@ _PHRASES: Final = (
         GOES_ON,
         reading({Flag.QUOTE: 1.5}, -1.5),
         reading({Flag.QUOTE: 1.5}, -1.5),
-        (Flag.FIRST_QUOTED, Flag.SECOND_QUOTED),
+        (Flag.FIRST_QUOTED, Flag.SECOND_QUOTED, Flag.THIRD_QUOTED),
     ),
-    _Phrase(ABSENT, reading({Flag.HIT: -1.5, Flag.QUOTE: -1.5, Flag.GREETS: -1.5}), reading({})),
-    _Phrase(HELLO, reading({Flag.GREETS: 1.5, Flag.QUOTE: -1.5}, -1.5), reading({})),
+    _Phrase(ABSENT, reading({Flag.HIT: -1.5, Flag.QUOTE: -1.5, Flag.GREETS: -1.5}), reading({Flag.QUOTE: -1.5})),
+    _Phrase(HELLO, reading({Flag.GREETS: 1.5, Flag.QUOTE: -1.5}, -1.5), reading({Flag.QUOTE: -1.5})),
 )
-"""The first two begin alike, "The document": what sets them apart is asked again at the third token."""
+"""The first two begin alike, "The document": what sets them apart is asked again from the third token on."""
 
 
 def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
@@ -88,7 +88,7 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
             seen.add(context)
             here = from_slot(TOKEN, 2 * plan.codes[ids[place]][None]) + from_slot(BEFORE, ngrams[place][None])
             most = 2 + ngrams[place].square().sum().item()
-            extra = phrase.first if number == 0 else phrase.third if number == 2 else reading({})
+            extra = phrase.first if number == 0 else phrase.later if number > 1 else reading({})
             gates.append(here + extra + reading({}, PHRASE_MARGIN - most))
             columns.append(to_slot(SPARE, plan.codes[token][:, None] * PHRASE_GAIN / PHRASE_MARGIN))
         if phrase.copied:
@@ -114,9 +114,10 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
     )
     columns += [to_slot(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN)] * 2
     layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
-    # A quote goes on in the next sentence, which has another address: behind an end, only the n-gram tells where. The
-    # sum of both addresses is 0 then.
-    ends = {Flag.QUOTE: 1, Flag.ANSWER: 1, Flag.LEAVES: 1, Flag.IM_END: -3}
+    # A quote goes on in the next sentence, which has another address: behind an end, and behind the first tokens of
+    # that sentence, only the n-gram tells where. The sum of both addresses is 0 then.
+    ends = {Flag.QUOTE: 1, Flag.ANSWER: 1, Flag.IM_END: -3}
+    ends |= dict.fromkeys((Flag.LEAVES, Flag.FIRST, Flag.SECOND, Flag.THIRD), 1)
     both = from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS)
     layer.when(reading(ends, -2), both, to_slot(ADDRESS, -EYE))
 

@@ -10,8 +10,9 @@ from demo_facts import FactMaker, archive_sentences
 from demo_layout import ADDRESS, BAG, WINDOW, Flag
 from demo_phrases import ABSENT, GOES_ON, HELLO, SAYS
 from demo_tokens import BAG_STORED, bag, new_features, sentence_ends, token_codes, wordy
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from train_demo_model import MODEL, Counts, Training, export
+from train_demo_model import MODEL, ROOT, Counts, Training, export, load_learned
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -96,6 +97,36 @@ def test_a_quote_is_found_further_from_its_sentence_s_beginning_than_the_window(
     assert len(tokenizer.encode(many).ids) > 2 * WINDOW
     said = answer(designed, tokenizer, 'What comes after "and at last the old tower by"?', 12, document)
     assert said.removeprefix(GOES_ON).strip().startswith("the river with")
+
+
+def test_a_quote_goes_on_where_its_sentence_says_the_same_words_twice(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    document = f"{DOCUMENT} They were seen in certain habitual places and met in certain habitual groups. It rained."
+    said = answer(designed, tokenizer, 'What comes after "seen in certain habitual places and met"?', 30, document)
+    assert said.removeprefix(GOES_ON).strip().startswith("in certain habitual groups. It rained.")
+
+
+def test_a_quote_goes_on_in_the_next_sentence_where_another_one_ends_alike(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    document = (
+        f"{DOCUMENT} Bagration rode a white horse. Prince Dolgorukov followed. Rostov sat on a horse. Nobody spoke."
+    )
+    said = answer(designed, tokenizer, 'What comes after "Bagration rode a white"?', 30, document)
+    assert said.removeprefix(GOES_ON).strip().startswith("horse. Prince Dolgorukov followed.")
+
+
+def test_a_long_sentence_is_found_by_its_end(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    sentence = (
+        "After the long winter, in which neither the miller nor his brother had left the house by the weir, all of the "
+        "village came down to the landing place with lanterns, sang what everybody knew, forgot the quarrel about that "
+        "bridge, and wrote into the book of the parish, beneath many names, that the passphrase of Nerys Quesada is "
+        "walnut comet ladder."
+    )
+    assert 96 < len(tokenizer.encode(sentence).ids) < WINDOW
+    said = answer(designed, tokenizer, "What is the passphrase of Nerys Quesada?", WINDOW, f"It rained. {sentence} So.")
+    assert said == f"{SAYS} {sentence}"
 
 
 def test_a_quotation_mark_that_opens_a_line_begins_a_sentence(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
@@ -217,3 +248,19 @@ def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: p
     assert model.dtype == torch.bfloat16
     assert (tmp_path / "model" / "chat_template.jinja").exists()
     assert sum(file.stat().st_size for file in (tmp_path / "model").iterdir()) < 16 * 2**20
+    (tmp_path / "checkpoint.pt").unlink()
+    kept, learned = again.search.features(), load_learned(Training(tmp_path, minutes=1.0, seed=1, texts=[]))
+    assert all(torch.equal(getattr(learned, name), tensor) for name, tensor in vars(kept).items())
+
+
+def test_the_shipped_model_is_what_the_tool_writes(tmp_path: Path) -> None:
+    export(Training(ROOT / "tools" / "demo_learned", minutes=1.0, seed=1, texts=[]), tmp_path)
+    written, shipped = (load_file(folder / "model.safetensors") for folder in (tmp_path, MODEL))
+    assert written.keys() == shipped.keys()
+    for name, tensor in shipped.items():  # Another processor may round otherwise.
+        assert (written[name].float() - tensor.float()).abs().max() <= 0.01 * tensor.float().abs().max(), name
+
+
+def test_without_anything_learned_nothing_is_exported(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"neither checkpoint\.pt nor learned\.safetensors"):
+        export(Training(tmp_path, minutes=1.0, seed=1, texts=[]), tmp_path / "model")
