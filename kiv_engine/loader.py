@@ -255,7 +255,7 @@ def _require_complete(folder: Path) -> None:
         raise _no_tokenizer(str(folder))
 
 
-def missing_parts(model: str) -> str:
+def loading_problem(model: str) -> str:
     """Why `load` would refuse a folder with a config, in a sentence; "" where it would not, and for a hub id."""
     folder = _local_folder(model)
     try:

@@ -119,7 +119,7 @@ def run_fit(options: argparse.Namespace) -> int:
     """`kiv fit`: how many tokens a model can hold here, and how fast it would be."""
     from kiv_engine import doctor, fit
     from kiv_engine.hardware import inspect_hardware
-    from kiv_engine.loader import missing_parts, read_config
+    from kiv_engine.loader import loading_problem, read_config
 
     shape = fit.ModelShape(read_config(options.model))
     here = fit.room_of(inspect_hardware(doctor.models_folder()))
@@ -130,13 +130,15 @@ def run_fit(options: argparse.Namespace) -> int:
     setting = fit.Setting(best, "cpu" if room.vram is None else "cuda")
     is_timed = not plans["model"][best].missing and not elsewhere
     pace = fit.pace(shape, setting, fit.measure_rates(shape, setting)) if is_timed else None
+    problem = loading_problem(options.model)
     if options.json:
-        print(json.dumps({**doctor.fit_report(options.model, plans, best, pace), "computed_for": elsewhere}))
+        report = doctor.fit_report(options.model, plans, best, pace)
+        print(json.dumps({**report, "computed_for": elsewhere, "problem": problem}))
     else:
         print(f"{elsewhere}\n" if elsewhere else "", end="")
         print("\n".join(doctor.fit_lines(options.model, plans, best, pace)))
-    if problem := missing_parts(options.model):
-        print(f"\nAs it is, it cannot be loaded. {problem}", file=sys.stderr)
+        if problem:
+            print(f"\nAs it is, it cannot be loaded. {problem}")
     return DONE
 
 
