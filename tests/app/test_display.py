@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,15 +57,15 @@ def look():
 clock = QTimer(interval=20)
 clock.timeout.connect(look)
 clock.start()
-QTimer.singleShot(100_000, lambda: qt.exit(1))
 code = qt.exec()
 application.close()
 print(json.dumps({"name": "left", "in_time": application.closed_in_time}), flush=True)
+sys.exit(code)
 """
 
 SHELF = """
 import sys
-from PySide6.QtCore import QMimeData, QPoint, QTimer, QUrl, Qt
+from PySide6.QtCore import QMimeData, QTimer, QUrl, Qt
 from PySide6.QtGui import QDrag
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -111,12 +112,16 @@ def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def running(code: str, display: dict[str, str], *arguments: Path) -> Iterator[subprocess.Popen[str]]:
-    """A program with a window, killed in the end."""
+    """A program with a window, killed in the end; before, if it does not get on, so that nobody waits for its words."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     with subprocess.Popen(command, cwd=ROOT, env=display, stdout=subprocess.PIPE, text=True) as program:
+        deadline = threading.Timer(WAIT_S, program.kill)
+        deadline.start()
         try:
             yield program
         finally:
+            deadline.cancel()
+            deadline.join()
             program.kill()
 
 
