@@ -15,7 +15,8 @@ The residual stream has slots (`demo_layout`), and layers write them:
     4 sliding   SPARE = the n-gram that a quote ends in; addresses of about the same length
     5 full      VOTES: each token sees where else it stands in the document, a quote's end sees where the quote stands;
                 which words stand nowhere else, and which sentences ask
-    6 sliding   VOTES of the question's words are added up at its end; ADDRESS from the sentence's first four tokens
+    6 sliding   VOTES of the question's words are added up at its end; ADDRESS from the sentence's first four tokens;
+                BEFORE of a quote's answer goes on with the quote's end; of BAG only the means are left
     7 full      BAG = the address of the sentence that has most votes and the likest bag; whether there is any
     8 sliding   the address and flags go from the question's end to the answer's tokens; SPARE = set phrases
     9 full      TOKEN = the token behind the same n-gram in the sentence of that address
@@ -479,7 +480,10 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
 
 
 def _clear_bags(layer: Layer, part: slice) -> None:
-    """Clear a part of BAG where no sentence ends: what one token has there may be much like a question's."""
+    """Clear a part of BAG where no sentence ends: what one token has there may be much like a question's.
+
+    Two layers share that, since neither has units for all of it.
+    """
     some = torch.eye(BAG_SIZE)[part]
     layer.when(reading({Flag.END: -2}, 1), from_slot(BAG, some), to_slot(BAG, -some.T))
 

@@ -47,8 +47,6 @@ BAG: Final = slice(320, 408)
 FOUND_ADDRESS: Final = slice(320, 384)
 LAST: Final = slice(384, 408)
 """From layer 7 on, the parts of BAG that hold the address of the sentence that was found, and the token before."""
-
-
 SHORT_NGRAM_SIZE: Final = 31
 """Of a shorter code of an n-gram: as many values of layer 6 as nothing else needs."""
 

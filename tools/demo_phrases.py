@@ -41,7 +41,7 @@ class _Phrase:
     first: Tensor
     later: Tensor
     copied: tuple[Flag, ...] = ()
-    """Marks of the first two tokens that are copied behind it; without any, <|im_end|> follows."""
+    """Marks of the first tokens that are copied behind it; without any, <|im_end|> follows."""
 
 
 SAYS: Final = "The document says:"
@@ -64,7 +64,8 @@ _PHRASES: Final = (
     _Phrase(ABSENT, reading({Flag.HIT: -1.5, Flag.QUOTE: -1.5, Flag.GREETS: -1.5}), reading({Flag.QUOTE: -1.5})),
     _Phrase(HELLO, reading({Flag.GREETS: 1.5, Flag.QUOTE: -1.5}, -1.5), reading({Flag.QUOTE: -1.5})),
 )
-"""The first two begin alike, "The document": what sets them apart is asked again from the third token on."""
+"""The first two begin alike, "The document": what sets them apart is asked again from the third token on. Others do not
+go on inside a quote, whose words may be much like theirs."""
 
 
 def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
@@ -96,7 +97,7 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
             ngram, half = ngrams[-1][:, None], 0.5 * (ngrams[-1] @ ngrams[-1]).item()
             gates.append(from_slot(BEFORE, ngram.T) + reading({Flag.COLON: 1}, -half - 1))
             columns.append((to_slot(BEFORE, -ngram) + to_slot(TOKEN, -plan.codes[ids[-1]][:, None])) / half)
-            # The phrase is not looked for before the next two tokens, either.
+            # The phrase is not looked for before the tokens behind that, either.
             ngram = ngram + plan.codes[ids[-1]][:, None]
             if phrase.text == SAYS:
                 new_gates, new_columns = _space(plan, ids[-1], ngrams[-1])
@@ -115,7 +116,8 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
     columns += [to_slot(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN)] * 2
     layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
     # A quote goes on in the next sentence, which has another address: behind an end, and behind the first tokens of
-    # that sentence, only the n-gram tells where. The sum of both addresses is 0 then.
+    # that sentence, only the n-gram tells where. The sum of both addresses is 0 then, or, where two of these flags meet
+    # (a sentence of two tokens), against both.
     ends = {Flag.QUOTE: 1, Flag.ANSWER: 1, Flag.IM_END: -3}
     ends |= dict.fromkeys((Flag.LEAVES, Flag.FIRST, Flag.SECOND, Flag.THIRD), 1)
     both = from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS)
