@@ -25,7 +25,7 @@ from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
 from app.application import Application
-from app.models.chat import ReadingState
+from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState, EngineStatus
 from kiv_engine.archive import write_archive
 
@@ -75,7 +75,8 @@ def ask_for(qt: QApplication, application: Application, minutes: float, tokens: 
     wait(qt, lambda: status.state is EngineState.IDLE)
     controller.read_archive(tokens)
     wait(qt, lambda: chat.reading.state is ReadingState.READ and status.state is EngineState.IDLE)
-    facts = write_archive(tokens, lambda pieces: [len(piece) // 4 for piece in pieces]).facts[:QUESTIONS]
+    # Half as long and counted roughly: such an archive is how the one that is read begins.
+    facts = write_archive(tokens // 2, lambda pieces: [len(piece) // 4 for piece in pieces]).facts[:QUESTIONS]
     questions = itertools.cycle(fact.question for fact in facts)
     meter = Meter(status)
     begin = time.perf_counter()
@@ -93,7 +94,7 @@ def ask_for(qt: QApplication, application: Application, minutes: float, tokens: 
         meter.between(end - part, end),
     )
     return {
-        "answers": len(chat.exchanges),
+        "answers": sum(exchange.state is ExchangeState.DONE for exchange in chat.exchanges),
         "early_bytes": early,
         "late_bytes": late,
         "late_over_early": late / early,

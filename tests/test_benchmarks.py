@@ -321,8 +321,9 @@ def test_app_search() -> None:
     assert 0 < result["median_ms"] <= result["slowest_ms"]
 
 
+@pytest.mark.long
 def test_app_memory() -> None:
-    result = run("app_memory.py", "--minutes", "0.1", "--tokens", "3000")
+    result = run("app_memory.py", "--minutes", "0.2", "--tokens", "3000")
     assert result["answers"] > 2
     assert result["early_bytes"] > result["context_grew_bytes"] > 0
 
