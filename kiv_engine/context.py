@@ -13,7 +13,7 @@ import torch
 
 from kiv_engine.attention import AllFilledError
 from kiv_engine.blocks import BackgroundCheck
-from kiv_engine.cache import CacheSnapshot, KIVCache
+from kiv_engine.cache import CacheSnapshot, KIVCache, thinned
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, TokenizedDocument, tokenize, tokenize_stepwise
@@ -43,6 +43,8 @@ from kiv_engine.saving import ContextWriter, Progress, SavedContext
 
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
+SNAPSHOT_BYTES: Final = 64 << 20
+"""What the snapshots may take in RAM: each turn leaves one, a megabyte and more."""
 CHECKPOINT_S: Final = 20.0
 TRIM_TOKENS: Final = 131_072
 """After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
@@ -760,7 +762,7 @@ class Context:
     def _take_snapshot(self) -> None:
         if self.cache.forgetting_layers and self.num_tokens:
             self._snapshots = [kept for kept in self._snapshots if kept.num_tokens < self.num_tokens]
-            self._snapshots.append(self.cache.snapshot())
+            self._snapshots = thinned([*self._snapshots, self.cache.snapshot()], SNAPSHOT_BYTES)
 
     # -- the model -----------------------------------------------------------------------------------------------
 

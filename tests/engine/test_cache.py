@@ -1,6 +1,7 @@
 """KIVCache as a cache among caches: what it refuses, what it holds, and that its choices mean what they say."""
 
 import gc
+import itertools
 import math
 import weakref
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from kiv_engine.attention import AllFilledError, Attachment
-from kiv_engine.cache import KIVCache
+from kiv_engine.cache import CacheSnapshot, KIVCache, thinned
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import BatchSizeError, ConfigError, UnsupportedModelError
 from kiv_engine.index import CodeIndex
@@ -539,3 +540,17 @@ def test_the_codes_are_those_of_the_stored_keys(model: PreTrainedModel, sizes: l
         torch.testing.assert_close(
             layer.index.scores_of(query, limit), anew.scores_of(query, limit), atol=1e-3, rtol=1e-3
         )
+
+
+def test_snapshots_are_thinned_most_where_they_lie_far_back() -> None:
+    state = {0: {"keys": torch.zeros(256)}}
+    every = [CacheSnapshot(length, state) for length in range(100, 10_100, 100)]
+    size = every[0].nbytes
+    assert size > 0
+    assert thinned(every, 100 * size) == every
+    kept = [snapshot.num_tokens for snapshot in thinned(every, 12 * size)]
+    assert len(kept) == 12
+    assert kept[-3:] == [9_800, 9_900, 10_000]
+    gaps = [after - before for before, after in itertools.pairwise([0, *kept])]
+    assert gaps == sorted(gaps, reverse=True), "the further back, the wider apart"
+    assert [snapshot.num_tokens for snapshot in thinned(every, 0)] == [10_000]

@@ -862,6 +862,22 @@ def test_snapshots_are_taken_while_reading_at_its_end_and_after_turns(family: st
     context.close()
 
 
+def test_a_long_chat_keeps_few_snapshots_and_still_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    context, early = ready("gemma3"), ready("gemma3")
+    most = 4 * context._snapshots[-1].nbytes
+    monkeypatch.setattr("kiv_engine.context.SNAPSHOT_BYTES", most)
+    for number in range(12):
+        ask(context, f"Question {number}?")
+        assert sum(snapshot.nbytes for snapshot in context._snapshots) <= most
+        assert context._snapshots[-1].num_tokens == context.num_tokens
+    ask(early, "Question 0?")
+    context.rewind(context.turns[1].start)
+    assert ask(context, "Another?").text == ask(early, "Another?").text
+    assert ids_of(context) == ids_of(early)
+    context.close()
+    early.close()
+
+
 def test_going_back_reads_again_only_from_the_nearest_snapshot() -> None:
     context = ready("gemma3")
     fed = []
