@@ -44,7 +44,7 @@ from kiv_engine.saving import ContextWriter, Progress, SavedContext
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
 SNAPSHOT_BYTES: Final = 64 << 20
-"""What the snapshots may take in RAM: each turn leaves one, a megabyte and more."""
+"""What the snapshots may take in RAM, and in a saved context: each turn leaves one, a megabyte and more."""
 CHECKPOINT_S: Final = 20.0
 TRIM_TOKENS: Final = 131_072
 """After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
@@ -289,15 +289,12 @@ class Context:
         assert self._writer is not None
         self.cache.check_saved()
         tokens = self._ids + self._unread
-        snapshots = list(self._snapshots)
-        if self.cache.forgetting_layers and self.num_tokens:
-            snapshots = [*(each for each in snapshots if each.num_tokens < self.num_tokens), self.cache.snapshot()]
         progress = Progress(
             torch.tensor(tokens, dtype=torch.int32),
             self.num_tokens,
             self.cache.policy.planned_tokens,
             self.documents,
-            snapshots,
+            self._snapshots_to_here(),
         )
         self._writer.checkpoint(self.cache, progress, wait=wait)
         if progress.complete:
@@ -760,9 +757,14 @@ class Context:
                 self.turns[place] = replace(self.turns[place], hits=())
 
     def _take_snapshot(self) -> None:
-        if self.cache.forgetting_layers and self.num_tokens:
-            self._snapshots = [kept for kept in self._snapshots if kept.num_tokens < self.num_tokens]
-            self._snapshots = thinned([*self._snapshots, self.cache.snapshot()], SNAPSHOT_BYTES)
+        self._snapshots = self._snapshots_to_here()
+
+    def _snapshots_to_here(self) -> list[CacheSnapshot]:
+        """Those that there is room for, the last at the present length; none where no layer forgets."""
+        if not self.cache.forgetting_layers or not self.num_tokens:
+            return self._snapshots
+        earlier = [kept for kept in self._snapshots if kept.num_tokens < self.num_tokens]
+        return thinned([*earlier, self.cache.snapshot()], SNAPSHOT_BYTES)
 
     # -- the model -----------------------------------------------------------------------------------------------
 

@@ -49,8 +49,6 @@ from kiv_engine.store import RowTable
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 LOCK: Final = "lock"
-SNAPSHOT_BYTES: Final = 64 << 20
-"""So many bytes of the layers that forget are kept, the newest first."""
 OVERLAY_TOKENS: Final = 65_536
 """Tokens that a chat can add behind the saved ones before it needs another piece of memory."""
 SAMPLED_WEIGHTS: Final = 1_024
@@ -287,7 +285,7 @@ class ContextWriter:
                     for index, state in snapshot.layers.items()
                 ],
             }
-            for number, snapshot in enumerate(_newest(progress.snapshots))
+            for number, snapshot in enumerate(progress.snapshots)
         ]
         manifest = {
             "format": FORMAT,
@@ -380,18 +378,6 @@ def _columns(table: RowTable) -> list[tuple[str, int]]:
 def as_bytes(data: bytes) -> torch.Tensor:
     """Bytes as BlockWriter takes them."""
     return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
-
-
-def _newest(snapshots: Sequence[CacheSnapshot]) -> list[CacheSnapshot]:
-    """The last of the snapshots, and those before it that there is room for."""
-    kept: list[CacheSnapshot] = []
-    room = SNAPSHOT_BYTES
-    for snapshot in reversed(snapshots):
-        room -= snapshot.nbytes
-        if kept and room < 0:
-            break
-        kept.insert(0, snapshot)
-    return kept
 
 
 def _checked_file(path: Path, data: bytes) -> BlockFile:
