@@ -6,6 +6,7 @@ questions about nothing. The median over an answer's own tokens would not do: a 
 every token.
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,6 +22,8 @@ ANSWER_TOKENS: Final = 2_048
 """Of a longer answer, only these first tokens are kept one by one: each takes some KB, and more for every layer."""
 
 Mass: TypeAlias = NDArray[np.float32]
+Heat: TypeAlias = "array[float]"
+"""float32 per bin, the largest is 1. Four bytes a bin, since every answer of a chat keeps its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +118,7 @@ class HitCollector:
         taken, self._taken = self._taken, []
         return tuple(taken)
 
-    def heat(self) -> tuple[float, ...]:
+    def heat(self) -> Heat:
         """Mass of all tokens over the baseline, per bin; the largest is 1."""
         return as_heat(self._heat)
 
@@ -132,9 +135,9 @@ def mass_rows(tokens: Sequence[TokenHits], layer: int | None = None) -> Mass:
     return rows
 
 
-def as_heat(mass: Mass) -> tuple[float, ...]:
+def as_heat(mass: Mass) -> Heat:
     """Scaled so that the largest is 1."""
-    return tuple((mass / max(float(mass.max(initial=0.0)), 1e-12)).tolist())
+    return array("f", (mass / np.float32(max(float(mass.max(initial=0.0)), 1e-12))).tobytes())
 
 
 @dataclass(eq=False)
@@ -149,10 +152,10 @@ class Evidence:
 
     tokens: list[TokenHits] = field(default_factory=list)
     ends: tuple[int, ...] = ()
-    heat: Sequence[float] = field(default=(), repr=False)
+    heat: Heat = field(default_factory=lambda: array("f"), repr=False)
     baseline: Baseline = NO_BASELINE
 
-    def grow(self, tokens: Iterable[TokenHits], ends: Sequence[int], heat: tuple[float, ...]) -> None:
+    def grow(self, tokens: Iterable[TokenHits], ends: Sequence[int], heat: Heat) -> None:
         """Take what came since."""
         self.tokens += islice(tokens, ANSWER_TOKENS - len(self.tokens))
         self.ends, self.heat = tuple(ends), heat
@@ -188,7 +191,7 @@ class Evidence:
         rows = mass_rows(self.tokens[first:], layer)
         return np.maximum(rows - self.baseline.of_layer(layer), 0) if above else rows
 
-    def heat_of(self, tokens: range) -> tuple[float, ...]:
+    def heat_of(self, tokens: range) -> Heat:
         """Mass of some tokens over the baseline, per bin; the largest is 1."""
         some = mass_rows(self.tokens[tokens.start : tokens.stop])
         return as_heat(np.maximum(some - self.baseline.mass, 0).sum(axis=0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.code_colours import ColouredCode
 from app.document_text import DocumentText
-from app.evidence import Baseline, TokenHits
+from app.evidence import Baseline, Heat, TokenHits
 from app.machine import Gpu
 from app.quote_check import Claim
 from app.settings import StoreKind
@@ -203,7 +203,7 @@ class EvidenceGrown:
 
     tokens: tuple[TokenHits, ...]
     ends: tuple[int, ...]
-    heat: tuple[float, ...]
+    heat: Heat
     baseline: Baseline
 
 

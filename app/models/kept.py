@@ -13,6 +13,7 @@ from typing import Any, Final
 from PySide6.QtCore import QObject
 
 from app.code_colours import colour_code
+from app.evidence import Heat
 from app.models.chat import Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
 from app.quote_check import Claim, Place
 from app.reports import DocumentPlace
@@ -102,7 +103,7 @@ def saved_exchange(exchange: Exchange) -> SavedExchange:
         exchange.message,
         json.dumps(asdict(exchange.finished)) if exchange.finished else None,
         json.dumps([asdict(claim) for claim in exchange.claims]),
-        array("f", exchange.evidence.heat).tobytes() if exchange.evidence.heat else None,
+        exchange.evidence.heat.tobytes() if exchange.evidence.heat else None,
         json.dumps(as_json(exchange.settings)) if exchange.settings else None,
     )
 
@@ -196,10 +197,10 @@ def _claim(data: Any) -> Claim:
     return from_json(Claim, data, place=from_json(Place, data["place"]) if data["place"] else None)
 
 
-def _heat(data: bytes | None) -> Sequence[float]:
+def _heat(data: bytes | None) -> Heat:
     heat = array("f")
     try:
         heat.frombytes(data or b"")
     except UNREADABLE:
-        return ()
+        return array("f")
     return heat
