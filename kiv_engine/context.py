@@ -51,8 +51,9 @@ TRIM_TOKENS: Final = 131_072
 PROGRESS_INTERVAL_S: Final = 0.1
 HITS_INTERVAL_S: Final = 0.125
 NUM_PASSAGES: Final = 5
-HITS_BYTES: Final = 64 * 2**20
-"""Beyond these, the oldest turns' hits are forgotten; the newest turn's are kept whole."""
+HITS_BYTES: Final = 16 << 20
+"""Beyond these, the oldest turns' hits are forgotten; the newest turn's are kept whole. As many small tensors,
+they take twice that."""
 RAM_SHARE: Final = 0.9
 """Of the free RAM, a document may take this share."""
 VRAM_SHARE: Final = 0.95
@@ -566,6 +567,7 @@ class Context:
             self._leave_out_stop_string(answer, text)
         self._forget_old_hits()
         self._take_snapshot()
+        trim_heap()
         return AnswerFinished(
             text=text,
             finish_reason=answer.reason,

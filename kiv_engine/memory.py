@@ -3,11 +3,13 @@
 import contextlib
 import ctypes
 import errno
+import functools
 import gc
 import math
 import mmap
 import traceback
-from typing import Final
+from collections.abc import Callable
+from typing import Final, cast
 
 import torch
 
@@ -58,8 +60,16 @@ def give_back() -> None:
 
 def trim_heap() -> None:
     """Let the system have the heap's freed blocks, which scatter and add up while work of many sizes goes on."""
-    with contextlib.suppress(OSError, AttributeError):  # only glibc keeps freed blocks to itself, and has this
-        ctypes.CDLL(None).malloc_trim(0)
+    if trim := _malloc_trim():
+        trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """Only glibc keeps freed blocks to itself, and has this. Loaded once: each load leaves classes behind."""
+    with contextlib.suppress(OSError, AttributeError):
+        return cast(Callable[[int], int], ctypes.CDLL(None).malloc_trim)
+    return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
