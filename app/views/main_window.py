@@ -251,6 +251,7 @@ class MainWindow(QMainWindow):
         self.again_action = self._action(menu, self.tr("Answer the last question again"), "Ctrl+R")
         menu.addSeparator()
         leave = self._action(menu, self.tr("Quit"), "Ctrl+Q")
+        leave.setShortcutContext(Qt.ShortcutContext.ApplicationShortcut)  # also where the first page has the focus
         self.menu_button.setMenu(menu)
         self.new_action.triggered.connect(self.composer.edit.setFocus)
         self.open_action.triggered.connect(self.choose_files)

@@ -78,6 +78,13 @@ def test_it_comes_once_and_can_be_had_again(first: FirstRunDriver, folders: Fold
     assert not first.dialog.isVisible()
 
 
+def test_ctrl_q_quits_from_it(first: FirstRunDriver) -> None:
+    first.dialog.activateWindow()
+    first.until(lambda: QApplication.activeWindow() is first.dialog)
+    QTest.keyClick(first.dialog, Qt.Key.Key_Q, Qt.KeyboardModifier.ControlModifier)
+    first.until(lambda: not first.window.isVisible())
+
+
 def test_a_model_is_fetched_and_used_from_it(first: FirstRunDriver) -> None:
     first.click(SMALL.name)
     first.until(lambda: DownloadModel(SMALL.name) in first.models.asked)
