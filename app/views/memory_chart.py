@@ -90,7 +90,8 @@ class MemoryChart(QWidget):
         axes = {"bottom": TimeAxis(), "left": FigureAxis("left", as_bytes)}
         self.memory = self.plots.addPlot(0, 0, axisItems=axes)
         self.memory.getAxis("bottom").setStyle(showValues=False)
-        self.edges = [pyqtgraph.PlotDataItem() for _ in range(len(PARTS) + 1)]
+        # Without this, what is far outside the range that is shown before the first drawing is cut off.
+        self.edges = [pyqtgraph.PlotDataItem(dynamicRangeLimit=None) for _ in range(len(PARTS) + 1)]
         self.fills = [
             pyqtgraph.FillBetweenItem(low, high) for low, high in zip(self.edges, self.edges[1:], strict=False)
         ]
@@ -103,7 +104,7 @@ class MemoryChart(QWidget):
         self.length_axis.linkToView(self.length_view)
         self.length_view.setMouseEnabled(False, False)
         self.length_view.setZValue(1)  # the line is drawn over the parts
-        self.length = pyqtgraph.PlotDataItem()
+        self.length = pyqtgraph.PlotDataItem(dynamicRangeLimit=None)
         self.length_view.addItem(self.length)
         self.memory.vb.sigResized.connect(self._fit_length)
 

@@ -13,7 +13,7 @@ from PySide6.QtTest import QTest
 
 from app.engine_session import _gpu_id
 from app.machine import Gpu, VramReading, find_gpu, read_ram
-from app.models.memory_log import PARTS
+from app.models.memory_log import PARTS, MemorySample
 from tests.app.conftest import AppDriver
 
 
@@ -42,6 +42,16 @@ def test_the_chart_draws_the_samples_and_sleeps_while_hidden(driver: AppDriver, 
     assert len(chart.length.getData()[1]) == len(log.samples) - 1
     toggle(driver)
     assert len(chart.length.getData()[1]) == len(log.samples)
+
+
+def test_the_parts_are_drawn_at_once(driver: AppDriver) -> None:
+    parts = (30_000_000, 10_000_000, 5_000_000, 200_000_000, 200_000_000, 600_000_000)
+    for second in range(9):
+        driver.window._log.add(MemorySample(second, parts, 1_000, 0.0))
+    toggle(driver)
+    assert driver.window.chart is not None
+    tops = [fill.path().boundingRect().bottom() for fill in driver.window.chart.fills]
+    assert tops == np.cumsum(parts).tolist()
 
 
 def test_the_parts_are_what_the_process_has(driver: AppDriver, book: Path) -> None:
