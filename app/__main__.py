@@ -170,11 +170,11 @@ def log_qt_message(_kind: object, _context: object, text: str) -> None:
 
 def start_demo(qt: "QApplication", application: "Application", options: argparse.Namespace) -> None:
     """Let the demo drive the app."""
-    from app.demo import LONG_QUESTION, LONG_TOKENS, QUESTION, Demo, DemoOptions
+    from app.demo import QUESTION, Demo, DemoOptions
 
     stays = options.screenshot is None and qt.platformName() != "offscreen"
-    question = options.question or (LONG_QUESTION if options.tokens >= LONG_TOKENS else QUESTION)
-    Demo(qt, application, DemoOptions(options.tokens, question, options.screenshot, stays)).start()
+    wishes = DemoOptions(options.tokens, options.question or QUESTION, options.screenshot, stays)
+    Demo(qt, application, wishes).start()
 
 
 if __name__ == "__main__":

@@ -14,9 +14,6 @@ from app.models.chat import Chat, Exchange, ExchangeState
 from app.views.exchange_view import footer_line
 
 QUESTION: Final = "Who runs the Golden Crumb barbershop?"
-LONG_QUESTION: Final = "Who runs the Cheerful Crab barbershop?"
-LONG_TOKENS: Final = 100_000
-"""From this length on the archive has what the second asks for. The built-in model answers the first wrong there."""
 SETTLE_MS: Final = 300
 """Between the last word and the picture, for what is drawn with a delay."""
 
