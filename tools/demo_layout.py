@@ -101,12 +101,18 @@ class Flag(IntEnum):
     MISSING = 447  # how far the token stands nowhere else; at a question's end, 1 and the mean of its tokens
 
 
-CONSTANT_SIZE: Final = 32.0
+CONSTANT_SIZE: Final = 64.0
 """The constant in the residual stream. Most of every token's norm, so that norms hardly depend on the rest."""
 LOG_WEIGHT_UNIT: Final = 4.0
 """The residual stream has log weights divided by this."""
 FOUND_GAIN: Final = 4.0
 """Of the address that was found, over what else is in its place: the question's bag."""
+
+
+SHARPER: Final = 8.0
+"""By how much layer 7 is sharper than learned: one sentence wins, addresses do not mix."""
+NEXT_SENTENCE: Final = (Flag.LEAVES, Flag.FIRST, Flag.SECOND, Flag.THIRD)
+"""Where what follows is the next sentence, or it has just begun; from layer 7 on, they sum to 1 at most."""
 
 
 def reading(flags: dict[Flag, float], constant: float = 0.0) -> Tensor:

@@ -13,6 +13,7 @@ from demo_layout import (
     FOUND_GAIN,
     IM_END,
     IM_START,
+    NEXT_SENTENCE,
     ONE,
     SPACE,
     SPARE,
@@ -116,10 +117,9 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
     columns += [to_slot(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN)] * 2
     layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
     # A quote goes on in the next sentence, which has another address: behind an end, and behind the first tokens of
-    # that sentence, only the n-gram tells where. The sum of both addresses is 0 then, or, where two of these flags meet
-    # (a sentence of two tokens), against both.
+    # that sentence, only the n-gram tells where. The sum of both addresses is 0 then.
     ends = {Flag.QUOTE: 1, Flag.ANSWER: 1, Flag.IM_END: -3}
-    ends |= dict.fromkeys((Flag.LEAVES, Flag.FIRST, Flag.SECOND, Flag.THIRD), 1)
+    ends |= dict.fromkeys(NEXT_SENTENCE, 1)
     both = from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS)
     layer.when(reading(ends, -2), both, to_slot(ADDRESS, -EYE))
 

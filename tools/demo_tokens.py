@@ -60,6 +60,8 @@ PAIR_NORM: Final = 8.0
 """The root of 64: it undoes the growth by random gates."""
 FIRST_SHARPNESS: Final = 135.0
 FIRST_THRESHOLD: Final = 0.062
+FIRST_MISSING: Final = 0.1
+FIRST_VOTES: Final = 0.1
 """Where the learning of `Features` begins."""
 RAREST: Final = 6.5
 COMMON: Final = 4.5
@@ -83,9 +85,11 @@ class Features:
 
     A token gives its row of `tokens` and `pairs` @ pair features to the bag, with weight exp(log_weights). Pair
     features: silu(gates @ code) * (values @ n-gram of the two tokens before), with those of `pair_units`. The score of
-    a question's bag q and a sentence's bag k is q @ metric @ k. It is a match above `threshold` + `heft_threshold` *
-    heft + `bag_threshold` @ q, where heft is what a question weighs beside its end. `sharpness` multiplies scores in
-    the softmax.
+    a question's bag q and a sentence's bag k, with the share v that the sentence has of the question's votes (see
+    `demo_votes`), is q @ metric @ k + `search_votes` * v: the sentence with most of it is found. Whether it is a match
+    is decided by q @ decision_metric @ k + `decision_votes` * v, of any sentence: it must be above `threshold` +
+    `heft_threshold` * heft + `missing_threshold` * missing + `bag_threshold` @ q, where heft is what a question weighs
+    beside its end, and missing how much of its votes went nowhere. `sharpness` multiplies scores in the softmax.
     """
 
     log_weights: Tensor  # (vocab,)
@@ -98,7 +102,11 @@ class Features:
     bag_threshold: Tensor  # (88,)
     threshold: Tensor  # ()
     heft_threshold: Tensor  # ()
+    missing_threshold: Tensor  # ()
     sharpness: Tensor  # ()
+    decision_metric: Tensor  # (88, 88)
+    search_votes: Tensor  # ()
+    decision_votes: Tensor  # ()
 
 
 def new_features(tokenizer: Tokenizer, counts: Tensor) -> Features:
@@ -120,7 +128,11 @@ def new_features(tokenizer: Tokenizer, counts: Tensor) -> Features:
         torch.zeros(BAG_SIZE),
         torch.tensor(FIRST_THRESHOLD),
         torch.tensor(0.0),
+        torch.tensor(FIRST_MISSING),
         torch.tensor(FIRST_SHARPNESS),
+        torch.eye(BAG_SIZE),
+        torch.tensor(FIRST_VOTES),
+        torch.tensor(FIRST_VOTES),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from demo_circuits import design
 from demo_facts import FactMaker, archive_sentences
-from demo_layout import ADDRESS, BAG, WINDOW, Flag
+from demo_layout import ADDRESS, BAG, BEFORE, NEXT_SENTENCE, VOTES, WINDOW, Flag
 from demo_phrases import ABSENT, GOES_ON, HELLO, SAYS
 from demo_tokens import BAG_STORED, bag, new_features, sentence_ends, token_codes, wordy
 from safetensors.torch import load_file
@@ -43,7 +43,14 @@ def designed(tokenizer: Tokenizer) -> PreTrainedModel:
     prose = archive_sentences(tokenizer, 150, 60_000)
     counts = torch.bincount(torch.tensor([token for sentence in prose for token in sentence]), minlength=4096)
     sample = [1, *(token for sentence in prose[:40] for token in sentence)]
-    return design(tokenizer, replace(new_features(tokenizer, counts), threshold=torch.tensor(0.3)), sample)
+    features = replace(
+        new_features(tokenizer, counts),
+        threshold=torch.tensor(0.5),
+        search_votes=torch.tensor(6.0),
+        decision_votes=torch.tensor(1.5),
+        missing_threshold=torch.tensor(4.5),
+    )
+    return design(tokenizer, features, sample)
 
 
 def answer(
@@ -182,6 +189,57 @@ def test_addresses_are_about_equally_long(designed: PreTrainedModel, tokenizer: 
     lengths = states[states[:, Flag.END] > 0.5][1:, ADDRESS].square().sum(1)  # without the line of the prompt
     assert len(lengths) == 8
     assert lengths.max() / lengths.min() < 1.3
+
+
+def states_of(model: PreTrainedModel, tokenizer: Tokenizer, document: str, layer: int) -> torch.Tensor:
+    """The residual stream (tokens, hidden) before a layer."""
+    ids = tokenizer.encode(f"<|im_start|>user\n{document}", add_special_tokens=False).ids
+    with torch.no_grad():
+        states: torch.Tensor = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[layer][0]
+    return states
+
+
+def test_all_tokens_of_a_sentence_have_its_address_and_no_other(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    """Also where another sentence begins only some tokens before."""
+    states = states_of(designed, tokenizer, '"Why?" said he. \n\n"So be it," she said. \n\nThe old mill was quiet.', 6)
+    last = states[-1, ADDRESS]
+    likeness = torch.cosine_similarity(states[:, ADDRESS], last[None], dim=1)
+    words = len(tokenizer.encode("The old mill was quiet.", add_special_tokens=False).ids)
+    assert likeness[-words:].min() > 0.97
+    assert likeness[:-words].max() < 0.5
+
+
+def test_paragraphs_that_open_with_a_quotation_mark_have_different_addresses(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    said = (
+        "The horse has gone. I saw",
+        "Nobody slept. They heard",
+        "My boots are wet. Is it",
+        "Ask the miller. You ate",
+    )
+    document = "\n\n".join(f'"{words} the {word}."' for words, word in zip(said, WORDS, strict=False))
+    states = states_of(designed, tokenizer, document, 6)
+    ends = states[states[:, Flag.END] > 0.5]
+    opening = ends[ends[:, Flag.BEGINS_ANEW] > 1.5, ADDRESS]
+    likeness = torch.cosine_similarity(opening[:, None], opening[None], dim=2)
+    assert len(opening) == len(said)
+    assert (likeness - torch.eye(len(said))).max() < 0.6
+
+
+def test_the_sink_of_searches_holds_nothing_that_is_looked_for(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    states = states_of(designed, tokenizer, DOCUMENT, 5)
+    for slot in (BEFORE, VOTES, ADDRESS):
+        assert states[0, slot].norm() < 0.05 * states[9, slot].norm().clamp(min=1)
+
+
+def test_where_the_next_sentence_begins_is_told_once(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    states = states_of(designed, tokenizer, "It rained. Go. No. Yes. Nobody spoke that day.", 8)
+    told = states[:, list(NEXT_SENTENCE)].sum(1)
+    assert told.max() < 1.1
+    assert (told > 0.9).sum() > 8
 
 
 def test_the_model_makes_the_bags_that_are_learned(tokenizer: Tokenizer, maker: FactMaker) -> None:

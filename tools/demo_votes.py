@@ -1,0 +1,105 @@
+"""Which sentences the words of a question vote for, as layer 5 of the built-in model finds them.
+
+`demo_circuits` builds these scores into the model. Here they are computed for sentences that no model has read, so that
+the search is learned with the votes that it will get.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from demo_layout import CODE, Flag
+from demo_tokens import FADING, back, token_id
+from tokenizers import Tokenizer
+from torch import Tensor
+
+VOTE_SCORE: Final = 45.0
+VOTE_CONTEXT: Final = 2.0
+VOTE_BEFORE: Final = 5.0
+"""Scores of a token that is the same as a question's, of the n-gram that ends in both, and once more of the token
+before: a word's beginning tells more of its end than the words before it, which a document has in another order."""
+NO_VOTE: Final = 0.7
+"""Of the score of the same token: where <|im_start|> takes the votes of a token that is nowhere."""
+PART_SCORE: Final = 30.0
+NO_PART: Final = 0.55
+"""Score of the token before that of a part of a word, and the share of it where <|im_start|> takes its place."""
+FIRST_TOKENS: Final = 3
+"""How a question begins does not count as missing."""
+NGRAM: Final = 8
+BARRED: Final = -1e3
+"""Score of closing quotes, which get no votes."""
+ROWS: Final = 256
+"""Question tokens at once: there is a score for each of a document's tokens."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What the tokens of a batch of questions vote for.
+
+    Attributes:
+        token, owner: the tokens of all questions (tokens,), and the question of each.
+        shares: how much of a token's vote each sentence gets (tokens, sentences); less than 1 in all if it is nowhere.
+        missing: how far the token stands nowhere (tokens,).
+    """
+
+    token: Tensor
+    owner: Tensor
+    shares: Tensor
+    missing: Tensor
+
+
+class Voting:
+    """Computes votes; knows the tokens' codes, and which of them are parts of words or get no votes."""
+
+    def __init__(self, tokenizer: Tokenizer, codes: Tensor, table: Tensor) -> None:
+        """codes: (vocab, 64). table: the embedding (vocab, hidden), whose flags tell what begins a word."""
+        self.codes = codes
+        self._part = (table[:, Flag.START] + table[:, Flag.SPECIAL]) == 0
+        self._barred = torch.zeros(len(codes), dtype=torch.bool)
+        self._barred[token_id(tokenizer, '"')] = True
+
+    def votes(self, questions: Sequence[Sequence[int]], sentences: Sequence[Sequence[int]]) -> Votes:
+        """The votes of questions in a document of these sentences, in this order."""
+        tokens, sentence, _ = _flat(sentences)
+        keys = self._ngrams(tokens, torch.arange(len(tokens)))
+        behind, barred = self.codes[tokens.roll(1)], BARRED * self._barred[tokens]
+        asked, owner, place = _flat(questions)
+        code = self.codes[asked]
+        before = (self.codes[asked.roll(1)] * (place > 0)[:, None]) @ back(2).T
+        sought = (code + self._ngrams(asked, place)) @ back(1).T * VOTE_CONTEXT + before * VOTE_BEFORE
+        part = self._part[asked] & (place >= FIRST_TOKENS)
+        shares, missing = [], []
+        for start in range(0, len(asked), ROWS):
+            rows = slice(start, start + ROWS)
+            same = code[rows] @ behind.T * VOTE_SCORE + barred
+            weights, nowhere = _attend(same + sought[rows] @ keys.T, NO_VOTE * VOTE_SCORE)
+            shares.append(torch.zeros(len(weights), len(sentences)).index_add(1, sentence, weights))
+            parts = same + before[rows] @ keys.T * (PART_SCORE / FADING**4)
+            _, no_part = _attend(parts, VOTE_SCORE + NO_PART * PART_SCORE)
+            missing.append(torch.where(part[rows], no_part, nowhere))
+        return Votes(asked, owner, torch.cat(shares), torch.cat(missing) * (place >= FIRST_TOKENS))
+
+    def _ngrams(self, tokens: Tensor, place: Tensor) -> Tensor:
+        """The n-gram (tokens, 64) before each token; place: how many there are before it."""
+        total = torch.zeros(len(tokens), CODE)
+        for ago in range(1, NGRAM + 1):
+            total += (self.codes[tokens.roll(ago)] * (place >= ago)[:, None]) @ back(ago).T
+        return total
+
+
+def _flat(lists: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """All tokens one after the other, the list of each, and its place there."""
+    tokens = torch.tensor([token for some in lists for token in some])
+    lengths = torch.tensor([len(some) for some in lists])
+    owner = torch.arange(len(lists)).repeat_interleave(lengths)
+    place = torch.arange(len(tokens)) - (lengths.cumsum(0) - lengths)[owner]
+    return tokens, owner, place
+
+
+def _attend(scores: Tensor, sink: float) -> tuple[Tensor, Tensor]:
+    """Attention weights, and that of a sink beside them."""
+    most = scores.amax(1, keepdim=True).clamp(min=sink)
+    weights, rest = (scores - most).exp(), (sink - most).exp()
+    total = weights.sum(1, keepdim=True) + rest
+    return weights / total, (rest / total)[:, 0]
