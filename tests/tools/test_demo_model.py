@@ -1,5 +1,6 @@
 """The built-in model's circuits: they do what they say, the search learns, and a killed run goes on."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from demo_phrases import ABSENT, GOES_ON, HELLO, SAYS
 from demo_tokens import BAG_STORED, bag, new_features, sentence_ends, token_codes, wordy
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from train_demo_model import MODEL, ROOT, Counts, Training, export, load_learned
+from train_demo_model import MODEL, ROOT, START, Counts, Training, export, load_learned
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -309,6 +310,20 @@ def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: p
     (tmp_path / "checkpoint.pt").unlink()
     kept, learned = again.search.features(), load_learned(Training(tmp_path, minutes=1.0, seed=1, texts=[]))
     assert all(torch.equal(getattr(learned, name), tensor) for name, tensor in vars(kept).items())
+
+
+def test_what_began_with_something_learned_is_exported_as_the_mean_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train_demo_model.ARCHIVES_PER_MAKER", 1)
+    shutil.copyfile(ROOT / "tools" / "demo_learned" / "learned.safetensors", tmp_path / START)
+    training = Training(tmp_path, minutes=1.0, seed=1, texts=[])
+    before = vars(training.search.features())["metric"].clone()
+    training.step(training.maker(), Counts())
+    training.save()
+    after = training.search.features().metric
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(load_learned(training).metric, (before + after) / 2)
 
 
 def test_the_shipped_model_is_what_the_tool_writes(tmp_path: Path) -> None:
