@@ -1,5 +1,7 @@
 """Numbers as people read them, in their language."""
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QCoreApplication
 
 
@@ -33,6 +35,17 @@ def as_round_tokens(count: int) -> str:
     if count >= 1_000_000:
         return tr("{0} million").format(f"{count / 1e6:.1f}")
     return f"{count // 1_000 * 1_000:,}" if count >= 10_000 else f"{count:,}"
+
+
+def as_ranges(numbers: Sequence[int]) -> str:
+    """Like 1–7, 9–24, of numbers that rise; without commas in them, which would be read as part of the list."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return ", ".join(f"{first}–{last}" if last > first else f"{first}" for first, last in runs)
 
 
 def tr(text: str) -> str:

@@ -208,11 +208,20 @@ class EvidenceGrown:
 
 
 @dataclass(frozen=True)
-class SectionBegun:
-    """A question that is asked section by section goes on with the next one; the first is 1."""
+class SectionProgress:
+    """How far a question is that is asked section by section. Comes before each section and before the terminal event.
 
-    number: int
+    Attributes:
+        total: how many sections there are.
+        ended: the first so many were read and answered.
+        silent: numbers of those in which nothing was found; the answer has no text of them.
+        again: the number of a section, and of those that say the same word for word, of which it has no text either.
+    """
+
     total: int
+    ended: int
+    silent: tuple[int, ...] = ()
+    again: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True)

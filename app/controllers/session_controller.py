@@ -25,7 +25,7 @@ from app.reports import (
     EvidenceGrown,
     ModelLoaded,
     Report,
-    SectionBegun,
+    SectionProgress,
     ShelfMeasured,
     StoresOffered,
     is_terminal,
@@ -43,6 +43,7 @@ from app.requests import (
     Source,
     TextSource,
 )
+from app.section_words import with_sections
 from app.settings import DEMO, AnswerSettings, ChatOptions, StoreKind, with_store
 from kiv_engine.config import Quantize
 from kiv_engine.errors import DamagedContextError, OutOfMemoryError, StoppedError
@@ -593,15 +594,16 @@ class SessionController(QObject):
                 exchange.evidence.baseline = event.baseline
                 exchange.evidence.grow(event.tokens, event.ends, event.heat)
                 chat.evidence_changed.emit(exchange.id)
-            case SectionBegun(number, total):
-                exchange.section = (number, total)
+            case SectionProgress():
+                exchange.sections = event
                 chat.exchange_changed.emit(exchange.id)
             case AnswerSettings():
                 exchange.settings = event
             case AnswerChecked(claims, code):
                 exchange.claims, exchange.code = claims, code
             case AnswerFinished():
-                exchange.answer, exchange.finished, exchange.state = event.text, event, ExchangeState.DONE
+                finished = replace(event, text=with_sections(event.text, exchange.sections))
+                exchange.answer, exchange.finished, exchange.state = finished.text, finished, ExchangeState.DONE
                 self._forget_old_tokens(exchange)
                 chat.exchange_changed.emit(exchange.id)
                 if chat.selected_exchange == exchange.id:
@@ -745,7 +747,8 @@ class SessionController(QObject):
 
     def _fail_answer(self, request: Ask, event: Failed) -> None:
         if chat := self._chats.numbered(request.chat):
-            chat.all_exchanges[request.exchange].message = event.message
+            exchange = chat.all_exchanges[request.exchange]
+            exchange.message, exchange.answer = event.message, with_sections(exchange.answer, exchange.sections)
             if isinstance(event.error, DamagedContextError):  # the next question has the documents read again
                 self._close_context(chat)
 

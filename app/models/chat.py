@@ -13,7 +13,7 @@ from app.code_colours import ColouredCode
 from app.document_text import DocumentText
 from app.evidence import Evidence
 from app.quote_check import Claim, Place
-from app.reports import DocumentPlace, StoreOffer
+from app.reports import DocumentPlace, SectionProgress, StoreOffer
 from app.requests import Source, TextSource
 from app.settings import AnswerSettings, ChatOptions, StoreKind, store_kind
 from kiv_engine.config import KIVConfig
@@ -110,7 +110,7 @@ class Exchange:
         retrieved_tokens: old tokens that were fetched for each word of it; 0 is as the settings say.
         settings: what its answer was made with; None before, and for one from an older version.
         by_section: it is asked of each section of the documents in turn.
-        section: the number of the one that is being answered, and of all; None before the first.
+        sections: how far that is, or became; None before, and for one from disk.
     """
 
     id: int
@@ -128,7 +128,7 @@ class Exchange:
     retrieved_tokens: int = 0
     by_section: bool = False
     settings: AnswerSettings | None = None
-    section: tuple[int, int] | None = None
+    sections: SectionProgress | None = None
 
     @property
     def is_over(self) -> bool:

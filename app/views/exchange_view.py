@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QTe
 from app.answer_words import settings_words
 from app.figures import as_duration, as_rate
 from app.models.chat import Chat, Exchange, ExchangeState
+from app.section_words import section_line
 from app.views.answer_look import colour_links, dress_tables
 from app.views.branches import BranchSwitcher, QuestionEditor
 from app.views.claims_view import ClaimsView
@@ -400,12 +401,12 @@ class ExchangeView(QWidget):
         match exchange.state:
             case ExchangeState.WAITING:
                 return self.tr("Waiting: sent when the model is ready and everything is read")
+            case ExchangeState.THINKING | ExchangeState.WRITING if exchange.sections:
+                return section_line(exchange.sections)
             case ExchangeState.THINKING:
                 return self.tr("Reading the question …")
             case ExchangeState.FAILED:
                 return self.tr("Failed: {0}").format(exchange.message)
-            case ExchangeState.WRITING if exchange.section:
-                return self.tr("Section {0:,} of {1:,}; Esc stops").format(*exchange.section)
             case ExchangeState.DONE if not exchange.answer:
                 return self.tr("The answer is empty.")
             case _:

@@ -21,7 +21,7 @@ from app.reports import (
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
-    SectionBegun,
+    SectionProgress,
     StoreOffer,
     StoresOffered,
 )
@@ -67,6 +67,8 @@ class ScriptedSession:
         asked: the questions, with what was said before them.
         words: the pieces of every answer.
         spilled_bytes: of the GPU's memory, those that are told to lie in RAM.
+        silent: numbers of the sections in which nothing is found.
+        fails_in_section: asking this one raises the error.
     """
 
     def __init__(self) -> None:
@@ -81,6 +83,8 @@ class ScriptedSession:
         self.asked: list[Ask] = []
         self.words = WORDS
         self.spilled_bytes = 0
+        self.silent: set[int] = set()
+        self.fails_in_section: dict[int, BaseException] = {}
         self.read: list[Read] = []
         self._gate = threading.Event()
         self._texts: dict[int, list[DocumentText]] = {}
@@ -238,16 +242,23 @@ class ScriptedSession:
     def _ask_by_section(self, should_stop: Callable[[], bool]) -> Iterator[object]:
         said = ""
         for number in range(1, SECTIONS + 1):
-            yield SectionBegun(number, SECTIONS)
-            piece = f"#### {number} / {SECTIONS}\n\nGeese.\n\n"
-            said += piece
-            yield TextDelta(piece, number)
+            yield self._progress(number - 1)
+            if error := self.fails_in_section.get(number):
+                raise error
+            if number not in self.silent:
+                piece = f"#### {number} / {SECTIONS}\n\nGeese.\n\n"
+                said += piece
+                yield TextDelta(piece, number)
             self._step("section", should_stop)
             if should_stop():
                 break
+        yield self._progress(number)
         yield AnswerChecked(())
         reason = "cancelled" if number < SECTIONS else "stop"
         yield AnswerFinished(said.strip(), reason, 100, 0, number, 0.05, 50.0, ())
+
+    def _progress(self, ended: int) -> SectionProgress:
+        return SectionProgress(SECTIONS, ended, tuple(sorted(number for number in self.silent if number <= ended)))
 
     def _passages(self, chat: int) -> tuple[Passage, ...]:
         passages, weights, before = [], iter((0.41, 0.12, 0.05, 0.02, 0.004)), 0

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QLabel
 
 from app.views.exchange_view import ExchangeView
 from app.views.more_places import BROAD
+from kiv_engine.errors import EngineError
 from tests.app.conftest import AppDriver
 
 
@@ -101,4 +102,57 @@ def test_going_by_section_can_be_stopped_and_keeps_what_was_said(driver: AppDriv
     driver.controller.stop()
     driver.until_answered()
     assert driver.chat.exchanges[0].answer.count("Geese.") == 1
+    assert driver.chat.exchanges[0].answer.endswith("\n\n---\n\nRead to the end: 1 of 3 sections.")
     assert "stopped by you" in driver.transcript.exchanges[0].footer.text()
+
+
+def test_sections_in_which_nothing_was_found_share_a_line(driver: AppDriver, tmp_path: Path) -> None:
+    first = offered(driver, tmp_path)
+    driver.session.silent = {1, 2}
+    driver.session.held_at = {"section"}
+    first.more.sections.click()
+    driver.until_reached("section")
+    [view] = driver.transcript.exchanges
+    driver.until(lambda: view.waiting.text() == "Section 1 of 3; Esc stops")
+    assert view.waiting.isVisible(), "how far it is can be seen before anything is found"
+    assert not view.has_answer
+    driver.session.go()
+    driver.until_answered()
+    exchange = driver.chat.exchanges[0]
+    assert exchange.answer == "#### 3 / 3\n\nGeese.\n\n---\n\nNothing found in 2 of 3 sections (1–2)."
+    assert exchange.finished is not None
+    assert exchange.finished.text == exchange.answer, "what is kept and exported is what is shown"
+    assert "Nothing found in 2 of 3 sections" in view.answer.toPlainText()
+    driver.controller.ask("And then?")
+    driver.until_answered(1)
+    assert driver.session.asked[-1].history[0].answer == exchange.answer, "what is said later follows what is shown"
+
+
+def test_it_is_told_on_the_way_in_how_many_sections_nothing_was_found(driver: AppDriver, tmp_path: Path) -> None:
+    first = offered(driver, tmp_path)
+    driver.session.silent, lines = {1, 2}, []
+    driver.application.chats.current.exchange_changed.connect(
+        lambda _number: lines.append(driver.transcript.exchanges[0].waiting.text())
+    )
+    first.more.sections.click()
+    driver.until_answered()
+    assert "Section 3 of 3, nothing found in 2 so far; Esc stops" in lines
+
+
+def test_where_nothing_was_found_at_all_one_line_says_so(driver: AppDriver, tmp_path: Path) -> None:
+    first = offered(driver, tmp_path)
+    driver.session.silent = {1, 2, 3}
+    first.more.sections.click()
+    driver.until_answered()
+    assert driver.chat.exchanges[0].answer == "Nothing found in any of the 3 sections."
+
+
+def test_a_failure_keeps_what_was_found_and_what_was_not(driver: AppDriver, tmp_path: Path) -> None:
+    first = offered(driver, tmp_path)
+    driver.session.silent = {2}
+    driver.session.fails_in_section = {3: EngineError("The disk is gone.")}
+    first.more.sections.click()
+    driver.until_answered()
+    answer = "#### 1 / 3\n\nGeese.\n\n---\n\nRead to the end: 2 of 3 sections. Nothing found in 1 of them (2)."
+    assert driver.chat.exchanges[0].answer == answer
+    assert driver.transcript.exchanges[0].waiting.text() == "Failed: The disk is gone."
