@@ -1,9 +1,10 @@
 """Measure what the built-in model can do: facts, near-duplicates, quotes and absence, by length of the document.
 
     python tools/evaluate_demo_model.py BOOK.txt [--model demo|FOLDER] [--lengths 4096,65536,1000000]
-        [--cases 200] [--long-cases 50] [--everything] [--json-out FILE]
+        [--layout joined|printed|wrapped] [--cases 200] [--long-cases 50] [--everything] [--json-out FILE]
 
-The haystack is the given text, prose that the model was not trained on. Facts are put between its sentences, in
+The haystack is the given text, prose that the model was not trained on: with its lines joined, as it is printed, or
+with a line break every 72 characters, as many books and letters are stored. Facts are put between its sentences, in
 phrasings, about names and with values that the training generator does not have; every case is asked through the
 engine from a context that read its document once. With --everything each case is asked again with every cold token
 retrieved, that is, with exact attention. The archive's own facts, and questions about what is not in it, are measured
@@ -17,6 +18,7 @@ import math
 import random
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +41,9 @@ SHORT: Final = 8192
 TOKENS_PER_FACT: Final = 32
 QUOTE_WORDS: Final = 8
 REFUSAL: Final = "do not find"
+LAYOUTS: Final = ("joined", "printed", "wrapped")
+LINE_WIDTH: Final = 72
+PARAGRAPH_BREAK: Final = re.compile(r"\s*\n\s*\n\s*")
 
 FIRST_NAMES: Final = split_words(
     "Amaury|Birgitta|Cosmo|Delphine|Evander|Fenella|Gideon|Halcyon|Isolde|Jasper|Kestrel|Leopold|Marisol|Nerys|"
@@ -101,7 +106,7 @@ class Case:
             return REFUSAL in answer
         if self.skill == "quote":
             return words(self.expected) == words(answer.partition(":")[2])[:QUOTE_WORDS]
-        return self.expected in answer
+        return self.expected in joined(answer)
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,11 @@ class Outcome:
 
 def words(text: str) -> list[str]:
     return text.split()
+
+
+def joined(text: str) -> str:
+    """The text in one line."""
+    return " ".join(text.split())
 
 
 @dataclass
@@ -198,31 +208,36 @@ def quote_cases(rng: random.Random, text: str, count: int) -> list[Case]:
     cases: list[Case] = []
     while len(cases) < count:
         start = text.find(" ", rng.randrange(len(text))) + 1
-        some = re.match(r"(?:[^\s\"“”]+ ){12}", text[start : start + 300])
+        some = re.match(r"(?:[^\s\"“”]+[ \n]){12}", text[start : start + 300])
         after = text[start + some.end() : start + some.end() + 300] if some else ""
-        follow = re.match(r"(?:[^\s]+ ){8}", after)
+        follow = re.match(r"(?:[^\s]+[ \n]){8}", after)
         if some and follow and text.count(some.group(0)) == 1:
-            question = rng.choice(QUOTE_QUESTIONS).format(Q=some.group(0).strip())
+            question = rng.choice(QUOTE_QUESTIONS).format(Q=joined(some.group(0)))
             cases.append(Case("quote", question, follow.group(0).strip()))
     return cases
 
 
 def plant(rng: random.Random, sentences: list[str], planted: list[str]) -> str:
-    """The planted sentences between the others, at random places."""
+    """The planted sentences between the others, which end in white space, at random places."""
     places = sorted(rng.randrange(len(sentences) + 1) for _ in planted)
     pieces: list[str] = []
     before = 0
     for place, sentence in zip(places, planted, strict=True):
-        pieces += [*sentences[before:place], sentence]
+        pieces += [*sentences[before:place], f"{sentence} "]
         before = place
-    return " ".join([*pieces, *sentences[before:]])
+    return "".join([*pieces, *sentences[before:]]).strip()
+
+
+def wrap(text: str) -> str:
+    """The text with no line longer than `LINE_WIDTH`, and one blank line between paragraphs."""
+    return "\n\n".join(textwrap.fill(joined(part), LINE_WIDTH) for part in PARAGRAPH_BREAK.split(text))
 
 
 def cut(engine: Engine, text: str, tokens: int, rng: random.Random) -> list[str]:
-    """Sentences of a stretch of about so many tokens of the text."""
-    sentences = re.split(r"(?<=[.!?]) +", re.sub(r"\s+", " ", text))
+    """Sentences of a stretch of about so many tokens of the text, each with the white space behind it."""
+    sentences = re.findall(r"\S.*?(?:[.!?]\s+|\Z)", text, re.DOTALL)
     start = rng.randrange(max(1, int(len(sentences) * (1 - tokens / 1_000_000)))) if tokens < 900_000 else 0
-    counts = engine.count_tokens(sentences)
+    counts = engine.count_tokens([sentence.strip() for sentence in sentences])
     total, end = 0, start
     while end < len(sentences) and total + counts[end] <= tokens:
         total += counts[end]
@@ -230,8 +245,13 @@ def cut(engine: Engine, text: str, tokens: int, rng: random.Random) -> list[str]
     return sentences[start:end]
 
 
-def documents(engine: Engine, text: str, tokens: int, cases: int, seed: int) -> list[Planted]:
+def documents(
+    engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str = LAYOUTS[0]
+) -> list[Planted]:
     """Enough documents of a length for the cases of every skill."""
+    if layout == "joined":
+        text = joined(text)
+    shape = wrap if layout == "wrapped" else str
     rng = random.Random(seed)
     per_document = min(cases, FACTS_PER_SHORT_DOCUMENT if tokens <= SHORT else cases)
     made = []
@@ -239,19 +259,25 @@ def documents(engine: Engine, text: str, tokens: int, cases: int, seed: int) -> 
         both = single_facts(rng, per_document)
         if tokens > SHORT:
             near = near_facts(rng, per_document)
-            made.append(_document(engine, rng, text, tokens, per_document, both + near))
+            made.append(_document(engine, rng, text, tokens, per_document, both + near, shape))
             continue
-        made.append(_document(engine, rng, text, tokens, per_document, both))
-        made.append(_document(engine, rng, text, tokens, 0, near_facts(rng, per_document)))
+        made.append(_document(engine, rng, text, tokens, per_document, both, shape))
+        made.append(_document(engine, rng, text, tokens, 0, near_facts(rng, per_document), shape))
     return made
 
 
 def _document(
-    engine: Engine, rng: random.Random, text: str, tokens: int, cases: int, planted: list[tuple[str, Case]]
+    engine: Engine,
+    rng: random.Random,
+    text: str,
+    tokens: int,
+    cases: int,
+    planted: list[tuple[str, Case]],
+    shape: Callable[[str], str],
 ) -> Planted:
     sentences = cut(engine, text, tokens - TOKENS_PER_FACT * len(planted), rng)
     rng.shuffle(planted)
-    whole = plant(rng, sentences, [sentence for sentence, _ in planted])
+    whole = shape(plant(rng, sentences, [sentence for sentence, _ in planted]))
     asked = [case for _, case in planted]
     near = [case for case in asked if case.skill == "near"]
     kept = [case for case in asked if case.skill != "near"] + near[: max(cases, FACTS_PER_SHORT_DOCUMENT)]
@@ -303,7 +329,7 @@ def run(engine: Engine, planted: Planted, everything: bool, show: int) -> list[O
                 case.skill,
                 case.is_right(answer.text),
                 REFUSAL in answer.text,
-                wanted is not None and any(wanted in passage.text for passage in answer.passages),
+                wanted is not None and any(wanted in joined(passage.text) for passage in answer.passages),
                 None if exact is None else case.is_right(exact.text),
                 None if exact is None else exact.text == answer.text,
             )
@@ -361,6 +387,7 @@ def main() -> None:
     parser.add_argument("book", type=Path)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--lengths", default="4096,65536,1000000")
+    parser.add_argument("--layout", choices=LAYOUTS, default=LAYOUTS[0])
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--long-cases", type=int, default=50, help="cases a skill beyond 100,000 tokens")
     parser.add_argument("--seed", type=int, default=0)
@@ -375,7 +402,7 @@ def main() -> None:
     for length in (int(part) for part in options.lengths.split(",")):
         begun = time.monotonic()
         cases = options.cases if length <= 100_000 else options.long_cases
-        made = documents(engine, text, length, cases, options.seed)
+        made = documents(engine, text, length, cases, options.seed, options.layout)
         if not options.no_archive:
             made.append(archive_document(engine, length, min(cases, max(20, length // 400)), options.seed))
         outcomes = [outcome for planted in made for outcome in run(engine, planted, options.everything, options.show)]
@@ -391,7 +418,7 @@ def main() -> None:
                 flush=True,
             )
     print(as_markdown(table))
-    line = json.dumps({"evaluation": "demo model", "lengths": table})
+    line = json.dumps({"evaluation": "demo model", "layout": options.layout, "lengths": table})
     if options.json_out:
         options.json_out.write_text(line + "\n", encoding="utf-8")
     print(line)
