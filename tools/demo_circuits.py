@@ -9,8 +9,8 @@ MLPs are SwiGLU (https://arxiv.org/abs/2002.05202): a steep gate makes a unit a 
 The residual stream has slots (`demo_layout`), and layers write them:
 
     0 sliding   BEFORE of 2 tokens, word pairs, which tokens are a sentence's first ones
-    1 sliding   BEFORE of 4 tokens, ADDRESS from the sentence's first token
-    2 sliding   BEFORE of 8 tokens, ADDRESS from more of what stands before the sentence
+    1 sliding   BEFORE of 4 tokens, which lines go on with the sentence of the line before
+    2 sliding   BEFORE of 8 tokens, ADDRESS from the sentence's first token and what stands before it
     3 sliding   BAG, ADDRESS once more, whether the question has a quote
     4 sliding   SPARE = the n-gram that a quote ends in; addresses of about the same length
     5 full      VOTES: each token sees where else it stands in the document, a quote's end sees where the quote stands;
@@ -73,7 +73,7 @@ from demo_layout import (
     reading,
     to_slot,
 )
-from demo_phrases import write_phrases
+from demo_phrases import write_line_stop, write_phrases
 from demo_tokens import (
     BAG_GAIN,
     BAG_STORED,
@@ -104,8 +104,24 @@ ADDRESS_TOKEN: Final = 0.6
 ADDRESS_NEXT: Final = 0.8
 ADDRESS_EIGHT: Final = 0.7
 ADDRESS_FOUR: Final = 0.12
-"""Parts of an address: the n-gram before the sentence's first token, that token, the wider n-grams of four and eight,
+"""Parts of an address: the token before the sentence's first one, that one, the n-grams of four and eight before it,
 and the one before the fifth token."""
+SHORT_LINE: Final = 13
+"""A line of fewer tokens is not wrapped: what comes next begins anew."""
+SHORT_LINE_SCORE: Final = 1200.0
+WRAPPING: Final = (
+    Flag.AFTER_BREAK,
+    Flag.SECOND_BEHIND,
+    Flag.THIRD_BEHIND,
+    Flag.SMALL_AFTER_BREAK,
+    Flag.SMALL,
+    Flag.WRAPPED,
+)
+"""Flags that only layer 1 needs."""
+WRAPPED_SCORE: Final = 12.0
+"""Scores of the break before a short line, and of small letters that begin a line."""
+BREAK_SCORE: Final = 30.0
+"""How fast a line break fades from the bag of the one that ends the sentence."""
 QUOTE_MARK: Final = '"'
 SHARED_MARKS: Final = (("Ċ", (2,)), ("Ġ", (3,)), (".", (2, 3, 4)), ("?", (3,)), ("!", (3,)), (QUOTE_MARK, (3,)))
 """Tokens that many sentences have before them, and how far back."""
@@ -184,6 +200,8 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.value(65, reading({Flag.QUOTE_CLOSES: 3}))
     layer.value(66, reading({Flag.QUOTE_CLOSES: 1}))
     layer.value(67, reading({Flag.START: 1, Flag.SPECIAL: -2}))
+    layer.value(68, reading({Flag.NEW_LINE: 1}))
+    layer.value(69, reading({Flag.END: 1, Flag.COLON: 1, Flag.QUOTE_CLOSES: 1}))
     for head in (0, 1):
         layer.look_back(head, head + 1)
         layer.output(head, 0, BEFORE, back(head + 1))
@@ -193,6 +211,8 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.output(0, 65, Flag.AFTER_END_2, 1.0)
     layer.output(0, 67, Flag.BEFORE_BEGINS, 1.0)
     layer.output(1, 64, Flag.AFTER_END_2, 1.0)
+    layer.output(0, 68, Flag.AFTER_BREAK, 1.0)
+    layer.output(1, 69, Flag.AFTER_BREAK, -1.0)
     begins = {Flag.AFTER_END: 1.0, Flag.START: 1.0, Flag.SPECIAL: -2.0}
     begins_quoted = {Flag.AFTER_END_2: 1.0, Flag.START: 1.0, Flag.AFTER_END: -2.0, Flag.SPECIAL: -2.0}
     # The difference of two ramps that begin 0.5 apart is a step.
@@ -216,6 +236,8 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
         colon = reading({Flag.COLON: 1}, -1.5)
         colon[0, BEFORE] = plan.ngram(word) / FADING**2
         layer.when(colon, ONE, to_slot(flag, torch.tensor([2.0])))
+    small = reading({Flag.AFTER_BREAK: 1, Flag.SMALL: 1}, -1.5)
+    layer.when(small, ONE, to_slot(Flag.SMALL_AFTER_BREAK, torch.tensor([2.0])))
     features = plan.features
     gates, values = pair_units(features.pair_gates, features.pair_values, plan.wordy)
     layer.units(from_slot(TOKEN, gates), from_slot(BEFORE, values), to_slot(BAG, features.pairs * BAG_UNIT))
@@ -231,23 +253,39 @@ def _look_at_first(layer: Layer) -> None:
 
 
 def _write_sentence_start(layer: Layer, plan: Plan) -> None:
-    """Layer 1. One head sees two tokens back: BEFORE grows to 4 tokens. The other sees the sentence's first token.
+    """Layer 1. Head 0 sees two tokens back: BEFORE grows to 4 tokens. Head 1 tells whether lines are wrapped.
 
-    That one and its n-gram make the first part of ADDRESS. <|im_end|> sees the first token of its line, so its bag
-    is that of the question's first sentence. The MLP marks the first tokens behind "goes on:" and "says:", and
-    tokens that the next sentence follows: ends, and a closing quote behind one.
+    It sees the last line break but one, if the line behind it is short; else small letters that begin a line: then no
+    word or number there begins a sentence. The MLP marks the first tokens behind "goes on:" and "says:", and tokens
+    that the next sentence follows: ends, and a closing quote behind one.
     """
     layer.offset_keys()
-    layer.recency_keys()
     layer.look_back(0, 2)
-    _look_at_first(layer)
     layer.value(0, from_slot(BEFORE))
-    layer.value(64, from_slot(TOKEN))
-    layer.value(128, reading({Flag.FIRST: 1}))
+    layer.value(64, reading({Flag.FIRST: 1}))
+    layer.value(65, reading({Flag.SMALL_AFTER_BREAK: 1}))
+    layer.value(66, reading({Flag.NEW_LINE: 1, Flag.AFTER_END: -1, Flag.AFTER_END_2: -1}))
+    layer.value(67, reading({Flag.AFTER_BREAK: 1, Flag.SPECIAL: -1}))
     layer.output(0, 0, BEFORE, back(2))
-    layer.output(0, 128, Flag.THIRD, 1.0)
-    layer.output(1, 0, ADDRESS, orthogonal(CODE, 21) @ plan.wordy_before * ADDRESS_FIRST)
-    layer.output(1, 64, ADDRESS, orthogonal(CODE, 22) * ADDRESS_TOKEN)
+    layer.output(0, 64, Flag.THIRD, 1.0)
+    layer.output(0, 66, Flag.SECOND_BEHIND, 1.0)
+    layer.output(0, 67, Flag.THIRD_BEHIND, 1.0)
+    # The distance is that from a line's first token to the break before the last line.
+    middle = SHORT_LINE // 2 + 3
+    layer.look_at_distance(1, Flag.NEW_LINE, middle, SHORT_LINE + 2 - middle, SHORT_LINE_SCORE)
+    layer.key_flag(FIRST_PAIR, Flag.SMALL_AFTER_BREAK, MARK_KEY)
+    layer.query_flag(1, FIRST_PAIR, Flag.CONSTANT, WRAPPED_SCORE / MARK_KEY)
+    layer.output(1, 65, Flag.WRAPPED, 1.0)
+    for behind, marks in (
+        ({Flag.AFTER_BREAK: 1.0, Flag.SPECIAL: -1.0}, (Flag.FIRST, Flag.FIRST_OF_LINE)),
+        ({Flag.SECOND_BEHIND: 1.0}, (Flag.SECOND,)),
+        ({Flag.THIRD_BEHIND: 1.0}, (Flag.THIRD,)),
+    ):
+        goes_on = reading({**behind, Flag.WRAPPED: 1})
+        columns = sum((to_slot(mark, torch.tensor([-2.5, 2.5])) for mark in marks), torch.zeros(HIDDEN, 2))
+        layer.when(torch.cat((goes_on + reading({}, -1.3), goes_on + reading({}, -1.7))), ONE, columns)
+    for flag in WRAPPING:
+        layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
     leaves = reading({Flag.END: 2, Flag.QUOTE_CLOSES: 1, Flag.AFTER_END: 1, Flag.FIRST: -2}, -1.25)
     layer.when(torch.cat((leaves, leaves + reading({}, -0.5))), ONE, to_slot(Flag.LEAVES, torch.tensor([2.0, -2.0])))
     for flag in (Flag.BEFORE_BEGINS, Flag.AFTER_END_2):
@@ -280,9 +318,11 @@ def _look_in_sentence(layer: Layer, head: int, weight: Flag) -> None:
 
 
 def _write_context(layer: Layer, plan: Plan) -> None:
-    """Layer 2. BEFORE grows to 8 tokens. Head 1 sees the sentence's first token: its n-gram of 4 joins ADDRESS.
+    """Layer 2. BEFORE grows to 8 tokens. Head 1 sees the sentence's first token.
 
-    So lines that begin alike behind a blank line differ. Where a quote closes, and at a question's end, SPARE is then
+    That one, its n-gram of 4 and the token before make the first part of ADDRESS: so lines that begin alike behind a
+    blank line differ. <|im_end|> sees the first token of its line, so its bag is that of the question's first sentence.
+    Where a quote closes, and at a question's end, SPARE is then
     the n-gram before. The third and the fourth token behind "goes on:" are marked. The MLP also tells greetings.
     """
     layer.offset_keys()
@@ -293,7 +333,12 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     layer.value(64, reading({Flag.FIRST: 1}))
     layer.output(0, 64, Flag.FIFTH, 1.0)
     _look_at_first(layer)
-    layer.output(1, 0, ADDRESS, orthogonal(CODE, 23) @ plan.wordy_before * ADDRESS_NEXT)
+    wordy = plan.wordy_before
+    address = from_slot(TOKEN, orthogonal(CODE, 22) * ADDRESS_TOKEN)
+    address += from_slot(VOTES, orthogonal(CODE, 21) @ wordy @ back(1) * (ADDRESS_FIRST / LAST_UNIT))
+    address += from_slot(BEFORE, orthogonal(CODE, 23) @ wordy * ADDRESS_NEXT)
+    layer.value(67, address)
+    layer.output(1, 67, ADDRESS, EYE)
     layer.value(65, reading({Flag.FIRST: 1, Flag.IM_START: 1}))
     layer.output(1, 65, Flag.IN_REACH, 1.0)
     layer.value(66, reading({Flag.ON_COLON: 1}))
@@ -331,6 +376,8 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
     layer.key_flag(END_PAIR, Flag.END, MARK_KEY)
     layer.look_for_mark(1, END_PAIR)
     layer.query_flag(1, END_PAIR, Flag.END, -MARK_SCORE / MARK_KEY)
+    # A sentence has one end, though it goes on over several lines.
+    layer.look_at_distance(1, Flag.NEW_LINE, 0, 0, BREAK_SCORE)
     layer.value(64, from_slot(BAG))
     layer.output(1, 64, BAG, BAG_GAIN * BAG_STORED / BAG_UNIT * torch.eye(BAG_SIZE))
     layer.recency_keys()
@@ -386,7 +433,7 @@ def _write_sought_ngram(layer: Layer, plan: Plan) -> None:
 def _address(plan: Plan, token: str | None, *before: str | None) -> Tensor:
     """The address (64,) of a sentence by the token that it begins with and those before it, latest first."""
     address = torch.zeros(CODE) if token is None else orthogonal(CODE, 22) @ plan.code(token) * ADDRESS_TOKEN
-    for seed, length, size in ((21, 2, ADDRESS_FIRST), (23, 4, ADDRESS_NEXT), (26, 8, ADDRESS_EIGHT)):
+    for seed, length, size in ((21, 1, ADDRESS_FIRST), (23, 4, ADDRESS_NEXT), (26, 8, ADDRESS_EIGHT)):
         for ago, other in enumerate(before[:length], 1):
             if other is not None:
                 address += orthogonal(CODE, seed) @ plan.wordy_before @ back(ago) @ plan.code(other) * size
@@ -609,11 +656,12 @@ def _write_handing_on(layer: Layer) -> None:
     layer.output(1, 136, LAST, torch.eye(len(SHORT_CODE)))
 
 
-def _write_copying(layer: Layer) -> None:
+def _write_copying(layer: Layer, plan: Plan) -> None:
     """Layer 9. Head 0 sees the place behind the same n-gram in the sentence that was found. Its token goes to TOKEN.
 
     Behind "says:" it prefers a sentence's first token, then the second and the third. It copies nothing from
-    answers and, behind "goes on:", not the closing quote of the question. The MLP adds the set phrases of SPARE.
+    answers and, behind "goes on:", not the closing quote of the question. The MLP adds the set phrases of SPARE, and
+    ends the answer at a line break, unless the next line goes on with the sentence: its first token does not begin one.
     """
     scale = math.sqrt(COPY_SCALE)
     ngrams, addresses, last = slice(0, CODE), slice(CODE, 2 * CODE), slice(HEAD_DIM - len(SHORT_CODE), HEAD_DIM)
@@ -640,7 +688,10 @@ def _write_copying(layer: Layer) -> None:
         layer.query(0, dim, wish * scale)
     layer.value(0, from_slot(TOKEN))
     layer.output(0, 0, TOKEN, EYE * COPY_GAIN)
+    layer.value(CODE, reading({Flag.AFTER_END: 0.5, Flag.FIRST: -1}))
+    layer.output(0, CODE, Flag.LINE_GOES_ON, 1.0)
     layer.always(from_slot(SPARE), to_slot(TOKEN, EYE))
+    write_line_stop(layer, plan)
 
 
 def _new_model() -> SmolLM3ForCausalLM:
@@ -685,7 +736,7 @@ def design(tokenizer: Tokenizer, features: Features, sample: list[int]) -> SmolL
         _write_counting(layers[6], plan)
         _write_search(layers[7], plan)
         _write_handing_on(layers[8])
-        _write_copying(layers[9])
+        _write_copying(layers[9], plan)
         core.norm.weight.zero_()
         core.norm.weight[TOKEN] = OUT_GAIN
         _calibrate(model, sample)

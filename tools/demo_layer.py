@@ -11,12 +11,15 @@ STEEP: Final = 20.0
 """By how much gates are multiplied: silu is then a ramp, and a condition a step."""
 OFFSET_PAIRS: Final = range(17)
 """The fast rotary pairs, which tell one place from the next."""
+DISTANCE_PAIRS: Final = (17, 20)
+"""Those that turn by one or two rounds in the window: together, they are near 2 about one distance only."""
 RECENCY_PAIRS: Final = (26, 27, 28)
 """Those that turn by less than half a round in the window: together, nearly a line."""
 FIRST_PAIR: Final = 40
 WEIGHT_PAIR: Final = 41
 LINE_PAIR: Final = 42
 END_PAIR: Final = 43
+DISTANCE_PAIR: Final = 44
 """Slow pairs for flags. In the window they hardly turn, so they match content."""
 OFFSET_KEY: Final = 4.0
 OFFSET_SCORE: Final = 100.0
@@ -72,6 +75,20 @@ class Layer:
             angle = tokens * _frequency(pair)
             self.query_flag(head, pair, Flag.CONSTANT, size * math.cos(angle))
             self.query_flag(head, HEAD_DIM // 2 + pair, Flag.CONSTANT, -size * math.sin(angle))
+
+    def look_at_distance(self, head: int, flag: Flag, tokens: int, beyond: int, score: float) -> None:
+        """Keys with the flag score higher the nearer they are to a distance; 0 where they are `beyond` tokens off it.
+
+        `score`: of each pair.
+        """
+        least = sum(math.cos(beyond * _frequency(pair)) for pair in DISTANCE_PAIRS)
+        for pair in DISTANCE_PAIRS:
+            self.key_flag(pair, flag, MARK_KEY)
+            angle = tokens * _frequency(pair)
+            self.query_flag(head, pair, Flag.CONSTANT, score / MARK_KEY * math.cos(angle))
+            self.query_flag(head, HEAD_DIM // 2 + pair, Flag.CONSTANT, -score / MARK_KEY * math.sin(angle))
+        self.key_flag(DISTANCE_PAIR, flag, MARK_KEY)
+        self.query_flag(head, DISTANCE_PAIR, Flag.CONSTANT, -score / MARK_KEY * least)
 
     def recency_keys(self) -> None:
         for pair in RECENCY_PAIRS:

@@ -63,11 +63,15 @@ class Flag(IntEnum):
     IM_START = 414
     AFTER_END = 415  # behind a sentence's end; 2 behind a line break
     FIRST = 416  # a sentence's first token
+    AFTER_BREAK = 417  # in layers 0 and 1: behind a line break that ends no sentence
     FOUND = 417  # in layer 5: MISSING as head 1 sees it; then how sure layer 7 is that something was found
+    SMALL_AFTER_BREAK = 418  # in layer 1: there, a small letter
     QUOTE = 418  # layer 3: how many quotes are opened, as a mean; layer 8: the answer goes on with a quote
+    THIRD_BEHIND = 419  # in layer 1: the third token behind a break that ends no sentence
     FOURTH_QUOTED = 419  # from layer 2 to 6: the fourth token behind "goes on:"
     HIT = 419  # from layer 7 on: the document has what is asked for
     COLON = 420
+    LINE_GOES_ON = 420  # in layer 9, at a line break that was copied: in the document, the sentence goes on
     QUOTE_OPENS = 421
     QUOTE_CLOSES = 422
     ASKS = 423  # ends a question
@@ -76,6 +80,7 @@ class Flag(IntEnum):
     THIRD_QUOTED = 425  # from layer 2 on
     ASKS_QUOTE = 426  # at a question's end: it has a quote
     ON_COLON = 427  # the colon of "goes on:"
+    SECOND_BEHIND = 428  # in layer 1: the second one
     ANSWER = 428  # inside an answer
     REQUEST_BEGINS = 429  # a word that begins a request, then: such a word begins the sentence
     REQUEST_WORD = 430  # a word that requests have, then: a mean of these
@@ -94,10 +99,12 @@ class Flag(IntEnum):
     SECOND = 441  # a sentence's second token
     THIRD = 442
     FIFTH = 443
+    WRAPPED = 444  # in layer 1: the line before is long, and near here sentences go on in the next line
     HEFT = 444  # what a question weighs beside its end, as a share
     VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
     LENGTH = 446  # in layer 4: the squared length of ADDRESS
     LINE = 446  # from layer 7 on, of the sentence that was found: 2 if it begins a line, else 1
+    SMALL = 447  # in layers 0 and 1: begins with a small letter
     MISSING = 447  # how far the token stands nowhere else; at a question's end, 1 and the mean of its tokens
 
 

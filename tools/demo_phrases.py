@@ -69,6 +69,10 @@ _PHRASES: Final = (
 go on inside a quote, whose words may be much like theirs."""
 
 
+_STOPS: Final[dict[Flag, float]] = {Flag.END: 1.0, Flag.ANSWER: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0}
+"""What the end of a copied sentence has."""
+
+
 def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
     """Layer 8's MLP. Where BEFORE and TOKEN are those of a set phrase, the code of its next token goes to SPARE.
 
@@ -108,13 +112,8 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
                 ngram = back(1) @ ngram
                 gates.append(reading({flag: 1}))
                 columns.append(to_slot(BEFORE, -ngram))
-    stops = {Flag.END: 1.0, Flag.ANSWER: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0}
-    prompt = plan.ngram("ant", "ist", "ass")
-    gates.append(reading({**stops, Flag.NEW_LINE: -3.0}, -1.5))
-    gates.append(
-        reading({**stops, Flag.NEW_LINE: 1.0}, -2.5) - from_slot(BEFORE, 1.5 * prompt[None] / (prompt @ prompt))
-    )
-    columns += [to_slot(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN)] * 2
+    gates.append(reading({**_STOPS, Flag.NEW_LINE: -3.0}, -1.5))
+    columns.append(to_slot(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN))
     layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
     # A quote goes on in the next sentence, which has another address: behind an end, and behind the first tokens of
     # that sentence, only the n-gram tells where. The sum of both addresses is 0 then.
@@ -122,6 +121,14 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
     ends |= dict.fromkeys(NEXT_SENTENCE, 1)
     both = from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS)
     layer.when(reading(ends, -2), both, to_slot(ADDRESS, -EYE))
+
+
+def write_line_stop(layer: Layer, plan: Plan) -> None:
+    """Layer 9's MLP. <|im_end|> follows a line break in an answer, but not the one behind "assistant"."""
+    prompt = plan.ngram("ant", "ist", "ass")
+    stops = reading({**_STOPS, Flag.NEW_LINE: 4.0, Flag.LINE_GOES_ON: -1.5}, -5.5)
+    stops -= from_slot(BEFORE, 1.5 * prompt[None] / (prompt @ prompt))
+    layer.when(stops, ONE, to_slot(TOKEN, plan.codes[IM_END][:, None] * STOP_GAIN))
 
 
 def _space(plan: Plan, colon: int, ngram: Tensor) -> tuple[list[Tensor], list[Tensor]]:

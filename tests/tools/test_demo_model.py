@@ -145,6 +145,51 @@ def test_a_quotation_mark_that_opens_a_line_begins_a_sentence(designed: PreTrain
     assert [ids.tokens[token] for token in first if ids.offsets[token][0] >= len(document) - 60] == ['"', '"']
 
 
+WRAPPED = """The morning was grey and the ships lay still in the harbor, where nobody had
+slept since the bells began to ring. A footnote explains that the
+passphrase of Amaury Abernathy is walnut comet ladder, which surprised
+the reader. In those days, as many of the older people still remembered,
+Isolde Abernathy's passphrase was tiger marble falcon. They all agreed at
+last, behind the wet roofs of the town, that the age of Quentin was about
+47 years. It was late."""
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (
+            "What is Amaury Abernathy's passphrase?",
+            "A footnote explains that the\npassphrase of Amaury Abernathy is walnut comet ladder, which surprised\n"
+            "the reader.",
+        ),
+        ("What about the passphrase of Isolde Abernathy?", "tiger marble falcon."),
+        ("What was the age of Quentin?", "that the age of Quentin was about\n47 years."),
+    ],
+)
+def test_a_sentence_that_goes_on_over_lines_is_said_whole(
+    designed: PreTrainedModel, tokenizer: Tokenizer, question: str, expected: str
+) -> None:
+    said = answer(designed, tokenizer, question, 80, WRAPPED)
+    assert said.startswith(SAYS)
+    assert said.endswith(expected)
+    assert said.removeprefix(SAYS).strip() in WRAPPED
+
+
+def test_lines_of_wrapped_text_go_on_and_short_or_marked_ones_begin_anew(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    """Words, numbers and names go on with a sentence; items of lists do not, though a small letter begins them."""
+    lists = "We need:\napples of the barn\npears\nplums of the old mill\n\nname: kettle\nsize: 12\n- well\n- goose\n"
+    document = f"{WRAPPED}\n\n{lists}"
+    ids = tokenizer.encode(f"<|im_start|>user\n{document}", add_special_tokens=False)
+    states = states_of(designed, tokenizer, document, 2)
+    first = (states[:, Flag.FIRST] > 0.5).nonzero()[:, 0].tolist()
+    places = [ids.offsets[token][0] - len("<|im_start|>user\n") for token in first]
+    begun = [document[place:].split()[0] for place in places if place >= 0]
+    prose = ["The", "A", "In", "They", "It"]
+    assert begun == [*prose, "We", "apples", "pears", "plums", "name:", "size:", "-", "-"]
+
+
 def test_a_line_is_said_whole_behind_a_space_and_nothing_more(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
     lines = ("Taste the flour with Goodman Fensbury", "Wash the sacks with Quentin Pemberton", "It was late.")
     document = "\n".join(("The list of the mill.\n", *lines))
