@@ -35,7 +35,17 @@ from typing import Any, Final
 
 import torch
 from demo_data import split_words
-from demo_layer import END_PAIR, FIRST_PAIR, LINE_PAIR, MARK_KEY, MARK_SCORE, SOFT_OFFSET_SCORE, WEIGHT_PAIR, Layer
+from demo_layer import (
+    END_PAIR,
+    FIRST_PAIR,
+    LINE_PAIR,
+    MARK_KEY,
+    MARK_SCORE,
+    OFFSET_SCORE,
+    SOFT_OFFSET_SCORE,
+    WEIGHT_PAIR,
+    Layer,
+)
 from demo_layout import (
     ADDRESS,
     BAG,
@@ -104,8 +114,11 @@ ADDRESS_TOKEN: Final = 0.6
 ADDRESS_NEXT: Final = 0.8
 ADDRESS_EIGHT: Final = 0.7
 ADDRESS_FOUR: Final = 0.12
+ADDRESS_FAR: Final = 0.5
 """Parts of an address: the token before the sentence's first one, that one, the n-grams of four and eight before it,
-and the one before the fifth token."""
+the one before the fifth token, and the n-gram of two `FAR` before it."""
+FAR: Final = 32
+"""Further back than most sentences are long: in many documents, the same ones end and begin alike again and again."""
 SHORT_LINE: Final = 13
 """A line of fewer tokens is not wrapped: what comes next begins anew."""
 SHORT_LINE_SCORE: Final = 1200.0
@@ -256,7 +269,8 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
     """Layer 1. Head 0 sees two tokens back: BEFORE grows to 4 tokens. Head 1 tells whether lines are wrapped.
 
     It sees the last line break but one, if the line behind it is short; else small letters that begin a line: then no
-    word or number there begins a sentence. The MLP marks the first tokens behind "goes on:" and "says:", and tokens
+    word or number there begins a sentence. From any other first token of a sentence it sees what stands far before it,
+    whose n-gram goes to SPARE. The MLP marks the first tokens behind "goes on:" and "says:", and tokens
     that the next sentence follows: ends, and a closing quote behind one.
     """
     layer.offset_keys()
@@ -276,6 +290,9 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
     layer.key_flag(FIRST_PAIR, Flag.SMALL_AFTER_BREAK, MARK_KEY)
     layer.query_flag(1, FIRST_PAIR, Flag.CONSTANT, WRAPPED_SCORE / MARK_KEY)
     layer.output(1, 65, Flag.WRAPPED, 1.0)
+    layer.look_back(1, FAR, OFFSET_SCORE, Flag.FIRST)
+    layer.look_back(1, FAR, -OFFSET_SCORE, Flag.AFTER_BREAK)
+    layer.output(1, 0, SPARE, EYE)
     for behind, marks in (
         ({Flag.AFTER_BREAK: 1.0, Flag.SPECIAL: -1.0}, (Flag.FIRST, Flag.FIRST_OF_LINE)),
         ({Flag.SECOND_BEHIND: 1.0}, (Flag.SECOND,)),
@@ -284,6 +301,7 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
         goes_on = reading({**behind, Flag.WRAPPED: 1})
         columns = sum((to_slot(mark, torch.tensor([-2.5, 2.5])) for mark in marks), torch.zeros(HIDDEN, 2))
         layer.when(torch.cat((goes_on + reading({}, -1.3), goes_on + reading({}, -1.7))), ONE, columns)
+    layer.when(reading({Flag.FIRST: -2}, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
     for flag in WRAPPING:
         layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
     leaves = reading({Flag.END: 2, Flag.QUOTE_CLOSES: 1, Flag.AFTER_END: 1, Flag.FIRST: -2}, -1.25)
@@ -320,8 +338,9 @@ def _look_in_sentence(layer: Layer, head: int, weight: Flag) -> None:
 def _write_context(layer: Layer, plan: Plan) -> None:
     """Layer 2. BEFORE grows to 8 tokens. Head 1 sees the sentence's first token.
 
-    That one, its n-gram of 4 and the token before make the first part of ADDRESS: so lines that begin alike behind a
-    blank line differ. <|im_end|> sees the first token of its line, so its bag is that of the question's first sentence.
+    That one, its n-gram of 4, the token before and the n-gram far before make the first part of ADDRESS: so lines that
+    begin alike behind a blank line differ, and sentences between others that end and begin alike. <|im_end|> sees the
+    first token of its line, so its bag is that of the question's first sentence.
     Where a quote closes, and at a question's end, SPARE is then
     the n-gram before. The third and the fourth token behind "goes on:" are marked. The MLP also tells greetings.
     """
@@ -337,6 +356,7 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     address = from_slot(TOKEN, orthogonal(CODE, 22) * ADDRESS_TOKEN)
     address += from_slot(VOTES, orthogonal(CODE, 21) @ wordy @ back(1) * (ADDRESS_FIRST / LAST_UNIT))
     address += from_slot(BEFORE, orthogonal(CODE, 23) @ wordy * ADDRESS_NEXT)
+    address += from_slot(SPARE, orthogonal(CODE, 28) @ wordy * ADDRESS_FAR)
     layer.value(67, address)
     layer.output(1, 67, ADDRESS, EYE)
     layer.value(65, reading({Flag.FIRST: 1, Flag.IM_START: 1}))
@@ -348,7 +368,7 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     steps = torch.cat((third + reading({}, -0.5), third + reading({}, -0.7)))
     layer.when(steps, ONE, to_slot(Flag.THIRD_QUOTED, torch.tensor([5.0, -5.0])))
     quote_ends = reading({Flag.QUOTE_CLOSES: 2, Flag.IM_END: 2, Flag.AFTER_QUOTE: -2}, -1)
-    layer.when(quote_ends, from_slot(BEFORE), to_slot(SPARE, EYE))
+    layer.when(quote_ends, from_slot(BEFORE) - from_slot(SPARE), to_slot(SPARE, EYE))
     # The first token, the sink of searches, has seen itself as those before it: its n-gram and code are in the way.
     code = plan.codes[IM_START]
     ngram = back(1) @ code + back(2) @ code

@@ -68,13 +68,15 @@ class Layer:
         for pair in OFFSET_PAIRS:
             self.key_flag(pair, Flag.CONSTANT, OFFSET_KEY)
 
-    def look_back(self, head: int, tokens: int, score: float = OFFSET_SCORE) -> None:
-        """The head sees the token that many places back: there all pairs of its queries and keys meet."""
+    def look_back(
+        self, head: int, tokens: int, score: float = OFFSET_SCORE, asking: Flag = Flag.CONSTANT
+    ) -> None:
+        """Where a query has the flag, the head sees the token that many places back: there all pairs meet."""
         size = score / OFFSET_KEY
         for pair in OFFSET_PAIRS:
             angle = tokens * _frequency(pair)
-            self.query_flag(head, pair, Flag.CONSTANT, size * math.cos(angle))
-            self.query_flag(head, HEAD_DIM // 2 + pair, Flag.CONSTANT, -size * math.sin(angle))
+            self.query_flag(head, pair, asking, size * math.cos(angle))
+            self.query_flag(head, HEAD_DIM // 2 + pair, asking, -size * math.sin(angle))
 
     def look_at_distance(self, head: int, flag: Flag, tokens: int, beyond: int, score: float) -> None:
         """Keys with the flag score higher the nearer they are to a distance; 0 where they are `beyond` tokens off it.
