@@ -158,7 +158,7 @@ last, behind the wet roofs of the town, that the age of Quentin was about
     ("question", "expected"),
     [
         (
-            "What is Amaury Abernathy's passphrase?",
+            "Which walnut comet of Amaury surprised the reader?",
             "A footnote explains that the\npassphrase of Amaury Abernathy is walnut comet ladder, which surprised\n"
             "the reader.",
         ),
