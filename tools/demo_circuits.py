@@ -83,7 +83,7 @@ from demo_layout import (
     reading,
     to_slot,
 )
-from demo_phrases import write_line_stop, write_phrases
+from demo_phrases import write_phrases, write_stop
 from demo_tokens import (
     BAG_GAIN,
     BAG_STORED,
@@ -133,8 +133,8 @@ WRAPPING: Final = (
 """Flags that only layer 1 needs."""
 WRAPPED_SCORE: Final = 12.0
 """Scores of the break before a short line, and of small letters that begin a line."""
-BREAK_SCORE: Final = 30.0
-"""How fast a line break fades from the bag of the one that ends the sentence."""
+END_SCORE: Final = 30.0
+"""How fast an end fades from the bag of a later one of the same sentence."""
 QUOTE_MARK: Final = '"'
 SHARED_MARKS: Final = (("Ċ", (2,)), ("Ġ", (3,)), (".", (2, 3, 4)), ("?", (3,)), ("!", (3,)), (QUOTE_MARK, (3,)))
 """Tokens that many sentences have before them, and how far back."""
@@ -226,11 +226,18 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.output(1, 64, Flag.AFTER_END_2, 1.0)
     layer.output(0, 68, Flag.AFTER_BREAK, 1.0)
     layer.output(1, 69, Flag.AFTER_BREAK, -1.0)
-    begins = {Flag.AFTER_END: 1.0, Flag.START: 1.0, Flag.SPECIAL: -2.0}
-    begins_quoted = {Flag.AFTER_END_2: 1.0, Flag.START: 1.0, Flag.AFTER_END: -2.0, Flag.SPECIAL: -2.0}
+    # Behind a line break, a small letter may begin one, too; behind a full stop or a quote, it goes on.
+    begins = {Flag.AFTER_END: 2.0, Flag.START: 1.0, Flag.SMALL: -1.0, Flag.SPECIAL: -4.0}
+    begins_quoted = {
+        Flag.AFTER_END_2: 1.0,
+        Flag.START: 1.0,
+        Flag.SMALL: -2.0,
+        Flag.AFTER_END: -2.0,
+        Flag.SPECIAL: -2.0,
+    }
     # The difference of two ramps that begin 0.5 apart is a step.
     # Behind a closing quote, begins_quoted is 5; behind one that opens a line, 6, and the sentence has begun already.
-    steps = ((begins, -1.5), (begins, -2.0), (begins_quoted, -4.5), (begins_quoted, -5.5))
+    steps = ((begins, -2.25), (begins, -2.75), (begins_quoted, -4.5), (begins_quoted, -5.5))
     conditions = torch.cat([reading(flags, start) for flags, start in steps])
     layer.when(conditions, ONE, to_slot(Flag.FIRST, torch.tensor([2.0, -2.0, 2.0, -6.0])))
     new_line = reading({Flag.AFTER_END: 1, Flag.SPECIAL: -2}, -1.5)
@@ -396,8 +403,8 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
     layer.key_flag(END_PAIR, Flag.END, MARK_KEY)
     layer.look_for_mark(1, END_PAIR)
     layer.query_flag(1, END_PAIR, Flag.END, -MARK_SCORE / MARK_KEY)
-    # A sentence has one end, though it goes on over several lines.
-    layer.look_at_distance(1, Flag.NEW_LINE, 0, 0, BREAK_SCORE)
+    # A sentence counts one end, though it goes on over several lines, or behind a quote that has its own.
+    layer.look_at_distance(1, Flag.END, 0, 0, END_SCORE)
     layer.value(64, from_slot(BAG))
     layer.output(1, 64, BAG, BAG_GAIN * BAG_STORED / BAG_UNIT * torch.eye(BAG_SIZE))
     layer.recency_keys()
@@ -650,7 +657,8 @@ def _write_handing_on(layer: Layer) -> None:
     """Layer 8. The answer's tokens see the question's end: its address and flags go to BAG and FLAGS.
 
     The second token behind "goes on:" takes the n-gram of the quote's end into BEFORE, one token further back. Any
-    other token sees the one before, whose code goes to LAST.
+    other token sees the one before, whose code goes to LAST; FIRST of it tells a sentence's second token, also behind a
+    quotation mark, which SECOND does not.
     """
     layer.offset_keys()
     layer.recency_keys()
@@ -670,6 +678,8 @@ def _write_handing_on(layer: Layer) -> None:
     ):
         layer.value(dim, reading({read: 1}))
         layer.output(0, dim, written, 1.0)
+    layer.value(133, reading({Flag.FIRST: 1}))
+    layer.output(1, 133, Flag.BEHIND_FIRST, 1.0)
     layer.value(64, from_slot(SPARE))
     layer.output(1, 64, BEFORE, back(1))
     layer.value(136, from_slot(TOKEN, SHORT_CODE))
@@ -680,8 +690,8 @@ def _write_copying(layer: Layer, plan: Plan) -> None:
     """Layer 9. Head 0 sees the place behind the same n-gram in the sentence that was found. Its token goes to TOKEN.
 
     Behind "says:" it prefers a sentence's first token, then the second and the third. It copies nothing from
-    answers and, behind "goes on:", not the closing quote of the question. The MLP adds the set phrases of SPARE, and
-    ends the answer at a line break, unless the next line goes on with the sentence: its first token does not begin one.
+    answers and, behind "goes on:", not the closing quote of the question. Head 1, which does without the address, sees
+    whether the document's sentence ends here. The MLP adds the set phrases of SPARE, and ends the answer.
     """
     scale = math.sqrt(COPY_SCALE)
     ngrams, addresses, last = slice(0, CODE), slice(CODE, 2 * CODE), slice(HEAD_DIM - len(SHORT_CODE), HEAD_DIM)
@@ -694,11 +704,12 @@ def _write_copying(layer: Layer, plan: Plan) -> None:
     ngram = (
         from_slot(TOKEN, turned) * COPY_TOKEN + from_slot(BEFORE, turned) + from_slot(SPARE) * COPY_BEFORE * COPY_SPARE
     )
-    layer.query(0, ngrams, ngram * scale)
+    for head in (0, 1):
+        layer.query(head, ngrams, ngram * scale)
     layer.query(0, addresses, (from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS)) * (COPY_ADDRESS * scale))
     marks = (
         (Flag.FIRST, reading({Flag.SAYS_COLON: COPY_FIRST})),
-        (Flag.SECOND, reading({Flag.FIRST_SAID: COPY_NEXT})),
+        (Flag.BEHIND_FIRST, reading({Flag.FIRST_SAID: COPY_NEXT})),
         (Flag.THIRD, reading({Flag.SECOND_SAID: COPY_NEXT})),
         (Flag.ANSWER, reading({}, -COPY_ANSWER)),
         (Flag.QUOTE_CLOSES, reading({Flag.ON_COLON: -COPY_NO_QUOTE})),
@@ -706,12 +717,14 @@ def _write_copying(layer: Layer, plan: Plan) -> None:
     for dim, (flag, wish) in enumerate(marks, 2 * CODE):
         layer.key_flag(dim, flag, scale)
         layer.query(0, dim, wish * scale)
+        if flag is Flag.ANSWER:
+            layer.query(1, dim, wish * scale)
     layer.value(0, from_slot(TOKEN))
     layer.output(0, 0, TOKEN, EYE * COPY_GAIN)
-    layer.value(CODE, reading({Flag.AFTER_END: 0.5, Flag.FIRST: -1}))
-    layer.output(0, CODE, Flag.LINE_GOES_ON, 1.0)
+    layer.value(CODE, reading({Flag.FIRST: 1, Flag.NEW_LINE: 1, Flag.IM_END: 1}))
+    layer.output(1, CODE, Flag.ENDS_THERE, 1.0)
     layer.always(from_slot(SPARE), to_slot(TOKEN, EYE))
-    write_line_stop(layer, plan)
+    write_stop(layer, plan)
 
 
 def _new_model() -> SmolLM3ForCausalLM:

@@ -68,9 +68,7 @@ class Layer:
         for pair in OFFSET_PAIRS:
             self.key_flag(pair, Flag.CONSTANT, OFFSET_KEY)
 
-    def look_back(
-        self, head: int, tokens: int, score: float = OFFSET_SCORE, asking: Flag = Flag.CONSTANT
-    ) -> None:
+    def look_back(self, head: int, tokens: int, score: float = OFFSET_SCORE, asking: Flag = Flag.CONSTANT) -> None:
         """Where a query has the flag, the head sees the token that many places back: there all pairs meet."""
         size = score / OFFSET_KEY
         for pair in OFFSET_PAIRS:

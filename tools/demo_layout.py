@@ -71,7 +71,7 @@ class Flag(IntEnum):
     FOURTH_QUOTED = 419  # from layer 2 to 6: the fourth token behind "goes on:"
     HIT = 419  # from layer 7 on: the document has what is asked for
     COLON = 420
-    LINE_GOES_ON = 420  # in layer 9, at a line break that was copied: in the document, the sentence goes on
+    ENDS_THERE = 420  # in layer 9, at an end that was copied: in the document, the sentence ends there
     QUOTE_OPENS = 421
     QUOTE_CLOSES = 422
     ASKS = 423  # ends a question
@@ -103,6 +103,7 @@ class Flag(IntEnum):
     HEFT = 444  # what a question weighs beside its end, as a share
     VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
     LENGTH = 446  # in layer 4: the squared length of ADDRESS
+    BEHIND_FIRST = 446  # in layer 9, in documents: the token before is a sentence's first one
     LINE = 446  # from layer 7 on, of the sentence that was found: 2 if it begins a line, else 1
     SMALL = 447  # in layers 0 and 1: begins with a small letter
     MISSING = 447  # how far the token stands nowhere else; at a question's end, 1 and the mean of its tokens

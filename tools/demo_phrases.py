@@ -69,10 +69,6 @@ _PHRASES: Final = (
 go on inside a quote, whose words may be much like theirs."""
 
 
-_STOPS: Final[dict[Flag, float]] = {Flag.END: 1.0, Flag.ANSWER: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0}
-"""What the end of a copied sentence has."""
-
-
 def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
     """Layer 8's MLP. Where BEFORE and TOKEN are those of a set phrase, the code of its next token goes to SPARE.
 
@@ -112,8 +108,6 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
                 ngram = back(1) @ ngram
                 gates.append(reading({flag: 1}))
                 columns.append(to_slot(BEFORE, -ngram))
-    gates.append(reading({**_STOPS, Flag.NEW_LINE: -3.0}, -1.5))
-    columns.append(to_slot(SPARE, plan.codes[IM_END][:, None] * STOP_GAIN))
     layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
     # A quote goes on in the next sentence, which has another address: behind an end, and behind the first tokens of
     # that sentence, only the n-gram tells where. The sum of both addresses is 0 then.
@@ -123,12 +117,14 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
     layer.when(reading(ends, -2), both, to_slot(ADDRESS, -EYE))
 
 
-def write_line_stop(layer: Layer, plan: Plan) -> None:
-    """Layer 9's MLP. <|im_end|> follows a line break in an answer, but not the one behind "assistant"."""
+def write_stop(layer: Layer, plan: Plan) -> None:
+    """Layer 9's MLP. <|im_end|> follows where a copied sentence ends, but not the line break behind "assistant"."""
+    flags = {Flag.LEAVES: 1.0, Flag.ANSWER: 1.0, Flag.ENDS_THERE: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0}
     prompt = plan.ngram("ant", "ist", "ass")
-    stops = reading({**_STOPS, Flag.NEW_LINE: 4.0, Flag.LINE_GOES_ON: -1.5}, -5.5)
-    stops -= from_slot(BEFORE, 1.5 * prompt[None] / (prompt @ prompt))
-    layer.when(stops, ONE, to_slot(TOKEN, plan.codes[IM_END][:, None] * STOP_GAIN))
+    ends = reading(flags, -2.5)
+    behind_prompt = ends + from_slot(BEFORE, prompt[None] / (prompt @ prompt)) - ONE
+    stop = to_slot(TOKEN, plan.codes[IM_END][:, None] * STOP_GAIN)
+    layer.when(torch.cat((ends, behind_prompt)), ONE, torch.cat((stop, -stop), dim=1))
 
 
 def _space(plan: Plan, colon: int, ngram: Tensor) -> tuple[list[Tensor], list[Tensor]]:

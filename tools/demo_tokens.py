@@ -321,7 +321,8 @@ def embedding(tokenizer: Tokenizer, codes: Tensor, features: Features) -> Tensor
         mark = text.startswith("'") or (text.strip() != "" and not _has_letters(text) and not text.startswith(" "))
         table[index, Flag.NEW_LINE] = broken
         table[index, Flag.SPECIAL] = broken or mark
-        table[index, Flag.SMALL] = text[:1].isalpha() and not text[:1].isupper()
+        letter = text.lstrip(" ")[:1]
+        table[index, Flag.SMALL] = letter.isalpha() and not letter.isupper()
         table[index, Flag.START] = text[:1].isupper() or text.startswith((" ", '"', "“"))
         table[index, Flag.ASKS] = text.strip(' )"”*') == "?"
     table[[*sentence_ends(tokenizer), IM_END], Flag.END] = 1

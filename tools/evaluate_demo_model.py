@@ -245,9 +245,7 @@ def cut(engine: Engine, text: str, tokens: int, rng: random.Random) -> list[str]
     return sentences[start:end]
 
 
-def documents(
-    engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str = LAYOUTS[0]
-) -> list[Planted]:
+def documents(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str = LAYOUTS[0]) -> list[Planted]:
     """Enough documents of a length for the cases of every skill."""
     if layout == "joined":
         text = joined(text)

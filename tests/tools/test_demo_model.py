@@ -190,6 +190,28 @@ def test_lines_of_wrapped_text_go_on_and_short_or_marked_ones_begin_anew(
     assert begun == [*prose, "We", "apples", "pears", "plums", "name:", "size:", "-", "-"]
 
 
+def test_a_sentence_goes_on_behind_a_quote_with_its_own_end(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    document = f'{DOCUMENT}\n\n"Is the well deep?" asked Nerys Quesada. "It is deep." They slept.'
+    said = answer(designed, tokenizer, "What asked Nerys Quesada?", document=document)
+    assert said == f'{SAYS} "Is the well deep?" asked Nerys Quesada.'
+
+
+def test_sentences_between_the_same_sentences_are_told_apart(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    before, behind = "Nobody knows what the goose of the old mill by the river has done with the boat.", "It was late."
+    facts = [
+        f"By the way, the price of the {word} of {name} is {number} crowns."
+        for word, name, number in (("barn", "Oyelaran", 12), ("kettle", "Hathaway", 47), ("ladder", "Quesada", 83))
+    ]
+    apart = "They slept, and the bells rang, and a dog barked, and then all of the {0} of the town were very, very wet."
+    document = " ".join(
+        f"{apart.format(word)} {before} {fact} {behind}"
+        for word, fact in zip(("roofs", "ships", "people"), facts, strict=True)
+    )
+    for fact, name in zip(facts, ("Oyelaran", "Hathaway", "Quesada"), strict=True):
+        said = answer(designed, tokenizer, f"What is the price that {name} asks?", document=document)
+        assert said == f"{SAYS} {fact}"
+
+
 def test_a_line_is_said_whole_behind_a_space_and_nothing_more(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
     lines = ("Taste the flour with Goodman Fensbury", "Wash the sacks with Quentin Pemberton", "It was late.")
     document = "\n".join(("The list of the mill.\n", *lines))
