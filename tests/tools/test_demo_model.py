@@ -202,14 +202,18 @@ def test_sentences_between_the_same_sentences_are_told_apart(designed: PreTraine
         f"By the way, the price of the {word} of {name} is {number} crowns."
         for word, name, number in (("barn", "Oyelaran", 12), ("kettle", "Hathaway", 47), ("ladder", "Quesada", 83))
     ]
-    apart = "They slept, and the bells rang, and a dog barked, and then all of the {0} of the town were very, very wet."
-    document = " ".join(
-        f"{apart.format(word)} {before} {fact} {behind}"
-        for word, fact in zip(("roofs", "ships", "people"), facts, strict=True)
+    others = (
+        "They slept, and the bells rang over the roofs, and a dog barked twice, and then all of the town was quiet.",
+        "We drank coffee with my uncle behind that church until his second wife came home from her work in Lisbon.",
+        "A heavy cart stood in our yard for eleven days because nobody would pay what its owner asked for two horses.",
     )
-    for fact, name in zip(facts, ("Oyelaran", "Hathaway", "Quesada"), strict=True):
-        said = answer(designed, tokenizer, f"What is the price that {name} asks?", document=document)
-        assert said == f"{SAYS} {fact}"
+    document = " ".join(f"{other} {before} {fact} {behind}" for other, fact in zip(others, facts, strict=True))
+    states = states_of(designed, tokenizer, document, 5)
+    ends = states[states[:, Flag.END] > 0.5, ADDRESS]
+    facts_ends = ends[3::4]  # behind the prompt's line: a sentence that differs, one that does not, the fact, one more
+    assert len(facts_ends) == len(facts)
+    likeness = torch.cosine_similarity(facts_ends[:, None], facts_ends[None], dim=2)
+    assert (likeness - torch.eye(len(facts))).max() < 0.95
 
 
 def test_a_line_is_said_whole_behind_a_space_and_nothing_more(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
