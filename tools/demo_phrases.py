@@ -119,9 +119,9 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
 
 def write_stop(layer: Layer, plan: Plan) -> None:
     """Layer 9's MLP. <|im_end|> follows where a copied sentence ends, but not the line break behind "assistant"."""
-    flags = {Flag.LEAVES: 1.0, Flag.ANSWER: 1.0, Flag.ENDS_THERE: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0}
+    flags = {Flag.LEAVES: 2.0, Flag.ANSWER: 1.0, Flag.ENDS_THERE: 1.0, Flag.QUOTE: -2.0, Flag.IM_END: -3.0}
     prompt = plan.ngram("ant", "ist", "ass")
-    ends = reading(flags, -2.5)
+    ends = reading(flags, -3.5)
     behind_prompt = ends + from_slot(BEFORE, prompt[None] / (prompt @ prompt)) - ONE
     stop = to_slot(TOKEN, plan.codes[IM_END][:, None] * STOP_GAIN)
     layer.when(torch.cat((ends, behind_prompt)), ONE, torch.cat((stop, -stop), dim=1))
