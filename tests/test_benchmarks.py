@@ -75,7 +75,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         "mass": ("--tokens", "2300", "--prefill", "window", *question),
         "saving": ("--tokens", "3000", "--rounds", "1", "--questions", "1"),
         "needles": ("--prefill", "window", *needles),
-        "find_more": ("--tokens", "2600", "--seeds", "1", "--questions", "1", "--answer-tokens", "2", "--budgets", "8"),
+        "find_more": ("--tokens", "2600", "--seeds", "1", "--questions", "1", "--answer-tokens", "6", "--budgets", "8"),
     }
     scripts = [[str(ROOT / "benchmarks" / f"{name}.py"), *options] for name, options in runs.items()]
     parts = output("-c", SHARED_PROCESS, json.dumps(scripts)).split("-- end of a script\n")[:-1]
