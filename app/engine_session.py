@@ -4,6 +4,7 @@ The only file of the app that imports the engine, and with it torch: inside func
 first. Knows nothing of Qt or of threads.
 """
 
+import gc
 import importlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -120,9 +121,10 @@ class EngineSession:
                 yield self._close_chat(chat)
 
     def close(self) -> None:
-        """Give the memory of all contexts back."""
+        """Give the memory of all contexts back, and all objects to the garbage collector."""
         for chat in list(self._contexts):
             self._close_chat(chat)
+        gc.unfreeze()
 
     # -- the model -----------------------------------------------------------------------------------------------
 
@@ -161,6 +163,9 @@ class EngineSession:
         row_bytes = topology.row_bytes(loaded.dtype.itemsize)
         fit, trained = context.tokens_that_fit(), topology.trained_tokens
         gpu = find_gpu(_gpu_id(loaded.device))
+        # These are half a million objects with torch and transformers. While the garbage collector goes through all of
+        # them no other thread has Python's lock, and the window stands still for some tenths of a second.
+        gc.freeze()
         return ModelLoaded(request.model, parameters, fit, row_bytes, trained, gpu, request.quantize)
 
     def _tell_sometimes(self, event: object) -> None:

@@ -1,6 +1,8 @@
 """The app with the real engine and the built-in model: drop, read, ask, passages, click."""
 
+import gc
 import re
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -366,3 +368,17 @@ def test_a_model_that_is_not_here_is_not_fetched_by_loading_it(monkeypatch: pyte
     monkeypatch.setattr(loader, "download", lambda *_: pytest.fail("a download that nobody asked for"))
     with pytest.raises(ModelNotFoundError, match="some-one/gone is not on this PC; get it on the page of models"):
         list(EngineSession().handle(LoadModel("some-one/gone"), never))
+
+
+def test_the_garbage_collector_passes_by_the_engine_until_the_session_is_closed() -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session = EngineSession()
+    list(session.handle(LoadModel(), never))
+    first = weakref.ref(session._engine)
+    assert not any(each is first() for each in gc.get_objects())
+    list(session.handle(LoadModel(), never))
+    assert first() is None, "it is collected all the same when another comes"
+    session.close()
+    assert gc.get_freeze_count() == 0
+    torch.set_num_threads(threads)
