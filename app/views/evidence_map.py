@@ -39,6 +39,7 @@ class MapPicture(QWidget):
         self._theme = theme
         self._room: Mass = np.zeros((0, HEAT_BINS), np.float32)
         self._rows = self._room
+        self._narrow = np.zeros((0, 0), np.float32)
         self._pointed = range(0)
         self._picture: QImage | None = None
         self.setMouseTracking(True)
@@ -55,6 +56,7 @@ class MapPicture(QWidget):
     def clear(self) -> None:
         """Show nothing."""
         self._room = self._rows = np.zeros((0, HEAT_BINS), np.float32)
+        self._narrow = self._narrow[:0]
         self._on_theme_changed()
 
     def add_rows(self, rows: Mass) -> None:
@@ -121,11 +123,19 @@ class MapPicture(QWidget):
 
     def _paint_rows(self) -> QImage:
         """A pixel is as bright as its brightest bin and token, and each hit some pixels wide."""
-        height = max(1, round(self._row_height * len(self._rows)))
-        pixels = squeezed(self._rows, min(height, max(1, len(self._rows))), max(1, self.width()))
+        height, width = max(1, round(self._row_height * len(self._rows))), max(1, self.width())
+        self._make_narrow(width)
+        pixels = squeezed(self._narrow, min(height, max(1, len(self._rows))), width)
         for _ in range(SPOT - 1):
             pixels[:, 1:] = np.maximum(pixels[:, 1:], pixels[:, :-1])
         return tinted(pixels / max(float(pixels.max(initial=0.0)), 1e-12), QColor(self._theme.colors.heat))
+
+    def _make_narrow(self, width: int) -> None:
+        """Bring the rows to a width; what they were before is kept: all bins of all words, each time, would be felt."""
+        if self._narrow.shape[1] != width:
+            self._narrow = np.zeros((0, width), np.float32)
+        new = self._rows[len(self._narrow) :]
+        self._narrow = np.concatenate([self._narrow, squeezed(new, len(new), width)])
 
 
 def squeezed(values: Mass, rows: int, columns: int) -> Mass:

@@ -12,8 +12,9 @@ from pytestqt.qtbot import QtBot
 
 from app import evidence
 from app.controllers import session_controller
+from app.evidence import HEAT_BINS
 from app.views import evidence_map
-from app.views.evidence_map import squeezed
+from app.views.evidence_map import MapPicture, squeezed
 from app.views.exchange_view import AnswerText
 from app.views.heat_strip import tinted
 from app.views.theme import Theme
@@ -148,6 +149,34 @@ def test_of_old_answers_only_the_heat_is_kept(driver: AppDriver, book: Path, mon
     assert driver.window.document.strip._heat == driver.chat.exchanges[0].evidence.heat
     driver.chat.select(1)
     assert driver.window.document.map.isVisible()
+
+
+def test_a_map_that_grows_looks_as_if_made_at_once_and_only_new_words_are_gone_through(
+    qtbot: QtBot, qapp: QApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone_through: list[int] = []
+    monkeypatch.setattr(
+        evidence_map, "squeezed", lambda values, *size: gone_through.append(values.size) or squeezed(values, *size)
+    )
+    rows = np.random.default_rng(0).random((200, HEAT_BINS), np.float32)
+    grown, whole = (MapPicture(Theme(qapp)) for _ in range(2))
+    for picture in (grown, whole):
+        qtbot.addWidget(picture)
+        picture.resize(90, 60)
+    for start in range(0, 200, 50):
+        grown.add_rows(rows[start : start + 50])
+        grown._paint_rows()
+    assert sum(size for size in gone_through if size >= 50 * HEAT_BINS) == rows.size
+    whole.add_rows(rows)
+    assert grown._paint_rows() == whole._paint_rows()
+    for picture in (grown, whole):
+        picture.resize(40, 60)
+    assert grown._paint_rows() == whole._paint_rows()
+    grown.clear()
+    grown.add_rows(rows[:9])
+    whole.clear()
+    whole.add_rows(rows[:9])
+    assert grown._paint_rows() == whole._paint_rows()
 
 
 def test_while_an_answer_is_written_only_its_new_words_are_added(
