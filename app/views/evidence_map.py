@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QR
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from app.evidence import ANSWER_TOKENS, HEAT_BINS, Evidence, Mass
-from app.models.chat import Chat
+from app.models.chat import Chat, ExchangeState
 from app.models.chat_list import ChatList
 from app.views.heat_strip import tinted
 from app.views.theme import GAP, Theme
@@ -158,6 +158,9 @@ def squeezed(values: Mass, rows: int, columns: int) -> Mass:
 class EvidenceMap(QWidget):
     """The map of the selected answer with its controls. Hidden while there is none.
 
+    While the next answer begins it stays, empty: going and coming back with each question, it would have the whole pane
+    laid out and painted twice.
+
     Signals:
         place_chosen: as that of MapPicture.
     """
@@ -228,10 +231,12 @@ class EvidenceMap(QWidget):
         if self._chat is not None:
             self._chat.selection_changed.disconnect(self._on_changed)
             self._chat.evidence_changed.disconnect(self._on_grown)
+            self._chat.exchange_changed.disconnect(self._on_exchange_changed)
             self._chat.pointed_changed.disconnect(self._on_pointed)
         self._chat = self._chats.current
         self._chat.selection_changed.connect(self._on_changed)
         self._chat.evidence_changed.connect(self._on_grown)
+        self._chat.exchange_changed.connect(self._on_exchange_changed)
         self._chat.pointed_changed.connect(self._on_pointed)
         self._on_changed()
 
@@ -240,13 +245,31 @@ class EvidenceMap(QWidget):
         if exchange == self._chats.current.selected_exchange:
             self._on_changed()
 
+    @Slot(int)
+    def _on_exchange_changed(self, exchange: int) -> None:
+        chat = self._chats.current
+        if exchange == chat.selected_exchange and chat.all_exchanges[exchange].state is ExchangeState.FAILED:
+            self._on_changed()
+
+    @property
+    def _is_to_come(self) -> bool:
+        """Whether the selected answer is not there yet; one by section never has hits."""
+        chat = self._chats.current
+        exchange = None if chat.selected_exchange is None else chat.all_exchanges[chat.selected_exchange]
+        return exchange is not None and not exchange.is_over and not exchange.by_section
+
     @Slot()
     def _on_changed(self) -> None:
         evidence = self._evidence
-        self.setVisible(evidence is not None and bool(evidence.tokens))
         if evidence is not None and evidence.tokens:
+            self.show()
             self._offer_layers(evidence.layers)
             self._show_rows()
+            return
+        self.setVisible(self._is_to_come and not self.isHidden())
+        self._shown = None
+        self.picture.clear()
+        self._on_pointed()
 
     def _offer_layers(self, layers: list[int]) -> None:
         if [self.layer.itemData(place) for place in range(1, self.layer.count())] == layers and self.layer.count():

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from app import evidence
 from app.controllers import session_controller
 from app.evidence import HEAT_BINS
+from app.requests import Ask
 from app.views import evidence_map
 from app.views.evidence_map import MapPicture, squeezed
 from app.views.exchange_view import AnswerText
@@ -149,6 +150,37 @@ def test_of_old_answers_only_the_heat_is_kept(driver: AppDriver, book: Path, mon
     assert driver.window.document.strip._heat == driver.chat.exchanges[0].evidence.heat
     driver.chat.select(1)
     assert driver.window.document.map.isVisible()
+
+
+def test_the_map_keeps_its_room_while_the_next_answer_begins(driver: AppDriver, book: Path) -> None:
+    ask_about(driver, book)
+    driver.until_answered()
+    pane = driver.window.document
+    room = pane.text.height()
+    driver.session.held_at = {"ask"}
+    driver.controller.ask("And when?")
+    driver.until_reached("ask")
+    assert (pane.map.isVisible(), pane.map.picture.num_rows) == (True, 0)
+    driver.session.go()
+    driver.until_answered(1)
+    assert (pane.map.picture.num_rows, pane.text.height()) == (12, room)
+    driver.session.fails_on = {Ask: MemoryError()}
+    driver.controller.ask("And why?")
+    driver.until_answered(2)
+    assert not pane.map.isVisible(), "there is nothing to come"
+    driver.session.fails_on = {}
+    driver.controller.ask("And now?")
+    driver.until_answered(3)
+    assert pane.map.picture.num_rows == 12
+
+
+def test_the_map_is_hidden_while_a_question_goes_by_section(driver: AppDriver, book: Path) -> None:
+    ask_about(driver, book)
+    driver.until_answered()
+    driver.session.held_at = {"section"}
+    driver.controller.go_by_section(0)
+    driver.until_reached("section")
+    assert not driver.window.document.map.isVisible()
 
 
 def test_a_map_that_grows_looks_as_if_made_at_once_and_only_new_words_are_gone_through(
