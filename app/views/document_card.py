@@ -122,8 +122,10 @@ class DocumentCard(QFrame):
         reading = self._chat.reading
         mine = self._status.busy_chat == self._chat.number
         self.state.setText(self._state_line())
-        self.state.setObjectName("error" if reading.state is ReadingState.FAILED else "muted")
-        self.state.style().polish(self.state)
+        name = "error" if reading.state is ReadingState.FAILED else "muted"
+        if name != self.state.objectName():
+            self.state.setObjectName(name)
+            self.state.style().polish(self.state)
         self.facts.setText(self._facts_line())
         self.facts.setVisible(bool(self.facts.text()))
         self.stores.show_offers(reading.offers, self._chat.store)

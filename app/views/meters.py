@@ -112,7 +112,11 @@ class Dot(QWidget):
 
 
 class Meters(QWidget):
-    """Figures of the process, the PC and the context that is shown. Sleeps while it is hidden."""
+    """Figures of the process, the PC and the context that is shown. Sleeps while it is hidden.
+
+    All are shown when the clock ticks: an answer's come with every piece of it, and each of them would have the whole
+    strip laid out anew.
+    """
 
     def __init__(
         self, theme: Theme, status: EngineStatus, chats: ChatList, log: MemoryLog, parent: QWidget | None = None
@@ -134,7 +138,6 @@ class Meters(QWidget):
         self._clock = QTimer(self, interval=IDLE_MS)
         self._clock.timeout.connect(self.measure)
         status.changed.connect(self._on_status_changed)
-        status.figures_changed.connect(self._show_context)
         chats.current_changed.connect(self._show_context)
         self.measure()
 
@@ -206,7 +209,8 @@ class Meters(QWidget):
     @Slot()
     def _on_status_changed(self) -> None:
         self._clock.setInterval(BUSY_MS if self._status.is_busy else IDLE_MS)
-        self.measure()
+        if not self._status.is_busy:
+            self.measure()
 
     def _give_way(self, width: int) -> None:
         """What a narrow window has no room for is left out; the chart tells it, too."""

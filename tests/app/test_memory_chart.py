@@ -67,6 +67,26 @@ def test_the_parts_are_what_the_process_has(driver: AppDriver, book: Path) -> No
     assert sample.parts[:-1] == (memory.weights, memory.hot, memory.index, memory.cold_keys, memory.cold_values)
 
 
+def test_figures_of_an_answer_are_shown_at_the_meters_own_pace(driver: AppDriver, book: Path) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.session.held_at = {"write"}
+    driver.controller.ask("Who?")
+    driver.until_reached("write")
+    meters = driver.window.meters
+    meters.measure()
+    texts = [meter.value.text() for meter in (meters.rate, meters.context)]
+    for rate in range(50):
+        driver.status.set_rate(10.0 + rate)  # thirty in a second: each would have the strip laid out anew
+        assert [meter.value.text() for meter in (meters.rate, meters.context)] == texts
+    meters.measure()
+    assert meters.rate.value.text() == "59 tok/s"
+    driver.session.go()
+    driver.until_answered()
+    driver.until(lambda: meters.rate.value.text() == "–")
+    assert meters.context.value.text() == f"{driver.status.measured[driver.chat.number].num_tokens:,} tokens"
+
+
 def test_the_vram_is_that_of_the_gpu_which_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     device = torch.device("cuda", 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", {device: SimpleNamespace(uuid="1b2c")}.__getitem__)
