@@ -207,6 +207,7 @@ class Transcript(QScrollArea):
 
     def _add(self, exchange_id: int, place: int | None = None) -> None:
         view = ExchangeView(self._theme, self._chat, exchange_id, self._stack)
+        view.grown.connect(self._stack.arrange)
         view.passage_chosen.connect(self.passage_chosen)
         view.claim_chosen.connect(self.claim_chosen)
         view.again_wanted.connect(self.again_wanted)

@@ -56,14 +56,17 @@ class ExchangeStack(QWidget):
         if width <= 0:
             return
         left, top = (self._whole_width - width) // 2, ABOVE
+        places: list[tuple[QWidget, QRect]] = []
         for widget in self._widgets:
-            if widget.isHidden():
-                continue
-            area = placed(widget, left, top, width)
+            if not widget.isHidden():
+                places.append((widget, placed(widget, left, top, width)))
+                top += places[-1][1].height() + BETWEEN
+        # Before anything is placed: whoever stays at the end scrolls now, and where something has changed its place by
+        # then, Qt paints all that is seen instead of moving it.
+        self.resize(self._view.width(), max(top - BETWEEN + BELOW, self._view.height()))
+        for widget, area in places:
             if area != widget.geometry():
                 widget.setGeometry(area)
-            top += area.height() + BETWEEN
-        self.resize(self._view.width(), max(top - BETWEEN + BELOW, self._view.height()))
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 
@@ -85,8 +88,9 @@ class ExchangeStack(QWidget):
 
 def placed(widget: QWidget, left: int, top: int, width: int) -> QRect:
     """Where a widget stands in a column from `left` on, `width` wide."""
+    if widget.layout() is not None and widget.hasHeightForWidth():
+        return QRect(left, top, width, widget.heightForWidth(width))
     size = widget.sizeHint()
     if widget.layout() is None:
         return QRect(left + (width - size.width()) // 2, top, size.width(), size.height())
-    height = widget.heightForWidth(width) if widget.hasHeightForWidth() else size.height()
-    return QRect(left, top, width, height)
+    return QRect(left, top, width, size.height())

@@ -164,8 +164,10 @@ class ExchangeView(QWidget):
         more_wanted: id of the exchange, and how many places each word of another answer shall draw on.
         sections_wanted: id of the exchange: answer it again, section by section.
         edited: id of the exchange, and what to ask in its place.
+        grown: it needs another height, and should have it before anything is painted.
     """
 
+    grown = Signal()
     passage_chosen = Signal(int, int)
     claim_chosen = Signal(int, int)
     again_wanted = Signal(int)
@@ -339,10 +341,10 @@ class ExchangeView(QWidget):
     def _show(self) -> None:
         """Show what there is; an answer that ends now a slice at a time: all at once would be felt."""
         self._to_come.clear()
-        self._show_state()
         if not self._exchange.is_over:
-            self._show_text()
+            self._change(self._show_state, self._show_text)
             return
+        self._change(self._show_state)
         self._to_come.extend(
             (self._show_text, self._show_footer, self._show_buttons, self._show_claims, self._offer_more)
         )
@@ -353,10 +355,23 @@ class ExchangeView(QWidget):
         while self._to_come:
             self._to_come.popleft()()
 
+    def _change(self, *steps: Callable[[], None]) -> None:
+        """Take some steps of showing, and let nothing be painted before all stands where it belongs.
+
+        When a transcript at its end scrolls because of them, Qt then moves what is seen of the other exchanges. Where
+        anything of it had changed before, it would paint all of them anew, for each line of an answer.
+        """
+        self.setUpdatesEnabled(False)
+        for step in steps:
+            step()
+        if self.isVisible() and self.heightForWidth(self.width()) != self.height():
+            self.grown.emit()
+        self.setUpdatesEnabled(True)
+
     @Slot()
     def _on_next(self) -> None:
         if self._to_come:
-            self._to_come.popleft()()
+            self._change(self._to_come.popleft())
         if self._to_come:
             self._next.start()
 
@@ -383,6 +398,7 @@ class ExchangeView(QWidget):
     def _show_footer(self) -> None:
         if finished := self._exchange.finished:
             self.footer.setText(footer_line(finished))
+            self.footer.show()
             made = "\n".join(settings_words(self._exchange.settings)) if self._exchange.settings else ""
             self.footer.setToolTip(made)
             self.footer.setAccessibleDescription(made)
@@ -424,6 +440,7 @@ class ExchangeView(QWidget):
         caption.setObjectName("caption")
         self._passages.addSpacing(GAP)
         self._passages.addWidget(caption)
+        caption.show()
         self._passages.addSpacing(GAP // 2)
         self._to_come.extend(partial(self._add_row, passage) for passage in passages)
         self._to_come.append(self._on_selection_changed)
@@ -437,6 +454,7 @@ class ExchangeView(QWidget):
         row.resize(self.width(), row.height())  # its height follows from its width: the layout need not try twice
         self.rows.append(row)
         self._passages.addWidget(row)
+        row.show()
 
     def _share_of(self, passage: Passage) -> str:
         """How far into its document a passage begins, in tokens: a kept chat has no text yet."""

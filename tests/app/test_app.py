@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QPaintEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFrame, QLineEdit, QPlainTextEdit, QTextEdit
 
@@ -19,6 +19,7 @@ from app.requests import Ask, FileSource, LoadModel, Read, Said
 from app.settings import ChatOptions
 from app.views import announcer
 from app.views.exchange_view import ExchangeView
+from app.views.passage_row import PassageRow
 from app.views.theme import DARK
 from kiv_engine.errors import CapacityError, DamagedContextError, ModelNotFoundError, OutOfMemoryError
 from kiv_engine.events import TextDelta
@@ -536,6 +537,39 @@ def test_a_long_chat_shows_its_newest_questions_and_earlier_ones_when_asked(driv
     assert shown() == [f"Question {number}?" for number in range(4)]
     driver.transcript.exchanges[3].branches.before.click()
     assert shown() == [f"Question {number}?" for number in range(25)]
+
+
+def test_what_stands_above_an_answer_is_not_painted_anew_while_that_grows(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted: list[PassageRow] = []
+    paint = PassageRow.paintEvent
+
+    def noted(row: PassageRow, event: QPaintEvent) -> None:
+        if event.region().boundingRect().height() == row.height():
+            painted.append(row)
+        paint(row, event)
+
+    monkeypatch.setattr(PassageRow, "paintEvent", noted)
+    read_book(driver, book)
+    for number, question in enumerate(("Who?", "Where?", "When?")):
+        driver.controller.ask(question)
+        driver.until_answered(number)
+    above = {row for view in driver.transcript.exchanges for row in view.rows}
+    bar, pieces = driver.transcript.verticalScrollBar(), ("Goose 0.\n\n", "Goose 1.\n\n", "Goose 2.")
+    driver.session.words, driver.session.held_at = pieces, {"write"}
+    QApplication.processEvents()
+    painted.clear()
+    driver.controller.ask("How many?")
+    driver.until(lambda: "Goose 0." in driver.transcript.exchanges[-1].answer.toPlainText())
+    end = bar.maximum()
+    driver.session.go()
+    driver.until_answered(3)
+    for _ in range(3):  # what is shown last is laid out, and then painted
+        QApplication.processEvents()
+    assert bar.value() == bar.maximum() > end, "it stays at its end"
+    assert painted
+    assert not above.intersection(painted)
 
 
 def test_a_passage_of_a_long_document_is_gone_to_once_its_text_has_come(driver: AppDriver) -> None:
