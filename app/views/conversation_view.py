@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -150,8 +150,10 @@ class Transcript(QScrollArea):
         self.card.continue_wanted.connect(self.continue_wanted)
         self.card.again_wanted.connect(self.read_again_wanted)
         self.card.store_wanted.connect(self.store_wanted)
+        self._trim = QTimer(self, singleShot=True)
+        self._trim.timeout.connect(self._show_wanted)
         self._arrange()
-        self._on_path_changed()
+        self._show_wanted()
         chat.path_changed.connect(self._on_path_changed)
         self.verticalScrollBar().valueChanged.connect(self._on_scrolled)
         self.verticalScrollBar().rangeChanged.connect(self._on_range_changed)
@@ -167,9 +169,22 @@ class Transcript(QScrollArea):
 
     @Slot()
     def _on_path_changed(self) -> None:
-        """Show the path's newest exchanges; those that are shown already stay, up to the first other one."""
+        """Show the path as it is now. The oldest exchange, if it is one too many, goes a moment later: all others move
+        then and are painted, which would be felt together with what is built for a new question.
+        """
         whole = [exchange.id for exchange in self._chat.exchanges]
-        hidden = max(0, len(whole) - self._wanted)
+        oldest = [view.exchange_id for view in self.exchanges[:1]]
+        self._show_newest(self._wanted + (oldest == whole[-self._wanted - 1 : -self._wanted]))
+        self._trim.start()
+
+    @Slot()
+    def _show_wanted(self) -> None:
+        self._show_newest(self._wanted)
+
+    def _show_newest(self, count: int) -> None:
+        """Show so many of the path's exchanges; those that are shown already stay, up to the first other one."""
+        whole = [exchange.id for exchange in self._chat.exchanges]
+        hidden = max(0, len(whole) - count)
         path = whole[hidden:]
         shown = [view.exchange_id for view in self.exchanges]
         gone = shown.index(path[0]) if path and path[0] in shown else len(shown)
@@ -192,6 +207,7 @@ class Transcript(QScrollArea):
     @Slot()
     def show_earlier(self) -> None:
         """Show some more of the older exchanges, above what is shown, which stays where it is."""
+        self._show_wanted()
         bar = self.verticalScrollBar()
         from_end = bar.maximum() - bar.value()
         whole = [exchange.id for exchange in self._chat.exchanges]
@@ -200,7 +216,7 @@ class Transcript(QScrollArea):
         hidden = max(0, len(whole) - self._wanted)
         for place, exchange_id in enumerate(whole[hidden:before]):
             self._add(exchange_id, place)
-        self._on_path_changed()
+        self._show_wanted()
         self._at_end = False
         self._stack.arrange()
         bar.setValue(bar.maximum() - from_end)

@@ -539,6 +539,20 @@ def test_a_long_chat_shows_its_newest_questions_and_earlier_ones_when_asked(driv
     assert shown() == [f"Question {number}?" for number in range(25)]
 
 
+def test_of_a_full_transcript_the_oldest_question_goes_once_the_newest_stands(driver: AppDriver) -> None:
+    for number in range(10):
+        driver.controller.ask(f"Question {number}?")
+    driver.until_answered(9)
+    before = list(driver.transcript.exchanges)
+    driver.controller.ask("Question 10?")
+    assert driver.transcript.exchanges[:10] == before, "not together with what is built for the new one"
+    assert len(driver.transcript.exchanges) == 11
+    driver.until_answered(10)
+    assert driver.transcript.exchanges[:9] == before[1:]
+    assert len(driver.transcript.exchanges) == 10
+    assert driver.transcript.earlier.text() == "Show earlier questions (1)"
+
+
 def test_what_stands_above_an_answer_is_not_painted_anew_while_that_grows(
     driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
