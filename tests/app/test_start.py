@@ -24,6 +24,33 @@ BASE: Final = {
 WITHOUT_DISPLAY = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 
+COUNT_HEAPS: Final = """
+import ctypes, sys, threading
+from app.__main__ import share_heaps
+
+if sys.argv[2] == "shared":
+    share_heaps()
+meet, kept = threading.Barrier(13), []
+
+def take():
+    kept.append([bytes(2_000) for _ in range(50)])
+    meet.wait()
+    meet.wait()
+
+threads = [threading.Thread(target=take) for _ in range(12)]
+for thread in threads:
+    thread.start()
+meet.wait()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+meet.wait()
+"""
+"""Twelve threads take some memory at once; then glibc tells, in a file, which heaps it has."""
+
+
 def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in WITHOUT_DISPLAY}
     return kept | {"PYTHONPATH": str(ROOT)} | more
@@ -38,6 +65,15 @@ def test_without_a_display_there_is_one_line_and_exit_code_2(more: dict[str, str
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1
     assert "no display" in result.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc gives each thread a heap of its own")
+@pytest.mark.parametrize("how", ["alone", "shared"])
+def test_threads_share_two_heaps(tmp_path: Path, how: str) -> None:
+    told = tmp_path / "heaps.xml"
+    subprocess.run([sys.executable, "-c", COUNT_HEAPS, str(told), how], env=environment(), check=True)
+    heaps = told.read_text().count("<heap nr=")
+    assert heaps <= 2 if how == "shared" else heaps > 2
 
 
 @pytest.mark.parametrize(
