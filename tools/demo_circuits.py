@@ -42,6 +42,7 @@ from demo_layer import (
     MARK_KEY,
     MARK_SCORE,
     OFFSET_SCORE,
+    QUESTION_PAIR,
     SOFT_OFFSET_SCORE,
     WEIGHT_PAIR,
     Layer,
@@ -65,7 +66,6 @@ from demo_layout import (
     LAYERS,
     LOG_WEIGHT_UNIT,
     MILLION,
-    NEXT_SENTENCE,
     ONE,
     PAD,
     SHARPER,
@@ -88,7 +88,9 @@ from demo_tokens import (
     BAG_GAIN,
     BAG_STORED,
     BAG_UNIT,
+    END_WEIGHT,
     FADING,
+    LEAST_LOG_WEIGHT,
     PAIR_GATE,
     SHORT_CODE,
     SHORT_NGRAM,
@@ -107,6 +109,8 @@ from transformers import SmolLM3Config, SmolLM3ForCausalLM
 
 CONTENT_PAIRS: Final = range(48, 80)
 """The slowest ones hold an address: half of it in the first dimension of each pair, half in the second."""
+QUOTE_MARK_GAIN: Final = 1.03
+"""By this an opening quote is a better mark than a line's first token, whose flag is not quite 1."""
 LATE_MARK: Final = 1.07
 """A quote's end is by this the better mark: it makes up for ten tokens by which <|im_end|> is nearer."""
 ADDRESS_FIRST: Final = 1.0
@@ -136,6 +140,23 @@ WRAPPED_SCORE: Final = 12.0
 END_SCORE: Final = 30.0
 """How fast an end fades from the bag of a later one of the same sentence."""
 QUOTE_MARK: Final = '"'
+ABBREVIATIONS: Final = (
+    ("ĠMr", "s"),
+    ("M", "r"),
+    ("r", "s"),
+    ("D", "r"),
+    ("ĠPro", "f"),
+    ("ro", "f"),
+    ("ĠC", "apt"),
+    ("ĠG", "en"),
+    ("ĠF", "ig"),
+    ("ĠV", "ol"),
+)
+"""The last two tokens of those that are more than one: Mrs, Mr, Dr, Prof, Capt, Gen, Fig, Vol. The few words that end
+in the same tokens, as "hearers", are taken for one."""
+ABBREVIATION_MARGIN: Final = 0.33
+STOP_MARGIN: Final = 0.15
+"""By how much they may be missed, at the last of them, where the token before is not known, and at the full stop."""
 SHARED_MARKS: Final = (("Ċ", (2,)), ("Ġ", (3,)), (".", (2, 3, 4)), ("?", (3,)), ("!", (3,)), (QUOTE_MARK, (3,)))
 """Tokens that many sentences have before them, and how far back."""
 ADDRESS_SCORE: Final = 30.0
@@ -226,6 +247,8 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.output(1, 64, Flag.AFTER_END_2, 1.0)
     layer.output(0, 68, Flag.AFTER_BREAK, 1.0)
     layer.output(1, 69, Flag.AFTER_BREAK, -1.0)
+    layer.value(70, reading({Flag.ABBREVIATES: 1}))
+    layer.output(0, 70, Flag.AFTER_ABBREVIATION, 1.0)
     # Behind a line break, a small letter may begin one, too; behind a full stop or a quote, it goes on.
     begins = {Flag.AFTER_END: 2.0, Flag.START: 1.0, Flag.SMALL: -1.0, Flag.SPECIAL: -4.0}
     begins_quoted = {
@@ -256,6 +279,9 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
         colon = reading({Flag.COLON: 1}, -1.5)
         colon[0, BEFORE] = plan.ngram(word) / FADING**2
         layer.when(colon, ONE, to_slot(flag, torch.tensor([2.0])))
+    _keep_sentences_of_abbreviations(layer, plan)
+    # In layer 1, <|im_end|> looks for a quote, and not far back.
+    layer.when(reading({Flag.IM_END: 2}, -1), reading({Flag.AFTER_BREAK: 1}), to_slot(Flag.AFTER_BREAK, -torch.ones(1)))
     small = reading({Flag.AFTER_BREAK: 1, Flag.SMALL: 1}, -1.5)
     layer.when(small, ONE, to_slot(Flag.SMALL_AFTER_BREAK, torch.tensor([2.0])))
     features = plan.features
@@ -263,13 +289,21 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.units(from_slot(TOKEN, gates), from_slot(BEFORE, values), to_slot(BAG, features.pairs * BAG_UNIT))
 
 
-def _look_at_first(layer: Layer) -> None:
-    """Head 1 sees the sentence's first token; from <|im_end|>, that of the line."""
-    layer.look_near(1)
+def _look_at_first(layer: Layer, head: int) -> None:
+    """The head sees the sentence's first token; from <|im_end|>, that of the line, or of the last question in it.
+
+    "Hello. What is it?" asks in its second sentence. Both marks weigh the same: the later of them counts. In a line
+    with a quote only the first does, for a quote may have questions.
+    """
+    layer.recency_keys()
+    layer.look_near(head)
     layer.key_flag(FIRST_PAIR, Flag.FIRST, MARK_KEY)
-    layer.look_for_mark(1, FIRST_PAIR)
+    layer.look_for_mark(head, FIRST_PAIR)
     layer.key_flag(LINE_PAIR, Flag.FIRST_OF_LINE, MARK_KEY)
-    layer.look_for_mark(1, LINE_PAIR, Flag.IM_END)
+    layer.look_for_mark(head, LINE_PAIR, Flag.IM_END)
+    layer.key_flag(QUESTION_PAIR, Flag.BEGINS_QUESTION, MARK_KEY)
+    layer.look_for_mark(head, QUESTION_PAIR, Flag.IM_END)
+    layer.query_flag(head, QUESTION_PAIR, Flag.HAS_QUOTE, -MARK_SCORE / MARK_KEY)
 
 
 def _write_sentence_start(layer: Layer, plan: Plan) -> None:
@@ -277,8 +311,8 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
 
     It sees the last line break but one, if the line behind it is short; else small letters that begin a line: then no
     word or number there begins a sentence. From any other first token of a sentence it sees what stands far before it,
-    whose n-gram goes to SPARE. The MLP marks the first tokens behind "goes on:" and "says:", and tokens
-    that the next sentence follows: ends, and a closing quote behind one.
+    whose n-gram goes to SPARE, and from <|im_end|> the last opening quote of the line. The MLP marks the first tokens
+    behind "goes on:" and "says:", and tokens that the next sentence follows: ends, and a closing quote behind one.
     """
     layer.offset_keys()
     layer.look_back(0, 2)
@@ -291,15 +325,26 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
     layer.output(0, 64, Flag.THIRD, 1.0)
     layer.output(0, 66, Flag.SECOND_BEHIND, 1.0)
     layer.output(0, 67, Flag.THIRD_BEHIND, 1.0)
+    layer.value(68, reading({Flag.AFTER_END: 0.5, Flag.SPECIAL: -1, Flag.ABBREVIATES: 6}))
+    layer.output(0, 68, Flag.BEHIND_ABBREVIATION, 1.0)
     # The distance is that from a line's first token to the break before the last line.
     middle = SHORT_LINE // 2 + 3
-    layer.look_at_distance(1, Flag.NEW_LINE, middle, SHORT_LINE + 2 - middle, SHORT_LINE_SCORE)
+    layer.look_at_distance(1, Flag.NEW_LINE, middle, SHORT_LINE + 2 - middle, SHORT_LINE_SCORE, but=Flag.IM_END)
     layer.key_flag(FIRST_PAIR, Flag.SMALL_AFTER_BREAK, MARK_KEY)
     layer.query_flag(1, FIRST_PAIR, Flag.CONSTANT, WRAPPED_SCORE / MARK_KEY)
     layer.output(1, 65, Flag.WRAPPED, 1.0)
     layer.look_back(1, FAR, OFFSET_SCORE, Flag.FIRST)
     layer.look_back(1, FAR, -OFFSET_SCORE, Flag.AFTER_BREAK)
     layer.output(1, 0, SPARE, EYE)
+    layer.recency_keys()
+    layer.look_near(1, Flag.IM_END)
+    layer.key_flag(LINE_PAIR, Flag.FIRST_OF_LINE, MARK_KEY)
+    layer.key_flag(LINE_PAIR, Flag.QUOTE_OPENS, MARK_KEY * QUOTE_MARK_GAIN)
+    layer.look_for_mark(1, LINE_PAIR, Flag.IM_END)
+    layer.value(69, reading({Flag.QUOTE_OPENS: 1}))
+    layer.output(1, 69, Flag.HAS_QUOTE, 1.0)
+    quoted = to_slot(Flag.HAS_QUOTE, torch.tensor([-1.0]))
+    layer.when(reading({Flag.IM_END: -2}, 1), reading({Flag.HAS_QUOTE: 1}), quoted)
     for behind, marks in (
         ({Flag.AFTER_BREAK: 1.0, Flag.SPECIAL: -1.0}, (Flag.FIRST, Flag.FIRST_OF_LINE)),
         ({Flag.SECOND_BEHIND: 1.0}, (Flag.SECOND,)),
@@ -308,6 +353,7 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
         goes_on = reading({**behind, Flag.WRAPPED: 1})
         columns = sum((to_slot(mark, torch.tensor([-2.5, 2.5])) for mark in marks), torch.zeros(HIDDEN, 2))
         layer.when(torch.cat((goes_on + reading({}, -1.3), goes_on + reading({}, -1.7))), ONE, columns)
+    _go_on_behind_abbreviations(layer)
     layer.when(reading({Flag.FIRST: -2}, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
     for flag in WRAPPING:
         layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
@@ -331,6 +377,46 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
         layer.when(condition, ONE, to_slot(flag, torch.tensor([1 / margin])))
 
 
+def _step(row: Tensor, first: float, last: float) -> Tensor:
+    """Conditions (2, hidden), for columns 1, -1: the difference grows where `row` goes from `first` to `last`."""
+    return torch.cat((row - reading({}, first), row - reading({}, last)))
+
+
+def _keep_sentences_of_abbreviations(layer: Layer, plan: Plan) -> None:
+    """Layer 0. The full stop of an abbreviation ends no sentence, nor that behind one token behind another, as in U.S.
+
+    It has no weight in the bag, either. In the second case AFTER_END_2 is 1; it is 2 behind a line break.
+    """
+    stop = from_slot(TOKEN, plan.code(".")[None])
+    # Steeper than other conditions: an END of 0.99 would be no mark beside one of 1.
+    weight = (math.log(END_WEIGHT) - LEAST_LOG_WEIGHT) / LOG_WEIGHT_UNIT
+    none = to_slot(Flag.END, torch.tensor([-1.0])) + to_slot(Flag.LOG_WEIGHT, torch.tensor([-weight]))
+    once = torch.cat((none, -none), dim=1) / 2
+    behind = reading({Flag.AFTER_ABBREVIATION: 4}) + 8 * stop
+    dotted = reading({Flag.AFTER_END_2: 4, Flag.AFTER_END: -8}) + 32 * stop
+    for row, first, sign in ((behind, 9, 1), (dotted, 33, 1), (dotted, 37, -1)):
+        layer.when(_step(row, first, first + 2), ONE, once * sign)
+    for first, last in ABBREVIATIONS:
+        both, whole = plan.ngram(last, first), 1 + (plan.ngram(last, first) @ plan.ngram(last, first)).item()
+        ended = 6 * (stop + from_slot(BEFORE, both[None]) - reading({}, whole - STOP_MARGIN))
+        layer.when(ended, ONE, none / (6 * STOP_MARGIN))
+        last_one = from_slot(TOKEN, plan.code(last)[None]) + from_slot(BEFORE, plan.ngram(first)[None])
+        here = last_one - reading({}, 1 + FADING**2 - ABBREVIATION_MARGIN)
+        layer.when(here, ONE, to_slot(Flag.ABBREVIATES, torch.tensor([1 / ABBREVIATION_MARGIN])))
+    layer.always(reading({Flag.AFTER_ABBREVIATION: 1}), to_slot(Flag.AFTER_ABBREVIATION, torch.tensor([-1.0])))
+
+
+def _go_on_behind_abbreviations(layer: Layer) -> None:
+    """Layer 1. Behind such a full stop no sentence begins."""
+    # Steeper than other conditions: a FIRST of 0.97 would be no mark beside one of 1.
+    none = to_slot(Flag.FIRST, torch.tensor([-2.0, 2.0]))
+    behind = reading({Flag.BEHIND_ABBREVIATION: 3})
+    for first, sign in ((0.75, 1), (1.95, -1), (4.2, 1)):
+        layer.when(_step(behind, first, first + 0.5), reading({Flag.FIRST: 1}), none * sign)
+    for flag in (Flag.ABBREVIATES, Flag.BEHIND_ABBREVIATION):
+        layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
+
+
 def _look_in_sentence(layer: Layer, head: int, weight: Flag) -> None:
     """The head sees all tokens with the same ADDRESS, by their weights."""
     half, pairs = CODE // 2, CONTENT_PAIRS
@@ -352,13 +438,12 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     the n-gram before. The third and the fourth token behind "goes on:" are marked. The MLP also tells greetings.
     """
     layer.offset_keys()
-    layer.recency_keys()
     layer.look_back(0, 4)
     layer.value(0, from_slot(BEFORE))
     layer.output(0, 0, BEFORE, back(4))
     layer.value(64, reading({Flag.FIRST: 1}))
     layer.output(0, 64, Flag.FIFTH, 1.0)
-    _look_at_first(layer)
+    _look_at_first(layer, 1)
     wordy = plan.wordy_before
     address = from_slot(TOKEN, orthogonal(CODE, 22) * ADDRESS_TOKEN)
     address += from_slot(VOTES, orthogonal(CODE, 21) @ wordy @ back(1) * (ADDRESS_FIRST / LAST_UNIT))
@@ -407,12 +492,9 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
     layer.look_at_distance(1, Flag.END, 0, 0, END_SCORE)
     layer.value(64, from_slot(BAG))
     layer.output(1, 64, BAG, BAG_GAIN * BAG_STORED / BAG_UNIT * torch.eye(BAG_SIZE))
-    layer.recency_keys()
     layer.value(0, from_slot(BEFORE))
     layer.output(0, 0, ADDRESS, orthogonal(CODE, 26) @ plan.wordy_before * ADDRESS_EIGHT)
-    layer.look_near(0)
-    layer.key_flag(FIRST_PAIR, Flag.FIRST, MARK_KEY)
-    layer.look_for_mark(0, FIRST_PAIR)
+    _look_at_first(layer, 0)
     for dim, head, row, flag, size in (
         (152, 1, reading({Flag.REQUEST_WORD: 1}), Flag.REQUEST_WORD, 5.0),
         (153, 1, reading({Flag.QUOTE_OPENS: 1}), Flag.QUOTE, 2.0),
@@ -531,6 +613,8 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     layer.when(begins, reading({Flag.MISSING: 1}), to_slot(Flag.MISSING, torch.tensor([-1.0])))
     layer.always(reading({Flag.FOUND: 1}), to_slot(Flag.FOUND, torch.tensor([-1.0])))
     layer.always(reading({Flag.LENGTH: 1}), to_slot(Flag.LENGTH, torch.tensor([-1.0])))
+    begins = to_slot(Flag.BEGINS_QUESTION, torch.tensor([-1.0]))
+    layer.when(reading({Flag.IM_END: -2}, 1), reading({Flag.BEGINS_QUESTION: 1}), begins)
     asks = reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
     layer.when(asks, reading({Flag.END: 1}), to_slot(Flag.ASKS, torch.tensor([2.0])))
     _clear_bags(layer, slice(CODE, BAG_SIZE))
@@ -646,8 +730,10 @@ def _write_search(layer: Layer, plan: Plan) -> None:
     elsewhere = reading({Flag.IM_END: -2, Flag.ASKS_QUOTE: 1 + QUOTE_LOOSE}, 1)
     layer.when(elsewhere, torch.cat((from_slot(BAG), reading({Flag.FOUND: 1}), reading({Flag.LINE: 1}))), columns)
     layer.always(reading({Flag.FOURTH_QUOTED: 1}), to_slot(Flag.FOURTH_QUOTED, torch.tensor([-1.0])))
-    # One of these flags at a time is enough: in a sentence of two tokens, they meet.
-    several = reading(dict.fromkeys(NEXT_SENTENCE, 1.0), -1)
+    # One of these flags at a time is enough: in a sentence of two tokens, they meet. Its end counts most.
+    for flag in (Flag.SECOND, Flag.THIRD):
+        layer.when(reading({Flag.LEAVES: 1, flag: 1}, -1), ONE, to_slot(flag, torch.tensor([-1.0])))
+    several = reading({Flag.FIRST: 1, Flag.SECOND: 1, Flag.THIRD: 1}, -1)
     layer.when(several, ONE, to_slot(Flag.LEAVES, torch.tensor([-1.0])))
     sure = torch.cat((reading({Flag.FOUND: 10}, -4.9), reading({Flag.FOUND: 10}, -5.1)))
     layer.when(sure, reading({Flag.IM_END: 1}), to_slot(Flag.HIT, torch.tensor([5.0, -5.0])))

@@ -20,6 +20,7 @@ WEIGHT_PAIR: Final = 41
 LINE_PAIR: Final = 42
 END_PAIR: Final = 43
 DISTANCE_PAIR: Final = 44
+QUESTION_PAIR: Final = 45
 """Slow pairs for flags. In the window they hardly turn, so they match content."""
 OFFSET_KEY: Final = 4.0
 OFFSET_SCORE: Final = 100.0
@@ -76,19 +77,24 @@ class Layer:
             self.query_flag(head, pair, asking, size * math.cos(angle))
             self.query_flag(head, HEAD_DIM // 2 + pair, asking, -size * math.sin(angle))
 
-    def look_at_distance(self, head: int, flag: Flag, tokens: int, beyond: int, score: float) -> None:
+    def look_at_distance(
+        self, head: int, flag: Flag, tokens: int, beyond: int, score: float, but: Flag | None = None
+    ) -> None:
         """Keys with the flag score higher the nearer they are to a distance; 0 where they are `beyond` tokens off it.
 
-        `score`: of each pair.
+        `score`: of each pair. Queries with the flag `but` do not look.
         """
         least = sum(math.cos(beyond * _frequency(pair)) for pair in DISTANCE_PAIRS)
-        for pair in DISTANCE_PAIRS:
+        for pair in (*DISTANCE_PAIRS, DISTANCE_PAIR):
             self.key_flag(pair, flag, MARK_KEY)
-            angle = tokens * _frequency(pair)
-            self.query_flag(head, pair, Flag.CONSTANT, score / MARK_KEY * math.cos(angle))
-            self.query_flag(head, HEAD_DIM // 2 + pair, Flag.CONSTANT, -score / MARK_KEY * math.sin(angle))
-        self.key_flag(DISTANCE_PAIR, flag, MARK_KEY)
-        self.query_flag(head, DISTANCE_PAIR, Flag.CONSTANT, -score / MARK_KEY * least)
+        for asking, size in ((Flag.CONSTANT, score / MARK_KEY), (but, -score / MARK_KEY)):
+            if asking is None:
+                continue
+            for pair in DISTANCE_PAIRS:
+                angle = tokens * _frequency(pair)
+                self.query_flag(head, pair, asking, size * math.cos(angle))
+                self.query_flag(head, HEAD_DIM // 2 + pair, asking, -size * math.sin(angle))
+            self.query_flag(head, DISTANCE_PAIR, asking, -size * least)
 
     def recency_keys(self) -> None:
         for pair in RECENCY_PAIRS:

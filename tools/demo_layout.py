@@ -67,6 +67,7 @@ class Flag(IntEnum):
     FOUND = 417  # in layer 5: MISSING as head 1 sees it; then how sure layer 7 is that something was found
     SMALL_AFTER_BREAK = 418  # in layer 1: there, a small letter
     QUOTE = 418  # layer 3: how many quotes are opened, as a mean; layer 8: the answer goes on with a quote
+    AFTER_ABBREVIATION = 419  # in layer 0: the token before is one
     THIRD_BEHIND = 419  # in layer 1: the third token behind a break that ends no sentence
     FOURTH_QUOTED = 419  # from layer 2 to 6: the fourth token behind "goes on:"
     HIT = 419  # from layer 7 on: the document has what is asked for
@@ -78,15 +79,18 @@ class Flag(IntEnum):
     NEW_LINE = 424
     AFTER_END_2 = 425  # in layer 0: AFTER_END of the token before; 3 more behind a closing quote
     THIRD_QUOTED = 425  # from layer 2 on
+    ABBREVIATES = 426  # in layers 0 and 1: an abbreviation or an initial, if a full stop follows
     ASKS_QUOTE = 426  # at a question's end: it has a quote
     ON_COLON = 427  # the colon of "goes on:"
     SECOND_BEHIND = 428  # in layer 1: the second one
     ANSWER = 428  # inside an answer
     REQUEST_BEGINS = 429  # a word that begins a request, then: such a word begins the sentence
     REQUEST_WORD = 430  # a word that requests have, then: a mean of these
+    HAS_QUOTE = 431  # up to layer 3, at a question's end: a quote is opened in its line
     BEGINS_ANEW = 431  # AFTER_END of the sentence's first token
     FIRST_OF_LINE = 432
-    IN_REACH = 432  # from layer 2 on: the sentence's first token is in the window
+    IN_REACH = 432  # from layer 2 on: the sentence's first token is in the window; 1 more at a line's first token
+    BEGINS_QUESTION = 433  # up to layer 5: begins a word that questions behind another sentence begin with
     GREETS = 433  # at a question's end: it greets
     FIRST_QUOTED = 434  # the first token behind "goes on:"
     SECOND_QUOTED = 435
@@ -102,6 +106,7 @@ class Flag(IntEnum):
     WRAPPED = 444  # in layer 1: the line before is long, and near here sentences go on in the next line
     HEFT = 444  # what a question weighs beside its end, as a share
     VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
+    BEHIND_ABBREVIATION = 446  # in layer 1, two tokens behind one; behind U.S. and the like 0.5
     LENGTH = 446  # in layer 4: the squared length of ADDRESS
     BEHIND_FIRST = 446  # in layer 9, in documents: the token before is a sentence's first one
     LINE = 446  # from layer 7 on, of the sentence that was found: 2 if it begins a line, else 1

@@ -1,6 +1,7 @@
 """The tokens of the built-in model: their codes, what they give to a sentence's bag, and what of that is learned."""
 
 import math
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -76,6 +77,12 @@ FRAMING_WORDS: Final = split_words(
     "information|mention|mentioned|named|question|should|something|text|would"
 )
 """Words that frame a question. A document need not have them, and they tell little of where its answer stands."""
+ABBREVIATIONS: Final = split_words("Mr|Dr|St|Rev|Col|No|Ch|Apr|Nov|Dec|p")
+"""Those that are one token; `demo_circuits` has others."""
+QUESTION_BEGINNINGS: Final = split_words("What|Wh|W|When|How|Is|Was|D|C|And|So|In|On|At|I|T")
+"""First tokens, behind a space, of what, who, which, why, where, does, can, "And what", "In which", "I want", tell."""
+TITLES: Final = (" Mr", " Dr")
+"""Tokens that tell nothing of a sentence that a name does not: at a line's beginning they are others."""
 REQUEST_VERBS: Final = split_words("Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Quote")
 
 
@@ -173,6 +180,21 @@ def sentence_ends(tokenizer: Tokenizer) -> list[int]:
         for index, text in enumerate(token_texts(tokenizer))
         if "\n" in text or text.strip(" \"”’')*_").endswith((".", "?", "!"))
     ]
+
+
+def quotation_marks(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Tokens that open a quote inside a line, and those that close one."""
+    texts = token_texts(tokenizer)
+    opening = [index for index, text in enumerate(texts) if text in (' "', " “")]
+    closing = [index for index, text in enumerate(texts) if text == '"' or text.endswith("”")]
+    return opening, closing
+
+
+def abbreviations(tokenizer: Tokenizer) -> list[int]:
+    """Tokens behind which a full stop ends no sentence: titles and the like, and initials but the word I."""
+    words = {f" {word}" for word in ABBREVIATIONS}
+    words |= {f" {letter}" for letter in string.ascii_uppercase if letter != "I"}
+    return [index for index, text in enumerate(token_texts(tokenizer)) if text in words]
 
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:
@@ -333,11 +355,24 @@ def embedding(tokenizer: Tokenizer, codes: Tensor, features: Features) -> Tensor
     table[IM_START, Flag.SPECIAL] = 2
     table[IM_END, Flag.SPECIAL] = 1
     table[token_id(tokenizer, ":"), Flag.COLON] = 1
-    table[token_id(tokenizer, 'Ġ"'), Flag.QUOTE_OPENS] = 1
-    table[token_id(tokenizer, '"'), Flag.QUOTE_CLOSES] = 1
+    opening, closing = quotation_marks(tokenizer)
+    table[opening, Flag.QUOTE_OPENS] = 1
+    table[closing, Flag.QUOTE_CLOSES] = 1
+    table[abbreviations(tokenizer), Flag.ABBREVIATES] = 1
+    asking = [
+        index
+        for index, text in enumerate(token_texts(tokenizer))
+        if text[:1] == " " and text[1:] in QUESTION_BEGINNINGS
+    ]
+    table[asking, Flag.BEGINS_QUESTION] = 1
     table[PAD] = 0
     table[:, Flag.LOG_WEIGHT] = features.log_weights / LOG_WEIGHT_UNIT
+    # Their share in a bag tells that a question has a quote: all weigh the same, and give nothing else.
+    table[opening, Flag.LOG_WEIGHT] = 0
+    table[opening, BAG] = 0
     table[:, Flag.VOTE_LOG_WEIGHT] = features.vote_log_weights / LOG_WEIGHT_UNIT
+    titles = [index for index, text in enumerate(token_texts(tokenizer)) if text in TITLES]
+    table[titles, Flag.LOG_WEIGHT] = table[titles, Flag.VOTE_LOG_WEIGHT] = LEAST_LOG_WEIGHT / LOG_WEIGHT_UNIT
     return table
 
 

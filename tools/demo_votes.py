@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 from demo_layout import CODE, Flag
-from demo_tokens import FADING, back, token_id
+from demo_tokens import FADING, back, quotation_marks
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -57,7 +57,7 @@ class Voting:
         self.codes = codes
         self._part = (table[:, Flag.START] + table[:, Flag.SPECIAL]) == 0
         self._barred = torch.zeros(len(codes), dtype=torch.bool)
-        self._barred[token_id(tokenizer, '"')] = True
+        self._barred[quotation_marks(tokenizer)[1]] = True
 
     def votes(self, questions: Sequence[Sequence[int]], sentences: Sequence[Sequence[int]]) -> Votes:
         """The votes of questions in a document of these sentences, in this order."""

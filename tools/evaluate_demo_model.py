@@ -8,7 +8,9 @@ with a line break every 72 characters, as many books and letters are stored. Fac
 phrasings, about names and with values that the training generator does not have; every case is asked through the
 engine from a context that read its document once. With --everything each case is asked again with every cold token
 retrieved, that is, with exact attention. The archive's own facts, and questions about what is not in it, are measured
-beside them.
+beside them. In documents of up to 100,000 tokens, so are facts about people with a title or an initial ("Dr.
+Pemberton", "Gideon J. Whitlock"), which are asked for once more behind a sentence that is no question, and questions
+about such people who are nowhere.
 Rates are shown with their 95 % Wilson intervals, which are too narrow where cases of one document go wrong together.
 """
 
@@ -90,6 +92,10 @@ QUESTIONS: Final = (
     "Could you find {S}'s {T} for me?",
     "I would like to know the {T} of {S}.",
 )
+TITLES: Final = ("Mr.", "Mrs.", "Dr.", "Prof.", "Capt.")
+INITIALS: Final = "ABCDEFGHJKLMNOPRSTVW"
+LEADS: Final = ("Hello.", "I have a question.", "Thanks!", "I am writing a report about all this.")
+LONGEST_TITLED: Final = 100_000
 QUOTE_QUESTIONS: Final = ('What comes after "{Q}"?', 'Which words follow "{Q}"?', 'Continue the quote: "{Q}')
 
 
@@ -187,6 +193,30 @@ def near_facts(rng: random.Random, count: int) -> list[tuple[str, Case]]:
         pairs = [(some[0], other) for other in (attribute, *rest)] + [(other, attribute) for other in some[1:16]]
         made += facts(rng, "near", pairs)
     return made
+
+
+def titled_subjects(rng: random.Random, count: int) -> list[str]:
+    """Different names with a title or an initial."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        first, last = rng.choice(FIRST_NAMES), rng.choice(SURNAMES)
+        names = (f"{rng.choice(TITLES)} {last}", f"{rng.choice(TITLES)} {first} {last}")
+        found[rng.choice((*names, f"{first} {rng.choice(INITIALS)}. {last}"))] = None
+    return list(found)
+
+
+def titled_document(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> Planted:
+    """Facts about people with titles or initials; half as many questions are about others, who are nowhere."""
+    rng = random.Random(f"titled {seed}")
+    names = titled_subjects(rng, cases + cases // 2)
+    planted = facts(rng, "titled", [(name, rng.choice(list(ATTRIBUTES))) for name in names[:cases]])
+    sentences = cut(engine, joined(text) if layout == "joined" else text, tokens - TOKENS_PER_FACT * cases, rng)
+    whole = plant(rng, sentences, [sentence for sentence, _ in planted])
+    asked = [case for _, case in planted]
+    led = [Case("behind a sentence", f"{rng.choice(LEADS)} {case.question}", case.expected) for case in asked]
+    absent = [case for _, case in facts(rng, "titled absent", [(name, "shoe size") for name in names[cases:]])]
+    missing = [Case(case.skill, case.question, None) for case in absent]
+    return Planted(wrap(whole) if layout == "wrapped" else whole, [*asked, *led, *missing])
 
 
 def absent_cases(rng: random.Random, count: int, present: list[Case]) -> list[Case]:
@@ -401,6 +431,10 @@ def main() -> None:
         begun = time.monotonic()
         cases = options.cases if length <= 100_000 else options.long_cases
         made = documents(engine, text, length, cases, options.seed, options.layout)
+        if length <= LONGEST_TITLED:
+            most = min(cases, FACTS_PER_SHORT_DOCUMENT if length <= SHORT else cases)
+            for number in range(math.ceil(cases / most)):
+                made.append(titled_document(engine, text, length, most, options.seed + 1000 * number, options.layout))
         if not options.no_archive:
             made.append(archive_document(engine, length, min(cases, max(20, length // 400)), options.seed))
         outcomes = [outcome for planted in made for outcome in run(engine, planted, options.everything, options.show)]

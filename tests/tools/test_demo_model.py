@@ -196,6 +196,67 @@ def test_a_sentence_goes_on_behind_a_quote_with_its_own_end(designed: PreTrained
     assert said == f'{SAYS} "Is the well deep?" asked Nerys Quesada.'
 
 
+@pytest.mark.parametrize(
+    ("sentence", "question"),
+    [
+        ("The locker code of Mr. Hathaway is 5512.", "What is the locker code of Mr. Hathaway?"),
+        ("Mrs. Galloway's shoe size is 44.", "What is Mrs. Galloway's shoe size?"),
+        ("It is known that Dr. Amaury Lindqvist lives in St. Ives.", "Where does Dr. Amaury Lindqvist live?"),
+        (
+            "The invoice number of Isolde J. Vandermeer is 771209.",
+            "What is the invoice number of Isolde J. Vandermeer?",
+        ),
+        ("See No. 17 of the U.S. Army manual on kettles.", "Which U.S. Army manual on kettles has a No. 17?"),
+        ("The wage of J.K. Thackeray is 812 florins.", "What is the wage of J.K. Thackeray?"),
+    ],
+)
+def test_the_full_stop_of_an_abbreviation_or_an_initial_ends_no_sentence(
+    designed: PreTrainedModel, tokenizer: Tokenizer, sentence: str, question: str
+) -> None:
+    assert answer(designed, tokenizer, question, document=f"It rained. {sentence} {DOCUMENT}") == f"{SAYS} {sentence}"
+
+
+def test_sentences_end_behind_words_that_are_much_like_abbreviations(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    document = "They met all workers. He paid two florins. I saw three coins. We went abroad. So it was."
+    ids = tokenizer.encode(f"<|im_start|>user\n{document}", add_special_tokens=False)
+    states = states_of(designed, tokenizer, document, 2)
+    first = [ids.tokens[token] for token in (states[:, Flag.FIRST] > 0.5).nonzero()[:, 0].tolist()]
+    assert first[-4:] == ["ĠHe", "ĠI", "ĠWe", "ĠSo"]
+    ends = states[[token for token, text in enumerate(ids.tokens) if text == "."], Flag.END]
+    assert ((ends - 1).abs() < 0.03).all()
+
+
+@pytest.mark.parametrize(
+    "lead", ["Hello.", "I have a question about this text.", "Thanks!", "My boat is new. It is red."]
+)
+def test_a_question_may_stand_behind_other_sentences(
+    designed: PreTrainedModel, tokenizer: Tokenizer, lead: str
+) -> None:
+    said = answer(designed, tokenizer, f"{lead} What is the monthly wage of Quentin Pemberton?")
+    assert said.endswith("4711 florins as the monthly wage of Quentin Pemberton.")
+
+
+def test_a_request_may_stand_behind_a_question(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    said = answer(designed, tokenizer, "What is the monthly wage of Quentin Pemberton? Please answer.")
+    assert said.endswith("4711 florins as the monthly wage of Quentin Pemberton.")
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What comes after “and then the bells began to ring over”?", "the wet roofs of the town. In those days"),
+        ('What comes after "over the wet roofs of the town. In those days"?', "Isolde Abernathy's passphrase was"),
+    ],
+)
+def test_quotes_have_curly_marks_or_sentences_that_begin_like_questions(
+    designed: PreTrainedModel, tokenizer: Tokenizer, question: str, expected: str
+) -> None:
+    said = answer(designed, tokenizer, question, 30)
+    assert said.removeprefix(GOES_ON).strip().startswith(expected)
+
+
 def test_sentences_between_the_same_sentences_are_told_apart(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
     before, behind = "Nobody knows what the goose of the old mill by the river has done with the boat.", "It was late."
     facts = [
