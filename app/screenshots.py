@@ -78,7 +78,8 @@ class Photographer(QObject):
             return lambda: application.chats.current.exchanges[-1].state in states
 
         def shows_answer() -> bool:
-            return window.conversation.transcript.exchanges[-1].answer.isVisible()
+            written = len(application.chats.current.exchanges[-1].answer)
+            return written > 20 and window.conversation.transcript.exchanges[-1].answer.isVisible()
 
         def idle() -> bool:
             return status.state is EngineState.IDLE

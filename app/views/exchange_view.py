@@ -438,6 +438,7 @@ class ExchangeView(QWidget):
             empty = self.tr("Each section was read by itself, in full; nothing was compared or added up across them")
         caption = QLabel(self.tr("Passages retrieved while writing this answer") if passages else empty)
         caption.setObjectName("caption")
+        caption.setWordWrap(not passages)  # the other captions are whole sentences
         self._passages.addSpacing(GAP)
         self._passages.addWidget(caption)
         caption.show()
