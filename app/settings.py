@@ -101,13 +101,15 @@ class Settings:
 
     `kept_gb` is how many GB of what was read are kept on disk; 0 keeps nothing.
     `welcomed`: the first page has been shown.
-    `model` is the built-in one ("demo"), an id on the HuggingFace hub or a folder; `quantize` the bits of its weights.
+    `model` is the built-in one ("demo"), an id on the HuggingFace hub or a folder; `quantize` the bits of its weights;
+    `load_anyway`: it was predicted not to fit, and did when it was tried.
     """
 
     theme: ThemeName = "system"
     font_points: int = 0
     model: str = DEMO
     quantize: Quantize = "none"
+    load_anyway: bool = False
     kept_gb: int = KEPT_GB
     welcomed: bool = False
     engine: KIVConfig = field(default_factory=KIVConfig)
@@ -118,8 +120,9 @@ class Settings:
         require_choice("quantize", self.quantize, get_args(Quantize))
         if not is_text(self.model):
             raise ConfigError(f"model is {self.model!r}; allowed are {DEMO!r}, an id on the hub, or a folder")
-        if not isinstance(self.welcomed, bool):
-            raise ConfigError(f"welcomed is {self.welcomed!r}; allowed are true and false")
+        for name in ("welcomed", "load_anyway"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; allowed are true and false")
         require_whole("kept_gb", self.kept_gb, 0, MOST_KEPT_GB)
         if self.font_points != 0:
             require_whole("font_points", self.font_points, *FONT_POINTS)

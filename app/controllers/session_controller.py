@@ -158,7 +158,7 @@ class SessionController(QObject):
     @property
     def _preferred(self) -> LoadModel:
         settings = self._preferences.settings
-        return LoadModel(settings.model, settings.quantize)
+        return LoadModel(settings.model, settings.quantize, settings.load_anyway)
 
     @Slot(object)
     def open_files(self, paths: Sequence[Path]) -> None:
@@ -433,9 +433,9 @@ class SessionController(QObject):
                 self._status.set_loading(None)
                 self._status.set_model(event)
                 self._spilling_told = False
-                if request == self._chosen:
-                    chosen = replace(self._preferences.settings, model=event.name, quantize=event.quantize)
-                    self._preferences.set(chosen)
+                if isinstance(request, LoadModel) and request == self._chosen:
+                    settings = replace(self._preferences.settings, model=event.name, quantize=event.quantize)
+                    self._preferences.set(replace(settings, load_anyway=request.anyway))
             case ContextMeasured():
                 self._status.set_measured(event)
                 self._tell_spilling(event.spilled_bytes)

@@ -102,6 +102,9 @@ def test_a_model_that_does_not_fit_is_loaded_otherwise(driver: AppDriver, book: 
     driver.until(lambda: driver.status.model is not None and driver.status.model.name == "Large/Model-70B")
     expected = LoadModel("Large/Model-70B", "4bit") if place == 0 else LoadModel("Large/Model-70B", "8bit", anyway=True)
     assert driver.session.loaded[-1] == expected
+    driver.controller.load_model()
+    driver.until(lambda: len(driver.session.loaded) > 1 and driver.session.loaded[-2:] == [expected, expected])
+    driver.until_state(EngineState.IDLE)
     assert driver.chat.reading.state is ReadingState.CLOSED
     driver.controller.ask("Who?")
     driver.until_answered()

@@ -37,6 +37,7 @@ def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
         ("[]", "does not hold settings"),
         ('{"theme": "pink"}', "theme is 'pink'"),
         ('{"font_points": 99}', "font_points is 99"),
+        ('{"load_anyway": 1}', "load_anyway is 1"),
         ('{"engine": {"hot_tokens": -1}}', "hot_tokens is -1"),
         ('{"engine": 3}', "KIVConfig is 3"),
         ('{"chat": {"sampling": {"temperature": "hot"}}}', "temperature is 'hot'"),
