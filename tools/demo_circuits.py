@@ -393,7 +393,7 @@ def _keep_sentences_of_abbreviations(layer: Layer, plan: Plan) -> None:
     none = to_slot(Flag.END, torch.tensor([-1.0])) + to_slot(Flag.LOG_WEIGHT, torch.tensor([-weight]))
     once = torch.cat((none, -none), dim=1) / 2
     behind = reading({Flag.AFTER_ABBREVIATION: 4}) + 8 * stop
-    dotted = reading({Flag.AFTER_END_2: 4, Flag.AFTER_END: -8}) + 32 * stop
+    dotted = reading({Flag.AFTER_END_2: 4, Flag.AFTER_END: -8, Flag.AFTER_ABBREVIATION: -8}) + 32 * stop
     for row, first, sign in ((behind, 9, 1), (dotted, 33, 1), (dotted, 37, -1)):
         layer.when(_step(row, first, first + 2), ONE, once * sign)
     for first, last in ABBREVIATIONS:

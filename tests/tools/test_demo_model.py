@@ -208,6 +208,7 @@ def test_a_sentence_goes_on_behind_a_quote_with_its_own_end(designed: PreTrained
         ),
         ("See No. 17 of the U.S. Army manual on kettles.", "Which U.S. Army manual on kettles has a No. 17?"),
         ("The wage of J.K. Thackeray is 812 florins.", "What is the wage of J.K. Thackeray?"),
+        ("The passphrase of Dr. J. K. Quesada is barn.", "What is the passphrase of Dr. J. K. Quesada?"),
     ],
 )
 def test_the_full_stop_of_an_abbreviation_or_an_initial_ends_no_sentence(
