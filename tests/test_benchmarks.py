@@ -329,9 +329,6 @@ def test_app_memory() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.xfail(
-    strict=True, reason="after 695 answers 1.16 of what it was, beside the context; 1.82 before snapshots were thinned"
-)
 def test_ten_minutes_of_asking_leave_the_memory_flat() -> None:
     result = run("app_memory.py")
     assert result["answers"] > 60
