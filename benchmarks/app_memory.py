@@ -3,9 +3,9 @@
 The built-in model reads an archive; then one of the archive's questions is asked after another, all in one chat, for
 some minutes. Questions and answers stay in the context, so its index and store grow a little with them: the engine
 tells by how much, and the limit is for all else. Compared are the medians of the second minute, in which all is warm,
-and of the last.
+and of the last. One question follows the other at once, or as a person would ask, --every so many seconds.
 
-    python benchmarks/app_memory.py [--minutes 10] [--tokens 20000]
+    python benchmarks/app_memory.py [--minutes 10] [--tokens 20000] [--every 0]
 """
 
 import argparse
@@ -68,7 +68,7 @@ class Meter(QObject):
         )
 
 
-def ask_for(qt: QApplication, application: Application, minutes: float, tokens: int) -> dict[str, float]:
+def ask_for(qt: QApplication, application: Application, minutes: float, tokens: int, every: float) -> dict[str, float]:
     """What the memory was in the second part of as many as there are minutes, and in the last."""
     status, chat, controller = application.status, application.chats.current, application.controller
     application.start()
@@ -81,9 +81,11 @@ def ask_for(qt: QApplication, application: Application, minutes: float, tokens: 
     meter = Meter(status)
     begin = time.perf_counter()
     end = begin + 60 * minutes
+    asked, next_at = itertools.count(), [begin]
 
     def go_on() -> bool:
-        if status.state is EngineState.IDLE:
+        if status.state is EngineState.IDLE and time.perf_counter() >= next_at[0]:
+            next_at[0] = begin + every * (next(asked) + 1)
             controller.ask(next(questions))
         return False
 
@@ -107,15 +109,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--tokens", type=int, default=20_000)
+    parser.add_argument("--every", type=float, default=0, metavar="SECONDS")
     options = parser.parse_args()
     result: dict[str, float] = {}
-    run_app(lambda qt, application: result.update(ask_for(qt, application, options.minutes, options.tokens)))
+    run_app(
+        lambda qt, application: result.update(ask_for(qt, application, options.minutes, options.tokens, options.every))
+    )
     early, late, grew = (result[name] / 1e6 for name in ("early_bytes", "late_bytes", "context_grew_bytes"))
     print(f"{result['answers']:.0f} answers in {options.minutes:g} min: {early:,.0f} MB, then {late:,.0f} MB")
     rest = result["rest_late_over_early"]
     print(f"ratio {result['late_over_early']:.3f}; without the {grew:.1f} MB of the context {rest:.3f}, limit {LIMIT}")
     within = rest <= LIMIT
-    print(json.dumps({"benchmark": "app_memory", "minutes": options.minutes, **result, "within_limit": within}))
+    options_used = {"minutes": options.minutes, "every": options.every}
+    print(json.dumps({"benchmark": "app_memory", **options_used, **result, "within_limit": within}))
 
 
 if __name__ == "__main__":
