@@ -81,11 +81,9 @@ def ask_for(qt: QApplication, application: Application, minutes: float, tokens: 
     meter = Meter(status)
     begin = time.perf_counter()
     end = begin + 60 * minutes
-    asked, next_at = itertools.count(), [begin]
 
     def go_on() -> bool:
-        if status.state is EngineState.IDLE and time.perf_counter() >= next_at[0]:
-            next_at[0] = begin + every * (next(asked) + 1)
+        if status.state is EngineState.IDLE and time.perf_counter() >= begin + every * len(chat.exchanges):
             controller.ask(next(questions))
         return False
 
@@ -120,8 +118,7 @@ def main() -> None:
     rest = result["rest_late_over_early"]
     print(f"ratio {result['late_over_early']:.3f}; without the {grew:.1f} MB of the context {rest:.3f}, limit {LIMIT}")
     within = rest <= LIMIT
-    options_used = {"minutes": options.minutes, "every": options.every}
-    print(json.dumps({"benchmark": "app_memory", **options_used, **result, "within_limit": within}))
+    print(json.dumps({"benchmark": "app_memory", **vars(options), **result, "within_limit": within}))
 
 
 if __name__ == "__main__":
