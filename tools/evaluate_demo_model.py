@@ -23,7 +23,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,7 +95,8 @@ QUESTIONS: Final = (
 TITLES: Final = ("Mr.", "Mrs.", "Dr.", "Prof.", "Capt.")
 INITIALS: Final = "ABCDEFGHJKLMNOPRSTVW"
 LEADS: Final = ("Hello.", "I have a question.", "Thanks!", "I am writing a report about all this.")
-LONGEST_TITLED: Final = 100_000
+LONG: Final = 100_000
+"""Beyond it a document is asked fewer questions, and none about people with titles: that takes another reading."""
 QUOTE_QUESTIONS: Final = ('What comes after "{Q}"?', 'Which words follow "{Q}"?', 'Continue the quote: "{Q}')
 
 
@@ -205,8 +206,17 @@ def titled_subjects(rng: random.Random, count: int) -> list[str]:
     return list(found)
 
 
-def titled_document(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> Planted:
-    """Facts about people with titles or initials; half as many questions are about others, who are nowhere."""
+def titled_documents(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> list[Planted]:
+    """Enough documents of a length with facts about people with titles or initials."""
+    some = per_document(cases, tokens)
+    return [
+        _titled_document(engine, text, tokens, some, seed + 1000 * number, layout)
+        for number in range(math.ceil(cases / some))
+    ]
+
+
+def _titled_document(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> Planted:
+    """One of them; half as many questions as facts are about others, who are nowhere."""
     rng = random.Random(f"titled {seed}")
     names = titled_subjects(rng, cases + cases // 2)
     planted = facts(rng, "titled", [(name, rng.choice(list(ATTRIBUTES))) for name in names[:cases]])
@@ -214,8 +224,8 @@ def titled_document(engine: Engine, text: str, tokens: int, cases: int, seed: in
     whole = plant(rng, sentences, [sentence for sentence, _ in planted])
     asked = [case for _, case in planted]
     led = [Case("behind a sentence", f"{rng.choice(LEADS)} {case.question}", case.expected) for case in asked]
-    absent = [case for _, case in facts(rng, "titled absent", [(name, "shoe size") for name in names[cases:]])]
-    missing = [Case(case.skill, case.question, None) for case in absent]
+    nowhere = facts(rng, "titled absent", [(name, "shoe size") for name in names[cases:]])
+    missing = [replace(case, expected=None) for _, case in nowhere]
     return Planted(wrap(whole) if layout == "wrapped" else whole, [*asked, *led, *missing])
 
 
@@ -275,22 +285,27 @@ def cut(engine: Engine, text: str, tokens: int, rng: random.Random) -> list[str]
     return sentences[start:end]
 
 
+def per_document(cases: int, tokens: int) -> int:
+    """How many cases of a skill a document of a length has."""
+    return min(cases, FACTS_PER_SHORT_DOCUMENT) if tokens <= SHORT else cases
+
+
 def documents(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str = LAYOUTS[0]) -> list[Planted]:
     """Enough documents of a length for the cases of every skill."""
     if layout == "joined":
         text = joined(text)
     shape = wrap if layout == "wrapped" else str
     rng = random.Random(seed)
-    per_document = min(cases, FACTS_PER_SHORT_DOCUMENT if tokens <= SHORT else cases)
+    some = per_document(cases, tokens)
     made = []
-    for _ in range(math.ceil(cases / per_document)):
-        both = single_facts(rng, per_document)
+    for _ in range(math.ceil(cases / some)):
+        both = single_facts(rng, some)
         if tokens > SHORT:
-            near = near_facts(rng, per_document)
-            made.append(_document(engine, rng, text, tokens, per_document, both + near, shape))
+            near = near_facts(rng, some)
+            made.append(_document(engine, rng, text, tokens, some, both + near, shape))
             continue
-        made.append(_document(engine, rng, text, tokens, per_document, both, shape))
-        made.append(_document(engine, rng, text, tokens, 0, near_facts(rng, per_document), shape))
+        made.append(_document(engine, rng, text, tokens, some, both, shape))
+        made.append(_document(engine, rng, text, tokens, 0, near_facts(rng, some), shape))
     return made
 
 
@@ -429,12 +444,10 @@ def main() -> None:
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for length in (int(part) for part in options.lengths.split(",")):
         begun = time.monotonic()
-        cases = options.cases if length <= 100_000 else options.long_cases
+        cases = options.cases if length <= LONG else options.long_cases
         made = documents(engine, text, length, cases, options.seed, options.layout)
-        if length <= LONGEST_TITLED:
-            most = min(cases, FACTS_PER_SHORT_DOCUMENT if length <= SHORT else cases)
-            for number in range(math.ceil(cases / most)):
-                made.append(titled_document(engine, text, length, most, options.seed + 1000 * number, options.layout))
+        if length <= LONG:
+            made += titled_documents(engine, text, length, cases, options.seed, options.layout)
         if not options.no_archive:
             made.append(archive_document(engine, length, min(cases, max(20, length // 400)), options.seed))
         outcomes = [outcome for planted in made for outcome in run(engine, planted, options.everything, options.show)]
