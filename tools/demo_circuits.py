@@ -34,6 +34,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
+from demo_abbreviations import go_on_behind_abbreviations, keep_sentences_whole
 from demo_data import split_words
 from demo_layer import (
     END_PAIR,
@@ -81,6 +82,7 @@ from demo_layout import (
     Flag,
     from_slot,
     reading,
+    step,
     to_slot,
 )
 from demo_phrases import write_phrases, write_stop
@@ -88,9 +90,7 @@ from demo_tokens import (
     BAG_GAIN,
     BAG_STORED,
     BAG_UNIT,
-    END_WEIGHT,
     FADING,
-    LEAST_LOG_WEIGHT,
     PAIR_GATE,
     SHORT_CODE,
     SHORT_NGRAM,
@@ -140,23 +140,6 @@ WRAPPED_SCORE: Final = 12.0
 END_SCORE: Final = 30.0
 """How fast an end fades from the bag of a later one of the same sentence."""
 QUOTE_MARK: Final = '"'
-ABBREVIATIONS: Final = (
-    ("ĠMr", "s"),
-    ("M", "r"),
-    ("r", "s"),
-    ("D", "r"),
-    ("ĠPro", "f"),
-    ("ro", "f"),
-    ("ĠC", "apt"),
-    ("ĠG", "en"),
-    ("ĠF", "ig"),
-    ("ĠV", "ol"),
-)
-"""The last two tokens of those that are more than one: Mrs, Mr, Dr, Prof, Capt, Gen, Fig, Vol. The few words that end
-in the same tokens, as "hearers", are taken for one."""
-ABBREVIATION_MARGIN: Final = 0.33
-STOP_MARGIN: Final = 0.15
-"""By how much they may be missed, at the last of them, where the token before is not known, and at the full stop."""
 SHARED_MARKS: Final = (("Ċ", (2,)), ("Ġ", (3,)), (".", (2, 3, 4)), ("?", (3,)), ("!", (3,)), (QUOTE_MARK, (3,)))
 """Tokens that many sentences have before them, and how far back."""
 ADDRESS_SCORE: Final = 30.0
@@ -270,8 +253,7 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     flags = to_slot(Flag.FIRST, torch.tensor([2.0])) + to_slot(Flag.FIRST_OF_LINE, torch.tensor([2.0]))
     layer.when(reading(marked, -2.5), ONE, flags)
     second = {Flag.AFTER_END_2: 1.0, Flag.BEFORE_BEGINS: 1.0, Flag.AFTER_QUOTE: -3.0}
-    conditions = torch.cat((reading(second, -1.5), reading(second, -2)))
-    layer.when(conditions, ONE, to_slot(Flag.SECOND, torch.tensor([2.0, -2.0])))
+    layer.when(step(reading(second), 1.5, 2), ONE, to_slot(Flag.SECOND, torch.tensor([2.0, -2.0])))
     says = plan.ngram(":", "Ġsays")
     space = from_slot(TOKEN, plan.code(SPACE)[None]) + from_slot(BEFORE, says[None] / (says @ says)) + reading({}, -1.7)
     layer.when(space, ONE, to_slot(Flag.SAYS_COLON, torch.tensor([3.3])))
@@ -279,7 +261,7 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
         colon = reading({Flag.COLON: 1}, -1.5)
         colon[0, BEFORE] = plan.ngram(word) / FADING**2
         layer.when(colon, ONE, to_slot(flag, torch.tensor([2.0])))
-    _keep_sentences_of_abbreviations(layer, plan)
+    keep_sentences_whole(layer, plan)
     # In layer 1, <|im_end|> looks for a quote, and not far back.
     layer.when(reading({Flag.IM_END: 2}, -1), reading({Flag.AFTER_BREAK: 1}), to_slot(Flag.AFTER_BREAK, -torch.ones(1)))
     small = reading({Flag.AFTER_BREAK: 1, Flag.SMALL: 1}, -1.5)
@@ -352,13 +334,13 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
     ):
         goes_on = reading({**behind, Flag.WRAPPED: 1})
         columns = sum((to_slot(mark, torch.tensor([-2.5, 2.5])) for mark in marks), torch.zeros(HIDDEN, 2))
-        layer.when(torch.cat((goes_on + reading({}, -1.3), goes_on + reading({}, -1.7))), ONE, columns)
-    _go_on_behind_abbreviations(layer)
+        layer.when(step(goes_on, 1.3, 1.7), ONE, columns)
+    go_on_behind_abbreviations(layer)
     layer.when(reading({Flag.FIRST: -2}, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
     for flag in WRAPPING:
         layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
-    leaves = reading({Flag.END: 2, Flag.QUOTE_CLOSES: 1, Flag.AFTER_END: 1, Flag.FIRST: -2}, -1.25)
-    layer.when(torch.cat((leaves, leaves + reading({}, -0.5))), ONE, to_slot(Flag.LEAVES, torch.tensor([2.0, -2.0])))
+    leaves = reading({Flag.END: 2, Flag.QUOTE_CLOSES: 1, Flag.AFTER_END: 1, Flag.FIRST: -2})
+    layer.when(step(leaves, 1.25, 1.75), ONE, to_slot(Flag.LEAVES, torch.tensor([2.0, -2.0])))
     for flag in (Flag.BEFORE_BEGINS, Flag.AFTER_END_2):
         layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
     goes_on, says, spaced = (":", "Ġon", "Ġgoes"), (":", "Ġsays", "Ġdocument"), (SPACE, ":", "Ġsays")
@@ -375,46 +357,6 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
         if tokens is says and skip == 0:  # The space behind "says:" is not yet what is said.
             condition = condition - reading({Flag.SAYS_COLON: 1})
         layer.when(condition, ONE, to_slot(flag, torch.tensor([1 / margin])))
-
-
-def _step(row: Tensor, first: float, last: float) -> Tensor:
-    """Conditions (2, hidden), for columns 1, -1: the difference grows where `row` goes from `first` to `last`."""
-    return torch.cat((row - reading({}, first), row - reading({}, last)))
-
-
-def _keep_sentences_of_abbreviations(layer: Layer, plan: Plan) -> None:
-    """Layer 0. The full stop of an abbreviation ends no sentence, nor that behind one token behind another, as in U.S.
-
-    It has no weight in the bag, either. In the second case AFTER_END_2 is 1; it is 2 behind a line break.
-    """
-    stop = from_slot(TOKEN, plan.code(".")[None])
-    # Steeper than other conditions: an END of 0.99 would be no mark beside one of 1.
-    weight = (math.log(END_WEIGHT) - LEAST_LOG_WEIGHT) / LOG_WEIGHT_UNIT
-    none = to_slot(Flag.END, torch.tensor([-1.0])) + to_slot(Flag.LOG_WEIGHT, torch.tensor([-weight]))
-    once = torch.cat((none, -none), dim=1) / 2
-    behind = reading({Flag.AFTER_ABBREVIATION: 4}) + 8 * stop
-    dotted = reading({Flag.AFTER_END_2: 4, Flag.AFTER_END: -8, Flag.AFTER_ABBREVIATION: -8}) + 32 * stop
-    for row, first, sign in ((behind, 9, 1), (dotted, 33, 1), (dotted, 37, -1)):
-        layer.when(_step(row, first, first + 2), ONE, once * sign)
-    for first, last in ABBREVIATIONS:
-        both, whole = plan.ngram(last, first), 1 + (plan.ngram(last, first) @ plan.ngram(last, first)).item()
-        ended = 6 * (stop + from_slot(BEFORE, both[None]) - reading({}, whole - STOP_MARGIN))
-        layer.when(ended, ONE, none / (6 * STOP_MARGIN))
-        last_one = from_slot(TOKEN, plan.code(last)[None]) + from_slot(BEFORE, plan.ngram(first)[None])
-        here = last_one - reading({}, 1 + FADING**2 - ABBREVIATION_MARGIN)
-        layer.when(here, ONE, to_slot(Flag.ABBREVIATES, torch.tensor([1 / ABBREVIATION_MARGIN])))
-    layer.always(reading({Flag.AFTER_ABBREVIATION: 1}), to_slot(Flag.AFTER_ABBREVIATION, torch.tensor([-1.0])))
-
-
-def _go_on_behind_abbreviations(layer: Layer) -> None:
-    """Layer 1. Behind such a full stop no sentence begins."""
-    # Steeper than other conditions: a FIRST of 0.97 would be no mark beside one of 1.
-    none = to_slot(Flag.FIRST, torch.tensor([-2.0, 2.0]))
-    behind = reading({Flag.BEHIND_ABBREVIATION: 3})
-    for first, sign in ((0.75, 1), (1.95, -1), (4.2, 1)):
-        layer.when(_step(behind, first, first + 0.5), reading({Flag.FIRST: 1}), none * sign)
-    for flag in (Flag.ABBREVIATES, Flag.BEHIND_ABBREVIATION):
-        layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
 
 
 def _look_in_sentence(layer: Layer, head: int, weight: Flag) -> None:
@@ -457,8 +399,7 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     layer.output(0, 66, Flag.FOURTH_QUOTED, 1.0)
     phrase = plan.ngram(":", "Ġon", "Ġgoes", "Ġdocument", "The", skip=2)
     third = from_slot(BEFORE, phrase[None] / (phrase @ phrase))
-    steps = torch.cat((third + reading({}, -0.5), third + reading({}, -0.7)))
-    layer.when(steps, ONE, to_slot(Flag.THIRD_QUOTED, torch.tensor([5.0, -5.0])))
+    layer.when(step(third, 0.5, 0.7), ONE, to_slot(Flag.THIRD_QUOTED, torch.tensor([5.0, -5.0])))
     quote_ends = reading({Flag.QUOTE_CLOSES: 2, Flag.IM_END: 2, Flag.AFTER_QUOTE: -2}, -1)
     layer.when(quote_ends, from_slot(BEFORE) - from_slot(SPARE), to_slot(SPARE, EYE))
     # The first token, the sink of searches, has seen itself as those before it: its n-gram and code are in the way.
@@ -504,8 +445,11 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
     ):
         layer.value(dim, row)
         layer.output(head, dim, flag, size)
-    quoted = torch.cat((reading({Flag.QUOTE: 100}, -0.5), reading({Flag.QUOTE: 100}, -1.5)))
-    layer.when(quoted, reading({Flag.IM_END: 1}), to_slot(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])))
+    layer.when(
+        step(reading({Flag.QUOTE: 100}), 0.5, 1.5),
+        reading({Flag.IM_END: 1}),
+        to_slot(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])),
+    )
     shared, own = _shared_addresses(plan)
     nowhere = reading({Flag.IM_START: 1, Flag.IN_REACH: -1}, 1)
     layer.when(nowhere, from_slot(ADDRESS, own), to_slot(ADDRESS, -own.T))
@@ -735,8 +679,11 @@ def _write_search(layer: Layer, plan: Plan) -> None:
         layer.when(reading({Flag.LEAVES: 1, flag: 1}, -1), ONE, to_slot(flag, torch.tensor([-1.0])))
     several = reading({Flag.FIRST: 1, Flag.SECOND: 1, Flag.THIRD: 1}, -1)
     layer.when(several, ONE, to_slot(Flag.LEAVES, torch.tensor([-1.0])))
-    sure = torch.cat((reading({Flag.FOUND: 10}, -4.9), reading({Flag.FOUND: 10}, -5.1)))
-    layer.when(sure, reading({Flag.IM_END: 1}), to_slot(Flag.HIT, torch.tensor([5.0, -5.0])))
+    layer.when(
+        step(reading({Flag.FOUND: 10}), 4.9, 5.1),
+        reading({Flag.IM_END: 1}),
+        to_slot(Flag.HIT, torch.tensor([5.0, -5.0])),
+    )
 
 
 def _write_handing_on(layer: Layer) -> None:

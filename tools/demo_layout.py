@@ -137,6 +137,14 @@ def reading(flags: dict[Flag, float], constant: float = 0.0) -> Tensor:
     return row
 
 
+def step(row: Tensor, first: float, last: float) -> Tensor:
+    """Conditions (2, hidden), for columns that are opposites: their sum grows where `row` goes from `first` to `last`.
+
+    Each of them is a ramp without an end (see `Layer.when`); the difference of two has one.
+    """
+    return torch.cat((row - reading({}, first), row - reading({}, last)))
+
+
 def from_slot(slot: slice, matrix: Tensor | None = None) -> Tensor:
     """Rows (n, hidden) that read matrix @ slot, or the slot itself."""
     if matrix is None:

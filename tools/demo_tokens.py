@@ -2,7 +2,7 @@
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,11 +77,11 @@ FRAMING_WORDS: Final = split_words(
     "information|mention|mentioned|named|question|should|something|text|would"
 )
 """Words that frame a question. A document need not have them, and they tell little of where its answer stands."""
-ABBREVIATIONS: Final = split_words("Mr|Dr|St|Rev|Col|No|Ch|Apr|Nov|Dec|p")
-"""Those that are one token; `demo_circuits` has others."""
+SHORT_ABBREVIATIONS: Final = split_words("Mr|Dr|St|Rev|Col|No|Ch|Apr|Nov|Dec|p")
+"""Those that are one token; `demo_abbreviations` has others."""
 QUESTION_BEGINNINGS: Final = split_words("What|Wh|W|When|How|Is|Was|D|C|And|So|In|On|At|I|T")
 """First tokens, behind a space, of what, who, which, why, where, does, can, "And what", "In which", "I want", tell."""
-TITLES: Final = (" Mr", " Dr")
+TITLES: Final = ("Mr", "Dr")
 """Tokens that tell nothing of a sentence that a name does not: at a line's beginning they are others."""
 REQUEST_VERBS: Final = split_words("Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Quote")
 
@@ -184,17 +184,14 @@ def sentence_ends(tokenizer: Tokenizer) -> list[int]:
 
 def quotation_marks(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """Tokens that open a quote inside a line, and those that close one."""
-    texts = token_texts(tokenizer)
-    opening = [index for index, text in enumerate(texts) if text in (' "', " “")]
-    closing = [index for index, text in enumerate(texts) if text == '"' or text.endswith("”")]
-    return opening, closing
+    closing = [index for index, text in enumerate(token_texts(tokenizer)) if text == '"' or text.endswith("”")]
+    return _behind_a_space(tokenizer, ('"', "“")), closing
 
 
-def abbreviations(tokenizer: Tokenizer) -> list[int]:
-    """Tokens behind which a full stop ends no sentence: titles and the like, and initials but the word I."""
-    words = {f" {word}" for word in ABBREVIATIONS}
-    words |= {f" {letter}" for letter in string.ascii_uppercase if letter != "I"}
-    return [index for index, text in enumerate(token_texts(tokenizer)) if text in words]
+def _behind_a_space(tokenizer: Tokenizer, words: Iterable[str]) -> list[int]:
+    """The tokens that are one of these words, or of their beginnings, with a space before it."""
+    texts = {f" {word}" for word in words}
+    return [index for index, text in enumerate(token_texts(tokenizer)) if text in texts]
 
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:
@@ -358,20 +355,16 @@ def embedding(tokenizer: Tokenizer, codes: Tensor, features: Features) -> Tensor
     opening, closing = quotation_marks(tokenizer)
     table[opening, Flag.QUOTE_OPENS] = 1
     table[closing, Flag.QUOTE_CLOSES] = 1
-    table[abbreviations(tokenizer), Flag.ABBREVIATES] = 1
-    asking = [
-        index
-        for index, text in enumerate(token_texts(tokenizer))
-        if text[:1] == " " and text[1:] in QUESTION_BEGINNINGS
-    ]
-    table[asking, Flag.BEGINS_QUESTION] = 1
+    initials = set(string.ascii_uppercase) - {"I"}  # that is a word
+    table[_behind_a_space(tokenizer, initials.union(SHORT_ABBREVIATIONS)), Flag.ABBREVIATES] = 1
+    table[_behind_a_space(tokenizer, QUESTION_BEGINNINGS), Flag.BEGINS_QUESTION] = 1
     table[PAD] = 0
     table[:, Flag.LOG_WEIGHT] = features.log_weights / LOG_WEIGHT_UNIT
     # Their share in a bag tells that a question has a quote: all weigh the same, and give nothing else.
     table[opening, Flag.LOG_WEIGHT] = 0
     table[opening, BAG] = 0
     table[:, Flag.VOTE_LOG_WEIGHT] = features.vote_log_weights / LOG_WEIGHT_UNIT
-    titles = [index for index, text in enumerate(token_texts(tokenizer)) if text in TITLES]
+    titles = _behind_a_space(tokenizer, TITLES)
     table[titles, Flag.LOG_WEIGHT] = table[titles, Flag.VOTE_LOG_WEIGHT] = LEAST_LOG_WEIGHT / LOG_WEIGHT_UNIT
     return table
 
