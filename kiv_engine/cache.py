@@ -43,15 +43,15 @@ class CacheSnapshot:
         return sum(_tensor_bytes(state) for state in self.layers.values())
 
 
-def thinned(snapshots: Sequence[CacheSnapshot], room: int) -> list[CacheSnapshot]:
-    """The snapshots, ascending, that are kept in so many bytes; the newest is, whatever it takes.
+def thinned(snapshots: Sequence[CacheSnapshot], most: int, room: int) -> list[CacheSnapshot]:
+    """The snapshots, ascending, that are kept: at most so many, in so many bytes; the newest is, whatever it takes.
 
     Left out is, one after another, the one without which least is read again, as a share of how far it lies back: going
     back a little stays quick, and going back far takes little more than the way there.
     """
     kept = list(snapshots)
     size = sum(snapshot.nbytes for snapshot in kept)
-    while size > room and len(kept) > 1:
+    while (size > room or len(kept) > most) and len(kept) > 1:
         lengths = [0, *(snapshot.num_tokens for snapshot in kept)]
         shares = [(lengths[i + 2] - lengths[i]) / (lengths[-1] - lengths[i + 1]) for i in range(len(kept) - 1)]
         size -= kept.pop(shares.index(min(shares))).nbytes

@@ -43,17 +43,16 @@ from kiv_engine.saving import ContextWriter, Progress, SavedContext
 
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
+MOST_SNAPSHOTS: Final = 32
 SNAPSHOT_BYTES: Final = 64 << 20
-"""What the snapshots may take in RAM, and in a saved context: each turn leaves one, a megabyte and more."""
+"""How many snapshots there may be, and what they may take in RAM and in a saved context: each turn leaves one, a
+megabyte and more."""
 CHECKPOINT_S: Final = 20.0
 TRIM_TOKENS: Final = 131_072
 """After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
 PROGRESS_INTERVAL_S: Final = 0.1
 HITS_INTERVAL_S: Final = 0.125
 NUM_PASSAGES: Final = 5
-HITS_BYTES: Final = 16 << 20
-"""Beyond these, the oldest turns' hits are forgotten; the newest turn's are kept whole. As many small tensors,
-they take twice that."""
 RAM_SHARE: Final = 0.9
 """Of the free RAM, a document may take this share."""
 VRAM_SHARE: Final = 0.95
@@ -76,7 +75,7 @@ class Turn:
             the turn.
         unfed: tokens that the turn still lacks in the cache, to be fed before the next question: the answer's last one,
             or the rest of a question that was broken off.
-        hits: what each generated token used, in order; empty once later turns needed the room.
+        hits: what each generated token used, in order; only the newest turn has them.
     """
 
     start: int
@@ -562,10 +561,9 @@ class Context:
         self.cache.check_saved()
         passages = self._passages(hits)
         text = "".join(answer.text)
-        self.turns.append(Turn(start, answer.start, self.num_tokens, question, text, tuple(self._unfed), hits))
+        self._add_turn(Turn(start, answer.start, self.num_tokens, question, text, tuple(self._unfed), hits))
         if answer.cut:
             self._leave_out_stop_string(answer, text)
-        self._forget_old_hits()
         self._take_snapshot()
         trim_heap()
         return AnswerFinished(
@@ -594,7 +592,7 @@ class Context:
             self._undo(start, unfed, error)
             raise
         answer_start = start + len(prompt)
-        self.turns.append(Turn(start, answer_start, self.num_tokens, question, answer, tuple(self._unfed), ()))
+        self._add_turn(Turn(start, answer_start, self.num_tokens, question, answer, tuple(self._unfed), ()))
         self._take_snapshot()
 
     def _prompt(self, question: str) -> list[int]:
@@ -751,12 +749,10 @@ class Context:
             hits=tuple(hits for hits in turn.hits if hits.position < end),
         )
 
-    def _forget_old_hits(self) -> None:
-        room = HITS_BYTES - sum(hits.num_bytes for hits in self.turns[-1].hits)
-        for place in range(len(self.turns) - 2, -1, -1):
-            room -= sum(hits.num_bytes for hits in self.turns[place].hits)
-            if room < 0:
-                self.turns[place] = replace(self.turns[place], hits=())
+    def _add_turn(self, turn: Turn) -> None:
+        if self.turns:
+            self.turns[-1] = replace(self.turns[-1], hits=())
+        self.turns.append(turn)
 
     def _take_snapshot(self) -> None:
         self._snapshots = self._snapshots_to_here()
@@ -766,7 +762,7 @@ class Context:
         if not self.cache.forgetting_layers or not self.num_tokens:
             return self._snapshots
         earlier = [kept for kept in self._snapshots if kept.num_tokens < self.num_tokens]
-        return thinned([*earlier, self.cache.snapshot()], SNAPSHOT_BYTES)
+        return thinned([*earlier, self.cache.snapshot()], MOST_SNAPSHOTS, SNAPSHOT_BYTES)
 
     # -- the model -----------------------------------------------------------------------------------------------
 

@@ -547,10 +547,11 @@ def test_snapshots_are_thinned_most_where_they_lie_far_back() -> None:
     every = [CacheSnapshot(length, state) for length in range(100, 10_100, 100)]
     size = every[0].nbytes
     assert size > 0
-    assert thinned(every, 100 * size) == every
-    kept = [snapshot.num_tokens for snapshot in thinned(every, 12 * size)]
+    assert thinned(every, 100, 100 * size) == every
+    kept = [snapshot.num_tokens for snapshot in thinned(every, 100, 12 * size)]
     assert len(kept) == 12
     assert kept[-3:] == [9_800, 9_900, 10_000]
     gaps = [after - before for before, after in itertools.pairwise([0, *kept])]
     assert gaps == sorted(gaps, reverse=True), "the further back, the wider apart"
-    assert [snapshot.num_tokens for snapshot in thinned(every, 0)] == [10_000]
+    assert [snapshot.num_tokens for snapshot in thinned(every, 12, 100 * size)] == kept
+    assert [snapshot.num_tokens for snapshot in thinned(every, 100, 0)] == [10_000]

@@ -727,15 +727,13 @@ def test_a_system_prompt_stands_first() -> None:
     context.close()
 
 
-def test_the_hits_of_old_turns_are_forgotten_when_they_need_too_much_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_newest_turn_has_hits() -> None:
     context = ready()
-    for _ in range(3):
+    for number in range(3):
         ask(context)
-    sizes = [sum(hits.num_bytes for hits in turn.hits) for turn in context.turns]
-    assert min(sizes) > 0
-    monkeypatch.setattr(context_module, "HITS_BYTES", sizes[2] + sizes[2] // 2)
-    ask(context)
-    assert [bool(turn.hits) for turn in context.turns] == [False, False, False, True]
+        assert [bool(turn.hits) for turn in context.turns] == [False] * number + [True]
+    context.replay("And?", "No.")
+    assert not any(turn.hits for turn in context.turns)
     context.close()
 
 
