@@ -329,8 +329,9 @@ def test_app_memory() -> None:
 
 
 @pytest.mark.long
-def test_ten_minutes_of_asking_leave_the_memory_flat() -> None:
-    result = run("app_memory.py")
+@pytest.mark.parametrize("every", ["0", "5"], ids=["without a pause", "as a person would"])
+def test_ten_minutes_of_asking_leave_the_memory_flat(every: str) -> None:
+    result = run("app_memory.py", "--every", every)
     assert result["answers"] > 60
     assert result["within_limit"], result
 
