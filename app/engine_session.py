@@ -9,6 +9,7 @@ import importlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import takewhile
 from operator import eq
 from pathlib import Path
@@ -473,8 +474,9 @@ class TextBatch:
             self._pieces = []
 
 
+@cache
 def leave_a_core() -> None:
-    """Torch takes all cores but one, which is the window's."""
+    """Torch takes all cores but one, which is the window's: once in a process, however many models are loaded."""
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() - 1))

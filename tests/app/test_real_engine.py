@@ -17,7 +17,7 @@ from pytestqt.qtbot import QtBot
 from tokenizers import Tokenizer
 
 from app.application import Application
-from app.engine_session import EngineSession
+from app.engine_session import EngineSession, leave_a_core
 from app.folders import Folders
 from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
@@ -49,6 +49,18 @@ def application(qapp: QApplication) -> Application:
     torch.set_num_threads(threads)
     application.window.deleteLater()
     application.deleteLater()
+
+
+def test_one_core_is_left_to_the_window_however_many_models_are_loaded() -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    leave_a_core.cache_clear()
+    torch.set_num_threads(4)
+    for _ in range(3):
+        leave_a_core()
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(threads)
+    leave_a_core.cache_clear()
 
 
 def test_branches_go_on_from_what_was_said_on_them(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
