@@ -174,10 +174,12 @@ class MemoryChart(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._log.grown.connect(self.draw)
+        if not event.spontaneous():  # those come with a window that is minimised: the meters rest then
+            self._log.grown.connect(self.draw)
         if self._log.samples:
             self.draw()
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        self._log.grown.disconnect(self.draw)
+        if not event.spontaneous():
+            self._log.grown.disconnect(self.draw)

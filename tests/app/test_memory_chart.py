@@ -97,6 +97,17 @@ def test_the_vram_is_that_of_the_gpu_which_runs_the_model(monkeypatch: pytest.Mo
     assert find_gpu(_gpu_id(torch.device("cpu"))) == Gpu(0)
 
 
+def test_a_minimised_window_with_the_chart_is_closed_without_a_warning(driver: AppDriver, book: Path) -> None:
+    toggle(driver)
+    driver.window.showMinimized()
+    driver.window.hide()
+    driver.window.showNormal()
+    driver.controller.open_files([book])
+    driver.until_read()
+    assert driver.window.chart is not None
+    driver.until(lambda: bool(driver.window.chart and driver.window.chart.summary.text()))
+
+
 def test_the_chart_follows_the_theme(driver: AppDriver) -> None:
     from app.views.theme import DARK
 
