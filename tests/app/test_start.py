@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,26 @@ def test_both_starters_know_the_commands_of_the_app() -> None:
     assert for_app
     assert re.findall(rb'"%~1"=="(.+)" (?:goto window|set "module=app")', batch) == for_app[1].encode().split(b" | ")
     assert batch.count(b"\n") == batch.count(b"\r\n"), "cmd.exe misses labels in files with bare line feeds"
+
+
+@pytest.mark.parametrize(
+    ("given", "run"),
+    [
+        ("", "-P -m app"),
+        ("book.txt ./notes", "-P -m app app book.txt ./notes"),
+        ("/books/b", "-P -m app app /books/b"),
+        ("demo --screenshot x.png", "-P -m app demo --screenshot x.png"),
+        ("ask book.txt", "-P -m kiv_engine.cli ask book.txt"),
+        ("--folder=./x", "-P -m kiv_engine.cli --folder=./x"),
+        ("nonsense", "-P -m kiv_engine.cli nonsense"),
+    ],
+)
+def test_the_starter_opens_files_and_passes_commands_on(tmp_path: Path, given: str, run: str) -> None:
+    shutil.copy(ROOT / "kiv", tmp_path)
+    (tmp_path / "packaging").mkdir()
+    (tmp_path / "packaging" / "setup_venv.sh").write_text("set_up_venv() { python=echo; }\n")
+    result = subprocess.run([tmp_path / "kiv", *given.split()], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == run
 
 
 def test_without_a_console_an_error_becomes_a_box(monkeypatch: pytest.MonkeyPatch) -> None:
