@@ -19,12 +19,10 @@ from typing import Final
 
 import torch
 from demo_circuits import LENIENCE
-from demo_layout import IM_END
-from demo_tokens import Features, bag, encode, sentence_ends
+from demo_tokens import Features, encode, sentence_ends
 from evaluate_demo_model import Case, documents, joined
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from torch import Tensor
 from train_demo_model import LEARNED, MODEL, ROOT, Search
 
 from kiv_engine import Engine
@@ -64,24 +62,15 @@ def place_of(case: Case, sentences: list[str]) -> int | None:
     return max(holding, key=lambda place: len(asked & set(WORD.findall(sentences[place]))), default=None)
 
 
-def scores(search: Search, questions: list[list[int]], sentences: list[list[int]]) -> tuple[dict[str, Tensor], Tensor]:
-    """Of each way of scoring, those of all sentences (questions, sentences); by how much the best one is a match."""
-    features = search.features()
-    both, match = search(questions, sentences, torch.zeros(len(sentences)))
-    keys, _ = bag(features, search.codes, search.wordy, sentences)
-    queries, _ = bag(features, search.codes, search.wordy, [[*question, IM_END] for question in questions])
-    bags = features.sharpness * (queries @ features.metric @ keys.T)
-    margins = match / search.log_step.exp() + LENIENCE
-    return {"votes": both - bags, "bags": bags, "both": both}, margins
-
-
 def measure(search: Search, tokenizer: Tokenizer, text: str, cases: list[Case], found: dict[str, Scored]) -> None:
     """Add the cases about a document to those of their skills. A fact that was cut in two is left out."""
     tokens = split(encode(tokenizer, text), set(sentence_ends(tokenizer)))
     sentences = [joined(tokenizer.decode(sentence)) for sentence in tokens]
     places = [place_of(case, sentences) for case in cases]
     with torch.no_grad():
-        ways, margins = scores(search, [encode(tokenizer, case.question) for case in cases], tokens)
+        seen = search.look([encode(tokenizer, case.question) for case in cases], tokens)
+        margins = search.margins(seen, torch.zeros(len(tokens))) + LENIENCE
+    ways = {"votes": seen.votes, "bags": seen.bags, "both": seen.votes + seen.bags}
     for index, (case, place) in enumerate(zip(cases, places, strict=True)):
         if case.expected is not None and place is None:
             continue

@@ -119,18 +119,28 @@ class Search(nn.Module):
 
         crowd: of how many sentences each stands for, the logarithm (sentences,).
         """
+        seen = self.look(questions, sentences)
+        return seen.bags + seen.votes + crowd, self.log_step.exp() * self.margins(seen, crowd)
+
+    def look(self, questions: list[list[int]], sentences: list[list[int]]) -> "Seen":
+        """What the search sees of questions in a document of these sentences."""
         features = self.features()
         asked = [[*question, IM_END] for question in questions]
         keys, _ = bag(features, self.codes, self.wordy, sentences)
         queries, hefts = bag(features, self.codes, self.wordy, asked)
         voted, missing = self._votes(features, asked, sentences)
-        search = features.sharpness * (queries @ features.metric @ keys.T + features.search_votes * voted)
-        match = queries @ features.decision_metric @ keys.T + features.decision_votes * voted
-        sharp = SHARPER * features.sharpness
-        best = (sharp * match + crowd).logsumexp(1) / sharp
         nowhere = features.threshold + features.heft_threshold * hefts + queries @ features.bag_threshold
-        nowhere = nowhere + features.missing_threshold * missing
-        return search + crowd, self.log_step.exp() * (best - nowhere)
+        return Seen(
+            bags=features.sharpness * (queries @ features.metric @ keys.T),
+            votes=features.sharpness * features.search_votes * voted,
+            match=queries @ features.decision_metric @ keys.T + features.decision_votes * voted,
+            nowhere=nowhere + features.missing_threshold * missing,
+        )
+
+    def margins(self, seen: "Seen", crowd: Tensor) -> Tensor:
+        """By how much the best match is above the threshold (questions,); crowd as above."""
+        sharp = SHARPER * self.log_sharpness.exp()
+        return (sharp * seen.match + crowd).logsumexp(1) / sharp - seen.nowhere
 
     def _votes(self, features: Features, asked: list[list[int]], sentences: list[list[int]]) -> tuple[Tensor, Tensor]:
         """What of the questions' votes each sentence gets (questions, sentences), and what is missing (questions,).
@@ -146,6 +156,22 @@ class Search(nn.Module):
         total = torch.zeros(len(asked), CODE + 1).index_add(0, found.owner, weights[:, None] * each)
         mean = total / torch.zeros(len(asked)).index_add(0, found.owner, weights)[:, None]
         return mean[:, :CODE] @ addresses.T, mean[:, CODE]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the search sees of questions in a document.
+
+    Attributes:
+        bags, votes: their parts in the logits of which sentence answers (questions, sentences).
+        match: how well each sentence matches (questions, sentences).
+        nowhere: how well it must (questions,).
+    """
+
+    bags: Tensor
+    votes: Tensor
+    match: Tensor
+    nowhere: Tensor
 
 
 @dataclass
