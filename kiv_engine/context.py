@@ -318,7 +318,8 @@ class Context:
     def read(self, *documents: Document, should_stop: ShouldStop = never, anyway: bool = False) -> Iterator[ReadEvent]:
         """Read documents into the context; without documents, go on where reading stopped or failed.
 
-        What is larger than what is free fails before the first token, unless it is to be tried `anyway`.
+        What is larger than what is free fails before the first token, unless it is to be tried `anyway`. Once all
+        tokens are counted, and before the first is read, the first ReadProgress comes.
 
         A failure before the first token (no room, no tokens) leaves the context as it was.
         """
@@ -357,7 +358,10 @@ class Context:
         queued = yield from self._queue(documents, should_stop, anyway)
         total = self.num_tokens + self.unread_tokens
         first = self.num_tokens
-        last_report, last_trim = 0.0, first
+        if queued and self._unread:
+            yield ReadProgress(first, total, 0.0, None)  # a large model takes minutes until it can tell of a chunk
+        last_trim = first
+        last_report = reading_since = time.perf_counter()
         while queued and self._unread and not should_stop():
             self._feed_document(total)
             if self.num_tokens - last_trim >= TRIM_TOKENS or not self._unread:
@@ -368,7 +372,7 @@ class Context:
             now = time.perf_counter()
             if now - last_report >= PROGRESS_INTERVAL_S or not self._unread:
                 last_report = now
-                yield self._progress(self.num_tokens - first, total, now - begin)
+                yield self._progress(self.num_tokens - first, total, now - reading_since)
         self._take_snapshot()
         self.cache.check_saved()
         if self._writer is not None and self.documents and queued:

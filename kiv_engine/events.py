@@ -109,7 +109,7 @@ class TokenizeProgress:
 
 @dataclass(frozen=True)
 class ReadProgress:
-    """Tokens of the documents read so far, of how many; `eta_s` is None until it can be estimated."""
+    """Tokens of the documents read so far, of how many; the rate is 0 and `eta_s` None until they can be told."""
 
     tokens_read: int
     tokens_total: int

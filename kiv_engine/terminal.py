@@ -157,8 +157,8 @@ def progress_line(event: WorkProgress) -> str:
         rate = f"{event.bytes_per_s / 1e6:,.1f} MB/s{time_left(event.eta_s)}"
         return f"Downloading [{bar}] {done:,.1f} of {total:,.1f} MB  {rate}"
     bar = draw_bar(event.tokens_read / max(event.tokens_total, 1))
-    rate = f"{event.tokens_per_s:,.0f} tokens/s{time_left(event.eta_s)}"
-    return f"Reading [{bar}] {event.tokens_read:,} of {event.tokens_total:,} tokens  {rate}"
+    rate = f"  {event.tokens_per_s:,.0f} tokens/s{time_left(event.eta_s)}" if event.tokens_per_s else ""
+    return f"Reading [{bar}] {event.tokens_read:,} of {event.tokens_total:,} tokens{rate}"
 
 
 def time_left(eta_s: float | None) -> str:

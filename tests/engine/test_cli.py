@@ -24,7 +24,7 @@ from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError
 from kiv_engine.events import AnswerFinished, Failed, ParseProgress, ReadFinished, ReadProgress, TextDelta
 from kiv_engine.loader import DEMO_FOLDER
-from kiv_engine.terminal import ProgressBar
+from kiv_engine.terminal import ProgressBar, progress_line
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -228,6 +228,10 @@ def test_progress_is_redrawn_in_a_terminal_only() -> None:
     line = "Reading [############............] 512 of 1,024 tokens  100 tokens/s  1:05 min left"
     assert live.getvalue() == f"\r\x1b[K{line}" * 2 + "\r\x1b[K"
     assert plain.getvalue() == f"{line}\n"
+
+
+def test_before_the_first_chunk_is_read_there_is_no_rate() -> None:
+    assert progress_line(ReadProgress(0, 1_024, 0.0, None)) == "Reading [........................] 0 of 1,024 tokens"
 
 
 def test_the_bar_shows_how_far_a_file_is_parsed() -> None:

@@ -134,8 +134,9 @@ def break_forward(monkeypatch: pytest.MonkeyPatch, context: Context, call: int, 
 def test_reading_reports_each_chunk_and_then_ends_once() -> None:
     context = new_context()
     events = list(context.read(DOCUMENT))
-    progress, last = events[:-1], events[-1]
+    first, *progress, last = events
     total = len(TEXT) + len("u:")
+    assert first == ReadProgress(0, total, 0.0, None)
     assert [event.tokens_read for event in progress] == [*range(CHUNK, total, CHUNK), total]
     assert all(event.tokens_total == total and event.tokens_per_s > 0 for event in progress)
     assert progress[-1].eta_s == 0
@@ -147,10 +148,53 @@ def test_reading_reports_each_chunk_and_then_ends_once() -> None:
     context.close()
 
 
+def test_the_total_is_told_before_the_first_chunk_is_read() -> None:
+    context = new_context()
+    reading = context.read(DOCUMENT)
+    total = len(TEXT) + len("u:")
+    assert next(reading) == ReadProgress(0, total, 0.0, None)
+    assert (context.num_tokens, context.unread_tokens, context.cache.num_tokens) == (0, total, 0)
+    assert [document.start for document in context.documents] == [len("u:")]
+    reading.close()
+    context.close()
+
+
+def test_rate_and_time_left_are_those_of_reading_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which tokens take a minute to count, whoever listens a minute to listen, and a chunk two seconds."""
+    now, feed, queue = [0.0], Context._feed_document, Context._queue
+
+    def pass_time(seconds: float) -> None:
+        now[0] += seconds
+
+    def feed_slowly(context: Context, limit: int) -> None:
+        feed(context, limit)
+        pass_time(2.0)
+
+    def queue_slowly(context: Context, *options: Any) -> Any:
+        pass_time(60.0)
+        return (yield from queue(context, *options))
+
+    monkeypatch.setattr(context_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(Context, "_feed_document", feed_slowly)
+    monkeypatch.setattr(Context, "_queue", queue_slowly)
+    context = new_context()
+    reading = context.read(DOCUMENT)
+    total = next(reading).tokens_total
+    pass_time(60.0)
+    for number, event in enumerate(reading, 1):
+        if isinstance(event, ReadFinished):
+            assert event.seconds == 120 + 2 * (number - 1), "the whole of it"
+            break
+        assert event.tokens_per_s == pytest.approx(event.tokens_read / (2 * number))
+        assert event.eta_s == pytest.approx((total - event.tokens_read) * 2 * number / event.tokens_read)
+    assert number > 3
+    context.close()
+
+
 def test_progress_is_not_reported_more_often_than_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context_module, "PROGRESS_INTERVAL_S", 3600.0)
     context = new_context()
-    assert [type(event) for event in context.read(DOCUMENT)][-2:] == [ReadProgress, ReadFinished]
+    assert [type(event) for event in context.read(DOCUMENT)] == [ReadProgress, ReadProgress, ReadFinished]
     assert len(list(context.read())) == 1
     context.close()
 
@@ -218,7 +262,7 @@ def test_stopped_at_once_nothing_is_read_and_questions_still_work() -> None:
 def test_a_reader_that_is_dropped_can_be_taken_up_again() -> None:
     context, whole = new_context("gemma3"), ready("gemma3")
     events = context.read(DOCUMENT)
-    next(events)
+    assert [next(events).tokens_read, next(events).tokens_read] == [0, CHUNK]
     events.close()
     assert context.num_tokens == CHUNK
     assert isinstance(read(context), ReadFinished)
