@@ -140,6 +140,7 @@ class Context:
         cache: the KIVCache that holds K and V.
         documents: what was given to `read`, in order, with its place.
         turns: finished turns.
+        read_tokens_per_s: of the newest reading that was long enough to tell; 0 before.
     """
 
     def __init__(self, loaded: LoadedModel, config: KIVConfig, system: str | None = None) -> None:
@@ -147,6 +148,7 @@ class Context:
         self.cache = KIVCache(loaded.model, config)
         self.documents: list[PlacedDocument] = []
         self.turns: list[Turn] = []
+        self.read_tokens_per_s = 0.0
         self._loaded = loaded
         self._config = config
         self._ids = array("i")
@@ -239,6 +241,17 @@ class Context:
         if on_gpu:
             fits.append(int(free_vram_bytes(device) * VRAM_SHARE) // max(1, codes))
         return min(fits)
+
+    @property
+    def most_tokens(self) -> int:
+        """How long this context can become, with what is read and what is not."""
+        return self.num_tokens + self.unread_tokens - self._tokens_without_room() + self.tokens_that_fit()
+
+    @property
+    def reads_linearly(self) -> bool:
+        """Whether twice the text takes twice the time: long texts do not if they are read exactly."""
+        total = self.num_tokens + self.unread_tokens
+        return total <= AUTO_EXACT_TOKENS or self.cache.policy.prefill_mode(total) != "exact"
 
     @property
     def token_bytes(self) -> int:
@@ -373,6 +386,7 @@ class Context:
             if now - last_report >= PROGRESS_INTERVAL_S or not self._unread:
                 last_report = now
                 yield self._progress(self.num_tokens - first, total, now - reading_since)
+        self._note_rate(self.num_tokens - first, time.perf_counter() - reading_since)
         self._take_snapshot()
         self.cache.check_saved()
         if self._writer is not None and self.documents and queued:
@@ -398,7 +412,7 @@ class Context:
         queued = False
         try:
             if (yield from self._place_all(documents, should_stop)):
-                if not anyway and self._tokens_without_room() > self.tokens_that_fit():
+                if not anyway and self.num_tokens + self.unread_tokens > self.most_tokens:
                     raise self._too_large()
                 self.cache.plan(self.num_tokens + self.unread_tokens + 4 * SEARCH_BLOCK_TOKENS)
                 queued = True
@@ -490,6 +504,11 @@ class Context:
     def _progress(self, done: int, total: int, seconds: float) -> ReadProgress:
         rate = done / seconds if seconds > 0 else 0.0
         return ReadProgress(self.num_tokens, total, rate, (total - self.num_tokens) / rate if rate > 0 else None)
+
+    def _note_rate(self, num_tokens: int, seconds: float) -> None:
+        """Less than a chunk tells more of the first step than of the rate."""
+        if num_tokens >= READ_CHUNK_TOKENS and self.reads_linearly and seconds > 0:
+            self.read_tokens_per_s = num_tokens / seconds
 
     def _mode_and_reason(self, total: int) -> tuple[str, str]:
         mode = self.cache.policy.prefill_mode(total)

@@ -9,8 +9,9 @@ from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context, ShouldStop, never
 from kiv_engine.document import Document
 from kiv_engine.events import SmallerPlan
+from kiv_engine.fit import ModelShape, Setting, measure_reading, token_seconds
 from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load
-from kiv_engine.records import keep, measure
+from kiv_engine.records import keep, measure, read_records
 from kiv_engine.remedy import for_context, require_room
 from kiv_engine.saving import SavedContext
 
@@ -21,6 +22,7 @@ class Engine:
     def __init__(self, loaded: LoadedModel, options: LoadOptions | None = None) -> None:
         self.loaded = loaded
         self.options = options or LoadOptions(loaded.name)
+        self._token_s: float | None = None  # to read one, as planned: measured when it is asked for
 
     @classmethod
     def load(
@@ -94,6 +96,25 @@ class Engine:
     def record(self, context: Context) -> None:
         """Keep what the model and this context took, beside what was planned: `kiv fit` and `kiv models` show it."""
         keep(measure(self.loaded, self.options, context))
+
+    def seconds_to_read(self, context: Context) -> float | None:
+        """About how long reading the rest of the documents takes; None where that grows faster than the text.
+
+        The rate is that of the newest reading with this model here; before there is one, a second goes into measuring.
+        """
+        if not context.reads_linearly:
+            return None
+        record = read_records().get((self.options.model, self.options.quantize))
+        if record is not None and record.device == self.loaded.device.type and record.read_tokens_per_s > 0:
+            return context.unread_tokens / record.read_tokens_per_s
+        if self._token_s is None:
+            self._token_s = self._measure_token(context.config)
+        return context.unread_tokens * self._token_s
+
+    def _measure_token(self, config: KIVConfig) -> float:
+        setting = Setting(self.options.quantize, "cuda" if self.loaded.device.type == "cuda" else "cpu", config)
+        shape = ModelShape(self.loaded.model.config)
+        return token_seconds(shape, setting, measure_reading(shape, setting))
 
     def count_tokens(self, pieces: list[str]) -> list[int]:
         """Token counts of separate pieces of text."""

@@ -143,19 +143,28 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Rates:
-    """How fast this PC is, measured now; seconds.
+class ReadRates:
+    """How fast this PC reads, measured now; seconds.
 
     Attributes:
         read_weight: one weight of a matrix product for one token of a chunk.
         call_weight: one weight for one chunk, whatever its length (4 and 8 bit ones are decoded once a chunk).
+    """
+
+    read_weight: float
+    call_weight: float
+
+
+@dataclass(frozen=True)
+class Rates(ReadRates):
+    """How fast this PC is, measured now; seconds.
+
+    Attributes:
         decode_weight: one weight of a matrix product for a single token.
         attend: one layer's search and attention in a growing layer's K/V for a single token, 16,384 tokens cold.
         scan_byte: one further byte of codes in a layer's search.
     """
 
-    read_weight: float
-    call_weight: float
     decode_weight: float
     attend: float
     scan_byte: float
@@ -460,19 +469,31 @@ def measure_rates(shape: ModelShape, setting: Setting) -> Rates:
     device = torch.device(setting.device)
     dtype = load_dtype(shape.config, setting.device)
     with torch.inference_mode():
-        single, few, many = _matrix_seconds(setting, device, dtype)
+        single, few, many = _matrix_seconds(setting, device, dtype, 1, *TIMED_TOKENS)
         scan = _scan_seconds(shape.topology, setting, device)
         attend = _attend_seconds(shape.topology, setting, device, dtype)
-    count = TIMED_SHAPE[0] * TIMED_SHAPE[1]
+    read = _read_rates(few, many)
+    return Rates(read.read_weight, read.call_weight, single / math.prod(TIMED_SHAPE), attend, scan)
+
+
+def measure_reading(shape: ModelShape, setting: Setting) -> ReadRates:
+    """Of all that `measure_rates` times, what reading depends on. Takes about a second."""
+    device = torch.device(setting.device)
+    with torch.inference_mode():
+        return _read_rates(*_matrix_seconds(setting, device, load_dtype(shape.config, setting.device), *TIMED_TOKENS))
+
+
+def _read_rates(few: float, many: float) -> ReadRates:
+    """From the seconds that the two counts of TIMED_TOKENS take."""
     read = max(many - few, 0) / (TIMED_TOKENS[1] - TIMED_TOKENS[0])
     call = max(few - read * TIMED_TOKENS[0], 0)
-    return Rates(read / count, call / count, single / count, attend, scan)
+    return ReadRates(read / math.prod(TIMED_SHAPE), call / math.prod(TIMED_SHAPE))
 
 
-def _matrix_seconds(setting: Setting, device: torch.device, dtype: torch.dtype) -> list[float]:
-    """One weight matrix and one token, then few and many tokens."""
+def _matrix_seconds(setting: Setting, device: torch.device, dtype: torch.dtype, *counts: int) -> list[float]:
+    """One weight matrix, and each of these counts of tokens."""
     linear = linear_for_timing(*TIMED_SHAPE, setting.quantize, device, dtype)
-    inputs = (torch.randn((tokens, TIMED_SHAPE[0]), device=device, dtype=dtype) for tokens in (1, *TIMED_TOKENS))
+    inputs = (torch.randn((tokens, TIMED_SHAPE[0]), device=device, dtype=dtype) for tokens in counts)
     return [_seconds(linear, each) for each in inputs]
 
 
@@ -528,16 +549,20 @@ def _attend_seconds(topology: Topology, setting: Setting, device: torch.device, 
     return _seconds(lambda each: layer.attend(geometry.index, each, rule), queries, repeats=8)
 
 
+def token_seconds(shape: ModelShape, setting: Setting, rates: ReadRates) -> float:
+    """Reading one token sparsely."""
+    products = shape.weights_used(reading=True) * (rates.read_weight + rates.call_weight / READ_CHUNK_TOKENS)
+    # Attention's products are taken to be as fast as those with weights, as reading with the demo showed.
+    return products + shape.attention_products(setting.config) * rates.read_weight
+
+
 def pace(shape: ModelShape, setting: Setting, rates: Rates) -> Pace:
     """Reading a million tokens sparsely, and answering behind them."""
-    reading, decoding = shape.weights_used(reading=True), shape.weights_used(reading=False)
-    token = reading * (rates.read_weight + rates.call_weight / READ_CHUNK_TOKENS)
-    # Attention's products are taken to be as fast as those with weights, as reading with the demo showed.
-    token += shape.attention_products(setting.config) * rates.read_weight
+    decoding = shape.weights_used(reading=False)
     layers = shape.topology.growing
     codes = sum(
         layer.attending * code_bytes(layer.num_kv_heads, layer.head_dim, setting.index_bits) for layer in layers
     )
     step = decoding * rates.decode_weight + sum(layer.attending for layer in layers) * rates.attend
     step += shape.topology.num_layers * LAYER_OVERHEAD_S + MILLION * codes * rates.scan_byte
-    return Pace(token * MILLION, 1 / step)
+    return Pace(token_seconds(shape, setting, rates) * MILLION, 1 / step)

@@ -5,7 +5,7 @@ The newest record counts. Nothing depends on the file: where it cannot be read o
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ class Record:
         planned_weights, weights: of the model.
         planned_ram, ram: of the whole process, without what reading a chunk takes for a moment.
         planned_vram, vram: on a GPU what PyTorch has taken there, the CUDA context left out; 0 on the CPU.
+        read_tokens_per_s: of the newest reading that was long enough to tell; 0 if there was none.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Record:
     ram: int
     planned_vram: int = 0
     vram: int = 0
+    read_tokens_per_s: float = 0.0
 
     @property
     def sentence(self) -> str:
@@ -68,8 +70,12 @@ def read_records() -> dict[tuple[str, str], Record]:
 
 
 def keep(record: Record) -> None:
-    """Put a record in the place of an older one of the same model and weights."""
-    records = {**read_records(), (record.model, record.quantize): record}
+    """Put a record in the place of an older one of the same model and weights, whose rate stays if this has none."""
+    records = read_records()
+    older = records.get((record.model, record.quantize))
+    if older is not None and older.device == record.device and not record.read_tokens_per_s:
+        record = replace(record, read_tokens_per_s=older.read_tokens_per_s)
+    records[record.model, record.quantize] = record
     path = records_file()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,4 +107,5 @@ def measure(loaded: "LoadedModel", options: "LoadOptions", context: "Context") -
         ram=psutil.Process().memory_info().rss,
         planned_vram=kept if on_gpu else 0,
         vram=torch.cuda.memory_allocated(loaded.device) if on_gpu else 0,
+        read_tokens_per_s=context.read_tokens_per_s,
     )

@@ -191,6 +191,46 @@ def test_rate_and_time_left_are_those_of_reading_alone(monkeypatch: pytest.Monke
     context.close()
 
 
+def test_the_rate_of_a_reading_stays_known_if_it_was_long_enough_and_grows_with_the_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, feed = [0.0], Context._feed_document
+
+    def feed_in_a_second(context: Context, limit: int) -> None:
+        feed(context, limit)
+        now[0] += 1
+
+    monkeypatch.setattr(context_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(Context, "_feed_document", feed_in_a_second)
+    context = new_context()
+    assert context.read_tokens_per_s == 0
+    read(context, Document("note", "x" * (CHUNK // 2)))
+    assert context.read_tokens_per_s == 0, "half a chunk"
+    read(context, DOCUMENT)
+    chunks = -(-context.num_tokens // CHUNK)
+    known = pytest.approx((context.num_tokens - CHUNK // 2 - len("u:")) / chunks)
+    assert context.read_tokens_per_s == known
+    monkeypatch.setattr(context_module, "AUTO_EXACT_TOKENS", context.num_tokens)
+    assert context.reads_linearly
+    read(context, DOCUMENT)
+    assert not context.reads_linearly, "it is asked to read exactly"
+    assert context.read_tokens_per_s == known
+    context.close()
+
+
+def test_how_long_a_context_can_become_counts_what_is_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Context, "tokens_that_fit", lambda _context: 10_000)
+    context = new_context()
+    assert context.most_tokens == 10_000
+    reading = context.read(DOCUMENT)
+    next(reading)
+    assert context.most_tokens == 10_000, "the same room, whatever is to come into it"
+    reading.close()
+    read(context)
+    assert context.most_tokens == context.num_tokens + 10_000
+    context.close()
+
+
 def test_progress_is_not_reported_more_often_than_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context_module, "PROGRESS_INTERVAL_S", 3600.0)
     context = new_context()

@@ -2,16 +2,20 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import kiv_engine
 from kiv_engine import Engine, KIVConfig, SamplingConfig
+from kiv_engine import engine as engine_module
 from kiv_engine.archive import Archive, write_archive
 from kiv_engine.document import Document
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import AnswerFinished, ReadFinished
+from kiv_engine.fit import ReadRates
+from kiv_engine.records import Record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,6 +47,28 @@ def test_tokens_are_counted_without_control_tokens(engine: Engine) -> None:
 def test_an_unknown_model_is_an_error_of_the_engine() -> None:
     with pytest.raises(ModelNotFoundError, match="nowhere"):
         Engine.load("./nowhere")
+
+
+def test_the_time_that_reading_takes_is_told_by_the_last_reading_or_else_by_a_measurement(
+    engine: Engine, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[tuple[str, str], Record] = {}
+    monkeypatch.setattr(engine_module, "read_records", lambda: known)
+    monkeypatch.setattr(engine_module, "measure_reading", lambda *_: ReadRates(1e-9, 1e-7))
+    context = engine.new_context(CONFIG)
+    reading = context.read(Document("archive", archive.text))
+    total = next(reading).tokens_total
+    planned = engine.seconds_to_read(context)
+    assert planned is not None
+    assert planned > 0
+    record = Record("demo", "none", "cpu", 9_000, 1, 1, 1, 1, read_tokens_per_s=50.0)
+    known["demo", "none"] = record
+    assert engine.seconds_to_read(context) == total / 50
+    known["demo", "none"] = replace(record, device="cuda")
+    assert engine.seconds_to_read(context) == planned
+    list(reading)
+    assert engine.seconds_to_read(context) == 0
+    context.close()
 
 
 def test_a_document_is_read_and_asked_twice(engine: Engine, archive: Archive) -> None:

@@ -218,6 +218,17 @@ def test_a_pace_is_the_sum_of_its_parts() -> None:
     assert 1 / pace.tokens_per_s == pytest.approx(step)
 
 
+def test_of_a_pace_reading_alone_can_be_measured_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token of a matrix product that takes a microsecond, and a call that takes 100 of them."""
+    monkeypatch.setattr(fit, "TIMED_SHAPE", (64, 64))
+    monkeypatch.setattr(fit, "_seconds", lambda _linear, inputs: (100 + len(inputs)) * 1e-6)
+    shape, setting = ModelShape(model_of("llama").config), Setting()
+    read = fit.measure_reading(shape, setting)
+    assert (read.read_weight, read.call_weight) == (pytest.approx(1e-6 / 64**2), pytest.approx(1e-4 / 64**2))
+    rates = fit.Rates(read.read_weight, read.call_weight, decode_weight=0, attend=0, scan_byte=0)
+    assert fit.token_seconds(shape, setting, read) * 1e6 == fit.pace(shape, setting, rates).million_s > 0
+
+
 def test_every_layer_that_attends_searches_for_itself() -> None:
     """Also those that share the K/V of another, as the last layers of Gemma 4 do."""
     shape, setting = ModelShape(model_of("gemma4").config), Setting()

@@ -1,5 +1,6 @@
 """What was measured beside what was planned: kept after reading, shown by `kiv fit`, and never in the way."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ def test_the_newest_record_of_a_model_and_its_weights_counts() -> None:
     assert read_records() == {("a/b", "4bit"): new, ("a/b", "none"): other}
     assert new.sentence == "predicted 3.00 GB of VRAM, measured 3.10 GB, with 40,000 tokens"
     assert other.sentence == "predicted 4.90 GB of RAM, measured 5.10 GB, with 40,000 tokens"
+
+
+def test_a_rate_stays_until_another_is_measured_on_the_same_device() -> None:
+    timed = Record("a/b", "none", "cpu", 9_000, 1, 1, 1, 1, read_tokens_per_s=80.0)
+    untimed = replace(timed, tokens=12, read_tokens_per_s=0.0)
+    for record, rate in (
+        (untimed, 0.0),
+        (timed, 80.0),
+        (untimed, 80.0),
+        (replace(timed, read_tokens_per_s=90.0), 90.0),
+        (replace(untimed, device="cuda"), 0.0),
+    ):
+        keep(record)
+        assert read_records()["a/b", "none"] == replace(record, read_tokens_per_s=rate)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '[{"model": "a"}]', "null"])
