@@ -30,6 +30,7 @@ from app.reports import (
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
+    ReadingTimed,
     ShelfMeasured,
     StoreOffer,
     StoresOffered,
@@ -199,17 +200,24 @@ class EngineSession:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def _read(self, request: Read, should_stop: ShouldStop) -> Iterator[object]:
-        chat, sources = request.chat, request.sources
         documents: list[Document] = []
         try:
-            yield from self._open(sources, should_stop, documents)
-            if sources and not documents:
+            yield from self._open(request.sources, should_stop, documents)
+            if request.sources and not documents:
                 return  # the last event was the terminal one
             context, documents = self._saved_context(request, documents, should_stop)
         except StoppedError:
             yield ReadFinished(0, 0, 0.0, stopped=True, prefill_mode="", prefill_reason="")
             return
-        placed = not sources
+        if not request.sources and context.turns:  # they come behind the documents: the next question says them again
+            context.rewind(context.turns[0].start)
+        yield from self._read_into(context, documents, request, should_stop)
+
+    def _read_into(
+        self, context: "Context", documents: "list[Document]", request: Read, should_stop: ShouldStop
+    ) -> Iterator[object]:
+        """What is to be known of the documents comes before their first token is read."""
+        placed = not request.sources
         for event in context.read(*documents, should_stop=should_stop, anyway=request.anyway):
             if not placed and isinstance(event, ReadProgress | ReadFinished):
                 placed = True
@@ -217,17 +225,28 @@ class EngineSession:
                 yield store_offers(context, context.document_tokens, request.options)
             elif isinstance(event, Failed) and isinstance(event.error, OutOfMemoryError) and event.error.tokens:
                 yield store_offers(context, event.error.tokens, request.options)
-            if isinstance(event, ReadProgress):
-                yield from self._measure_sometimes(chat, context)
+            if isinstance(event, ReadProgress) and event.tokens_per_s:
+                yield from self._measure_sometimes(request.chat, context)
             elif not isinstance(event, TokenizeProgress):
-                yield self._measure(chat, context)
+                yield self._measure(request.chat, context)
             if isinstance(event, ReadFinished) and not event.stopped:
-                self._read_by[chat] = event.prefill_mode
-                self._loaded().record(context)
-                self._baselines[chat] = measure_baseline(context, should_stop)
-                self._trim_shelf(request.options)
-                yield from self._measure_shelf()
+                self._read_by[request.chat] = event.prefill_mode
+                yield from self._end_reading(request, context, should_stop)
             yield self._with_smaller(context, event)
+            if isinstance(event, ReadProgress) and not event.tokens_per_s:
+                yield from self._time_reading(context)
+
+    def _end_reading(self, request: Read, context: "Context", should_stop: ShouldStop) -> Iterator[ShelfMeasured]:
+        """All is read: note what that took, and what of it is kept."""
+        self._loaded().record(context)
+        self._baselines[request.chat] = measure_baseline(context, should_stop)
+        self._trim_shelf(request.options)
+        yield from self._measure_shelf()
+
+    def _time_reading(self, context: "Context") -> Iterator[ReadingTimed]:
+        """Before the first token is read: about how long it will take, where that can be told."""
+        if (seconds := self._loaded().seconds_to_read(context)) is not None:
+            yield ReadingTimed(seconds)
 
     def _saved_context(
         self, request: Read, documents: "list[Document]", should_stop: ShouldStop
@@ -493,7 +512,7 @@ def documents_placed(context: "Context", *, opened: bool) -> DocumentsPlaced:
     """Where the documents lie, and what they need; `opened` if they had been read before."""
     places = tuple(DocumentPlace(document.start, len(document.tokens)) for document in context.documents)
     ram_bytes = context.document_tokens * context.token_bytes
-    return DocumentsPlaced(places, ram_bytes, context.tokens_that_fit(), opened)
+    return DocumentsPlaced(places, ram_bytes, context.most_tokens, opened)
 
 
 def store_offers(context: "Context", tokens: int, options: ContextOptions) -> StoresOffered:

@@ -23,6 +23,15 @@ def as_duration(seconds: float) -> str:
     return tr("{0} min").format(f"{int(seconds) // 60}:{int(seconds) % 60:02d}")
 
 
+def as_rough_duration(seconds: float) -> str:
+    """Like 8 s, 40 s, 3 min or 2 h, for an estimate."""
+    if seconds < 55:
+        return tr("{0} s").format(max(1, round(seconds)) if seconds < 10 else 5 * round(seconds / 5))
+    if seconds < 5_400:
+        return tr("{0} min").format(round(seconds / 60))
+    return tr("{0} h").format(f"{seconds / 3_600:,.0f}")
+
+
 def as_rate(tokens_per_s: float) -> str:
     """Like 92 tok/s or 4.1 tok/s."""
     if tokens_per_s < 0.1:

@@ -147,15 +147,23 @@ class DocumentPlace:
 
 @dataclass(frozen=True)
 class DocumentsPlaced:
-    """All tokens are counted. `ram_bytes` is what they need, read or not; `fit_tokens` more fit into this PC.
+    """All tokens are counted; the first of them is read after this. `ram_bytes` is what they need, read or not.
 
-    `opened`: all had been read before, and that was only opened.
+    This PC can hold a context of `fit_tokens`, these included. `opened`: all had been read before, and that was only
+    opened.
     """
 
     places: tuple[DocumentPlace, ...]
     ram_bytes: int
     fit_tokens: int
     opened: bool = False
+
+
+@dataclass(frozen=True)
+class ReadingTimed:
+    """About how long reading what is unread takes. Comes before its first token is read."""
+
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from app.reports import (
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
+    ReadingTimed,
     Report,
     SectionProgress,
     ShelfMeasured,
@@ -258,9 +259,9 @@ class SessionController(QObject):
 
     @Slot()
     def continue_reading(self) -> None:
-        """Go on where reading was stopped."""
+        """Go on where reading was stopped. What was asked meanwhile stays, and later answers know of it."""
         chat = self._chats.current
-        if chat.reading.state is ReadingState.STOPPED and chat.takes_documents:
+        if chat.can_continue:
             chat.reading.state = ReadingState.WAITING
             chat.reading_changed.emit()
             self._waiting.append(Read(chat.number))
@@ -492,6 +493,8 @@ class SessionController(QObject):
                 self._place(chat, event)
             case StoresOffered(offers):
                 reading.offers = offers
+            case ReadingTimed(seconds):
+                reading.read_s = seconds
             case ReadProgress():
                 self._progress(reading, event)
             case ReadFinished():
@@ -531,7 +534,7 @@ class SessionController(QObject):
         reading.state = ReadingState.READING
         reading.tokens_read, reading.tokens_total = event.tokens_read, event.tokens_total
         reading.tokens_per_s, reading.eta_s = event.tokens_per_s, event.eta_s
-        self._status.set_rate(event.tokens_per_s)
+        self._status.set_rate(event.tokens_per_s or None)
 
     def _finish_reading(self, chat: Chat, event: ReadFinished) -> None:
         reading = chat.reading

@@ -46,7 +46,8 @@ class Reading:
     Attributes:
         parsing: how far a file is turned into text; None unless one is.
         share: of the characters turned into tokens, while counting.
-        ram_bytes, fit_tokens: what all documents need, and how many more tokens fit; None until they are counted.
+        ram_bytes, fit_tokens: what all documents need, and how long a context fits; None until they are counted.
+        read_s: about how long reading takes, told before it begins; None until then.
         message: why reading failed.
         again: the documents were known before; whatever becomes of reading them, they stay.
         opened: what is in memory had been read before, and was only opened.
@@ -63,6 +64,7 @@ class Reading:
     seconds: float = 0.0
     ram_bytes: int | None = None
     fit_tokens: int | None = None
+    read_s: float | None = None
     message: str = ""
     again: bool = False
     opened: bool = False
@@ -215,6 +217,16 @@ class Chat(QObject):
     def takes_documents(self) -> bool:
         """Documents come before the first question; whether there is one is known when the chat is loaded."""
         return self.is_loaded and not self.root.children
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether a part of the documents is unread, because reading was stopped."""
+        return self.is_loaded and self.reading.state is ReadingState.STOPPED
+
+    @property
+    def placed_tokens(self) -> int:
+        """Tokens to the end of the last document that is counted, with what stands before and between them."""
+        return max((each.place.start + each.place.tokens for each in self.documents if each.place), default=0)
 
     @property
     def opened_documents(self) -> list[DocumentText]:

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.figures import as_bytes, as_duration, as_round_tokens
+from app.figures import as_bytes, as_duration, as_rough_duration, as_round_tokens
 from app.models.chat import UNDER_WAY, Chat, ReadingState
 from app.models.engine_status import EngineState, EngineStatus
 from app.views.icons import IconLabel
@@ -133,7 +133,7 @@ class DocumentCard(QFrame):
         self.beyond.setVisible(bool(self.beyond.text()))
         is_reading = mine and self._status.state is EngineState.READING
         self.stop.setVisible(is_reading)
-        self.resume.setVisible(reading.state is ReadingState.STOPPED and self._chat.takes_documents)
+        self.resume.setVisible(self._chat.can_continue)
         self.again.setVisible(reading.state is ReadingState.CLOSED)
         self.progress.setVisible(reading.state in UNDER_WAY or reading.state is ReadingState.STOPPED)
         if reading.state in (ReadingState.WAITING, ReadingState.OPENING):
@@ -150,14 +150,21 @@ class DocumentCard(QFrame):
         reading = self._chat.reading
         if reading.ram_bytes is None or reading.fit_tokens is None:
             return "\n".join(notes)
-        needs = self.tr("Needs {0}").format(as_bytes(reading.ram_bytes))
-        fits = self.tr("fits this PC (room for about {0} tokens more)")
-        return "\n".join([f"{needs} · {fits.format(as_round_tokens(reading.fit_tokens))}", *notes])
+        facts = [self.tr("Needs {0}").format(as_bytes(reading.ram_bytes)), self._fits(reading.fit_tokens)]
+        if reading.read_s is not None and reading.state in UNDER_WAY:
+            facts.append(self.tr("about {0} to read").format(as_rough_duration(reading.read_s)))
+        return "\n".join([" · ".join(facts), *notes])
+
+    def _fits(self, tokens: int) -> str:
+        """Whether the documents fit, where a context of so many tokens does."""
+        fits = self.tr("fits this PC (up to about {0} tokens)")
+        too_long = self.tr("does not fit this PC (up to about {0} tokens do)")
+        return (fits if self._chat.placed_tokens <= tokens else too_long).format(as_round_tokens(tokens))
 
     def _beyond_line(self) -> str:
         """A plain warning where the context is longer than what the model knows."""
-        model, tokens = self._status.model, sum(each.place.tokens for each in self._chat.documents if each.place)
-        if model is None or tokens <= model.trained_tokens:
+        model = self._status.model
+        if model is None or self._chat.placed_tokens <= model.trained_tokens:
             return ""
         line = self.tr("Longer than the {0:,} tokens that the model was trained on: it finds, but understands less")
         return line.format(model.trained_tokens)
@@ -175,10 +182,7 @@ class DocumentCard(QFrame):
             case ReadingState.READING:
                 return self._progress_line()
             case ReadingState.STOPPED:
-                can_go_on = self.tr("Stopped: {0:,} of {1:,} tokens read. Ask now, or continue")
-                stays = self.tr("{0:,} of {1:,} tokens read; answers come from these")
-                stopped = can_go_on if self._chat.takes_documents else stays
-                return stopped.format(reading.tokens_read, reading.tokens_total)
+                return self._stopped_line()
             case ReadingState.READ:
                 opened = self.tr("All {0:,} tokens opened; read before")
                 done = opened if reading.opened else self.tr("All {0:,} tokens read in {1}")
@@ -187,6 +191,14 @@ class DocumentCard(QFrame):
                 return reading.message or self.tr("Not in memory; opened with your next question")
             case ReadingState.FAILED | ReadingState.NONE:
                 return reading.message
+
+    def _stopped_line(self) -> str:
+        reading = self._chat.reading
+        line = self.tr("Stopped: {0:,} of {1:,} tokens read. Ask now, or continue")
+        stopped = line.format(reading.tokens_read, reading.tokens_total)
+        if not reading.eta_s:
+            return stopped
+        return stopped + " " + self.tr("(about {0} more)").format(as_rough_duration(reading.eta_s))
 
     def _opening_line(self) -> str:
         parsing = self._chat.reading.parsing
@@ -202,7 +214,7 @@ class DocumentCard(QFrame):
         if not reading.tokens_total:
             return self.tr("Reading")
         done = self.tr("{0:,} of {1:,} tokens").format(reading.tokens_read, reading.tokens_total)
-        rate = self.tr("{0:,.0f} tokens/s").format(reading.tokens_per_s)
         if reading.eta_s is None:
-            return f"{done} · {rate}"
+            return done
+        rate = self.tr("{0:,.0f} tokens/s").format(reading.tokens_per_s)
         return f"{done} · {rate} · " + self.tr("{0} left").format(as_duration(max(1.0, reading.eta_s)))

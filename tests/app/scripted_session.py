@@ -21,6 +21,7 @@ from app.reports import (
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
+    ReadingTimed,
     SectionProgress,
     StoreOffer,
     StoresOffered,
@@ -59,7 +60,7 @@ class ScriptedSession:
         fails_on: requests of these types raise the error given.
         fail_once: the next request of a type ends with this event.
         held_at: names of the steps at which the engine's thread waits until `go` is called: "load", "tensors", "open",
-            "read", "ask", "write".
+            "begin", "read", "ask", "write".
         cannot_load: models that raise the error given.
         loaded: what was loaded.
         reached: steps that were come to, in order.
@@ -69,6 +70,7 @@ class ScriptedSession:
         spilled_bytes: of the GPU's memory, those that are told to lie in RAM.
         silent: numbers of the sections in which nothing is found.
         fails_in_section: asking this one raises the error.
+        fit_tokens: how long a context this PC can hold.
     """
 
     def __init__(self) -> None:
@@ -85,6 +87,7 @@ class ScriptedSession:
         self.spilled_bytes = 0
         self.silent: set[int] = set()
         self.fails_in_section: dict[int, BaseException] = {}
+        self.fit_tokens = 4_200_000
         self.read: list[Read] = []
         self._gate = threading.Event()
         self._texts: dict[int, list[DocumentText]] = {}
@@ -132,7 +135,7 @@ class ScriptedSession:
                         return
                 yield from self._open(chat, sources)
                 if self._texts.get(chat):
-                    yield from self._go_on(chat, should_stop)
+                    yield from self._go_on(chat, bool(sources), should_stop)
             case Ask(chat):
                 self.asked.append(request)
                 by_section = request.by_section
@@ -187,16 +190,23 @@ class ScriptedSession:
     def _total(self, chat: int) -> int:
         return sum(len(text.text) // 4 for text in self._texts.get(chat, []))
 
-    def _go_on(self, chat: int, should_stop: Callable[[], bool]) -> Iterator[object]:
-        total = self._total(chat)
+    def _place(self, chat: int, total: int) -> Iterator[object]:
         yield TokenizeProgress(2 * total, 4 * total)
         sizes = [len(text.text) // 4 for text in self._texts[chat]]
         starts = itertools.accumulate(sizes, initial=0)
         places = tuple(DocumentPlace(start, size) for start, size in zip(starts, sizes, strict=False))
-        yield DocumentsPlaced(places, 1_088 * total, 4_200_000)
+        yield DocumentsPlaced(places, 1_088 * total, self.fit_tokens)
         kinds = (("ram", 1_088 * total, 0), ("int8", 600 * total, 0), ("disk", 64 * total, 1_024 * total))
         yield StoresOffered(tuple(StoreOffer(*kind, fits=True) for kind in kinds))
-        read = self._read.get(chat, 0)
+
+    def _go_on(self, chat: int, has_more: bool, should_stop: Callable[[], bool]) -> Iterator[object]:
+        total, read = self._total(chat), self._read.get(chat, 0)
+        if has_more:
+            yield from self._place(chat, total)
+        yield self._measured(chat, read, total - read)
+        yield ReadProgress(read, total, 0.0, None)
+        yield ReadingTimed((total - read) / 25)
+        self._step("begin", should_stop)
         while read < total and not should_stop():
             read = min(total, read + max(1, total // 10))
             self._read[chat] = read
@@ -235,7 +245,7 @@ class ScriptedSession:
             yield EvidenceGrown(collector.take(), tuple(ends), collector.heat(), baseline)
             self._step("write", should_stop)
         yield AnswerChecked(check_claims(said, [text.text for text in self._texts.get(chat, [])]), colour_code(said))
-        yield self._measured(chat, start + 37, 0)
+        yield self._measured(chat, start + 37, self._total(chat) - self._read.get(chat, 0))
         reason = "stop" if said == "".join(self.words) else "cancelled"
         yield AnswerFinished(said, reason, start + 25, start, 12, 0.051, 91.9, self._passages(chat))
 

@@ -23,13 +23,14 @@ from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.quote_check import never
 from app.reports import DocumentOpened, DocumentsPlaced, ShelfMeasured, StoreOffer, StoresOffered
-from app.requests import Ask, CloseChat, ContextOptions, LoadModel, Read, TextSource
+from app.requests import Ask, CloseChat, ContextOptions, LoadModel, Read, Said, TextSource
 from app.settings import AnswerSettings, with_store
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import ModelNotFoundError, OutOfMemoryError
-from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress
+from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TokenizeProgress
 from kiv_engine.loader import DEMO_FOLDER
 from kiv_engine.saving import SavedContext
+from tests.app.scripted_session import ScriptedSession
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
 WAIT_MS = 300_000
@@ -49,6 +50,14 @@ def application(qapp: QApplication) -> Application:
     torch.set_num_threads(threads)
     application.window.deleteLater()
     application.deleteLater()
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documents here are shorter than a chunk usually is."""
+    context = pytest.importorskip("kiv_engine.context", reason="the engine needs torch")
+    monkeypatch.setattr(context, "READ_CHUNK_TOKENS", 256)
+    monkeypatch.setattr(context, "PROGRESS_INTERVAL_S", 0.0)
 
 
 def test_one_core_is_left_to_the_window_however_many_models_are_loaded() -> None:
@@ -320,6 +329,84 @@ def test_the_ways_to_keep_a_document_are_offered_also_where_it_does_not_fit(
     assert again["disk"].disk_bytes == pytest.approx(disk.disk_bytes, rel=0.01), "a prefix of the prompt is counted"
     [files] = (tmp_path / "store").iterdir()
     assert sum(file.stat().st_size for file in files.iterdir()) > 0
+    session.close()
+    torch.set_num_threads(threads)
+
+
+def read_in_part(session: EngineSession | ScriptedSession, request: Read, chunks: int) -> list[object]:
+    """The events until so many chunks are read, and it is stopped."""
+    events: list[object] = []
+
+    def is_enough() -> bool:
+        return sum(isinstance(event, ReadProgress) and event.tokens_per_s > 0 for event in events) >= chunks
+
+    for event in session.handle(request, is_enough):
+        events.append(event)
+    assert isinstance(events[-1], ReadFinished)
+    assert events[-1].stopped
+    assert 0 < events[-1].tokens_read < events[-1].tokens_total
+    return events
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_the_scripted_session_reports_reading_as_the_engine_does() -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    text, reports = TextSource("a", "\n\n".join(LINES)), list[list[list[str]]]()
+    for session in (EngineSession(), ScriptedSession()):
+        list(session.handle(LoadModel(), never))
+        begun = read_in_part(session, Read(1, (text,)), 2)
+        rest = list(session.handle(Read(1), never))
+        assert rest[-1].tokens_read == rest[-1].tokens_total == begun[-1].tokens_total
+        reports.append([in_order(begun), in_order(rest)])
+        session.close()
+    torch.set_num_threads(threads)
+    assert reports[0] == reports[1]
+    before = ["DocumentOpened", "DocumentsPlaced", "StoresOffered", "ContextMeasured", "ReadProgress", "ReadingTimed"]
+    assert reports[0][0] == [*before, "ReadFinished"]
+
+
+def in_order(events: list[object]) -> list[str]:
+    """The kinds of the events, by when each comes first; counting tells of itself only where it takes long."""
+    names = (type(event).__name__ for event in events if not isinstance(event, TokenizeProgress))
+    return list(dict.fromkeys(names))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_what_was_stopped_is_asked_about_and_goes_on_as_if_nobody_had_asked(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    text = TextSource("a", "\n\n".join([*LINES[:45], NEEDLE, *LINES[45:]]))
+    session = EngineSession(tmp_path / "contexts")
+    options = ContextOptions(KIVConfig(hot_tokens=256, retrieved_tokens=64))
+    kept, not_kept = Read(1, (text,), options), Read(2, (text,), replace(options, kept_gb=0))
+    list(session.handle(LoadModel(), never))
+
+    def ask(chat: int, question: str, *history: Said) -> AnswerFinished:
+        answer = list(session.handle(Ask(chat, 0, question, history, options=options), never))[-1]
+        assert isinstance(answer, AnswerFinished)
+        return answer
+
+    stopped = read_in_part(session, kept, 3)[-1]
+    question = "Who runs the Golden Crumb barbershop?"
+    early = ask(1, question)
+    assert early.passages
+    assert all(passage.token_end <= stopped.tokens_read for passage in early.passages)
+    said = Said(question, early.text)
+    whole = list(session.handle(Read(1, options=options), never))[-1]
+    assert isinstance(whole, ReadFinished)
+    assert (whole.stopped, whole.tokens_read) == (False, stopped.tokens_total)
+    late = ask(1, question, said)
+    list(session.handle(not_kept, never))
+    same = ask(2, question, said)
+    assert late.text == same.text, "as if all had been read before the first question"
+    assert (late.prompt_tokens, late.reused_tokens) == (same.prompt_tokens, whole.tokens_total)
+    assert [(each.start, each.end) for each in late.passages] == [(each.start, each.end) for each in same.passages]
+    assert any(NEEDLE in passage.text for passage in late.passages)
+    [folder] = (tmp_path / "contexts").iterdir()
+    kept_context = SavedContext.open(folder)
+    kept_context.verify()
+    assert (kept_context.complete, kept_context.num_tokens) == (True, whole.tokens_total)
     session.close()
     torch.set_num_threads(threads)
 

@@ -1,0 +1,132 @@
+"""The card of the documents: what it tells before anything is read, while that goes on, and when it was stopped."""
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QLabel
+
+from app.models.chat import ReadingState
+from app.models.engine_status import EngineState
+from app.requests import Read, Said
+from kiv_engine.errors import OutOfMemoryError
+from kiv_engine.events import Failed
+from tests.app.conftest import AppDriver
+from tests.app.scripted_session import WORDS
+
+LONG = "Some words. " * 100_000
+LONG_TOKENS = len(LONG) // 4
+
+
+def rows(driver: AppDriver) -> list[tuple[str, str]]:
+    """Name and tokens of each document, from top to bottom."""
+    card = driver.transcript.card
+    names = [card._names.itemAtPosition(row, 1).widget() for row in range(len(driver.chat.documents))]
+    counts = [card._names.itemAtPosition(row, 2).widget() for row in range(len(driver.chat.documents))]
+    assert all(isinstance(label, QLabel) for label in names + counts)
+    return [(name.text(), count.text()) for name, count in zip(names, counts, strict=True)]
+
+
+def stop_half_way(driver: AppDriver) -> None:
+    driver.session.held_at = {"read"}
+    driver.controller.read_pasted(LONG)
+    driver.until_reached("read")
+    driver.until(driver.transcript.card.stop.isVisible)
+    driver.transcript.card.stop.click()
+    driver.until_read(ReadingState.STOPPED)
+    driver.session.go()
+    driver.until_state(EngineState.IDLE)
+
+
+def test_all_is_told_before_the_first_token_is_read(driver: AppDriver) -> None:
+    driver.session.held_at = {"begin"}
+    driver.controller.read_pasted(LONG)
+    card = driver.transcript.card
+    driver.until(lambda: "to read" in card.facts.text())
+    assert driver.chat.reading.tokens_read == 0
+    assert rows(driver) == [("Pasted text", "300,000 tokens")]
+    assert card.facts.text() == "Needs 326 MB · fits this PC (up to about 4.2 million tokens) · about 3 h to read"
+    assert card.state.text() == "0 of 300,000 tokens"
+    assert card.stores.isVisible()
+    assert card.stop.isVisible()
+    assert card.beyond.isVisible()
+    assert "2,048 tokens that the model was trained on" in card.beyond.text()
+    assert driver.window.tokens.text() == "0 of 300,000 tokens in context"
+    driver.session.go()
+    driver.until_read()
+    assert card.facts.text() == "Needs 326 MB · fits this PC (up to about 4.2 million tokens)"
+
+
+def test_while_it_is_read_rate_and_time_left_are_told(driver: AppDriver) -> None:
+    driver.session.held_at = {"read"}
+    driver.controller.read_pasted(LONG)
+    driver.until_reached("read")
+    state = driver.transcript.card.state
+    driver.until(lambda: state.text() == "150,000 of 300,000 tokens · 2,125 tokens/s · 1:10 min left")
+    assert driver.transcript.card.progress.value() == 500
+
+
+def test_what_does_not_fit_is_not_called_fitting_if_it_is_read_anyway(driver: AppDriver) -> None:
+    driver.session.fit_tokens = LONG_TOKENS - 1
+    message = "The document has 300,000 tokens, which need 0.3 GB of RAM; about 299,999 tokens fit."
+    driver.session.fail_once = {Read: Failed(message, OutOfMemoryError(message, LONG_TOKENS, is_predicted=True))}
+    driver.controller.read_pasted(LONG)
+    driver.until(driver.window.banner.isVisible)
+    driver.until_state(EngineState.IDLE)
+    QTest.mouseClick(driver.window.banner.offers[0], Qt.MouseButton.LeftButton)
+    driver.until_read()
+    assert driver.session.read[-1].anyway
+    assert driver.transcript.card.facts.text() == "Needs 326 MB · does not fit this PC (up to about 299,000 tokens do)"
+
+
+def test_documents_are_read_in_the_order_that_is_shown(driver: AppDriver, tmp_path: Path) -> None:
+    paths = []
+    for name, words in (("b.txt", 40), ("c.txt", 10), ("a.txt", 30)):
+        paths.append(tmp_path / name)
+        paths[-1].write_text(f"This is {name}. " * words)
+    driver.controller.open_files(paths[:2])
+    driver.controller.open_files(paths[2:])
+    driver.until_read()
+    assert rows(driver) == [("b.txt", "150 tokens"), ("c.txt", "37 tokens"), ("a.txt", "112 tokens")]
+    places = [(document.place.start, document.place.tokens) for document in driver.chat.documents]
+    assert places == [(0, 150), (150, 37), (187, 112)]
+    shown = driver.window.document.text
+    driver.until(lambda: shown.is_complete)
+    found = [shown.toPlainText().index(f"This is {name}") for name in ("b.txt", "c.txt", "a.txt")]
+    assert found == sorted(found)
+
+
+def test_what_was_read_until_a_stop_can_be_asked_about_and_reading_goes_on_after_that(driver: AppDriver) -> None:
+    stop_half_way(driver)
+    card = driver.transcript.card
+    stopped = "Stopped: 150,000 of 300,000 tokens read. Ask now, or continue (about 1 min more)"
+    assert card.state.text() == stopped
+    assert driver.window.tokens.text() == "150,000 of 300,000 tokens in context"
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    driver.until_state(EngineState.IDLE)
+    assert driver.window.tokens.text() == "150,037 of 300,037 tokens in context"
+    assert card.state.text() == stopped
+    assert card.resume.isVisible()
+    card.resume.setFocus()
+    QTest.keyClick(card.resume, Qt.Key.Key_Space)
+    driver.until_read()
+    assert driver.session.read[-1].sources == ()
+    assert driver.chat.reading.tokens_read == LONG_TOKENS
+    assert not card.resume.isVisible()
+    driver.controller.ask("And when?")
+    driver.until_answered(1)
+    assert driver.session.asked[-1].history == (Said("Who?", "".join(WORDS)),)
+
+
+def test_a_document_opened_after_that_question_goes_into_a_new_chat(driver: AppDriver, book: Path) -> None:
+    stop_half_way(driver)
+    first = driver.chat
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    driver.controller.open_files([book])
+    driver.until_read()
+    assert driver.chat is not first
+    assert first.reading.state is ReadingState.STOPPED
+    driver.application.chats.show(first)
+    assert driver.transcript.card.resume.isVisible()
