@@ -26,11 +26,23 @@ set "module=kiv_engine.cli"
 if "%~1"=="demo" set "module=app"
 if "%~1"=="screenshots" set "module=app"
 if "%~1"=="install" set "module=app"
+rem A file, such as one that is dropped on this one: no command has a dot or a slash.
+set "first=%~1"
+if "%first:~0,1%"=="-" goto command
+if not "%first%"=="%first:.=%" goto files
+if not "%first%"=="%first:/=%" goto files
+if not "%first%"=="%first:\=%" goto files
+
+:command
 "%python%" -P -m %module% %*
 exit /b %errorlevel%
 
 :window
 start "" "%root%.venv\Scripts\pythonw.exe" -P -m app %*
+exit /b 0
+
+:files
+start "" "%root%.venv\Scripts\pythonw.exe" -P -m app app %*
 exit /b 0
 
 :add_hash

@@ -345,9 +345,14 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_find(self) -> None:
-        if self._chats.current.opened_documents:
+        chat = self._chats.current
+        if chat.opened_documents:
             self.document.show()
             self.document.find_bar.open()
+        elif chat.documents:
+            self.banner.show_line(self.tr("The text to search in is not here before it is opened."), is_error=False)
+        else:
+            self.banner.show_line(self.tr("There is no document to search in: open one (Ctrl+O)."), is_error=False)
 
     @Slot()
     def _on_find_left(self) -> None:

@@ -355,6 +355,25 @@ def test_search_finds_and_goes_around(driver: AppDriver, book: Path) -> None:
     assert bar.found.text() == "Not found"
 
 
+def test_a_search_without_a_text_says_why_there_is_nothing_to_search(driver: AppDriver, book: Path) -> None:
+    find, banner, bar = driver.window.find_action, driver.window.banner, driver.window.document.find_bar
+    driver.until_state(EngineState.IDLE)
+    assert not banner.isVisible()
+    QTest.keyClick(driver.window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    assert banner.isVisible()
+    assert banner.text.text() == banner.accessibleName() == "There is no document to search in: open one (Ctrl+O)."
+    driver.session.held_at = {"open"}
+    driver.controller.open_files([book])
+    driver.until_reached("open")
+    find.trigger()
+    assert banner.text.text() == "The text to search in is not here before it is opened."
+    assert not bar.isVisible()
+    driver.session.go()
+    driver.until_read()
+    find.trigger()
+    assert bar.isVisible()
+
+
 def test_the_keyboard_goes_to_the_text_or_the_question_when_the_search_is_left(driver: AppDriver, book: Path) -> None:
     read_book(driver, book)
     driver.window.find_action.trigger()

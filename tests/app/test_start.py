@@ -144,6 +144,15 @@ def test_both_starters_know_the_commands_of_the_app() -> None:
     assert batch.count(b"\n") == batch.count(b"\r\n"), "cmd.exe misses labels in files with bare line feeds"
 
 
+def test_both_starters_take_a_first_word_with_a_dot_or_a_slash_for_a_file() -> None:
+    shell, batch = (ROOT / "kiv").read_text(), (ROOT / "kiv.bat").read_bytes()
+    signs = re.search(r"\*\[(.+)\]\*\) #", shell)
+    assert signs
+    assert b"".join(re.findall(rb'"%first%"=="%first:(.)=%" goto files', batch)) == signs[1].encode() + b"\\"
+    assert re.search(rb":files\r\nstart .* -P -m app app %\*\r\n", batch)
+    assert batch.index(b'"%first:~0,1%"=="-" goto command') < batch.index(b"goto files"), "an option may have a dot"
+
+
 @pytest.mark.parametrize(
     ("given", "run"),
     [
