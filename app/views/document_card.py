@@ -56,7 +56,7 @@ class DocumentCard(QFrame):
         self.beyond.setWordWrap(True)
         self.stop = self._button(self.tr("Stop"), self.tr("Stop reading"))
         self.stop.clicked.connect(self.stop_wanted)
-        self.resume = self._button(self.tr("Continue"), self.tr("Continue reading"))
+        self.resume = self._button("", "")
         self.resume.clicked.connect(self.continue_wanted)
         self.again = self._button(self.tr("Open now"), self.tr("Open the documents"))
         self.again.clicked.connect(self.again_wanted)
@@ -133,7 +133,7 @@ class DocumentCard(QFrame):
         self.beyond.setVisible(bool(self.beyond.text()))
         is_reading = mine and self._status.state is EngineState.READING
         self.stop.setVisible(is_reading)
-        self.resume.setVisible(self._chat.can_continue)
+        self._show_resume()
         self.again.setVisible(reading.state is ReadingState.CLOSED)
         self.progress.setVisible(reading.state in UNDER_WAY or reading.state is ReadingState.STOPPED)
         if reading.state in (ReadingState.WAITING, ReadingState.OPENING):
@@ -144,16 +144,24 @@ class DocumentCard(QFrame):
         else:
             self.progress.setValue(1_000 * reading.tokens_read // max(reading.tokens_total, 1))
 
+    def _show_resume(self) -> None:
+        """What Continue takes is known from what was read until the stop."""
+        self.resume.setVisible(self._chat.can_continue)
+        if rest_s := self._chat.reading.eta_s:
+            self.resume.setText(self.tr("Continue · {0}").format(as_rough_duration(rest_s)))
+            self.resume.setAccessibleName(self.tr("Continue reading: about {0}").format(as_rough_duration(rest_s)))
+        else:
+            self.resume.setText(self.tr("Continue"))
+            self.resume.setAccessibleName(self.tr("Continue reading"))
+
     def _facts_line(self) -> str:
         """What the documents need, and what is to be known of each, a line each."""
         notes = [f"{document.name}: {note}" for document in self._chat.documents for note in document.notes]
         reading = self._chat.reading
         if reading.ram_bytes is None or reading.fit_tokens is None:
             return "\n".join(notes)
-        facts = [self.tr("Needs {0}").format(as_bytes(reading.ram_bytes)), self._fits(reading.fit_tokens)]
-        if reading.read_s is not None and reading.state in UNDER_WAY:
-            facts.append(self.tr("about {0} to read").format(as_rough_duration(reading.read_s)))
-        return "\n".join([" · ".join(facts), *notes])
+        needs = self.tr("Needs {0}").format(as_bytes(reading.ram_bytes))
+        return "\n".join([f"{needs} · {self._fits(reading.fit_tokens)}", *notes])
 
     def _fits(self, tokens: int) -> str:
         """Whether the documents fit, where a context of so many tokens does."""
@@ -182,7 +190,8 @@ class DocumentCard(QFrame):
             case ReadingState.READING:
                 return self._progress_line()
             case ReadingState.STOPPED:
-                return self._stopped_line()
+                read = self.tr("{0:,} of {1:,} tokens read. Ask now, or continue")
+                return read.format(reading.tokens_read, reading.tokens_total)
             case ReadingState.READ:
                 opened = self.tr("All {0:,} tokens opened; read before")
                 done = opened if reading.opened else self.tr("All {0:,} tokens read in {1}")
@@ -191,14 +200,6 @@ class DocumentCard(QFrame):
                 return reading.message or self.tr("Not in memory; opened with your next question")
             case ReadingState.FAILED | ReadingState.NONE:
                 return reading.message
-
-    def _stopped_line(self) -> str:
-        reading = self._chat.reading
-        line = self.tr("Stopped: {0:,} of {1:,} tokens read. Ask now, or continue")
-        stopped = line.format(reading.tokens_read, reading.tokens_total)
-        if not reading.eta_s:
-            return stopped
-        return stopped + " " + self.tr("(about {0} more)").format(as_rough_duration(reading.eta_s))
 
     def _opening_line(self) -> str:
         parsing = self._chat.reading.parsing
@@ -214,7 +215,8 @@ class DocumentCard(QFrame):
         if not reading.tokens_total:
             return self.tr("Reading")
         done = self.tr("{0:,} of {1:,} tokens").format(reading.tokens_read, reading.tokens_total)
-        if reading.eta_s is None:
-            return done
+        if reading.eta_s is None:  # nothing is read yet
+            told = self.tr("about {0} to read").format(as_rough_duration(reading.read_s)) if reading.read_s else ""
+            return f"{done} · {told}" if told else done
         rate = self.tr("{0:,.0f} tokens/s").format(reading.tokens_per_s)
         return f"{done} · {rate} · " + self.tr("{0} left").format(as_duration(max(1.0, reading.eta_s)))

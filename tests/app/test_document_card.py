@@ -42,11 +42,11 @@ def test_all_is_told_before_the_first_token_is_read(driver: AppDriver) -> None:
     driver.session.held_at = {"begin"}
     driver.controller.read_pasted(LONG)
     card = driver.transcript.card
-    driver.until(lambda: "to read" in card.facts.text())
+    driver.until(lambda: "to read" in card.state.text())
     assert driver.chat.reading.tokens_read == 0
     assert rows(driver) == [("Pasted text", "300,000 tokens")]
-    assert card.facts.text() == "Needs 326 MB · fits this PC (up to about 4.2 million tokens) · about 3 h to read"
-    assert card.state.text() == "0 of 300,000 tokens"
+    assert card.facts.text() == "Needs 326 MB · fits this PC (up to about 4.2 million tokens)"
+    assert card.state.text() == "0 of 300,000 tokens · about 3 h to read"
     assert card.stores.isVisible()
     assert card.stop.isVisible()
     assert card.beyond.isVisible()
@@ -54,7 +54,7 @@ def test_all_is_told_before_the_first_token_is_read(driver: AppDriver) -> None:
     assert driver.window.tokens.text() == "0 of 300,000 tokens in context"
     driver.session.go()
     driver.until_read()
-    assert card.facts.text() == "Needs 326 MB · fits this PC (up to about 4.2 million tokens)"
+    assert card.state.text() == "All 300,000 tokens read in 2:21 min"
 
 
 def test_while_it_is_read_rate_and_time_left_are_told(driver: AppDriver) -> None:
@@ -99,8 +99,12 @@ def test_documents_are_read_in_the_order_that_is_shown(driver: AppDriver, tmp_pa
 def test_what_was_read_until_a_stop_can_be_asked_about_and_reading_goes_on_after_that(driver: AppDriver) -> None:
     stop_half_way(driver)
     card = driver.transcript.card
-    stopped = "Stopped: 150,000 of 300,000 tokens read. Ask now, or continue (about 1 min more)"
+    stopped = "150,000 of 300,000 tokens read. Ask now, or continue"
     assert card.state.text() == stopped
+    assert (card.resume.text(), card.resume.accessibleName()) == (
+        "Continue · 1 min",
+        "Continue reading: about 1 min",
+    )
     assert driver.window.tokens.text() == "150,000 of 300,000 tokens in context"
     driver.controller.ask("Who?")
     driver.until_answered()
