@@ -1,10 +1,12 @@
 """Builds all parts, connects them, and takes them apart in the right order."""
 
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QApplication
@@ -31,6 +33,9 @@ from app.views.models_dialog import ModelsDialog
 from app.views.settings_dialog import SHORTCUTS_PART, SettingsDialog
 from app.views.theme import THEMES, Theme
 
+QUIT_S: Final = 1.5
+"""So long all threads together have to end; what has not ended then ends with the process."""
+
 
 class Application(QObject):
     """The whole app around one engine session. Without folders nothing is kept.
@@ -53,6 +58,7 @@ class Application(QObject):
     ) -> None:
         super().__init__()
         self.closed_in_time = True
+        self._is_closed = False
         self._offers: tuple[Offer, ...] = ()
         self.preferences = Preferences(folders.settings if folders else None, self)
         settings = self.preferences.settings
@@ -196,12 +202,16 @@ class Application(QObject):
 
     @Slot()
     def close(self) -> None:
-        """Stop the engine and wait for its thread. The window is closed already, or about to be."""
+        """Ask all threads to end, and wait for all of them together. The window is closed already, or about to be."""
+        if self._is_closed:
+            return
+        self._is_closed, end = True, time.monotonic() + QUIT_S
         self.closing.emit()
         self.keeper.close()
-        kept = self.history.close()
-        fetched = self.models_bridge.close()
-        self.closed_in_time = self.bridge.close() and kept and fetched
+        parts = (self.history, self.models_bridge, self.bridge)
+        for part in parts:
+            part.close()
+        self.closed_in_time = all(part.join(max(0.0, end - time.monotonic())) for part in parts)
 
     @Slot(object)
     def _on_noticed(self, notice: Notice) -> None:

@@ -16,7 +16,6 @@ from app.requests import Request
 from kiv_engine.errors import EngineError
 from kiv_engine.events import Failed
 
-JOIN_TIMEOUT_S: Final = 1.0
 THREAD_NAME: Final = "kiv-engine"
 
 logger = logging.getLogger(__name__)
@@ -84,16 +83,18 @@ class EngineBridge(QObject):
         if job := self._jobs.get(request_id):
             job.stop.set()
 
-    def close(self) -> bool:
-        """Stop everything and join; False if the thread is stuck in a call that cannot be stopped."""
-        first = not self._closing.is_set()
+    def close(self) -> None:
+        """Ask everything to end; nothing more is reported."""
         self._closing.set()
         for job in list(self._jobs.values()):
             job.stop.set()
         self._waiting.put(None)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False if the thread is stuck in a call that cannot be stopped."""
         if self._thread is None:
             return True
-        self._thread.join(JOIN_TIMEOUT_S if first else 0)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     # -- on the engine's thread ----------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from app.models.kept import ChatImported, ChatsListed, listed_chat, loaded_chat
 from app.saved_chats import ChatExported, ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
 from app.settings import keep_aside
 
-JOIN_TIMEOUT_S: Final = 2.0
 THREAD_NAME: Final = "kiv-history"
 
 logger = logging.getLogger(__name__)
@@ -299,12 +298,15 @@ class History(QObject):
         """Report the chats in which words stand."""
         self._submit(("search",), lambda file: ChatsFound(words, file.search(words)))
 
-    def close(self) -> bool:
-        """Finish what waits and join; False if the disk takes too long."""
+    def close(self) -> None:
+        """Ask the thread to end with what waits."""
+        self._jobs.put(())
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until all is kept; False if the disk takes longer."""
         if self._thread is None:
             return True
-        self._jobs.put(())
-        self._thread.join(JOIN_TIMEOUT_S)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _submit(self, name: Name, job: Job) -> None:

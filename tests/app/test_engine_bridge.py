@@ -14,6 +14,7 @@ from kiv_engine.errors import CapacityError
 from kiv_engine.events import Failed
 
 WAIT_MS = 20_000
+JOIN_S = 20.0
 
 
 class Listener(QObject):
@@ -51,6 +52,11 @@ def opened(script: Callable[[Callable[[], bool]], Iterator[object]]) -> tuple[En
     return bridge, listener, session
 
 
+def ended(bridge: EngineBridge) -> bool:
+    bridge.close()
+    return bridge.join(JOIN_S)
+
+
 def test_reports_arrive_in_order_on_the_gui_thread(qtbot: QtBot) -> None:
     bridge, listener, session = opened(lambda _stop: iter([*range(50), ChatClosed()]))
     ids = [bridge.submit(CloseChat(number)) for number in range(3)]
@@ -58,7 +64,7 @@ def test_reports_arrive_in_order_on_the_gui_thread(qtbot: QtBot) -> None:
     assert [report.request_id for report in listener.reports] == [number for number in ids for _ in range(51)]
     assert [report.event for report in listener.reports[:50]] == list(range(50))
     assert listener.threads == {threading.current_thread()}
-    assert bridge.close()
+    assert ended(bridge)
     assert session.closed == 1
 
 
@@ -86,7 +92,7 @@ def test_whatever_is_raised_ends_in_one_failure(qtbot: QtBot, error: BaseExcepti
     qtbot.waitUntil(lambda: len(listener.reports) == 4, timeout=WAIT_MS)
     failures = [report.event for report in listener.reports if isinstance(report.event, Failed)]
     assert [failure.message for failure in failures] == [message, message]
-    assert bridge.close()
+    assert ended(bridge)
 
 
 def test_a_request_without_a_terminal_event_gets_one_and_nothing_follows_one(qtbot: QtBot) -> None:
@@ -97,7 +103,7 @@ def test_a_request_without_a_terminal_event_gets_one_and_nothing_follows_one(qtb
     session.script = lambda _stop: iter([ChatClosed(), 2, ChatClosed()])
     bridge.submit(CloseChat(1))
     qtbot.waitUntil(lambda: len(listener.reports) == 3, timeout=WAIT_MS)
-    assert bridge.close()
+    assert ended(bridge)
     assert len(listener.reports) == 3
 
 
@@ -117,19 +123,19 @@ def test_stopping_ends_only_the_request_that_is_meant(qtbot: QtBot) -> None:
     assert [report.request_id for report in listener.reports] == [first]
     bridge.stop(second)
     qtbot.waitUntil(lambda: len(listener.reports) == 2, timeout=WAIT_MS)
-    assert bridge.close()
+    assert ended(bridge)
 
 
 def test_closing_ends_what_runs_and_what_waits_and_tells_nothing_more() -> None:
     bridge, listener, session = opened(until_stopped)
     for number in range(3):
         bridge.submit(CloseChat(number))
-    assert bridge.close()
-    assert bridge.close()
+    bridge.close()
+    assert ended(bridge)
     assert listener.reports == []
     assert session.closed == 1
 
 
 def test_a_bridge_that_was_never_used_closes() -> None:
     bridge, _listener, _session = opened(until_stopped)
-    assert bridge.close()
+    assert ended(bridge)

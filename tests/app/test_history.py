@@ -27,6 +27,7 @@ from tests.app.scripted_session import SENTENCE, WORDS, ScriptedSession
 
 ANSWER = "".join(WORDS)
 WAIT_MS = 20_000
+JOIN_S = 20.0
 
 
 @pytest.fixture
@@ -294,7 +295,8 @@ def test_reports_come_on_the_gui_thread_and_all_is_kept_at_the_end(qtbot: QtBot,
     assert listener.reports == [ChatsListed(()), ChatsFound("anna", frozenset("k"))]
     assert listener.threads == {threading.current_thread()}
     history.save_exchange("k", SavedExchange(0, None, "Who?", "The end"))
-    assert history.close()
+    history.close()
+    assert history.join(JOIN_S)
     file = ChatFile(path)
     assert [each.answer for each in file.exchanges("k")] == ["The end"]
     file.close()
@@ -308,7 +310,8 @@ def test_what_cannot_be_written_is_told(qtbot: QtBot, path: Path) -> None:
     qtbot.waitUntil(lambda: len(listener.reports) == 2, timeout=WAIT_MS)
     assert isinstance(listener.reports[1], SavingFailed)
     assert listener.reports[1].name == ("exchange", "no such chat", 0)
-    assert history.close()
+    history.close()
+    assert history.join(JOIN_S)
 
 
 def test_one_job_that_fails_does_not_end_the_others(qtbot: QtBot, path: Path) -> None:
@@ -323,7 +326,8 @@ def test_one_job_that_fails_does_not_end_the_others(qtbot: QtBot, path: Path) ->
     assert isinstance(failed, SavingFailed)
     assert failed.name == ("chat", "bad")
     assert found == ChatsFound("kept", frozenset("k"))
-    assert history.close()
+    history.close()
+    assert history.join(JOIN_S)
 
 
 # -- the app -----------------------------------------------------------------------------------------------------------
