@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from PySide6.QtCore import QObject, Signal
 
+from app.failure_words import explained, failure_of
 from app.reports import Report, is_terminal
 from app.requests import Request
 from kiv_engine.errors import EngineError
@@ -110,10 +111,10 @@ class EngineBridge(QObject):
         """Report the events of one request up to its terminal one, and make one if none comes."""
         self._session.tell = partial(self._report, job)
         for event in self._events(job):
-            self._report(job, event)
+            self._report(job, explained(event) if isinstance(event, Failed) else event)
             if is_terminal(event):
                 return
-        self._report(job, Failed("The engine gave no result; try again.", RuntimeError(repr(job.request))))
+        self._report(job, failure_of(RuntimeError(f"no result of {type(job.request).__name__}")))
 
     def _events(self, job: Job) -> Iterator[object]:
         try:
@@ -123,8 +124,7 @@ class EngineBridge(QObject):
         except BaseException as error:
             if not isinstance(error, EngineError):
                 logger.warning("%s failed", type(job.request).__name__, exc_info=error)
-            text = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}".rstrip(": ")
-            yield Failed(text, error)
+            yield failure_of(error)
 
     def _report(self, job: Job, event: object) -> None:
         if not self._closing.is_set():

@@ -30,6 +30,7 @@ from app.reports import (
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
+    ModelUnloaded,
     ReadingTimed,
     ShelfMeasured,
     StoreOffer,
@@ -47,6 +48,7 @@ from app.requests import (
     Said,
     Source,
     TextSource,
+    UnloadModel,
 )
 from app.section_answers import ask_by_section, without_headings
 from app.settings import AnswerSettings
@@ -121,6 +123,9 @@ class EngineSession:
                     yield from self._ask(request, should_stop)
             case CloseChat(chat):
                 yield self._close_chat(chat)
+            case UnloadModel():
+                self._unload()
+                yield ModelUnloaded()
 
     def close(self) -> None:
         """Give the memory of all contexts back, and all objects to the garbage collector."""
@@ -137,14 +142,11 @@ class EngineSession:
                 raise errors.StoppedError("Loading was stopped.")
         from kiv_engine.engine import Engine
         from kiv_engine.loader import is_here
-        from kiv_engine.memory import give_back
 
         if not is_here(request.model):  # loading it would fetch it, which nobody asked for
             raise ModelNotFoundError(f"{request.model} is not on this PC; get it on the page of models (Ctrl+L).")
         leave_a_core()
-        self.close()
-        self._engine = None  # gone before the next one comes: the two need not fit together
-        give_back()
+        self._unload()  # gone before the next one comes: the two need not fit together
         self._model = request
         try:
             self._engine = Engine.load(
@@ -169,6 +171,13 @@ class EngineSession:
         # them no other thread has Python's lock, and the window stands still for some tenths of a second.
         gc.freeze()
         return ModelLoaded(request.model, parameters, fit, row_bytes, trained, gpu, request.quantize)
+
+    def _unload(self) -> None:
+        from kiv_engine.memory import give_back
+
+        self.close()
+        self._engine = None
+        give_back()
 
     def _tell_sometimes(self, event: object) -> None:
         """A model has hundreds of tensors, and the window need not hear of each."""
@@ -333,8 +342,7 @@ class EngineSession:
             for name, rejected in errors:
                 yield DocumentRejected(name, str(rejected))
         elif errors:
-            more = f" And {len(errors) - 1} more could not be read." if len(errors) > 1 else ""
-            yield Failed(f"{errors[0][1]}{more}", errors[0][1])
+            yield Failed(str(errors[0][1]), errors[0][1])
 
     def _document(
         self, source: Source, should_stop: ShouldStop

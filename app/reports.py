@@ -39,6 +39,11 @@ class ModelLoaded:
 
 
 @dataclass(frozen=True)
+class ModelUnloaded:
+    """Terminal. There is no model and no context any more."""
+
+
+@dataclass(frozen=True)
 class PcDescribed:
     """What this PC has: names and what is said of them, like ("RAM", "16.0 GB free of 25.3 GB")."""
 
@@ -245,4 +250,4 @@ class AnswerChecked:
 def is_terminal(event: object) -> bool:
     """Whether a request ends with this event."""
     ends = ModelLoaded | ReadFinished | AnswerFinished | ChatClosed | ModelsListed | Downloaded | Failed
-    return isinstance(event, ends | TokenKept | TokenRemoved)
+    return isinstance(event, ends | ModelUnloaded | TokenKept | TokenRemoved)

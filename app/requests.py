@@ -112,6 +112,11 @@ class CloseChat:
 
 
 @dataclass(frozen=True)
+class UnloadModel:
+    """Give the memory of the model and of all contexts back. Ends with ModelUnloaded."""
+
+
+@dataclass(frozen=True)
 class ListModels:
     """Describe this PC and plan the models of the catalogue. Ends with ModelsListed.
 
@@ -166,6 +171,6 @@ class ChooseModelsFolder:
 
 
 Request: TypeAlias = (
-    LoadModel | Read | Ask | CloseChat | ListModels | TimeModels | DescribeModel | DownloadModel | KeepToken
-    | RemoveToken | ChooseModelsFolder
+    LoadModel | UnloadModel | Read | Ask | CloseChat | ListModels | TimeModels | DescribeModel | DownloadModel
+    | KeepToken | RemoveToken | ChooseModelsFolder
 )  # fmt: skip

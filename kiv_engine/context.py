@@ -17,7 +17,14 @@ from kiv_engine.cache import CacheSnapshot, KIVCache, thinned
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, TokenizedDocument, tokenize, tokenize_stepwise
-from kiv_engine.errors import CapacityError, ConfigError, EngineError, OutOfMemoryError, SavedContextError
+from kiv_engine.errors import (
+    CapacityError,
+    ConfigError,
+    EngineError,
+    OutOfMemoryError,
+    SavedContextError,
+    is_out_of_memory,
+)
 from kiv_engine.events import (
     AnswerEvent,
     AnswerFinished,
@@ -35,7 +42,7 @@ from kiv_engine.hardware import available_ram_bytes, existing_folder
 from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
 from kiv_engine.layer import token_bytes
 from kiv_engine.loader import LoadedModel, weight_bytes
-from kiv_engine.memory import forget_frames, free_vram_bytes, give_back, is_out_of_memory, trim_heap
+from kiv_engine.memory import forget_frames, free_vram_bytes, give_back, trim_heap
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.policy import AUTO_EXACT_TOKENS
 from kiv_engine.sampling import Sampler
@@ -476,7 +483,7 @@ class Context:
     def _failed(self, error: BaseException, wanted_tokens: int) -> Failed:
         """The terminal event for whatever was raised; where memory ran out, with figures."""
         is_told = isinstance(error, OutOfMemoryError) and error.tokens
-        if is_told or not (isinstance(error, OutOfMemoryError) or is_out_of_memory(error)):
+        if is_told or not is_out_of_memory(error):
             return failed(error)
         forget_frames(error)
         give_back()

@@ -1,5 +1,11 @@
 """Every error the engine raises on purpose. The message is one sentence for a person: what is wrong and what to do."""
 
+import errno
+from typing import Final
+
+SHORTAGES: Final = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch's plain RuntimeErrors say where RAM or VRAM ran out."""
+
 
 class EngineError(Exception):
     """Root of the engine's errors; its text can be shown as it is."""
@@ -85,3 +91,11 @@ class SavedContextError(EngineError):
 
 class DamagedContextError(SavedContextError):
     """A saved context's files are not what was written."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that RAM or VRAM ran out. torch's own is known by its name: nothing imports torch here."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    is_named = isinstance(error, MemoryError) or type(error).__name__ == OutOfMemoryError.__name__
+    return is_named or any(words in str(error) for words in SHORTAGES)

@@ -57,9 +57,11 @@ from kiv_engine.errors import (
     OutOfMemoryError,
     StoppedError,
     UnsupportedModelError,
+    is_out_of_memory,
 )
 from kiv_engine.events import DownloadProgress, LoadProgress
-from kiv_engine.memory import forget_frames, give_back, is_out_of_memory
+from kiv_engine.hardware import available_ram_bytes
+from kiv_engine.memory import forget_frames, free_vram_bytes, give_back
 
 DeviceChoice: TypeAlias = Literal["auto", "cpu", "cuda"]
 OnProgress: TypeAlias = Callable[[DownloadProgress | LoadProgress], None]
@@ -507,7 +509,9 @@ def _quantization(quantize: Quantize, config: PreTrainedConfig, device: torch.de
 
 def _cannot_load(source: _Source, quantize: Quantize, error: Exception) -> EngineError:
     if is_out_of_memory(error):
-        return OutOfMemoryError(f"Memory ran out while {source} was loaded.")
+        on_gpu = isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_initialized()
+        free, place = (free_vram_bytes(torch.device("cuda")), "VRAM") if on_gpu else (available_ram_bytes(), "RAM")
+        return OutOfMemoryError(f"Memory ran out while {source} was loaded; {free / 1e9:.1f} GB of {place} are free.")
     if quantize != "none":
         return EngineError(f"bitsandbytes cannot load {source} in {quantize}: {first_line(error)}")
     return EngineError(f"{source} cannot be loaded: {first_line(error)}")

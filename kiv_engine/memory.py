@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import errno
 import functools
 import gc
 import math
@@ -70,10 +69,3 @@ def _malloc_trim() -> Callable[[int], int] | None:
     with contextlib.suppress(OSError, AttributeError):
         return cast(Callable[[int], int], ctypes.CDLL(None).malloc_trim)
     return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that RAM or VRAM ran out; on the CPU torch raises a plain RuntimeError."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Final, Protocol, get_args
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from app.failure_words import free_ram, memory_advice
 from app.figures import as_bytes
 from app.models.chat import UNDER_WAY, Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
 from app.models.chat_list import ChatList
@@ -24,6 +25,7 @@ from app.reports import (
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
+    ModelUnloaded,
     ReadingTimed,
     Report,
     SectionProgress,
@@ -43,11 +45,12 @@ from app.requests import (
     Said,
     Source,
     TextSource,
+    UnloadModel,
 )
 from app.section_words import with_sections
 from app.settings import DEMO, AnswerSettings, ChatOptions, StoreKind, with_store
 from kiv_engine.config import Quantize
-from kiv_engine.errors import DamagedContextError, OutOfMemoryError, StoppedError
+from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, OutOfMemoryError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -87,11 +90,11 @@ class NoticeKind(Enum):
 
 @dataclass(frozen=True)
 class Offer:
-    """A way to go on after a request failed: with a smaller plan, or, where that is None, as it was."""
+    """A way to go on: a request, with a smaller plan if there is one."""
 
     text: str
     request: Request
-    plan: SmallerPlan | None
+    plan: SmallerPlan | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class SessionController(QObject):
         self._with_tokens: deque[Exchange] = deque()
         self._chosen: LoadModel | None = None
         self._spilling_told = False
+        self._was_unloaded = False
 
     # -- what the user wants -------------------------------------------------------------------------------------
 
@@ -147,14 +151,25 @@ class SessionController(QObject):
             self._waiting.appendleft(self._preferred)
             self._advance()
 
+    @Slot()
+    def unload_model(self) -> None:
+        """Give the model's memory back; the next question or document loads it again. Chats stay."""
+        self._drop_loading()
+        self._waiting.appendleft(UnloadModel())
+        self.stop()
+        self._advance()
+
     @Slot(str, str)
     def use_model(self, name: str, quantize: Quantize, anyway: bool = False) -> None:
         """Load another model, and keep to it if that succeeds. Chats stay; what they read is read again by it."""
         self._chosen = LoadModel(name, quantize, anyway)
-        self._waiting = deque(request for request in self._waiting if not isinstance(request, LoadModel))
+        self._drop_loading()
         self._waiting.appendleft(self._chosen)
         self.stop()
         self._advance()
+
+    def _drop_loading(self) -> None:
+        self._waiting = deque(each for each in self._waiting if not isinstance(each, LoadModel | UnloadModel))
 
     @property
     def _preferred(self) -> LoadModel:
@@ -367,8 +382,10 @@ class SessionController(QObject):
         """Begin the next request if none runs and there is a model, or it is what makes one."""
         if self._request is not None or not self._waiting:
             return
-        if self._status.model is None and not isinstance(self._waiting[0], LoadModel):
-            return
+        if self._status.model is None and not isinstance(self._waiting[0], LoadModel | UnloadModel):
+            if not (self._was_unloaded and any(isinstance(each, Read | Ask) for each in self._waiting)):
+                return
+            self._waiting.appendleft(self._preferred)
         first = self._chats.numbered(getattr(self._waiting[0], "chat", None))
         if isinstance(self._waiting[0], Ask) and first is not None and (read := self._reading_again(first)):
             self._waiting.appendleft(read)
@@ -395,10 +412,16 @@ class SessionController(QObject):
     def _begin(self, request: Request) -> None:
         match request:
             case LoadModel(model):
+                self._was_unloaded = False
                 self._close_all()
                 self._status.set_model(None)
                 self._status.set_loading(Loading(model))
                 self._status.set_state(EngineState.LOADING)
+            case UnloadModel():
+                self._was_unloaded = True
+                self._close_all()
+                self._status.set_model(None)
+                self._status.set_state(EngineState.ABSENT)
             case Read(number, sources):
                 self._status.set_state(EngineState.READING, number)
                 if chat := self._chats.numbered(number):
@@ -417,14 +440,22 @@ class SessionController(QObject):
         if report.request_id != self._request_id or self._request is None:
             return
         request = self._request
-        if is_terminal(report.event):
-            self._request = self._request_id = None
-        self._take(request, report.event)
-        if is_terminal(report.event):
-            loads_next = bool(self._waiting) and isinstance(self._waiting[0], LoadModel)
-            if self._status.model is not None or not loads_next:
-                self._status.set_state(EngineState.IDLE if self._status.model else EngineState.ERROR)
+        if not is_terminal(report.event):
+            self._take(request, report.event)
+            return
+        self._request = self._request_id = None
+        try:
+            self._take(request, report.event)
+        finally:  # whatever is wrong with one request, the next one begins
+            self._rest()
             self._advance()
+
+    def _rest(self) -> None:
+        """Nothing runs; on the way from one model to the next that is not worth telling."""
+        loads_next = bool(self._waiting) and isinstance(self._waiting[0], LoadModel)
+        if self._status.model is not None or not loads_next:
+            without = EngineState.ABSENT if self._was_unloaded else EngineState.ERROR
+            self._status.set_state(EngineState.IDLE if self._status.model else without)
 
     def _take(self, request: Request, event: object) -> None:
         match event:
@@ -437,6 +468,10 @@ class SessionController(QObject):
                 if isinstance(request, LoadModel) and request == self._chosen:
                     settings = replace(self._preferences.settings, model=event.name, quantize=event.quantize)
                     self._preferences.set(replace(settings, load_anyway=request.anyway))
+            case ModelUnloaded():
+                line = self.tr("The model is unloaded. {0} A question or a document loads it again.")
+                offer = Offer(self.tr("Load the model"), self._preferred)
+                self.noticed.emit(Notice(NoticeKind.INFO, line.format(free_ram()), (offer,)))
             case ContextMeasured():
                 self._status.set_measured(event)
                 self._tell_spilling(event.spilled_bytes)
@@ -633,11 +668,17 @@ class SessionController(QObject):
             case Ask():
                 self._fail_answer(request, event)
                 self._change_exchange(request, state=ExchangeState.FAILED)
-        offers = self._offers(request, event)
-        more = ""
+        text = " ".join((event.message, *self._remedies(request, event)))
+        self.noticed.emit(Notice(NoticeKind.ERROR, text, self._offers(request, event)))
+
+    def _remedies(self, request: Request, event: Failed) -> Iterator[str]:
+        """What a person has to know beside what happened; sentences."""
+        if isinstance(request, Read) and isinstance(event.error, DocumentError) and len(request.sources) > 1:
+            yield self.tr("And {0:,} more could not be read.").format(len(request.sources) - 1)
         if event.smaller is not None and event.smaller.tokens:
-            more = " " + self.tr("At most about {0:,} tokens fit.").format(event.smaller.tokens)
-        self.noticed.emit(Notice(NoticeKind.ERROR, event.message + more, offers))
+            yield self.tr("At most about {0:,} tokens fit.").format(event.smaller.tokens)
+        elif event.smaller is None and isinstance(event.error, OutOfMemoryError) and not event.error.is_predicted:
+            yield memory_advice()
 
     # -- where memory ran out ------------------------------------------------------------------------------------
 
@@ -645,9 +686,16 @@ class SessionController(QObject):
         """What can be done with one click."""
         offers = []
         if event.smaller is not None and not event.smaller.tokens:
-            offers.append(Offer(self.tr("Use {0}").format(self._changes(event.smaller)), request, event.smaller))
+            text = self.tr("Use {0}").format(self._changes(event.smaller))
+            offers.append(Offer(text, tried(request, anyway=False), event.smaller))
         if isinstance(event.error, OutOfMemoryError) and event.error.is_predicted:
-            offers.append(Offer(self.tr("Try anyway"), request, None))
+            offers.append(Offer(self.tr("Try anyway"), tried(request, anyway=True)))
+        elif self._status.model is None or not isinstance(request, Read | Ask):
+            return tuple(offers)
+        elif isinstance(event.error, OutOfMemoryError):
+            offers.append(Offer(self.tr("Unload the model"), UnloadModel()))
+        elif not isinstance(event.error, EngineError):
+            offers.append(Offer(self.tr("Load the model again"), self._preferred))
         return tuple(offers)
 
     def _changes(self, plan: SmallerPlan) -> str:
@@ -663,12 +711,17 @@ class SessionController(QObject):
     def accept(self, offer: Offer) -> None:
         """Go on with a smaller plan, or as it was. The chat stays; what it had read is read again."""
         request, plan = offer.request, offer.plan
-        if isinstance(request, LoadModel):
-            kind = request.quantize if plan is None else plan.quantize or request.quantize
-            self.use_model(request.model, kind, anyway=plan is None)
-            return
-        chat = self._chats.numbered(getattr(request, "chat", None))
-        if chat is None or not isinstance(request, Read | Ask):
+        match request:
+            case UnloadModel():
+                self.unload_model()
+            case LoadModel(model, kind, anyway):
+                self.use_model(model, (plan and plan.quantize) or kind, anyway)
+            case Read() | Ask():
+                self._go_on(request, plan)
+
+    def _go_on(self, request: Read | Ask, plan: SmallerPlan | None) -> None:
+        chat = self._chats.numbered(request.chat)
+        if chat is None:
             return
         self._chats.show(chat)
         if plan is not None:
@@ -678,7 +731,7 @@ class SessionController(QObject):
         if isinstance(request, Ask):
             self.ask_instead(request.exchange, request.question)
         else:
-            self._read_after_failure(chat, request, anyway=plan is None)
+            self._read_after_failure(chat, request)
 
     def _make_smaller(self, plan: SmallerPlan) -> None:
         settings = self._preferences.settings
@@ -686,16 +739,16 @@ class SessionController(QObject):
         if plan.quantize and self._status.model is not None:
             self.use_model(self._status.model.name, plan.quantize)
 
-    def _read_after_failure(self, chat: Chat, request: Read, *, anyway: bool) -> None:
+    def _read_after_failure(self, chat: Chat, request: Read) -> None:
         """Documents that were dropped are opened once more; those that are kept are read again or gone on with."""
         kept = [document.source for document in chat.documents]
         if new := [source for source in request.sources if source not in kept]:
-            self.read(new, anyway)
+            self.read(new, request.anyway)
         elif read := self._reading_again(chat):
-            self._waiting.append(replace(read, anyway=anyway))
+            self._waiting.append(replace(read, anyway=request.anyway))
             self._advance()
         else:
-            self._waiting.append(Read(chat.number, anyway=anyway))
+            self._waiting.append(Read(chat.number, anyway=request.anyway))
             self._advance()
 
     def _fail_loading(self, request: LoadModel, event: Failed) -> None:
@@ -706,7 +759,9 @@ class SessionController(QObject):
         if self._loads_another and is_stopped:
             return
         if request.model == DEMO:
-            self._notice(self.tr("The model could not be loaded. {0}").format(event.message))
+            line = self.tr("The model could not be loaded. {0}").format(event.message)
+            more = self.tr("Close other programs.") if isinstance(event.error, OutOfMemoryError) else ""
+            self._notice(f"{line} {more}".rstrip())
             return
         instead = self._preferred if request != self._preferred else LoadModel()
         name = self.tr("the built-in model") if instead.model == DEMO else instead.model
@@ -764,6 +819,11 @@ class SessionController(QObject):
     def _set_reading(chat: Chat, reading: Reading) -> None:
         chat.reading = reading
         chat.reading_changed.emit()
+
+
+def tried(request: Request, *, anyway: bool) -> Request:
+    """The same, also, or not, where it is predicted not to fit."""
+    return replace(request, anyway=anyway) if isinstance(request, LoadModel | Read) else request
 
 
 def said_before(exchange: Exchange) -> tuple[Said, ...]:

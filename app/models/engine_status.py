@@ -9,7 +9,9 @@ from app.reports import ContextMeasured, ModelLoaded, ShelfMeasured
 
 
 class EngineState(Enum):
-    """What the engine is doing. ERROR: there is no model, and loading one failed."""
+    """What the engine is doing. Without a model: ABSENT before it is loaded and after it was unloaded, ERROR where
+    loading it failed.
+    """
 
     ABSENT = "absent"
     LOADING = "loading"

@@ -188,7 +188,9 @@ class Composer(QWidget):
 
     def _hint(self) -> str:
         match self._status.state:
-            case EngineState.ABSENT | EngineState.LOADING:
+            case EngineState.ABSENT:
+                return self.tr("No model is loaded; a question loads it first")
+            case EngineState.LOADING:
                 return self.tr("The model is loading; you can type already, your question is sent when it is ready")
             case EngineState.READING:
                 return self.tr("Reading; a question is answered once everything is read. Esc stops")

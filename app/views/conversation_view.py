@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 from app.figures import as_round_tokens
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
-from app.models.engine_status import EngineStatus
+from app.models.engine_status import EngineState, EngineStatus
 from app.views.document_card import DocumentCard
 from app.views.exchange_stack import TEXT_WIDTH, ExchangeStack
 from app.views.exchange_view import ExchangeView
@@ -104,9 +104,10 @@ class Welcome(QWidget):
 
     @Slot()
     def _on_status_changed(self) -> None:
-        model = self._status.model
+        model, is_loading = self._status.model, self._status.state is EngineState.LOADING
+        without = self.tr("The model is loading") if is_loading else self.tr("No model is loaded")
         room = self.tr("This model: up to about {0} tokens on this PC")
-        self.room.setText(room.format(as_round_tokens(model.fit_tokens)) if model else self.tr("The model is loading"))
+        self.room.setText(room.format(as_round_tokens(model.fit_tokens)) if model else without)
 
 
 class Transcript(QScrollArea):

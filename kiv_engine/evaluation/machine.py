@@ -7,9 +7,8 @@ from typing import Any
 
 import psutil
 
-from kiv_engine.errors import CapacityError
+from kiv_engine.errors import CapacityError, is_out_of_memory
 from kiv_engine.hardware import cpu_name
-from kiv_engine.memory import is_out_of_memory
 
 
 def describe_machine() -> dict[str, Any]:

@@ -21,12 +21,13 @@ from app.reports import (
     DocumentsPlaced,
     EvidenceGrown,
     ModelLoaded,
+    ModelUnloaded,
     ReadingTimed,
     SectionProgress,
     StoreOffer,
     StoresOffered,
 )
-from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, TextSource
+from app.requests import ArchiveSource, Ask, CloseChat, FileSource, LoadModel, Read, Request, TextSource, UnloadModel
 from app.settings import AnswerSettings
 from kiv_engine.config import SamplingConfig
 from kiv_engine.errors import DocumentError, StoppedError
@@ -145,6 +146,9 @@ class ScriptedSession:
                 for facts in (self._texts, self._read, self._length):
                     facts.pop(chat, None)
                 yield ChatClosed()
+            case UnloadModel():
+                self._texts, self._read, self._length = {}, {}, {}
+                yield ModelUnloaded()
 
     def _load(self, request: LoadModel, should_stop: Callable[[], bool]) -> ModelLoaded:
         self._step("load", should_stop)

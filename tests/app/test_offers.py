@@ -10,7 +10,7 @@ from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.requests import Ask, LoadModel, Read
 from app.settings import load_settings
-from kiv_engine.errors import OutOfMemoryError
+from kiv_engine.errors import DocumentError, OutOfMemoryError
 from kiv_engine.events import Failed, SmallerPlan
 from tests.app.conftest import AppDriver
 
@@ -63,7 +63,7 @@ def test_it_can_be_tried_anyway(driver: AppDriver, book: Path) -> None:
 
 def test_where_only_a_shorter_text_fits_its_length_is_told(driver: AppDriver, book: Path) -> None:
     fail_reading(driver, book, too_large(SmallerPlan(store_dtype="int8", tokens=512_000), is_predicted=False))
-    assert offers(driver) == []
+    assert offers(driver) == ["Unload the model"]
     assert driver.window.banner.text.text().endswith("At most about 512,000 tokens fit.")
 
 
@@ -76,7 +76,7 @@ def test_an_answer_that_ran_out_of_memory_is_given_with_a_smaller_plan(driver: A
     driver.controller.ask("And then?")
     driver.until(lambda: driver.chat.exchanges[-1].state is ExchangeState.FAILED)
     driver.until_state(EngineState.IDLE)
-    assert offers(driver) == ["Use the disk for old text, 512 hot tokens"]
+    assert offers(driver) == ["Use the disk for old text, 512 hot tokens", "Unload the model"]
     click(driver, 0)
     driver.until(lambda: driver.chat.exchanges[-1].state is ExchangeState.DONE)
     assert [each.question for each in driver.chat.exchanges] == ["Who?", "And then?"]
@@ -114,3 +114,83 @@ def test_what_is_told_later_has_no_offers_of_before(driver: AppDriver, book: Pat
     fail_reading(driver, book, too_large(INT8, is_predicted=True))
     driver.controller.read_pasted("   ")
     assert offers(driver) == []
+
+
+def answer_fails(driver: AppDriver, book: Path, error: BaseException) -> None:
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.session.fails_on = {Ask: error}
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    driver.until_state(EngineState.IDLE)
+    driver.session.fails_on = {}
+
+
+def test_where_memory_ran_out_the_model_can_be_unloaded_and_comes_back_for_a_question(
+    driver: AppDriver, book: Path
+) -> None:
+    answer_fails(driver, book, MemoryError())
+    words = driver.window.banner.text.text()
+    assert "RAM ran out." in words
+    assert "this app takes" in words
+    assert "Close other programs, read less, keep old text in 8 bit or on the disk" in words
+    assert offers(driver) == ["Unload the model"]
+    click(driver, 0)
+    driver.until(lambda: offers(driver) == ["Load the model"])
+    driver.until_state(EngineState.ABSENT)
+    assert "The model is unloaded." in driver.window.banner.text.text()
+    assert driver.status.model is None
+    assert driver.chat.reading.state is ReadingState.CLOSED
+    assert driver.chat.exchanges[0].question == "Who?", "the chat is intact"
+    driver.controller.ask("And now?")
+    driver.until_answered(1)
+    assert driver.chat.exchanges[1].state is ExchangeState.DONE
+    assert len(driver.session.loaded) == len(driver.session.read) == 2
+
+
+def test_what_needs_no_model_does_not_load_one(driver: AppDriver, book: Path) -> None:
+    answer_fails(driver, book, MemoryError())
+    click(driver, 0)
+    driver.until(lambda: offers(driver) == ["Load the model"])
+    driver.controller.new_chat()
+    driver.controller.forget_context(driver.application.chats.at(1))
+    assert driver.status.state is EngineState.ABSENT
+    click(driver, 0)
+    driver.until_state(EngineState.IDLE)
+    assert len(driver.session.loaded) == 2
+
+
+def test_after_an_error_that_nobody_foresaw_the_engine_starts_again_with_one_click(
+    driver: AppDriver, book: Path
+) -> None:
+    answer_fails(driver, book, ValueError("odd"))
+    assert "Unexpected error: ValueError: odd." in driver.window.banner.text.text()
+    assert offers(driver) == ["Load the model again"]
+    click(driver, 0)
+    driver.until(lambda: len(driver.session.loaded) == 2)
+    driver.until_state(EngineState.IDLE)
+    driver.controller.regenerate(0)
+    driver.until(lambda: driver.chat.exchanges[0].state is ExchangeState.DONE)
+
+
+def test_several_documents_that_cannot_be_read_are_counted(driver: AppDriver, tmp_path: Path) -> None:
+    driver.until_state(EngineState.IDLE)
+    error = DocumentError("a.txt is not text.")
+    driver.session.fail_once = {Read: Failed(str(error), error)}
+    driver.controller.open_files([tmp_path / name for name in ("a.txt", "b.txt", "c.txt")])
+    driver.until(driver.window.banner.isVisible)
+    assert driver.window.banner.text.text().endswith("not text. And 2 more could not be read.")
+
+
+def test_what_goes_wrong_in_the_window_leaves_no_state_behind(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.until_state(EngineState.IDLE)
+    driver.session.held_at = {"read"}
+    driver.controller.open_files([book])
+    driver.until_reached("read")
+    monkeypatch.setattr(driver.controller, "_finish_reading", lambda *_: 1 / 0)
+    with driver.qtbot.captureExceptions() as caught:
+        driver.session.go()
+        driver.until_state(EngineState.IDLE)
+    assert [kind for kind, _error, _trace in caught] == [ZeroDivisionError]

@@ -22,12 +22,20 @@ from app.folders import Folders
 from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.quote_check import never
-from app.reports import DocumentOpened, DocumentsPlaced, ShelfMeasured, StoreOffer, StoresOffered
-from app.requests import Ask, CloseChat, ContextOptions, LoadModel, Read, Said, TextSource
+from app.reports import (
+    DocumentOpened,
+    DocumentsPlaced,
+    ModelLoaded,
+    ModelUnloaded,
+    ShelfMeasured,
+    StoreOffer,
+    StoresOffered,
+)
+from app.requests import Ask, CloseChat, ContextOptions, LoadModel, Read, Said, TextSource, UnloadModel
 from app.settings import AnswerSettings, with_store
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import ModelNotFoundError, OutOfMemoryError
-from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TokenizeProgress
+from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 from kiv_engine.loader import DEMO_FOLDER
 from kiv_engine.saving import SavedContext
 from tests.app.scripted_session import ScriptedSession
@@ -480,4 +488,45 @@ def test_the_garbage_collector_passes_by_the_engine_until_the_session_is_closed(
     assert first() is None, "it is collected all the same when another comes"
     session.close()
     assert gc.get_freeze_count() == 0
+    torch.set_num_threads(threads)
+
+
+def test_a_model_that_is_unloaded_is_gone_with_its_contexts() -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session = EngineSession()
+    list(session.handle(LoadModel(), never))
+    *_, finished = session.handle(Read(1, (TextSource("a", "The goose was counted at noon. " * 20),)), never)
+    assert isinstance(finished, ReadFinished)
+    gone = [weakref.ref(session._engine), weakref.ref(session._contexts[1])]
+    assert list(session.handle(UnloadModel(), never)) == [ModelUnloaded()]
+    assert [each() for each in gone] == [None, None]
+    *_, loaded = session.handle(LoadModel(), never)
+    assert isinstance(loaded, ModelLoaded), "and it comes back"
+    session.close()
+    torch.set_num_threads(threads)
+
+
+def test_a_stop_while_an_answer_is_written_is_obeyed_within_one_step() -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session, asked = EngineSession(), [False]
+    list(session.handle(LoadModel(), never))
+    list(session.handle(Read(1, (TextSource("a", " ".join(LINES)),)), never))
+    steps: list[int] = []
+    forward = session._engine.loaded.model.forward
+
+    def counted(*arguments: object, **named: object) -> object:
+        steps.append(1)
+        return forward(*arguments, **named)
+
+    session._engine.loaded.model.forward = counted
+    for event in session.handle(Ask(1, 0, "Entry 7: goose"), lambda: asked[0]):
+        if isinstance(event, TextDelta) and not asked[0]:
+            asked[0] = True
+            before = len(steps)
+    assert isinstance(event, AnswerFinished)
+    assert event.finish_reason == "cancelled"
+    assert len(steps) <= before + 1
+    session.close()
     torch.set_num_threads(threads)
