@@ -31,6 +31,7 @@ from app.reports import (
     EvidenceGrown,
     ModelLoaded,
     ModelUnloaded,
+    NotHereError,
     ReadingTimed,
     ShelfMeasured,
     StoreOffer,
@@ -53,7 +54,7 @@ from app.requests import (
 from app.section_answers import ask_by_section, without_headings
 from app.settings import AnswerSettings
 from kiv_engine import errors
-from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, ModelNotFoundError, OutOfMemoryError
+from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, OutOfMemoryError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -144,7 +145,7 @@ class EngineSession:
         from kiv_engine.loader import is_here
 
         if not is_here(request.model):  # loading it would fetch it, which nobody asked for
-            raise ModelNotFoundError(f"{request.model} is not on this PC; get it on the page of models (Ctrl+L).")
+            raise NotHereError(request.model)
         leave_a_core()
         self._unload()  # gone before the next one comes: the two need not fit together
         self._model = request

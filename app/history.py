@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Signal
 
 from app.models.kept import ChatImported, ChatsListed, listed_chat, loaded_chat
 from app.saved_chats import ChatExported, ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
@@ -102,7 +102,7 @@ class ChatFile:
         run = self._connection.execute
         (version,) = run("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
-            raise HistoryError(f"{path.name} is from a newer version of this app")
+            raise HistoryError(tr("{0} is from a newer version of this app").format(path.name))
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         run("PRAGMA foreign_keys = ON")
@@ -230,14 +230,24 @@ def _beginning(path: Path) -> bytes:
 
 
 Job: TypeAlias = Callable[[ChatFile], object]
-FAILURES: Final = {
-    "list": "The chats cannot be listed",
-    "load": "This chat cannot be loaded",
-    "search": "The chats cannot be searched",
-    "remove": "A deleted chat is still there",
-    "export": "The chat cannot be exported",
-    "import": "This file cannot be imported",
-}
+
+
+def tr(text: str) -> str:
+    """In the user's language."""
+    return QCoreApplication.translate("History", text)
+
+
+def failure_words(name: Name, error: Exception) -> str:
+    """What could not be done, and why."""
+    lines = {
+        "list": tr("The chats cannot be listed: {0}."),
+        "load": tr("This chat cannot be loaded: {0}."),
+        "search": tr("The chats cannot be searched: {0}."),
+        "remove": tr("A deleted chat is still there: {0}."),
+        "export": tr("The chat cannot be exported: {0}."),
+        "import": tr("This file cannot be imported: {0}."),
+    }
+    return lines.get(str(name[0]), tr("The chats cannot be kept: {0}.")).format(error)
 
 
 class History(QObject):
@@ -339,8 +349,7 @@ class History(QObject):
                 self.reported.emit(result)
         except Exception as error:
             logger.warning("%s failed", name, exc_info=None if isinstance(error, FAULTS) else error)
-            what = FAILURES.get(str(name[0]), "The chats cannot be kept")
-            self.reported.emit(SavingFailed(name, f"{what}: {error}."))
+            self.reported.emit(SavingFailed(name, failure_words(name, error)))
 
 
 @contextmanager
@@ -380,12 +389,15 @@ def open_or_replace(path: Path) -> tuple[ChatFile | None, str]:
     except FAULTS as error:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             return _replace(path, error)
-        return None, f"The chats in {path} cannot be opened: {error}. Nothing is kept this time."
+        line = tr("The chats in {0} cannot be opened: {1}. Nothing is kept this time.")
+        return None, line.format(path, error)
 
 
 def _replace(path: Path, damage: Exception) -> tuple[ChatFile | None, str]:
     try:
         kept = keep_aside(path)
-        return ChatFile(path), f"The chats were damaged ({damage}); they are kept aside as {kept.name}."
+        line = tr("The chats were damaged ({0}); they are kept aside as {1}.")
+        return ChatFile(path), line.format(damage, kept.name)
     except FAULTS as error:
-        return None, f"The chats are damaged ({damage}) and cannot be kept aside: {error}. Nothing is kept this time."
+        line = tr("The chats are damaged ({0}) and cannot be kept aside: {1}. Nothing is kept this time.")
+        return None, line.format(damage, error)

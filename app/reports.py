@@ -12,6 +12,7 @@ from app.machine import Gpu
 from app.quote_check import Claim
 from app.settings import StoreKind
 from kiv_engine.config import Quantize
+from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import AnswerFinished, Downloaded, Failed, MemoryUse, ReadFinished
 
 
@@ -36,6 +37,10 @@ class ModelLoaded:
     trained_tokens: int
     gpu: Gpu | None = None
     quantize: Quantize = "none"
+
+
+class NotHereError(ModelNotFoundError):
+    """The model has to be downloaded before it can be loaded; the text is its name."""
 
 
 @dataclass(frozen=True)

@@ -154,11 +154,25 @@ def is_text(value: object) -> bool:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """What was wrong with the file: it cannot be read, or what it says is `damaged`.
+
+    Attributes:
+        reason: what the system or a value in the file says.
+        kept_as: the name under which a damaged file is kept; "" if it could not be moved.
+    """
+
+    reason: str
+    damaged: bool
+    kept_as: str = ""
+
+
+@dataclass(frozen=True)
 class Loaded:
-    """The settings in force, and what was wrong with the file, as a sentence for a person."""
+    """The settings in force."""
 
     settings: Settings
-    problem: str = ""
+    fault: Fault | None = None
 
 
 def load_settings(path: Path) -> Loaded:
@@ -168,10 +182,9 @@ def load_settings(path: Path) -> Loaded:
     except FileNotFoundError:
         return Loaded(Settings())
     except OSError as error:
-        return Loaded(Settings(), f"{path} cannot be read: {error.strerror}. The defaults are used.")
+        return Loaded(Settings(), Fault(error.strerror or str(error), damaged=False))
     except (ValueError, TypeError, ConfigError) as error:
-        reason = str(error).rstrip(".")
-        return Loaded(Settings(), f"The settings file is damaged: {reason}. The defaults are used{_kept(path)}.")
+        return Loaded(Settings(), Fault(str(error).rstrip("."), damaged=True, kept_as=_kept(path)))
 
 
 def save_settings(path: Path, settings: Settings) -> None:
@@ -244,6 +257,6 @@ def keep_aside(path: Path) -> Path:
 
 def _kept(path: Path) -> str:
     try:
-        return f", and the file is kept as {keep_aside(path).name}"
+        return keep_aside(path).name
     except OSError:
         return ""

@@ -26,6 +26,7 @@ from app.reports import (
     EvidenceGrown,
     ModelLoaded,
     ModelUnloaded,
+    NotHereError,
     ReadingTimed,
     Report,
     SectionProgress,
@@ -769,8 +770,11 @@ class SessionController(QObject):
             line = self.tr("Loading {0} was stopped. Going on with {1}.").format(request.model, name)
             self._notice(line, NoticeKind.INFO)
         else:
+            reason = event.message.rstrip(".") + "."
+            if isinstance(event.error, NotHereError):
+                reason = self.tr("it is not on this PC; get it on the page of models (Ctrl+L).")
             line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
-            text = line.format(request.model, event.message.rstrip(".") + ".", name)
+            text = line.format(request.model, reason, name)
             self.noticed.emit(Notice(NoticeKind.ERROR, text, self._offers(request, event)))
         self._waiting.appendleft(instead)
 

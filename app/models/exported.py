@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from PySide6.QtCore import QMarginsF
+from PySide6.QtCore import QCoreApplication, QMarginsF
 from PySide6.QtGui import QFont, QPageLayout, QPageSize, QPdfWriter, QTextDocument
 
 from app.answer_words import settings_words
@@ -28,6 +28,11 @@ KINDS: Final = (".md", ".html", ".pdf", ".json")
 MAX_IMPORT_BYTES: Final = 256_000_000
 MARGIN_MM: Final = 18
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#+\-!|~])")
+
+
+def tr(text: str) -> str:
+    """In the user's language."""
+    return QCoreApplication.translate("Export", text)
 
 
 class ExportError(ValueError):
@@ -50,7 +55,8 @@ def export(path: Path, chat: SavedChat, exchanges: Sequence[SavedExchange]) -> N
         case ".pdf":
             _write_pdf(fresh, _document(chat, exchanges))
         case other:
-            raise ExportError(f"a name that ends in {other!r} is of no kind; take one of {', '.join(KINDS)}")
+            line = tr("a name that ends in “{0}” is of no kind; take one of {1}")
+            raise ExportError(line.format(other, ", ".join(KINDS)))
     os.replace(fresh, path)
 
 
@@ -70,11 +76,11 @@ def to_json(chat: SavedChat, exchanges: Sequence[SavedExchange]) -> str:
 def import_json(path: Path) -> tuple[SavedChat, list[SavedExchange]]:
     """What `to_json` wrote, as another chat than the one that was exported. Raises ExportError and OSError."""
     if path.stat().st_size > MAX_IMPORT_BYTES:
-        raise ExportError(f"it has more than {MAX_IMPORT_BYTES:,} bytes")
+        raise ExportError(tr("it has more than {0:,} bytes").format(MAX_IMPORT_BYTES))
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT or data["version"] > VERSION:
-            raise ExportError("it is from a newer version of this app")
+            raise ExportError(tr("it is from a newer version of this app"))
         exchanges = [_exchange(each) for each in data["exchanges"]]
         chat = from_json(SavedChat, data, path=tuple(map(int, data["path"])), pinned=False)
         _require_tree(exchanges)
@@ -82,7 +88,7 @@ def import_json(path: Path) -> tuple[SavedChat, list[SavedExchange]]:
     except ExportError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, ConfigError, RecursionError) as error:
-        raise ExportError("it is no chat that was exported as JSON, or it is damaged") from error
+        raise ExportError(tr("it is no chat that was exported as JSON, or it is damaged")) from error
 
 
 def _exchange(data: dict[str, Any]) -> SavedExchange:
@@ -90,7 +96,7 @@ def _exchange(data: dict[str, Any]) -> SavedExchange:
     texts = (data[name] for name in ("question", "answer", "state", "message", "claims"))
     settings = data.get("settings") or ""  # which older files lack
     if not isinstance(data["id"], int) or not all(isinstance(text, str) for text in (*texts, settings)):
-        raise ExportError("an exchange in it is damaged")
+        raise ExportError(tr("an exchange in it is damaged"))
     return from_json(SavedExchange, data, heat=heat)
 
 
@@ -98,7 +104,7 @@ def _require_tree(exchanges: Sequence[SavedExchange]) -> None:
     known: set[int] = set()
     for each in exchanges:
         if each.id in known or (each.parent is not None and each.parent not in known):
-            raise ExportError("its exchanges do not follow each other")
+            raise ExportError(tr("its exchanges do not follow each other"))
         known.add(each.id)
 
 
@@ -110,7 +116,7 @@ def to_markdown(chat: SavedChat, exchanges: Sequence[SavedExchange]) -> str:
     by_id = {each.id: each for each in exchanges}
     parts = [f"# {_plain(chat.title)}"]
     if names := [_document_name(document) for document in chat.documents or ()]:
-        parts.append(f"Documents: {_plain(', '.join(names))}")
+        parts.append(tr("Documents: {0}").format(_plain(", ".join(names))))
     for number in chat.path:
         parts += _said(by_id[number]) if number in by_id else ()
     return "\n\n".join(parts) + "\n"
@@ -121,12 +127,12 @@ def _said(exchange: SavedExchange) -> list[str]:
     if exchange.answer:
         parts.append(exchange.answer.replace("![", r"!\["))  # a picture would be fetched by whoever opens the file
     if exchange.state == "failed":
-        parts.append(f"*{_plain(exchange.message or 'There is no answer.')}*")
+        parts.append(f"*{_plain(exchange.message or tr('There is no answer.'))}*")
     if made := settings_of(exchange.settings):
         parts.append(f"*{_plain('; '.join(settings_words(made)))}.*")
     passages = json.loads(exchange.finished or "{}").get("passages", ())
     if passages:
-        parts.append("Passages retrieved while this answer was written:")
+        parts.append(tr("Passages retrieved while this answer was written:"))
         parts += [_passage(passage) for passage in passages]
     return parts
 
@@ -174,4 +180,4 @@ def _write_pdf(path: Path, document: QTextDocument) -> None:
     document.print_(writer)
     del writer  # the file is whole once it is gone
     if not path.is_file() or not path.stat().st_size:
-        raise ExportError("nothing can be written there")
+        raise ExportError(tr("nothing can be written there"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from app.settings import Settings, load_settings, save_settings
+from app.settings import Fault, Settings, load_settings, save_settings
 
 
 class Preferences(QObject):
@@ -28,7 +28,17 @@ class Preferences(QObject):
         self.settings, self.problem = Settings(), ""
         if path is not None:
             loaded = load_settings(path)
-            self.settings, self.problem = loaded.settings, loaded.problem
+            self.settings = loaded.settings
+            self.problem = self._problem(path, loaded.fault) if loaded.fault else ""
+
+    def _problem(self, path: Path, fault: Fault) -> str:
+        if not fault.damaged:
+            return self.tr("{0} cannot be read: {1}. The defaults are used.").format(path, fault.reason)
+        line = self.tr("The settings file is damaged: {0}. The defaults are used.").format(fault.reason)
+        return " ".join(filter(None, (line, self._kept(fault))))
+
+    def _kept(self, fault: Fault) -> str:
+        return self.tr("The file is kept as {0}.").format(fault.kept_as) if fault.kept_as else ""
 
     def set(self, settings: Settings) -> None:
         """Put settings in force and keep them."""

@@ -34,7 +34,9 @@ def choose(combo: object, value: object) -> None:
 
 
 def test_a_damaged_file_is_told_and_defaults_are_used(damaged: Folders, driver: AppDriver) -> None:
-    assert "settings file is damaged" in driver.window.banner.text.text()
+    text = driver.window.banner.text.text()
+    assert "settings file is damaged" in text
+    assert text.endswith(" The defaults are used. The file is kept as settings.json.damaged-1.")
     assert driver.application.preferences.settings == Settings()
     assert (damaged.config / "settings.json.damaged-1").read_text() == "{"
 

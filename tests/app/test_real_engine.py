@@ -27,6 +27,7 @@ from app.reports import (
     DocumentsPlaced,
     ModelLoaded,
     ModelUnloaded,
+    NotHereError,
     ShelfMeasured,
     StoreOffer,
     StoresOffered,
@@ -34,7 +35,7 @@ from app.reports import (
 from app.requests import Ask, CloseChat, ContextOptions, LoadModel, Read, Said, TextSource, UnloadModel
 from app.settings import AnswerSettings, with_store
 from kiv_engine.config import KIVConfig
-from kiv_engine.errors import ModelNotFoundError, OutOfMemoryError
+from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 from kiv_engine.loader import DEMO_FOLDER
 from kiv_engine.saving import SavedContext
@@ -473,7 +474,7 @@ def test_a_model_that_is_not_here_is_not_fetched_by_loading_it(monkeypatch: pyte
     from kiv_engine import loader
 
     monkeypatch.setattr(loader, "download", lambda *_: pytest.fail("a download that nobody asked for"))
-    with pytest.raises(ModelNotFoundError, match="some-one/gone is not on this PC; get it on the page of models"):
+    with pytest.raises(NotHereError, match="some-one/gone"):
         list(EngineSession().handle(LoadModel("some-one/gone"), never))
 
 

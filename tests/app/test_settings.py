@@ -22,7 +22,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, settings: Settings) -> None:
     path = tmp_path / "deep" / "settings.json"
     save_settings(path, settings)
     assert load_settings(path).settings == settings
-    assert load_settings(path).problem == ""
+    assert load_settings(path).fault is None
     assert [file.name for file in path.parent.iterdir()] == ["settings.json"]
 
 
@@ -46,7 +46,7 @@ def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
         ('{"chat": []}', "ChatOptions is []"),
         ('{"chat": {"system": 5}}', "system is 5"),
         ('{"chat": {"sampling": {"stop": [5]}}}', "stop is 5"),
-        ("\x00\xff", "damaged"),
+        ("\x00\xff", "codec"),
     ],
 )
 def test_a_damaged_file_is_kept_aside_and_said_so(tmp_path: Path, text: str, words: str) -> None:
@@ -55,8 +55,10 @@ def test_a_damaged_file_is_kept_aside_and_said_so(tmp_path: Path, text: str, wor
         path.write_bytes(text.encode("latin-1"))
         loaded = load_settings(path)
         assert loaded.settings == Settings()
-        assert words in loaded.problem
-        assert f"kept as settings.json.damaged-{number}." in loaded.problem
+        assert loaded.fault is not None
+        assert loaded.fault.damaged
+        assert words in loaded.fault.reason
+        assert loaded.fault.kept_as == f"settings.json.damaged-{number}"
         assert not path.exists()
         assert (tmp_path / f"settings.json.damaged-{number}").read_bytes() == text.encode("latin-1")
 
@@ -69,7 +71,9 @@ def test_what_a_newer_version_wrote_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
     loaded = load_settings(tmp_path)
-    assert "cannot be read" in loaded.problem
+    assert loaded.fault is not None
+    assert not loaded.fault.damaged
+    assert loaded.settings == Settings()
 
 
 def test_presets_are_recognized() -> None:

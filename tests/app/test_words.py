@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "app"
-FILES = sorted([*(ROOT / "views").glob("*.py"), *(ROOT / "controllers").glob("*.py"), ROOT / "application.py"])
+IN_A_TERMINAL = {"__main__", "demo", "desktop_entry", "display", "screenshots"}
+"""What these say is said in a terminal, before Qt is there or without its window."""
+FILES = sorted(path for path in ROOT.rglob("*.py") if path.stem not in {*IN_A_TERMINAL, "__init__"})
 SHOWING = {
     "QLabel", "QPushButton", "QCheckBox", "QAction", "QMenu", "QListWidgetItem", "IconButton", "setText", "setToolTip",
     "setAccessibleName", "setAccessibleDescription", "setPlaceholderText", "setWindowTitle", "addItem", "addAction",
     "heading", "show_line", "show_problem", "set_icon", "setPlainText", "setTitle", "_notice", "_line", "page", "add",
-    "_action", "_button", "setFormat", "drawText",
+    "_action", "_button", "setFormat", "drawText", "Notice", "Offer", "Failed", "DocumentRejected", "SavingFailed",
+    "HistoryError", "ExportError", "ModelNotFoundError", "ChatsListed",
 }  # fmt: skip
 NAMES = {"KIV Desktop"}
 """Names need no translation."""
@@ -65,6 +68,7 @@ def test_no_word_is_shown_without_tr(path: Path) -> None:
         "x.setText(f'{n} words')",
         "self._notice('a' + b)",
         "b.setToolTip('Yes' if c else tr('No'))",
+        "Failed(f'{one} and more', error)",
     ],
 )
 def test_a_word_without_tr_is_seen(source: str) -> None:
