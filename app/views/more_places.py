@@ -11,12 +11,25 @@ from kiv_engine.config import SECTION_TOKENS
 
 OFFERED: Final = (512, 1_024)
 """Old tokens for each word, beside the 256 that are usual."""
-BROAD: Final = re.compile(
-    r"\b(summar\w*|overview|outline|gist|conclude|main (?:points?|ideas?|themes?|topics?)|themes|how (?:many|often)|"
-    r"count|number of|in total|list|(?:all|every|each) \w+|entire|whole|most (?:common|frequent|often))\b",
-    re.IGNORECASE,
-)
-"""Questions about many places at once, in English."""
+WORDS: Final = {
+    "English": r"summar\w*|overview|outline|gist|conclude|main (?:points?|ideas?|themes?|topics?)|themes|count|"
+    r"how (?:many|often)|number of|in total|list|(?:all|every|each) \w+|entire|whole|most (?:common|frequent|often)",
+    "German": r"zusammenfass\w*|fass(?:e|t|en)?\b.*\bzusammen|überblick|übersicht|hauptthemen|hauptpunkte|themen|"
+    r"wie ?viele?|wie oft|anzahl|zähle?n?|insgesamt|liste\w*|auflist\w*|alle[ns]? \w+|jede[mnrs]? \w+|gesamte[mnrs]?|"
+    r"ganze[mnrs]?|häufigsten?",
+    "French": r"résum\w+|synthèse|aperçu|grandes lignes|thèmes|idées principales|combien|nombre d\w*|au total|"
+    r"compte[rz]? (?:les|combien)|énumère\w*|tou(?:s|te|tes) l\w+|tout l\w+|chaque \w+|entière?s?|plus fréquente?s?",
+    "Spanish": r"resume (?:el|la|los|las|lo|este|esta)|resumen|resumir|resúm\w+|sinopsis|temas|ideas principales|"
+    r"cuánt[oa]s|cuenta (?:los|las|cuánt\w+)|número de|en total|lista\w*|enumera\w*|tod[oa]s? l\w+|cada \w+|enter[oa]|"
+    r"más frecuentes?",
+    "Italian": r"riassu\w+|sintesi|panoramica|temi|idee principali|quant[ie]|conta(?:re)? (?:i|le|gli|quant\w+)|"
+    r"numero di|in totale|elenc\w+|tutt[aeio] (?:i|il|gli|le|la|lo)|ogni \w+|inter[oa]|più frequenti?",
+    "Portuguese": r"resum(?:a|ir|o)|sinopse|visão geral|temas|ideias principais|quant[oa]s|conte (?:os|as|quant\w+)|"
+    r"número de|no total|liste|enumere|tod[oa]s? [oa]s?|cada \w+|inteir[oa]|mais frequentes?",
+}
+"""What is said where many places matter at once. Words of one language that mean something else in another one cost no
+more than an offer that nobody needs."""
+BROAD: Final = re.compile("|".join(rf"\b(?:{words})\b" for words in WORDS.values()), re.IGNORECASE)
 
 
 class MorePlaces(QWidget):

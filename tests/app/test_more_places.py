@@ -21,13 +21,62 @@ from tests.app.conftest import AppDriver
         "List the harbours",
         "What are the main themes?",
         "Name every ship.",
+        "Fasse das Buch zusammen.",
+        "Gib mir eine Zusammenfassung!",
+        "Wie viele Schiffe kamen an?",
+        "Wieviele Gänse wurden gezählt?",
+        "Zähle die Schiffe",
+        "Nenne alle Häfen.",
+        "Worum geht es im ganzen Buch?",
+        "Résume le livre.",
+        "Fais un résumé de ce texte",
+        "Combien de navires sont arrivés ?",
+        "Quels sont les thèmes principaux ?",
+        "Cite tous les ports.",
+        "Resume el libro.",
+        "¿Cuántos barcos llegaron?",
+        "Haz una lista de los puertos",
+        "Nombra todos los barcos",
+        "Riassumi il libro.",
+        "Quante navi arrivarono?",
+        "Elenca i porti",
+        "Nomina tutte le navi",
+        "Resuma o livro.",
+        "Quantos navios chegaram?",
+        "Liste os portos",
+        "Diga todos os nomes",
+        "Compte les navires",
+        "Cuenta los barcos",
+        "Conta le navi",
+        "Conte os navios",
     ],
 )
 def test_questions_about_many_places(question: str) -> None:
     assert BROAD.search(question)
 
 
-@pytest.mark.parametrize("question", ["Who took the ship out?", "When did he enlist?", "What is the counter's name?"])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Who took the ship out?",
+        "When did he enlist?",
+        "What is the counter's name?",
+        "Wer fuhr mit dem Schiff hinaus?",
+        "Wann gingen sie zusammen fort?",
+        "Qui a pris le bateau ?",
+        "Quand est-il parti ?",
+        "¿Quién tomó el barco?",
+        "¿Dónde vive el capitán?",
+        "Chi prese la nave?",
+        "Dove abita il capitano?",
+        "Quem levou o navio?",
+        "When did they resume the voyage?",
+        "Où veut-il aller demain ?",
+        "De quoi parle ce conte ?",
+        "¿Quién cuenta la historia?",
+        "Onde mora o capitão?",
+    ],
+)
 def test_questions_about_one_place(question: str) -> None:
     assert not BROAD.search(question)
 
