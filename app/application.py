@@ -80,7 +80,9 @@ class Application(QObject):
     @cached_property
     def settings_dialog(self) -> SettingsDialog:
         """Built when it is wanted first."""
-        return SettingsDialog(self.preferences, self.status, self.models, self.window.shortcuts, self.window)
+        dialog = SettingsDialog(self.preferences, self.status, self.models, self.window.shortcuts, self.window)
+        dialog.models_wanted.connect(self.window.models_action.trigger)
+        return dialog
 
     @cached_property
     def chat_dialog(self) -> ChatDialog:

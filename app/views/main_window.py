@@ -34,10 +34,10 @@ from PySide6.QtWidgets import (
 )
 
 from app.models.chat_list import ChatList
-from app.models.engine_status import EngineState, EngineStatus
+from app.models.engine_status import EngineStatus
 from app.models.memory_log import MemoryLog
 from app.resources import FOLDER
-from app.settings import DEMO, ThemeName
+from app.settings import ThemeName
 from app.views.banner import Banner
 from app.views.composer import Composer
 from app.views.conversation_view import ConversationView
@@ -45,6 +45,7 @@ from app.views.document_pane import DocumentPane
 from app.views.exchange_stack import TEXT_WIDTH
 from app.views.icons import IconButton
 from app.views.meters import Meters
+from app.views.model_name import model_name
 from app.views.sidebar import Sidebar
 from app.views.theme import GAP, Theme
 from kiv_engine.documents.kinds import KINDS
@@ -404,7 +405,7 @@ class MainWindow(QMainWindow):
     def _on_facts_changed(self) -> None:
         chat = self._chats.current
         self.title.setText(chat.title or self.tr("New chat"))
-        self.model_button.setText(self._model_name())
+        self.model_button.setText(model_name(self._status))
         self.model_button.setAccessibleName(self.tr("Models; in use: {0}").format(self.model_button.text()))
         measured = self._status.measured.get(chat.number)
         self.tokens.setVisible(measured is not None)
@@ -413,14 +414,6 @@ class MainWindow(QMainWindow):
             return
         whole = measured.num_tokens + measured.unread_tokens
         self.tokens.setText(self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole))
-
-    def _model_name(self) -> str:
-        model = self._status.model
-        if model is None:
-            if (loading := self._status.loading) is not None and loading.total:
-                return self.tr("Loading … {0:.0%}").format(loading.share)
-            return self.tr("Loading …") if self._status.state is EngineState.LOADING else self.tr("No model")
-        return self.tr("Built-in model") if model.name == DEMO else model.name.rpartition("/")[2]
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,8 @@ from app.models.engine_status import EngineStatus
 from app.models.model_list import Connection, ModelList
 from app.models.preferences import Preferences
 from app.resources import resource_text
-from app.views.form import Form, heading
+from app.views.form import CONTROL_WIDTH, Form, heading
+from app.views.model_name import model_name
 from app.views.theme import GAP
 from kiv_engine.config import KIVConfig
 
@@ -67,7 +68,12 @@ class SettingsDialog(QDialog):
     """Every change is in force and kept at once; a damaged choice is impossible.
 
     `shortcuts` are told as they are: keys, and what they do.
+
+    Signals:
+        models_wanted: show the page of models instead.
     """
+
+    models_wanted = Signal()
 
     def __init__(
         self,
@@ -106,6 +112,8 @@ class SettingsDialog(QDialog):
         row.addWidget(self.parts)
         row.addWidget(self.pages, 1)
         preferences.changed.connect(self._show)
+        status.changed.connect(self._show)
+        status.loading_changed.connect(self._show_model)
         self._show()
 
     # -- what can be set -----------------------------------------------------------------------------------------
@@ -126,6 +134,8 @@ class SettingsDialog(QDialog):
         kept = [(tr("Up to {0} GB").format(size), size) for size in KEPT_CHOICES]
         self.kept = Choice([(tr("Nothing"), 0), *kept])
         self.kept.chosen.connect(self._on_kept_chosen)
+        self.model = QPushButton()
+        self.model.clicked.connect(self._on_model)
         self.store = QPushButton()
         self.store.clicked.connect(self._on_store)
         for choice in self._engine_choices().values():
@@ -152,6 +162,10 @@ class SettingsDialog(QDialog):
 
     def _engine(self) -> QWidget:
         tr, form = self.tr, Form()
+        form.add(
+            tr("Model"), self.model,
+            tr("Which ones fit this PC, their weights and speeds (Ctrl+L). Another one reads documents again."),
+        )  # fmt: skip
         self.hot_line = form.add(tr("Newest tokens kept exact"), self.hot, " ")
         self.retrieved_line = form.add(tr("Old tokens fetched for each new one"), self.retrieved, " ")
         form.add(
@@ -238,7 +252,22 @@ class SettingsDialog(QDialog):
         folder = settings.engine.store_folder
         self.store.setText(self.tr("In RAM") if folder is None else folder.name)
         self.store.setToolTip(self.tr("Choose a folder") if folder is None else self.tr("Back to RAM"))
+        self._show_model()
         self._show_costs(settings.engine)
+
+    @Slot()
+    def _show_model(self) -> None:
+        name = model_name(self._status)
+        room = CONTROL_WIDTH - 6 * GAP
+        short = self.model.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, room)
+        self.model.setText(f"{short} …")
+        self.model.setToolTip(name)
+        self.model.setAccessibleName(self.tr("Models; in use: {0}").format(name))
+
+    @Slot()
+    def _on_model(self) -> None:
+        self.hide()
+        self.models_wanted.emit()
 
     def _show_costs(self, config: KIVConfig) -> None:
         """The lines with figures; without a model there are none."""

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QLabel, QTextBrowser
 
 from app.folders import Folders
 from app.models.chat import ReadingState
+from app.models.engine_status import EngineState
 from app.reports import ShelfMeasured
 from app.requests import Said
 from app.resources import resource_text
@@ -69,6 +70,23 @@ def test_engine_knobs_reach_the_engine_and_tell_their_cost(driver: AppDriver, bo
     driver.controller.open_files([book])
     driver.until_read()
     assert driver.session.read[-1].options.config == KIVConfig(retrieved_tokens=512, store_dtype="int8")
+
+
+def test_the_model_is_named_and_leads_to_the_page_of_models(driver: AppDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver.application.models_controller, "list_models", lambda: None)  # that takes torch
+    driver.until_state(EngineState.IDLE)
+    dialog = driver.application.settings_dialog
+    dialog.open_part(1)
+    assert dialog.model.text() == "Built-in model …"
+    driver.controller.use_model("Owner/A-Model-With-A-Very-Long-Name-8B-Instruct", "none")
+    driver.until(lambda: dialog.model.toolTip() == "A-Model-With-A-Very-Long-Name-8B-Instruct")
+    assert dialog.model.text().count("…") == 2
+    assert dialog.model.accessibleName() == "Models; in use: A-Model-With-A-Very-Long-Name-8B-Instruct"
+    dialog.model.setFocus()
+    QTest.keyClick(dialog.model, Qt.Key.Key_Space)
+    assert not dialog.isVisible()
+    assert driver.application.models_dialog.isVisible()
+    driver.application.models_dialog.close()
 
 
 def test_how_much_is_kept_is_chosen_and_told(driver: AppDriver, book: Path) -> None:
