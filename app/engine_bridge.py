@@ -14,7 +14,7 @@ from PySide6.QtCore import QObject, Signal
 from app.failure_words import explained, failure_of
 from app.reports import Report, is_terminal
 from app.requests import Request
-from kiv_engine.errors import EngineError
+from kiv_engine.errors import EngineError, is_out_of_memory
 from kiv_engine.events import Failed
 
 THREAD_NAME: Final = "kiv-engine"
@@ -122,7 +122,7 @@ class EngineBridge(QObject):
         except GeneratorExit:  # the terminal event has been taken
             raise
         except BaseException as error:
-            if not isinstance(error, EngineError):
+            if not (isinstance(error, EngineError) or is_out_of_memory(error)):
                 logger.warning("%s failed", type(job.request).__name__, exc_info=error)
             yield failure_of(error)
 

@@ -21,6 +21,9 @@ LAYER_BINS: Final = 128
 ANSWER_TOKENS: Final = 2_048
 """Of a longer answer, only these first tokens are kept one by one: each takes some KB, and more for every layer."""
 
+HOT: Final = 0.1
+"""From this share of the hottest bin on, a bin is a place worth going to."""
+
 Mass: TypeAlias = NDArray[np.float32]
 Heat: TypeAlias = "array[float]"
 """float32 per bin, the largest is 1. Four bytes a bin, since every answer of a chat keeps its own."""
@@ -138,6 +141,19 @@ def mass_rows(tokens: Sequence[TokenHits], layer: int | None = None) -> Mass:
 def as_heat(mass: Mass) -> Heat:
     """Scaled so that the largest is 1."""
     return array("f", (mass / np.float32(max(float(mass.max(initial=0.0)), 1e-12))).tobytes())
+
+
+def bin_of(character: int, total: int) -> int:
+    """The bin of a character of all documents' text, which has so many."""
+    return min(character * HEAT_BINS // max(1, total), HEAT_BINS - 1)
+
+
+def hot_places(heat: Sequence[float] | Mass) -> list[int]:
+    """Bins to go to, ascending: of each run of bins that are at least HOT of the hottest one, the hottest."""
+    values = np.asarray(heat, np.float32)
+    hot = np.flatnonzero(values >= max(HOT * float(values.max(initial=0.0)), 1e-12))
+    runs = np.split(hot, np.flatnonzero(np.diff(hot) > 1) + 1)
+    return [int(run[values[run].argmax()]) for run in runs if len(run)]
 
 
 @dataclass(eq=False)

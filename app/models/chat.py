@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 
 from app.code_colours import ColouredCode
 from app.document_text import DocumentText
-from app.evidence import Evidence
+from app.evidence import Evidence, bin_of
 from app.quote_check import Claim, Place
 from app.reports import DocumentPlace, SectionProgress, StoreOffer
 from app.requests import Source, TextSource
@@ -358,6 +358,19 @@ class Chat(QObject):
     def place_of(self, passage: Passage) -> Place:
         """Where a passage stands in the documents."""
         return Place(self.document_of(passage), passage.start, passage.end)
+
+    def passage_at(self, exchange: Exchange, tokens: range) -> int | None:
+        """The number of the passage of an answer at which some of its tokens looked most; None if at none of them."""
+        lengths = [len(text.text) for text in self.opened_documents]
+        if not tokens or len(lengths) < len(self.documents):
+            return None
+        heat, best, most = exchange.evidence.heat_of(tokens), None, 0.0
+        for number, passage in enumerate(exchange.passages):
+            before = sum(lengths[: self.document_of(passage)])
+            first, last = (bin_of(before + place, sum(lengths)) for place in (passage.start, passage.end))
+            if (hottest := max(heat[first : last + 1])) > most:
+                best, most = number, hottest
+        return best
 
     def document_of(self, passage: Passage) -> int:
         """The number of the document that a passage is from; two documents may have one name."""

@@ -5,13 +5,22 @@ from typing import Final
 
 import numpy as np
 from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import (
+    QColor,
+    QFocusEvent,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from app.evidence import ANSWER_TOKENS, HEAT_BINS, Evidence, Mass
+from app.evidence import ANSWER_TOKENS, HEAT_BINS, Evidence, Mass, hot_places
 from app.models.chat import Chat, ExchangeState
 from app.models.chat_list import ChatList
-from app.views.heat_strip import tinted
+from app.views.heat_strip import announce, draw_focus, moved_by, tinted
 from app.views.theme import GAP, Theme
 
 HEIGHT: Final = 132
@@ -26,13 +35,18 @@ CAPTION_FROM: Final = 420
 class MapPicture(QWidget):
     """Paints mass per token and bin.
 
+    With the keyboard: up and down go from token to token, left and right through the places that one looked at, from
+    the brightest on; Enter chooses one.
+
     Signals:
-        place_chosen: a share of the document, 0 to 1, that was clicked.
-        token_pointed: number of the token under the mouse, -1 for none.
+        place_chosen: a share of the document, 0 to 1, that was clicked or chosen.
+        token_pointed: number of the token under the mouse, or that the keyboard is at; -1 for none.
+        place_pointed: the keyboard is at another place of the token.
     """
 
     place_chosen = Signal(float)
     token_pointed = Signal(int)
+    place_pointed = Signal()
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,11 +55,14 @@ class MapPicture(QWidget):
         self._rows = self._room
         self._narrow = np.zeros((0, 0), np.float32)
         self._pointed = range(0)
+        self._places: list[int] = []
+        self._at = 0
         self._picture: QImage | None = None
         self.setMouseTracking(True)
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.CrossCursor)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName(self.tr("Map: where each word of the answer looked"))
         theme.changed.connect(self._on_theme_changed)
 
@@ -70,9 +87,20 @@ class MapPicture(QWidget):
         self._on_theme_changed()
 
     def set_pointed(self, tokens: range) -> None:
-        """Frame some tokens."""
+        """Frame some tokens, and begin at the brightest place of theirs."""
+        mass = self._rows[tokens.start : tokens.stop].sum(axis=0)
+        self._places = hot_places(mass)
+        if tokens != self._pointed or self._at >= len(self._places):
+            self._at = int(np.argmax(mass[self._places])) if self._places else 0
         self._pointed = tokens
         self.update()
+
+    @property
+    def place(self) -> tuple[int, int, float] | None:
+        """Number and count of the place that the keyboard is at, and where in the document that is, 0 to 1."""
+        if not self._places:
+            return None
+        return self._at + 1, len(self._places), (self._places[self._at] + 0.5) / HEAT_BINS
 
     @Slot()
     def _on_theme_changed(self) -> None:
@@ -107,7 +135,30 @@ class MapPicture(QWidget):
             painter.fillRect(QRectF(0, top, 3, max(tall, 2)), QColor(colors.accent))
         painter.setPen(QColor(colors.border))
         painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+        if self.hasFocus():
+            draw_focus(painter, self.rect(), QColor(colors.accent))
+            if self.place is not None:
+                painter.fillRect(QRectF(self.place[2] * self.width() - 1, 0, 2, self.height()), QColor(colors.accent))
         painter.end()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key, last_row, last_place = event.key(), len(self._rows) - 1, len(self._places) - 1
+        row = self._pointed.start if self._pointed else -1
+        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.place is not None:
+            self.place_chosen.emit(self.place[2])
+        elif (token := moved_by(key, row, last_row, Qt.Key.Key_Up, Qt.Key.Key_Down)) is not None:
+            self.token_pointed.emit(token)
+            self.place_pointed.emit()
+        elif (at := moved_by(key, self._at, last_place, Qt.Key.Key_Left, Qt.Key.Key_Right)) is not None:
+            self._at = at
+            self.place_pointed.emit()
+            self.update()
+        else:
+            super().keyPressEvent(event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self.token_pointed.emit(-1)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self.place_chosen.emit(min(1.0, max(0.0, event.position().x() / max(1, self.width()))))
@@ -190,6 +241,7 @@ class EvidenceMap(QWidget):
         self._arrange()
         self.picture.place_chosen.connect(self.place_chosen)
         self.picture.token_pointed.connect(self._on_token_pointed)
+        self.picture.place_pointed.connect(self._on_place_pointed)
         self.layer.currentIndexChanged.connect(self._show_rows)
         self.above.toggled.connect(self._show_rows)
         chats.current_changed.connect(self._on_current_changed)
@@ -310,3 +362,23 @@ class EvidenceMap(QWidget):
             start, end = evidence.characters_of(chat.pointed)
             text = chat.all_exchanges[chat.selected_exchange].answer[start:end].strip()
             self.word.setText(f"“{text}”" if text else "")
+        self._describe()
+
+    @Slot()
+    def _on_place_pointed(self) -> None:
+        self._describe()
+        announce(self.picture)
+
+    def _describe(self) -> None:
+        """Say in words what the picture shows of the word that is pointed at."""
+        pointed, place = self._chats.current.pointed, self.picture.place
+        lines = [self.tr("Up and down go from word to word")]
+        if pointed:
+            word = self.tr("Word {0:,} of {1:,} {2}")
+            lines = [word.format(pointed.start + 1, self.picture.num_rows, self.word.text()).rstrip()]
+        if pointed and place is None:
+            lines.append(self.tr("looked nowhere in particular"))
+        elif pointed and place is not None:
+            line = self.tr("place {0:,} of {1:,}, at {2:.0f} % of the document; Enter goes there")
+            lines.append(line.format(place[0], place[1], 100 * place[2]))
+        self.picture.setAccessibleDescription(", ".join(lines))

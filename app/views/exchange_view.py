@@ -7,8 +7,27 @@ from functools import cached_property, partial
 from typing import Any, Final
 
 from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
-from PySide6.QtGui import QGuiApplication, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QTextCursor, QTextDocument
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtGui import (
+    QFocusEvent,
+    QGuiApplication,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+    QTextCursor,
+    QTextDocument,
+)
+from PySide6.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.answer_words import settings_words
 from app.figures import as_duration, as_rate
@@ -41,10 +60,12 @@ class AnswerText(QTextBrowser):
         code: the blocks of code in it.
 
     Signals:
-        word_pointed: the word under the mouse, and how many equal ones stand before it; empty for none.
+        word_pointed: the word under the mouse or at the caret, and how many equal ones stand before it; empty for none.
+        word_chosen: the same, of the word at the caret, when Enter is pressed.
     """
 
     word_pointed = Signal(str, int)
+    word_chosen = Signal(str, int)
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,6 +78,8 @@ class AnswerText(QTextBrowser):
         self.setOpenLinks(False)
         self.anchorClicked.connect(self._on_link)
         self.setAcceptDrops(False)
+        self.setTextInteractionFlags(self.textInteractionFlags() | Qt.TextInteractionFlag.TextSelectableByKeyboard)
+        self.cursorPositionChanged.connect(self._on_caret_moved)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -75,6 +98,7 @@ class AnswerText(QTextBrowser):
             return
         self._markdown, self._plain = text, ""
         self.document().setMarkdown(text, INERT)
+        self.moveCursor(QTextCursor.MoveOperation.Start)  # whoever comes with the keyboard reads from there
         self.code.find()
         dress_tables(self.document(), self._theme.colors)
 
@@ -106,14 +130,41 @@ class AnswerText(QTextBrowser):
     def _on_link(self, url: QUrl) -> None:
         LinkDialog(url, self.window()).open()
 
+    @Slot()
+    def _on_caret_moved(self) -> None:
+        """Follow the keyboard; a text that is shown anew moves the caret, too."""
+        if self.hasFocus():
+            self.word_pointed.emit(*word_at(self.textCursor()))
+            self._reveal_caret()
+
+    def _reveal_caret(self) -> None:
+        """The text is as high as all its lines: it is what stands around it that scrolls."""
+        around = self.parentWidget()
+        while around is not None and not isinstance(around, QScrollArea):
+            around = around.parentWidget()
+        if around is not None and (content := around.widget()) is not None:
+            place = self.viewport().mapTo(content, self.cursorRect().center())
+            around.ensureVisible(place.x(), place.y(), 0, 2 * self.fontMetrics().lineSpacing())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        is_enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if is_enter and not self.textCursor().charFormat().isAnchor():
+            self.word_chosen.emit(*word_at(self.textCursor()))
+        else:
+            super().keyPressEvent(event)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        if event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason):
+            self._on_caret_moved()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self.word_pointed.emit("", 0)
+
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)
-        cursor = self.cursorForPosition(event.position().toPoint())
-        cursor.select(QTextCursor.SelectionType.WordUnderCursor)
-        word = cursor.selectedText()
-        cursor.setPosition(cursor.selectionStart())
-        cursor.movePosition(QTextCursor.MoveOperation.Start, QTextCursor.MoveMode.KeepAnchor)
-        self.word_pointed.emit(word, len(word_places(word, cursor.selectedText())))
+        self.word_pointed.emit(*word_at(self.cursorForPosition(event.position().toPoint())))
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
@@ -128,6 +179,16 @@ class AnswerText(QTextBrowser):
 
     def sizeHint(self) -> QSize:
         return QSize(200, self.height())
+
+
+def word_at(cursor: QTextCursor) -> tuple[str, int]:
+    """The word that a cursor is at, or its selection begins in, and how many equal ones stand before it."""
+    cursor.setPosition(cursor.selectionStart())
+    cursor.select(QTextCursor.SelectionType.WordUnderCursor)
+    word = cursor.selectedText()
+    cursor.setPosition(cursor.selectionStart())
+    cursor.movePosition(QTextCursor.MoveOperation.Start, QTextCursor.MoveMode.KeepAnchor)
+    return word, len(word_places(word, cursor.selectedText()))
 
 
 def word_places(word: str, text: str) -> list[int]:
@@ -225,7 +286,9 @@ class ExchangeView(QWidget):
         """The answer's text."""
         answer = AnswerText(self._theme)
         answer.setAccessibleName(self.tr("Answer"))
+        answer.setAccessibleDescription(self.tr("Enter goes to the passage at which the word at the caret looked"))
         answer.word_pointed.connect(self._on_word_pointed)
+        answer.word_chosen.connect(self._on_word_chosen)
         answer.resize(self.width(), answer.height())  # its height follows from its width: the layout need not try twice
         self._text.addWidget(answer)
         return answer
@@ -468,12 +531,21 @@ class ExchangeView(QWidget):
 
     @Slot(str, int)
     def _on_word_pointed(self, word: str, number: int) -> None:
+        if self._chat.selected_exchange == self.exchange_id:
+            self._chat.point(self._tokens_of(word, number))
+
+    @Slot(str, int)
+    def _on_word_chosen(self, word: str, number: int) -> None:
+        passage = self._chat.passage_at(self._exchange, self._tokens_of(word, number))
+        if passage is not None:
+            self.passage_chosen.emit(self.exchange_id, passage)
+
+    def _tokens_of(self, word: str, number: int) -> range:
         """Find the word in the answer as it was written: what is shown has no asterisks and the like."""
         places = word_places(word, self._exchange.answer)
-        if self._chat.selected_exchange == self.exchange_id:
-            start = places[number] if number < len(places) else 0
-            end = start + (len(word) if number < len(places) else 0)
-            self._chat.point(self._exchange.evidence.tokens_of(start, end))
+        start = places[number] if number < len(places) else 0
+        end = start + (len(word) if number < len(places) else 0)
+        return self._exchange.evidence.tokens_of(start, end)
 
     @Slot()
     def _on_passage(self) -> None:

@@ -4,10 +4,21 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtCore import QRect, QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtGui import (
+    QAccessible,
+    QAccessibleAnnouncementEvent,
+    QColor,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+)
 from PySide6.QtWidgets import QWidget
 
+from app.evidence import hot_places
 from app.views.theme import Theme
 
 WIDTH: Final = 24
@@ -18,8 +29,11 @@ FAINT: Final = 0.02
 class HeatStrip(QWidget):
     """A scroll map. Top and bottom are the beginning and the end of the text.
 
+    With the keyboard: up and down go from one hot place to the next, Home and End to the first and the last; Enter
+    chooses one.
+
     Signals:
-        place_chosen: a share of the text, 0 to 1, that was clicked or dragged to.
+        place_chosen: a share of the text, 0 to 1, that was clicked or dragged to, or chosen.
     """
 
     place_chosen = Signal(float)
@@ -29,8 +43,11 @@ class HeatStrip(QWidget):
         self._theme = theme
         self._heat: Sequence[float] = ()
         self._view = (0.0, 1.0)
+        self._places: list[int] = []
+        self._at = 0
         self._picture: QImage | None = None
         self.setFixedWidth(WIDTH)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAccessibleName(self.tr("Map of the document"))
         self.setToolTip(self.tr("Where the answer looked; click to go there"))
@@ -38,7 +55,9 @@ class HeatStrip(QWidget):
 
     def set_heat(self, heat: Sequence[float]) -> None:
         """Show another answer's heat: equal parts of the text, the largest is 1."""
-        self._heat = heat
+        self._heat, self._places = heat, hot_places(heat)
+        self._at = min(self._at, max(0, len(self._places) - 1))
+        self._describe()
         self._on_theme_changed()
 
     def set_view(self, first: float, last: float) -> None:
@@ -46,6 +65,18 @@ class HeatStrip(QWidget):
         if (first, last) != self._view:
             self._view = (first, last)
             self.update()
+
+    def _share(self) -> float | None:
+        """Where the keyboard is, as a share of the text; None if there is nowhere to go."""
+        return (self._places[self._at] + 0.5) / len(self._heat) if self._places else None
+
+    def _describe(self) -> None:
+        share = self._share()
+        text = self.tr("The answer looked nowhere yet")
+        if share is not None:
+            line = self.tr("Place {0:,} of {1:,} where the answer looked, at {2:.0f} %; Enter goes there")
+            text = line.format(self._at + 1, len(self._places), 100 * share)
+        self.setAccessibleDescription(text)
 
     @Slot()
     def _on_theme_changed(self) -> None:
@@ -75,7 +106,25 @@ class HeatStrip(QWidget):
         painter.setBrush(tint)
         painter.setPen(QColor(colors.accent))
         painter.drawRect(frame)
+        if self.hasFocus():
+            draw_focus(painter, self.rect(), QColor(colors.accent))
+            if (share := self._share()) is not None:
+                painter.fillRect(QRectF(0, share * self.height() - 1.5, self.width(), 3), QColor(colors.accent))
         painter.end()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        last, share = len(self._places) - 1, self._share()
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and share is not None:
+            self.place_chosen.emit(share)
+            return
+        moved = moved_by(event.key(), self._at, last, Qt.Key.Key_Up, Qt.Key.Key_Down)
+        if moved is None:
+            super().keyPressEvent(event)
+            return
+        self._at = moved
+        self._describe()
+        announce(self)
+        self.update()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self.place_chosen.emit(min(1.0, max(0.0, event.position().y() / max(1, self.height()))))
@@ -94,6 +143,24 @@ class HeatStrip(QWidget):
         thick = np.maximum(np.maximum(rows[2:], rows[1:-1]), rows[:-2])
         thick[:2] = np.maximum(rows[:2], np.maximum.accumulate(rows[:2]))
         return tinted(thick[:, None], QColor(self._theme.colors.heat))
+
+
+def moved_by(key: int, at: int, last: int, before: Qt.Key, after: Qt.Key) -> int | None:
+    """Where a key leads from a number between 0 and `last`; None for a key that does not move."""
+    to = {before: at - 1, after: at + 1, Qt.Key.Key_Home: 0, Qt.Key.Key_End: last}
+    return next((max(0, min(place, last)) for each, place in to.items() if each == key), None)
+
+
+def announce(widget: QWidget) -> None:
+    """Have a screen reader say what a widget's description has become."""
+    QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(widget, widget.accessibleDescription()))
+
+
+def draw_focus(painter: QPainter, area: QRect, color: QColor) -> None:
+    """Frame what has the keyboard."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(color, 2))
+    painter.drawRect(area.adjusted(1, 1, -1, -1))
 
 
 def tinted(share: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", color: QColor) -> QImage:

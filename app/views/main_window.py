@@ -283,8 +283,12 @@ class MainWindow(QMainWindow):
 
     @property
     def shortcuts(self) -> list[tuple[str, str]]:
-        """All keys and what they do: those of the question's field, then those of the menu."""
-        typing = [("Enter", self.tr("Send")), ("Shift+Enter", self.tr("A new line in the question"))]
+        """All keys and what they do: those of the question's field and of answers, then those of the menu."""
+        typing = [
+            ("Enter", self.tr("Send")),
+            ("Shift+Enter", self.tr("A new line in the question")),
+            (self.tr("Arrow keys, Enter"), self.tr("Words of an answer, and their passage")),
+        ]
         native = QKeySequence.SequenceFormat.NativeText
         return typing + [
             (action.shortcut().toString(native), action.text().removesuffix(" …")) for action in self.actions()

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QMouseEvent
+from PySide6.QtGui import QAccessible, QColor, QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import evidence
 from app.controllers import session_controller
-from app.evidence import HEAT_BINS
+from app.evidence import HEAT_BINS, hot_places
 from app.requests import Ask
 from app.views import evidence_map
 from app.views.evidence_map import MapPicture, squeezed
@@ -257,3 +257,123 @@ def test_of_a_very_long_answer_the_first_words_are_shown(
     place = view.cursorRect(view.document().find("1503")).center()
     move(view, place.x() - 5, place.y())
     assert not driver.chat.pointed, "of this word nothing is known"
+
+
+# -- with the keyboard -------------------------------------------------------------------------------------------------
+
+
+def press(widget: QWidget, *keys: Qt.Key) -> None:
+    for key in keys:
+        QTest.keyClick(widget, key)
+
+
+def focus(driver: AppDriver, widget: QWidget) -> None:
+    driver.window.activateWindow()
+    driver.until(driver.window.isActiveWindow)
+    widget.setFocus(Qt.FocusReason.TabFocusReason)
+    driver.until(widget.hasFocus)
+
+
+@pytest.fixture
+def announced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a screen reader would say."""
+    said: list[str] = []
+    monkeypatch.setattr(QAccessible, "updateAccessibility", lambda event: said.append(event.message()))
+    return said
+
+
+def test_places_to_go_to_are_the_hottest_of_each_run() -> None:
+    heat = [0.0, 0.5, 1.0, 0.4, 0.05, 0.0, 0.2, 0.2, 0.0, 0.11]
+    assert hot_places(heat) == [2, 6, 9]
+    assert hot_places([0.0, 0.0]) == hot_places(()) == []
+
+
+def test_the_keyboard_goes_through_the_map_word_by_word_and_to_a_place(
+    driver: AppDriver, book: Path, announced: list[str]
+) -> None:
+    ask_about(driver, book)
+    driver.until_answered()
+    pane, picture = driver.window.document, driver.window.document.map.picture
+    chosen: list[float] = []
+    picture.place_chosen.connect(chosen.append)
+    focus(driver, picture)
+    press(picture, *4 * [Qt.Key.Key_Down])
+    assert list(driver.chat.pointed) == [3]
+    assert announced[-1] == "Word 4 of 12 “The captain”, looked nowhere in particular"
+    press(picture, Qt.Key.Key_Return)
+    assert chosen == []
+    press(picture, Qt.Key.Key_End)
+    assert list(driver.chat.pointed) == [11]
+    bins = hot_places(driver.chat.exchanges[0].evidence.rows(above=True)[11])
+    assert len(bins) > 1
+    assert f"place 1 of {len(bins)}, at " in announced[-1], "the brightest is the first passage"
+    press(picture, Qt.Key.Key_Right)
+    assert f"place 2 of {len(bins)}, at " in announced[-1]
+    assert picture.accessibleDescription() == announced[-1]
+    press(picture, Qt.Key.Key_Right, Qt.Key.Key_Enter)
+    assert [int(share * HEAT_BINS) for share in chosen] == [bins[-1]]
+    found = pane.text.document().find(SENTENCE, pane.text.document().find(SENTENCE).position())
+    assert pane.text.viewport().rect().intersects(pane.text.cursorRect(found))
+    press(picture, Qt.Key.Key_Home, Qt.Key.Key_Up)
+    assert list(driver.chat.pointed) == [0]
+    pane.text.setFocus()
+    assert not driver.chat.pointed, "without the keyboard nothing is pointed at"
+
+
+def test_the_keyboard_goes_through_the_strip_from_one_hot_place_to_the_next(
+    driver: AppDriver, book: Path, announced: list[str]
+) -> None:
+    strip = driver.window.document.strip
+    assert strip.accessibleDescription() == "The answer looked nowhere yet"
+    ask_about(driver, book)
+    driver.until_answered()
+    places, chosen = hot_places(driver.chat.exchanges[0].evidence.heat), list[float]()
+    assert len(places) > 1
+    strip.place_chosen.connect(chosen.append)
+    press(strip, Qt.Key.Key_Return, Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_End, Qt.Key.Key_Return)
+    assert [int(share * HEAT_BINS) for share in chosen] == [places[0], places[-1]]
+    assert announced[-1].startswith(f"Place {len(places)} of {len(places)} where the answer looked, at ")
+
+
+def test_the_caret_in_an_answer_shows_its_words_hits_and_enter_goes_to_the_passage(
+    driver: AppDriver, book: Path
+) -> None:
+    ask_about(driver, book)
+    driver.until_answered()
+    view = driver.transcript.exchanges[0].answer
+    focus(driver, view)
+    assert driver.chat.pointed == range(3, 4), "“The”"
+    press(view, Qt.Key.Key_Return)
+    assert driver.chat.selected_passage is None, "it looked at no passage"
+    view.setTextCursor(view.document().find("Thornwick"))
+    assert list(driver.chat.pointed) == [11]
+    press(view, Qt.Key.Key_Return)
+    assert driver.chat.selected_passage == 0
+    driver.window.composer.edit.setFocus()
+    assert not driver.chat.pointed
+
+
+def test_a_link_in_an_answer_still_opens_with_enter(driver: AppDriver, book: Path) -> None:
+    driver.session.words = ("See [the page](https://example.org) of it.",)
+    ask_about(driver, book)
+    driver.until_answered()
+    view, opened = driver.transcript.exchanges[0].answer, list[str]()
+    view.anchorClicked.disconnect()
+    view.anchorClicked.connect(lambda url: opened.append(url.toString()))
+    focus(driver, view)
+    press(view, Qt.Key.Key_Tab, Qt.Key.Key_Return)
+    assert opened == ["https://example.org"]
+
+
+def test_the_transcript_follows_the_caret(driver: AppDriver, book: Path) -> None:
+    driver.session.words = ("A line.\n\n" * 200,)
+    ask_about(driver, book)
+    driver.until_answered()
+    view, bar = driver.transcript.exchanges[0].answer, driver.transcript.verticalScrollBar()
+    bar.setValue(0)
+    focus(driver, view)
+    QTest.keyClick(view, Qt.Key.Key_End, Qt.KeyboardModifier.ControlModifier)
+    end = bar.value()
+    assert end > bar.maximum() // 2
+    QTest.keyClick(view, Qt.Key.Key_Home, Qt.KeyboardModifier.ControlModifier)
+    assert bar.value() < end
