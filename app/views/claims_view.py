@@ -10,6 +10,7 @@ from app.views.icons import pixmap
 from app.views.theme import GAP, Theme
 
 SHOWN_CHARACTERS = 60
+CLAIM_PIXELS = 14
 
 
 class ClaimsView(QWidget):
@@ -83,5 +84,5 @@ class ClaimsView(QWidget):
         colors = self._theme.colors
         for button, claim in zip(self.buttons, self._claims, strict=True):
             name, color = ("check", colors.good) if claim.place else ("question", colors.muted)
-            button.setIcon(QIcon(pixmap(name, color)))
-            button.setIconSize(QSize(14, 14))
+            button.setIcon(QIcon(pixmap(name, color, CLAIM_PIXELS, self._theme.scale)))
+            button.setIconSize(QSize(CLAIM_PIXELS, CLAIM_PIXELS))

@@ -15,8 +15,8 @@ ICON_PIXELS: Final = 20
 
 
 @lru_cache(maxsize=256)
-def pixmap(name: str, color: str, size: int = ICON_PIXELS, scale: float = 2.0) -> QPixmap:
-    """An icon in one colour, sharp on screens of twice the density too."""
+def pixmap(name: str, color: str, size: int, scale: float) -> QPixmap:
+    """An icon in one colour, drawn for a screen with so many pixels to each of `size`."""
     svg = resource_text(f"icons/{name}.svg").replace("currentColor", color)
     picture = QPixmap(round(size * scale), round(size * scale))
     picture.fill(Qt.GlobalColor.transparent)
@@ -47,6 +47,7 @@ class IconButton(QToolButton):
         self._theme = theme
         self._icon = icon
         self._role = role
+        self._size = size
         self.setAccessibleName(name)
         self.setToolTip(name)
         self.setIconSize(QSize(size, size))
@@ -65,8 +66,9 @@ class IconButton(QToolButton):
 
     @Slot()
     def _draw(self) -> None:
-        icon = QIcon(pixmap(self._icon, getattr(self._theme.colors, self._role)))
-        icon.addPixmap(pixmap(self._icon, self._theme.colors.other), QIcon.Mode.Disabled)
+        colors, size, scale = self._theme.colors, self._size, self._theme.scale
+        icon = QIcon(pixmap(self._icon, getattr(colors, self._role), size, scale))
+        icon.addPixmap(pixmap(self._icon, colors.other, size, scale), QIcon.Mode.Disabled)
         self.setIcon(icon)
 
 
@@ -90,4 +92,5 @@ class IconLabel(QLabel):
 
     @Slot()
     def _draw(self) -> None:
-        self.setPixmap(pixmap(self._icon, getattr(self._theme.colors, self._role), self._size))
+        color = getattr(self._theme.colors, self._role)
+        self.setPixmap(pixmap(self._icon, color, self._size, self._theme.scale))

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.models.chat_list import ChatList, FoundChats
-from app.views.icons import pixmap
+from app.views.icons import ICON_PIXELS, pixmap
 from app.views.theme import GAP, Theme
 
 SEARCH_MS: Final = 150
@@ -38,7 +38,7 @@ class ChatDelegate(QStyledItemDelegate):
         if self._found.chat_at(index).pinned:
             pinned: Any = option
             pinned.features |= QStyleOptionViewItem.ViewItemFeature.HasDecoration
-            pinned.icon = QIcon(pixmap("pin", self._theme.colors.muted))
+            pinned.icon = QIcon(pixmap("pin", self._theme.colors.muted, ICON_PIXELS, self._theme.scale))
             pinned.decorationPosition = QStyleOptionViewItem.Position.Right
 
 
@@ -124,7 +124,7 @@ class Sidebar(QWidget):
 
     @Slot()
     def _on_theme_changed(self) -> None:
-        self.new_chat.setIcon(QIcon(pixmap("plus", self._theme.colors.text)))
+        self.new_chat.setIcon(QIcon(pixmap("plus", self._theme.colors.text, ICON_PIXELS, self._theme.scale)))
 
     @Slot()
     def _on_search(self) -> None:

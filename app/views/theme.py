@@ -95,8 +95,11 @@ THEMES: Final = {"light": LIGHT, "dark": DARK}
 class Theme(QObject):
     """The colours in force: those that were chosen, or else the system's; in high contrast if one of the two wants it.
 
+    Attributes:
+        scale: pixels of the screen that the window is on, to each pixel of ours: 2 where it is twice as fine.
+
     Signals:
-        changed: other colours are in force; what is painted by hand or has an icon follows.
+        changed: other colours or another scale are in force; what is painted by hand or has an icon follows.
     """
 
     changed = Signal()
@@ -106,6 +109,7 @@ class Theme(QObject):
         self._application = application
         self._choice, self._points = choice, points
         self._wants_contrast = False
+        self.scale = application.devicePixelRatio()
         self._system_font = interface_font()
         application.setStyle(QStyleFactory.create("Fusion"))
         self._set_font()
@@ -119,6 +123,12 @@ class Theme(QObject):
         """Fix a set of colours; None follows the system, and with `contrast` only in that it is light or dark."""
         self._choice, self._wants_contrast = colors, contrast
         self._on_system_changed()
+
+    def set_scale(self, scale: float) -> None:
+        """Follow the window to a screen that is finer, or less fine."""
+        if scale != self.scale:
+            self.scale = scale
+            self.changed.emit()
 
     @property
     def points(self) -> float:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
 
 from app.views.theme import CONTRAST_DARK, CONTRAST_LIGHT, DARK, LIGHT, Colors, Theme
 from tests.app.conftest import AppDriver
@@ -64,3 +65,25 @@ def test_high_contrast_follows_the_system(
     assert theme.colors == expected
     theme.choose(LIGHT)
     assert theme.colors == LIGHT, "what a person chose counts more"
+
+
+def test_light_and_dark_follow_the_system_while_the_app_runs(
+    driver: AppDriver, qapp: QApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theme, scheme = driver.application.theme, [Qt.ColorScheme.Light]
+    hints = SimpleNamespace(colorScheme=lambda: scheme[0])
+    stand_in = SimpleNamespace(
+        styleHints=lambda: hints, setPalette=qapp.setPalette, setStyleSheet=qapp.setStyleSheet, setFont=qapp.setFont
+    )
+    monkeypatch.setattr(theme, "_application", stand_in)
+    followed: list[Colors] = []
+    theme.changed.connect(lambda: followed.append(theme.colors))
+    for now, colors in ((Qt.ColorScheme.Dark, DARK), (Qt.ColorScheme.Light, LIGHT)):
+        scheme[0] = now
+        qapp.styleHints().colorSchemeChanged.emit(now)
+        assert theme.colors == colors
+        assert driver.window.palette().window().color().name() == colors.window
+    assert followed == [DARK, LIGHT]
+    theme.choose(DARK)
+    qapp.styleHints().colorSchemeChanged.emit(Qt.ColorScheme.Light)
+    assert theme.colors == DARK, "what a person chose counts more"
