@@ -155,6 +155,7 @@ def run(
     if server is not None:
         server.files_handed_over.connect(application.on_files_handed_over)
         application.closing.connect(server.close)
+    sys.excepthook = application.tell_uncaught
     (begin_with or begin)(qt, application, options)
     code = qt.exec()
     application.close()

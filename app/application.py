@@ -1,11 +1,13 @@
 """Builds all parts, connects them, and takes them apart in the right order."""
 
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
@@ -15,6 +17,7 @@ from app.controllers.history_controller import HistoryController
 from app.controllers.models_controller import ModelsController
 from app.controllers.session_controller import Notice, NoticeKind, Offer, SessionController
 from app.engine_bridge import EngineBridge, Session
+from app.failure_words import slip
 from app.folders import Folders
 from app.history import History
 from app.models.chat import Chat
@@ -32,6 +35,8 @@ from app.views.main_window import Look, MainWindow
 from app.views.models_dialog import ModelsDialog
 from app.views.settings_dialog import SHORTCUTS_PART, SettingsDialog
 from app.views.theme import THEMES, Theme
+
+logger = logging.getLogger(__name__)
 
 QUIT_S: Final = 1.5
 """So long all threads together have to end; what has not ended then ends with the process."""
@@ -214,6 +219,14 @@ class Application(QObject):
         for part in parts:
             part.close()
         self.closed_in_time = all(part.join(max(0.0, end - time.monotonic())) for part in parts)
+
+    def tell_uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """What the window's own code raised, as sys.excepthook gets it: one line, and the app goes on. Ctrl+C quits."""
+        if issubclass(kind, KeyboardInterrupt):
+            self.window.close()
+            return
+        logger.error("uncaught", exc_info=(kind, error, trace))
+        self._on_problem(slip(error))
 
     @Slot(object)
     def _on_noticed(self, notice: Notice) -> None:

@@ -59,7 +59,17 @@ def memory_advice() -> str:
 
 def surprise(error: BaseException) -> str:
     """What nobody foresaw, by the first line of what was raised."""
-    said = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0].rstrip(".")
+    said = _said(error)
     if "CUDA error" in said:
         return tr("The GPU stopped working: {0}. Start the app again; chats and what was read are kept.").format(said)
     return tr("Unexpected error: {0}. Try again; if it comes again, load the model again.").format(said)
+
+
+def slip(error: BaseException) -> str:
+    """What the window's own code did wrong."""
+    line = tr("Unexpected error: {0}. If something no longer works, start the app again; chats are kept.")
+    return line.format(_said(error))
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0].rstrip(".")

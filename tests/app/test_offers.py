@@ -8,6 +8,7 @@ from PySide6.QtTest import QTest
 
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
+from app.reports import NotHereError
 from app.requests import Ask, LoadModel, Read
 from app.settings import load_settings
 from kiv_engine.errors import DocumentError, OutOfMemoryError
@@ -194,3 +195,15 @@ def test_what_goes_wrong_in_the_window_leaves_no_state_behind(
         driver.session.go()
         driver.until_state(EngineState.IDLE)
     assert [kind for kind, _error, _trace in caught] == [ZeroDivisionError]
+
+
+def test_a_model_that_is_not_here_is_told_with_the_page_that_gets_it(driver: AppDriver) -> None:
+    driver.until_state(EngineState.IDLE)
+    driver.session.cannot_load["Owner/Gone"] = NotHereError("Owner/Gone")
+    driver.controller.use_model("Owner/Gone", "none")
+    driver.until(driver.window.banner.isVisible)
+    assert driver.window.banner.text.text() == (
+        "Owner/Gone could not be loaded: it is not on this PC; get it on the page of models (Ctrl+L). "
+        "Going on with the built-in model."
+    )
+    driver.until_state(EngineState.IDLE)

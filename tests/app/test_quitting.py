@@ -70,3 +70,15 @@ def test_a_thread_that_is_stuck_does_not_keep_the_app_from_quitting(
     assert not driver.application.closed_in_time
     gone_on.set()
     driver.application.closed_in_time = driver.application.bridge.join(TIMEOUT_S)
+
+
+def test_what_the_window_s_own_code_raises_is_one_line_and_ctrl_c_quits(driver: AppDriver) -> None:
+    driver.until_state(EngineState.IDLE)
+    error = ZeroDivisionError("division by zero")
+    driver.application.tell_uncaught(ZeroDivisionError, error, None)
+    text = driver.window.banner.text.text()
+    assert text.startswith("Unexpected error: ZeroDivisionError: division by zero. ")
+    assert driver.window.isVisible()
+    driver.application.tell_uncaught(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert not driver.window.isVisible()
+    assert driver.application.closed_in_time
