@@ -19,6 +19,7 @@ from kiv_engine.attention import Attachment
 from kiv_engine.blocks import MappedRows
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import BatchSizeError, ConfigError, CropError, UnsupportedModelError
+from kiv_engine.events import MemoryUse
 from kiv_engine.hits import HitRecorder
 from kiv_engine.index import CODE_BLOCK_TOKENS
 from kiv_engine.layer import KIVLayer
@@ -191,6 +192,10 @@ class KIVCache(Cache):
                 total[part] += size
         total["hot"] += sum(_tensor_bytes(vars(layer)) for layer in self.forgetting_layers.values())
         return total
+
+    def mapped_bytes(self) -> MemoryUse:
+        """Of them, those that lie in files."""
+        return sum((layer.mapped_bytes() for layer in self.growing_layers), MemoryUse())
 
     def reset(self) -> None:
         """Forget everything."""

@@ -30,6 +30,7 @@ from kiv_engine.events import (
     AnswerFinished,
     Failed,
     FinishReason,
+    MemoryPlaces,
     MemoryUse,
     Passage,
     ReadEvent,
@@ -232,6 +233,11 @@ class Context:
     def memory(self) -> MemoryUse:
         """Bytes per part, weights included."""
         return MemoryUse(weights=weight_bytes(self._loaded.model), **self.cache.bytes_by_part())
+
+    def memory_places(self) -> MemoryPlaces:
+        """Where the parts lie, without the weights, which all contexts share."""
+        parts, on_gpu = MemoryUse(**self.cache.bytes_by_part()), self._loaded.device.type == "cuda"
+        return MemoryPlaces.of(parts, mapped=self.cache.mapped_bytes(), on_gpu=on_gpu)
 
     def tokens_that_fit(self, config: KIVConfig | None = None) -> int:
         """How many more tokens fit, 0 or more: K and V into the free RAM or a store folder's disk, and the codes of the

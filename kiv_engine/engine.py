@@ -8,9 +8,9 @@ from typing import Literal
 from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context, ShouldStop, never
 from kiv_engine.document import Document
-from kiv_engine.events import SmallerPlan
+from kiv_engine.events import MemoryPlaces, MemoryUse, SmallerPlan
 from kiv_engine.fit import ModelShape, Setting, measure_reading, token_seconds
-from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load
+from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load, weight_bytes
 from kiv_engine.records import keep, measure, read_records
 from kiv_engine.remedy import for_context, require_room
 from kiv_engine.saving import SavedContext
@@ -45,6 +45,11 @@ class Engine:
         if anyway:
             return cls(load(options, on_progress, should_stop), options)
         return cls(load(options, on_progress, should_stop, partial(require_room, options)), options)
+
+    def memory_places(self) -> MemoryPlaces:
+        """Where the model's weights lie."""
+        weights = MemoryUse(weights=weight_bytes(self.loaded.model))
+        return MemoryPlaces.of(weights, on_gpu=self.loaded.device.type == "cuda")
 
     def smaller_plan(self, context: Context, error: BaseException) -> SmallerPlan | None:
         """What to change for a context's documents to fit, where the error of a `Failed` says that memory ran out."""

@@ -4,7 +4,7 @@ A request (`Context.read`, `Context.ask`) yields any number of progress events a
 `ReadFinished`, `AnswerFinished` or `Failed`.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal, TypeAlias
 
 FinishReason: TypeAlias = Literal["stop", "length", "stop_string", "cancelled"]
@@ -58,15 +58,46 @@ class ParseProgress:
 class MemoryUse:
     """Bytes held by each part of the engine."""
 
-    weights: int
-    hot: int
-    index: int
-    cold_keys: int
-    cold_values: int
+    weights: int = 0
+    hot: int = 0
+    index: int = 0
+    cold_keys: int = 0
+    cold_values: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.hot + self.index + self.cold_keys + self.cold_values
+        return sum(astuple(self))
+
+    def __add__(self, other: "MemoryUse") -> "MemoryUse":
+        return MemoryUse(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: "MemoryUse") -> "MemoryUse":
+        return MemoryUse(*(mine - its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
+class MemoryPlaces:
+    """Where the parts lie: in RAM, in a GPU's memory, and in mapped files, of which the system holds in RAM what it
+    has room for.
+    """
+
+    ram: MemoryUse = MemoryUse()
+    vram: MemoryUse = MemoryUse()
+    disk: MemoryUse = MemoryUse()
+
+    @classmethod
+    def of(cls, use: MemoryUse, *, mapped: MemoryUse = MemoryUse(), on_gpu: bool) -> "MemoryPlaces":
+        """What a model on the GPU or the CPU has: its cold rows are in RAM wherever it is, but for those `mapped`."""
+        cold = MemoryUse(cold_keys=use.cold_keys, cold_values=use.cold_values)
+        fast, in_ram = use - cold, cold - mapped
+        return cls(in_ram, fast, mapped) if on_gpu else cls(in_ram + fast, MemoryUse(), mapped)
+
+    @property
+    def total(self) -> MemoryUse:
+        return self.ram + self.vram + self.disk
+
+    def __add__(self, other: "MemoryPlaces") -> "MemoryPlaces":
+        return MemoryPlaces(self.ram + other.ram, self.vram + other.vram, self.disk + other.disk)
 
 
 @dataclass(frozen=True)

@@ -263,20 +263,25 @@ def spilled_bytes(reserved: int, used: int) -> int:
     return max(0, reserved - used)
 
 
+def read_reserved_bytes() -> int:
+    """Bytes of VRAM that PyTorch has for this process, used or not; 0 where it has nothing on a GPU. Wakes no GPU."""
+    torch: Any = sys.modules.get("torch")
+    return 0 if torch is None or not torch.cuda.is_initialized() else int(torch.cuda.memory_reserved())
+
+
 def read_spilled_bytes() -> int:
     """That of this process now; 0 where it has nothing on a GPU. Takes under a millisecond, and wakes no GPU."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
+    if not (reserved := read_reserved_bytes()):
         return 0
     import pynvml
 
-    reserved = torch.cuda.memory_reserved()
+    torch: Any = sys.modules["torch"]
     try:
         with _nvml():
             handle = pynvml.nvmlDeviceGetHandleByUUID(
                 f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
             )
-            return spilled_bytes(int(reserved), int(pynvml.nvmlDeviceGetMemoryInfo(handle).used))
+            return spilled_bytes(reserved, int(pynvml.nvmlDeviceGetMemoryInfo(handle).used))
     except pynvml.NVMLError:
         return 0
 

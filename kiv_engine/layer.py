@@ -18,6 +18,7 @@ from kiv_engine.attention import AllFilledError, tag
 from kiv_engine.blocks import MappedRows
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
 from kiv_engine.errors import BatchSizeError
+from kiv_engine.events import MemoryUse
 from kiv_engine.hits import Recording
 from kiv_engine.index import CODE_BLOCK_TOKENS, FIT_TOKENS, CodeIndex, SearchEffort, code_bytes
 from kiv_engine.policy import Policy
@@ -153,6 +154,12 @@ class KIVLayer(CacheLayerMixin):
             "cold_keys": self.store.keys.nbytes,
             "cold_values": self.store.values.nbytes,
         }
+
+    def mapped_bytes(self) -> MemoryUse:
+        """Of them, those that lie in files."""
+        if self._store is None:
+            return MemoryUse()
+        return MemoryUse(cold_keys=self.store.keys.mapped_nbytes, cold_values=self.store.values.mapped_nbytes)
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Make the buffers for K and V of this shape: (1, H, n, D)."""

@@ -159,7 +159,17 @@ class RowTable:
     @property
     def nbytes(self) -> int:
         """Bytes of the rows in use."""
-        return self.num_tokens * row_bytes(*self._shape, self.dtype.itemsize, int8=self._int8)
+        return self.num_tokens * self._row_bytes
+
+    @property
+    def mapped_nbytes(self) -> int:
+        """Of them, those of rows that lie in files."""
+        saved = self.saved_files[0].num_rows if self.saved_files else 0
+        return (self.num_tokens if self._folder else min(self.num_tokens, saved)) * self._row_bytes
+
+    @property
+    def _row_bytes(self) -> int:
+        return row_bytes(*self._shape, self.dtype.itemsize, int8=self._int8)
 
     @property
     def capacity(self) -> int:

@@ -19,8 +19,18 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.context import Context, Turn
 from kiv_engine.document import Document
+from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError, ConfigError, EngineError, OutOfMemoryError
-from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
+from kiv_engine.events import (
+    AnswerFinished,
+    Failed,
+    MemoryPlaces,
+    MemoryUse,
+    ReadFinished,
+    ReadProgress,
+    TextDelta,
+    TokenizeProgress,
+)
 from kiv_engine.fit import ModelShape, Setting
 from kiv_engine.hits import HitsDrained
 from kiv_engine.passages import rank_passages
@@ -1085,3 +1095,25 @@ def test_memory_is_the_sum_of_plausible_parts() -> None:
     assert memory.total == memory.weights + memory.hot + memory.index + memory.cold_keys + memory.cold_values
     context.close()
     assert context.memory() == empty
+
+
+def test_each_part_is_counted_where_it_lies(tmp_path: Path) -> None:
+    in_ram, mapped = ready(), ready(config=replace(SMALL, store=tmp_path / "store"))
+    parts = replace(in_ram.memory(), weights=0)
+    cold = MemoryUse(cold_keys=parts.cold_keys, cold_values=parts.cold_values)
+    assert cold.total > 0
+    assert in_ram.memory_places() == MemoryPlaces(ram=parts)
+    assert mapped.memory_places() == MemoryPlaces(ram=parts - cold, disk=cold)
+    in_ram._loaded = replace(in_ram._loaded, device=torch.device("cuda", 0))
+    assert in_ram.memory_places() == MemoryPlaces(ram=cold, vram=parts - cold)
+    assert in_ram.memory_places().total == parts
+    for context in (in_ram, mapped):
+        context.close()
+    assert mapped.memory_places() == MemoryPlaces()
+
+
+def test_the_weights_are_where_the_model_is() -> None:
+    model = loaded("llama")
+    size = MemoryUse(weights=new_context().memory().weights)
+    assert Engine(model).memory_places() == MemoryPlaces(ram=size)
+    assert Engine(replace(model, device=torch.device("cuda", 0))).memory_places() == MemoryPlaces(vram=size)

@@ -231,7 +231,7 @@ def test_looking_at_the_hardware_imports_no_torch_where_there_is_no_gpu() -> Non
 
 def test_vram_that_lies_in_ram_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch believes to have 14 GB, of a GPU on which all programs together use 11.9."""
-    assert hardware.read_spilled_bytes() == 0  # nothing here has touched a GPU
+    assert hardware.read_spilled_bytes() == hardware.read_reserved_bytes() == 0  # nothing here has touched a GPU
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1b2c"))
@@ -245,6 +245,7 @@ def test_vram_that_lies_in_ram_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
         nvmlDeviceGetMemoryInfo={"GPU-1b2c": SimpleNamespace(used=11_900_000_000)}.__getitem__,
     )
     assert hardware.read_spilled_bytes() == 2_100_000_000
+    assert hardware.read_reserved_bytes() == 14_000_000_000
     reserved = 9_000_000_000
     assert hardware.read_spilled_bytes() == 0
     fake_nvml(monkeypatch, nvmlDeviceGetMemoryInfo=failing(pynvml.NVML_ERROR_NOT_SUPPORTED))

@@ -23,7 +23,7 @@ from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.errors import ConfigError, DamagedContextError, SavedContextError
-from kiv_engine.events import AnswerFinished, Failed, ReadFinished, TextDelta
+from kiv_engine.events import AnswerFinished, Failed, MemoryUse, ReadFinished, TextDelta
 from kiv_engine.saving import MANIFEST, ContextWriter, SavedContext
 from tests.engine.families import FAMILIES
 from tests.engine.tiny_chat import loaded
@@ -138,6 +138,22 @@ def test_mapped_files_become_the_saved_form(dtype: Any, tmp_path: Path, contexts
     contexts[0].close()
     SavedContext.open(tmp_path / "kept").verify()
     assert not list((tmp_path / "store").iterdir())
+
+
+def test_saved_rows_are_on_the_disk_and_later_ones_in_ram(tmp_path: Path, contexts: list[Context]) -> None:
+    contexts.append(saved(tmp_path / "kept"))
+    contexts.append(opened(tmp_path / "kept"))
+    before, after = (context.memory_places() for context in contexts)
+    assert after.disk == MemoryUse(cold_keys=before.ram.cold_keys, cold_values=before.ram.cold_values)
+    assert after.disk.total > 0
+    assert after.total == before.total
+    for _ in range(6):  # until some of the conversation is cold
+        answers(contexts[1])
+    later = contexts[1].memory_places()
+    assert later.disk == after.disk
+    assert later.ram.cold_keys == later.ram.cold_values > 0
+    contexts.append(opened(tmp_path / "kept", copy=True))
+    assert contexts[2].memory_places() == before
 
 
 # -- never changed -------------------------------------------------------------------------------------------------
