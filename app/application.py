@@ -20,6 +20,7 @@ from app.engine_bridge import EngineBridge, Session
 from app.failure_words import slip
 from app.folders import Folders
 from app.history import History
+from app.machine import Machine
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
@@ -60,6 +61,7 @@ class Application(QObject):
         session: Session,
         folders: Folders | None = None,
         models_session: Session | None = None,
+        machine: Machine | None = None,
     ) -> None:
         super().__init__()
         self.closed_in_time = True
@@ -78,7 +80,8 @@ class Application(QObject):
         self.keeper = HistoryController(self.history, self.chats, self)
         store = folders.store if folders else Path(tempfile.gettempdir(), "kiv-store")
         self.controller = SessionController(self.bridge, self.status, self.chats, self.preferences, store, self)
-        self.window = MainWindow(self.theme, self.status, self.chats, MemoryLog(self))
+        log = MemoryLog(machine or Machine(), self.status, self)
+        self.window = MainWindow(self.theme, self.status, self.chats, log)
         self.announcer = Announcer(self.status, self.chats, self.window)
         self._connect()
 

@@ -171,7 +171,8 @@ class EngineSession:
         # These are half a million objects with torch and transformers. While the garbage collector goes through all of
         # them no other thread has Python's lock, and the window stands still for some tenths of a second.
         gc.freeze()
-        return ModelLoaded(request.model, parameters, fit, row_bytes, trained, gpu, request.quantize)
+        weights = self._engine.memory_places()
+        return ModelLoaded(request.model, parameters, fit, row_bytes, trained, weights, gpu, request.quantize)
 
     def _unload(self) -> None:
         from kiv_engine.memory import give_back
@@ -441,11 +442,11 @@ class EngineSession:
             yield self._measure(chat, context)
 
     def _measure(self, chat: int, context: "Context") -> ContextMeasured:
-        from kiv_engine.hardware import read_spilled_bytes
+        from kiv_engine.hardware import read_reserved_bytes, read_spilled_bytes
 
         self._measured_at = time.monotonic()
-        memory, spilled = context.memory(), read_spilled_bytes()
-        return ContextMeasured(chat, context.num_tokens, context.unread_tokens, memory, spilled)
+        vram = read_reserved_bytes(), read_spilled_bytes()
+        return ContextMeasured(chat, context.num_tokens, context.unread_tokens, context.memory_places(), *vram)
 
 
 def raise_if(should_stop: ShouldStop) -> None:

@@ -1,32 +1,55 @@
 """What this PC has and uses: RAM, and an NVIDIA GPU if there is one."""
 
+import os
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import psutil
+
+LEAST_CPU_S: Final = 0.1
 
 
 @dataclass(frozen=True)
 class RamReading:
-    """Bytes of RAM: of this process, of all programs, and of the PC."""
+    """Bytes of RAM.
+
+    Attributes:
+        process: of this process, all of it.
+        files: of that, what is mapped from files, which the system takes back when it needs room; 0 where it does not
+            say (only Linux does).
+        used: of all programs, without what the system would take back.
+        total: of the PC.
+    """
+
+    process: int
+    files: int
+    used: int
+    total: int
+
+
+@dataclass(frozen=True)
+class VramReading:
+    """Bytes of the GPU's memory: of this process (0 where the driver does not say), of all programs, and in all."""
 
     process: int
     used: int
     total: int
 
 
+@dataclass(frozen=True)
+class MachineReading:
+    """One moment's figures. `cpu_percent` is of all cores together since the last one; `vram` is None without a GPU."""
+
+    ram: RamReading
+    cpu_percent: float
+    vram: VramReading | None = None
+
+
 def read_ram() -> RamReading:
     """Measure now; takes well under a millisecond."""
-    memory = psutil.virtual_memory()
-    return RamReading(psutil.Process().memory_info().rss, memory.total - memory.available, memory.total)
-
-
-@dataclass(frozen=True)
-class VramReading:
-    """Bytes of the GPU's memory: of all programs, and in all."""
-
-    used: int
-    total: int
+    memory, mine = psutil.virtual_memory(), psutil.Process().memory_info()
+    return RamReading(mine.rss, getattr(mine, "shared", 0), memory.total - memory.available, memory.total)
 
 
 @dataclass(frozen=True)
@@ -35,12 +58,43 @@ class Gpu:
 
     handle: Any
 
-    def read_vram(self) -> VramReading:
-        """Measure now."""
+    def read_vram(self) -> VramReading | None:
+        """Measure now; None where the driver no longer answers."""
         import pynvml
 
-        memory = pynvml.nvmlDeviceGetMemoryInfo(self.handle)
-        return VramReading(int(memory.used), int(memory.total))
+        try:
+            memory = pynvml.nvmlDeviceGetMemoryInfo(self.handle)
+        except pynvml.NVMLError:
+            return None
+        return VramReading(self._own_bytes(), int(memory.used), int(memory.total))
+
+    def _own_bytes(self) -> int:
+        """Windows, and containers with process numbers of their own, do not say."""
+        import pynvml
+
+        try:
+            processes = pynvml.nvmlDeviceGetComputeRunningProcesses(self.handle)
+        except pynvml.NVMLError:
+            return 0
+        return sum(int(each.usedGpuMemory or 0) for each in processes if each.pid == os.getpid())
+
+
+class Machine:
+    """This PC."""
+
+    def __init__(self) -> None:
+        self._cpu_percent: float = psutil.cpu_percent()  # the first is 0, and the beginning of the next one's time
+        self._cpu_read_at = time.monotonic()
+
+    def read(self, gpu: Gpu | None) -> MachineReading:
+        """Measure now."""
+        return MachineReading(read_ram(), self._read_cpu(), gpu.read_vram() if gpu else None)
+
+    def _read_cpu(self) -> float:
+        """Cores count their time in hundredths of a second: of less than ten of them nothing can be said."""
+        if time.monotonic() - self._cpu_read_at >= LEAST_CPU_S:
+            self._cpu_percent, self._cpu_read_at = psutil.cpu_percent(), time.monotonic()
+        return self._cpu_percent
 
 
 def find_gpu(uuid: str) -> Gpu | None:

@@ -13,7 +13,7 @@ from app.quote_check import Claim
 from app.settings import StoreKind
 from kiv_engine.config import Quantize
 from kiv_engine.errors import ModelNotFoundError
-from kiv_engine.events import AnswerFinished, Downloaded, Failed, MemoryUse, ReadFinished
+from kiv_engine.events import AnswerFinished, Downloaded, Failed, MemoryPlaces, ReadFinished
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Report:
 @dataclass(frozen=True)
 class ModelLoaded:
     """Terminal. `fit_tokens` is how long a context this PC can hold with this model, `row_bytes` the keys and values of
-    one token in the model's precision, `trained_tokens` the longest context it was trained on.
+    one token in the model's precision, `trained_tokens` the longest context it was trained on, `weights` where its
+    weights lie.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ModelLoaded:
     fit_tokens: int
     row_bytes: int
     trained_tokens: int
+    weights: MemoryPlaces
     gpu: Gpu | None = None
     quantize: Quantize = "none"
 
@@ -203,15 +205,16 @@ class ShelfMeasured:
 
 @dataclass(frozen=True)
 class ContextMeasured:
-    """The context's length and memory, a few times a second.
+    """The context's length and memory (without the model's weights), a few times a second.
 
-    `spilled_bytes` of the GPU's memory lie in RAM, where all is slower.
+    PyTorch has `reserved_bytes` of VRAM, used or not, of which `spilled_bytes` lie in RAM, where all is slower.
     """
 
     chat: int
     num_tokens: int
     unread_tokens: int
-    memory: MemoryUse
+    memory: MemoryPlaces
+    reserved_bytes: int = 0
     spilled_bytes: int = 0
 
 

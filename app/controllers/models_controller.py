@@ -66,7 +66,7 @@ class ModelsController(QObject):
     @property
     def _in_use(self) -> int:
         """Bytes of RAM that the loaded model would give back."""
-        return max((each.memory.weights for each in self._status.measured.values()), default=0)
+        return self._status.model.weights.ram.weights if self._status.model else 0
 
     @Slot(str)
     def choose_folder(self, folder: str) -> None:

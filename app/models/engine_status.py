@@ -6,6 +6,7 @@ from enum import Enum
 from PySide6.QtCore import QObject, Signal
 
 from app.reports import ContextMeasured, ModelLoaded, ShelfMeasured
+from kiv_engine.events import MemoryPlaces
 
 
 class EngineState(Enum):
@@ -47,7 +48,8 @@ class EngineStatus(QObject):
         busy_chat: the chat whose request runs, or None.
         tokens_per_s: of reading or writing, while it goes on; None otherwise.
         measured: the newest figures per chat.
-        spilled_bytes: of the GPU's memory, those that lie in RAM instead.
+        reserved_bytes: of the GPU's memory, those that PyTorch has.
+        spilled_bytes: of them, those that lie in RAM instead.
         shelf: what is kept on disk of what was read; None until that is known, or where nothing is.
 
     Signals:
@@ -68,12 +70,18 @@ class EngineStatus(QObject):
         self.busy_chat: int | None = None
         self.tokens_per_s: float | None = None
         self.measured: dict[int, ContextMeasured] = {}
-        self.spilled_bytes = 0
+        self.reserved_bytes = self.spilled_bytes = 0
         self.shelf: ShelfMeasured | None = None
 
     @property
     def is_busy(self) -> bool:
         return self.state in BUSY
+
+    @property
+    def memory(self) -> MemoryPlaces:
+        """Where the parts of the model and of all contexts lie."""
+        weights = self.model.weights if self.model else MemoryPlaces()
+        return sum((each.memory for each in self.measured.values()), weights)
 
     def set_state(self, state: EngineState, busy_chat: int | None = None) -> None:
         """Enter a state; `busy_chat` is the chat it is about."""
@@ -86,7 +94,7 @@ class EngineStatus(QObject):
     def set_model(self, model: ModelLoaded | None) -> None:
         """Tell what is loaded."""
         self.model = model
-        self.spilled_bytes = 0
+        self.reserved_bytes = self.spilled_bytes = 0
         self.changed.emit()
 
     def set_loading(self, loading: Loading | None) -> None:
@@ -102,7 +110,7 @@ class EngineStatus(QObject):
     def set_measured(self, measured: ContextMeasured) -> None:
         """Take new figures of a context."""
         self.measured[measured.chat] = measured
-        self.spilled_bytes = measured.spilled_bytes
+        self.reserved_bytes, self.spilled_bytes = measured.reserved_bytes, measured.spilled_bytes
         self.figures_changed.emit()
 
     def set_shelf(self, shelf: ShelfMeasured) -> None:

@@ -1,63 +1,26 @@
 """The strip below: what the memory is used for, and how fast things go."""
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
-from PySide6.QtCore import QRectF, QSize, Qt, QTimer, Slot
-from PySide6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import QSize, Qt, QTimer, Slot
+from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from app.figures import as_bytes, as_rate
-from app.machine import RamReading, read_ram
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
-from app.models.memory_log import PARTS, MemoryLog, MemorySample
+from app.models.memory_log import KNOWN, PARTS, MemoryLog, MemorySample, of_process
 from app.views.icons import IconButton
+from app.views.memory_parts import Bar, Dot, part_names
 from app.views.theme import GAP, Theme
 
 IDLE_MS: Final = 1_000
 BUSY_MS: Final = 250
 PARTS_FROM: Final = 1_200
+CHIP_FROM: Final = 800
 PC_FROM: Final = 680
-"""From these widths on there is room for the parts of the memory, and for the PC's figures."""
-KNOWN: Final = PARTS[:-1]
-"""The parts that the engine tells; the rest is other."""
-
-
-class Bar(QWidget):
-    """A bar of coloured shares, painted by hand."""
-
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._theme = theme
-        self._shares: Sequence[tuple[str, float]] = ()
-        self.setFixedHeight(6)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        theme.changed.connect(self.update)
-
-    def set_shares(self, shares: Sequence[tuple[str, float]]) -> None:
-        """Colour names of the theme, and the share of the whole that each takes."""
-        if shares != self._shares:
-            self._shares = shares
-            self.update()
-
-    def sizeHint(self) -> QSize:
-        return QSize(96, 6)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(self._theme.colors.hover))
-        painter.drawRoundedRect(QRectF(self.rect()), 3, 3)
-        left = 0.0
-        for role, share in self._shares:
-            width = share * self.width()
-            painter.setBrush(QColor(getattr(self._theme.colors, role)))
-            painter.drawRect(QRectF(left, 0, width, self.height()))
-            left += width
-        painter.end()
+"""From these widths on there is room for the parts of the memory, for the GPU or CPU, and for the PC's RAM."""
 
 
 class Meter(QWidget):
@@ -85,34 +48,18 @@ class Meter(QWidget):
             column.addWidget(self.bar)
         column.addStretch(1)
 
-    def set_value(self, text: str, shares: Sequence[tuple[str, float]] = ()) -> None:
-        """Show a figure."""
+    def set_value(self, text: str, shares: Sequence[tuple[str, float]] = (), *, detail: str = "") -> None:
+        """Show a figure; `detail` says more of it to who asks."""
         self.value.setText(text)
         self.setAccessibleName(f"{self._caption}: {text}")
+        self.setToolTip(detail)
+        self.setAccessibleDescription(detail)
         if self.bar:
             self.bar.set_shares(shares)
 
 
-class Dot(QWidget):
-    """The colour of a part, as in the bar."""
-
-    def __init__(self, theme: Theme, role: str) -> None:
-        super().__init__()
-        self._theme, self._role = theme, role
-        self.setFixedSize(8, 8)
-        theme.changed.connect(self.update)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(getattr(self._theme.colors, self._role)))
-        painter.drawEllipse(self.rect())
-        painter.end()
-
-
 class Meters(QWidget):
-    """Figures of the process, the PC and the context that is shown. Sleeps while it is hidden.
+    """Figures of this app, the PC and the context that is shown. Sleeps while it is hidden.
 
     All are shown when the clock ticks: an answer's come with every piece of it, and each of them would have the whole
     strip laid out anew.
@@ -128,10 +75,10 @@ class Meters(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._status, self._chats = status, chats
         self.ram = Meter(theme, self.tr("This app"), bar=True)
-        names = (self.tr("Weights"), self.tr("Hot"), self.tr("Index"), self.tr("Cold keys"), self.tr("Cold values"))
-        self.parts = {part: Meter(theme, name, dot=part) for part, name in zip(KNOWN, names, strict=True)}
+        self.parts = {part: Meter(theme, part_names()[part], dot=part) for part in KNOWN}
         self.system = Meter(theme, self.tr("RAM of this PC"), bar=True)
-        self.vram = Meter(theme, self.tr("VRAM"))
+        self.vram = Meter(theme, self.tr("VRAM"), bar=True)
+        self.cpu = Meter(theme, self.tr("CPU of this PC"))
         self.context = Meter(theme, self.tr("Context"))
         self.rate = Meter(theme, self.tr("Speed"))
         self._arrange()
@@ -147,61 +94,65 @@ class Meters(QWidget):
         row.setSpacing(3 * GAP)
         self.ram.setMinimumWidth(136)
         self.system.setMinimumWidth(136)
-        for meter in (self.vram, self.context, self.rate):
+        for meter in (self.vram, self.cpu, self.context, self.rate):
             meter.setMinimumWidth(96)
         for meter in self.parts.values():
             meter.setMinimumWidth(56)
         for meter in (self.ram, *self.parts.values()):
             row.addWidget(meter)
         row.addStretch(1)
-        for meter in (self.system, self.vram, self.context, self.rate):
+        for meter in (self.system, self.vram, self.cpu, self.context, self.rate):
             row.addWidget(meter)
         row.addWidget(self.chart)
 
     @Slot()
     def measure(self) -> None:
         """Read the PC's figures and show everything."""
-        ram = read_ram()
-        used = self.tr("{0} of {1}").format(as_bytes(ram.used), as_bytes(ram.total))
-        self.system.set_value(used, (("muted", ram.used / max(ram.total, 1)),))
-        self._show_process(ram)
-        self._log.add(self._sample(ram))
-        self._show_vram()
+        sample = self._log.measure(self._chats.current.number)
+        self._show_ram(sample)
+        self._show_vram(sample)
+        self._show_cpu(sample)
+        self._show_parts()
         self._show_context()
 
-    def _sample(self, ram: RamReading) -> MemorySample:
-        """All contexts together; the weights are there once."""
-        memories = [measured.memory for measured in self._status.measured.values()]
-        weights = max((memory.weights for memory in memories), default=0)
-        known = [weights, *(sum(getattr(memory, part) for memory in memories) for part in KNOWN[1:])]
-        measured = self._status.measured.get(self._chats.current.number)
-        length = measured.num_tokens if measured else 0
-        other = max(0, ram.process - sum(known))
-        return MemorySample(time.monotonic(), (*known, other), length, self._status.tokens_per_s or 0.0)
+    def _show_ram(self, sample: MemorySample) -> None:
+        process, whole = of_process(sample.ram), sample.reading.ram
+        self.ram.set_value(as_bytes(whole.process), shares_of(sample.ram[:-1], process))
+        used = self.tr("{0} of {1}").format(as_bytes(whole.used), as_bytes(whole.total))
+        self.system.set_value(used, (("muted", process / whole.total), ("other", sample.ram[-1] / whole.total)))
 
-    def _show_vram(self) -> None:
-        model = self._status.model
-        if model is not None and model.gpu is not None:
-            vram = model.gpu.read_vram()
-            text = self.tr("{0} of {1}").format(as_bytes(vram.used), as_bytes(vram.total))
-            if spilled := self._status.spilled_bytes:
-                text = self.tr("{0}, {1} in RAM").format(text, as_bytes(spilled))
-            self.vram.set_value(text)
-        else:
-            self.vram.set_value("–" if model is None else self.tr("no NVIDIA GPU"))
+    def _show_vram(self, sample: MemorySample) -> None:
+        whole = sample.reading.vram
+        if whole is None or sample.vram is None:
+            self.vram.set_value("–")
+            return
+        text = self.tr("{0} of {1}").format(as_bytes(whole.used), as_bytes(whole.total))
+        if spilled := self._status.spilled_bytes:
+            text = self.tr("{0}, {1} in RAM").format(text, as_bytes(spilled))
+        self.vram.set_value(text, shares_of(sample.vram, whole.total))
 
-    def _show_process(self, ram: RamReading) -> None:
-        measured = self._status.measured.get(self._chats.current.number)
-        known = [(part, getattr(measured.memory, part)) for part in KNOWN] if measured else []
-        rest = max(0, ram.process - sum(size for _part, size in known))
-        shares = [(part, size / ram.process) for part, size in (*known, ("other", rest))]
-        self.ram.set_value(as_bytes(ram.process), tuple(shares))
+    def _show_cpu(self, sample: MemorySample) -> None:
+        """Where there is a GPU its memory is shown instead."""
+        percent = self.tr("{0:.0f} %").format(sample.reading.cpu_percent)
+        has_none = self._log.is_gpu_known and not self._log.has_gpu
+        self.cpu.set_value(self.tr("{0}, no NVIDIA GPU").format(percent) if has_none else percent)
+
+    def _show_parts(self) -> None:
+        memory = self._status.memory
+        places = (
+            (memory.ram, self.tr("{0} in RAM")),
+            (memory.vram, self.tr("{0} in VRAM")),
+            (memory.disk, self.tr("{0} in files on the disk")),
+        )
+        for part, meter in self.parts.items():
+            sizes = [(getattr(use, part), line) for use, line in places]
+            total = sum(size for size, _line in sizes)
+            detail = ", ".join(line.format(as_bytes(size)) for size, line in sizes if size)
+            meter.set_value(as_bytes(total) if total else "–", detail=detail)
 
     @Slot()
     def _show_context(self) -> None:
         measured = self._status.measured.get(self._chats.current.number)
-        for part, meter in self.parts.items():
-            meter.set_value(as_bytes(getattr(measured.memory, part)) if measured else "–")
         self.context.set_value(self.tr("{0:,} tokens").format(measured.num_tokens) if measured else "–")
         rate = self._status.tokens_per_s
         self.rate.set_value("–" if rate is None else as_rate(rate))
@@ -209,15 +160,17 @@ class Meters(QWidget):
     @Slot()
     def _on_status_changed(self) -> None:
         self._clock.setInterval(BUSY_MS if self._status.is_busy else IDLE_MS)
-        if not self._status.is_busy:
+        if self.isVisible() and not self._status.is_busy:
             self.measure()
+            self._give_way(self.width())
 
     def _give_way(self, width: int) -> None:
         """What a narrow window has no room for is left out; the chart tells it, too."""
         for meter in self.parts.values():
             meter.setVisible(width >= PARTS_FROM)
-        for meter in (self.system, self.vram):
-            meter.setVisible(width >= PC_FROM)
+        self.system.setVisible(width >= PC_FROM)
+        self.vram.setVisible(width >= CHIP_FROM and self._log.has_gpu)
+        self.cpu.setVisible(width >= CHIP_FROM and not self._log.has_gpu)
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 
@@ -236,3 +189,8 @@ class Meters(QWidget):
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self._clock.stop()
+
+
+def shares_of(parts: Sequence[int], whole: int) -> tuple[tuple[str, float], ...]:
+    """The first of PARTS, each with its share of a whole."""
+    return tuple((part, size / max(1, whole)) for part, size in zip(PARTS, parts, strict=False))

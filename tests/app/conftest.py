@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from app.application import Application
 from app.folders import Folders
+from app.machine import Machine
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from tests.app.scripted_session import SENTENCE, ScriptedSession
@@ -63,10 +65,16 @@ def folders(tmp_path: Path) -> Folders:
     return Folders(tmp_path / "config", tmp_path / "data")
 
 
-@pytest.fixture
-def driver(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Folders) -> Iterator[AppDriver]:
-    """The app, started; what a test wants held, it holds before."""
-    application = Application(qapp, session, folders)
+@contextmanager
+def driven(
+    qtbot: QtBot,
+    qapp: QApplication,
+    session: ScriptedSession,
+    folders: Folders | None = None,
+    machine: Machine | None = None,
+) -> Iterator[AppDriver]:
+    """The app, started, and closed in the end."""
+    application = Application(qapp, session, folders, machine=machine)
     application.start()
     yield AppDriver(qtbot, application, session)
     session.go()
@@ -74,6 +82,13 @@ def driver(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: 
     assert application.closed_in_time
     application.window.deleteLater()
     application.deleteLater()
+
+
+@pytest.fixture
+def driver(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Folders) -> Iterator[AppDriver]:
+    """The app, started; what a test wants held, it holds before."""
+    with driven(qtbot, qapp, session, folders) as driver:
+        yield driver
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 from app.code_colours import colour_code
 from app.document_text import DocumentText
 from app.evidence import HEAT_BINS, Baseline, HitCollector
+from app.machine import Gpu
 from app.quote_check import check_claims
 from app.reports import (
     AnswerChecked,
@@ -35,6 +36,7 @@ from kiv_engine.events import (
     AnswerFinished,
     Failed,
     LoadProgress,
+    MemoryPlaces,
     MemoryUse,
     Passage,
     ReadFinished,
@@ -68,6 +70,7 @@ class ScriptedSession:
         read: what was read.
         asked: the questions, with what was said before them.
         words: the pieces of every answer.
+        gpu: that runs the model, or None.
         spilled_bytes: of the GPU's memory, those that are told to lie in RAM.
         silent: numbers of the sections in which nothing is found.
         fails_in_section: asking this one raises the error.
@@ -85,6 +88,7 @@ class ScriptedSession:
         self.num_closed = 0
         self.asked: list[Ask] = []
         self.words = WORDS
+        self.gpu: Gpu | None = None
         self.spilled_bytes = 0
         self.silent: set[int] = set()
         self.fails_in_section: dict[int, BaseException] = {}
@@ -161,7 +165,10 @@ class ScriptedSession:
         if error := self.cannot_load.get(request.model):
             raise error
         self.loaded.append(request)
-        return ModelLoaded(request.model, 3_400_000, 4_200_000, 1_024, 2_048, quantize=request.quantize)
+        weights = MemoryPlaces.of(MemoryUse(weights=6_800_000), on_gpu=self.gpu is not None)
+        return ModelLoaded(
+            request.model, 3_400_000, 4_200_000, 1_024, 2_048, weights, gpu=self.gpu, quantize=request.quantize
+        )
 
     def close(self) -> None:
         self.num_closed += 1
@@ -223,9 +230,8 @@ class ScriptedSession:
     def _measured(self, chat: int, num_tokens: int, unread: int) -> ContextMeasured:
         self._length[chat] = num_tokens
         cold = num_tokens * 512
-        return ContextMeasured(
-            chat, num_tokens, unread, MemoryUse(6_800_000, 2_100_000, cold // 8, cold, cold), self.spilled_bytes
-        )
+        memory = MemoryPlaces.of(MemoryUse(0, 2_100_000, cold // 8, cold, cold), on_gpu=self.gpu is not None)
+        return ContextMeasured(chat, num_tokens, unread, memory, self.spilled_bytes, self.spilled_bytes)
 
     def _ask(self, chat: int, should_stop: Callable[[], bool]) -> Iterator[object]:
         yield MADE

@@ -1,6 +1,7 @@
 """The memory chart: what is drawn are the samples, and only while somebody looks."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,11 +11,39 @@ import pytest
 import torch
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 
 from app.engine_session import _gpu_id
-from app.machine import Gpu, VramReading, find_gpu, read_ram
-from app.models.memory_log import PARTS, MemorySample
-from tests.app.conftest import AppDriver
+from app.machine import Gpu, RamReading, VramReading, find_gpu, read_ram
+from app.models.engine_status import EngineState
+from app.models.memory_log import KNOWN, PARTS, of_process
+from tests.app.conftest import AppDriver, driven
+from tests.app.scripted_machine import GB, ScriptedMachine
+from tests.app.scripted_session import ScriptedSession
+
+
+@pytest.fixture
+def machine() -> ScriptedMachine:
+    return ScriptedMachine()
+
+
+@pytest.fixture
+def scripted_driver(
+    qtbot: QtBot, qapp: QApplication, session: ScriptedSession, machine: ScriptedMachine
+) -> Iterator[AppDriver]:
+    """The app on a PC whose figures are the test's."""
+    with driven(qtbot, qapp, session, machine=machine) as driver:
+        yield driver
+
+
+@pytest.fixture
+def gpu_driver(session: ScriptedSession, scripted_driver: AppDriver) -> AppDriver:
+    """With a GPU, on which the model runs."""
+    session.gpu = Gpu(0)
+    scripted_driver.controller.load_model()
+    scripted_driver.until(lambda: bool(scripted_driver.status.model and scripted_driver.status.model.gpu))
+    return scripted_driver
 
 
 def toggle(driver: AppDriver) -> None:
@@ -30,12 +59,13 @@ def test_the_chart_draws_the_samples_and_sleeps_while_hidden(driver: AppDriver, 
     assert chart.isVisible()
     driver.window.meters.measure()
     newest = log.samples[-1]
-    edges = np.array([edge.getData()[1] for edge in chart.edges])
+    edges = np.array([edge.getData()[1] for edge in chart.ram.edges])
     assert edges.shape == (len(PARTS) + 1, len(log.samples))
-    assert np.diff(edges[:, -1]).tolist() == list(newest.parts)
+    assert np.diff(edges[:, -1]).tolist() == list(newest.ram)
     assert chart.length.getData()[1][-1] == newest.context_tokens == len(book.read_text()) // 4
     assert chart.length.getData()[0][-1] == 0
-    assert f"{newest.context_tokens:,} tokens" in chart.summary.text()
+    assert f"{newest.context_tokens:,} tokens" in chart.ram.caption.text
+    assert chart.ram.caption.text in chart.accessibleDescription()
     toggle(driver)
     assert not chart.isVisible()
     driver.window.meters.measure()
@@ -46,14 +76,12 @@ def test_the_chart_draws_the_samples_and_sleeps_while_hidden(driver: AppDriver, 
 
 def test_the_parts_are_drawn_at_once(driver: AppDriver) -> None:
     log = driver.window._log
-    start = log.samples[-1].time_s if log.samples else 0.0
-    parts = (30_000_000, 10_000_000, 5_000_000, 200_000_000, 200_000_000, 600_000_000)
-    for step in range(9):
-        log.add(MemorySample(start + step / 100, parts, 1_000, 0.0))
+    for _ in range(9):
+        log.measure(driver.chat.number)
     toggle(driver)
     assert driver.window.chart is not None
-    tops = [fill.path().boundingRect().bottom() for fill in driver.window.chart.fills]
-    expected = np.cumsum([sample.parts for sample in log.samples], axis=1).max(axis=0)  # the meters may add some
+    tops = [fill.path().boundingRect().bottom() for fill in driver.window.chart.ram.fills]
+    expected = np.cumsum([sample.ram for sample in log.samples], axis=1).max(axis=0)
     assert tops == pytest.approx(expected.tolist())
 
 
@@ -62,9 +90,9 @@ def test_the_parts_are_what_the_process_has(driver: AppDriver, book: Path) -> No
     driver.until_read()
     driver.window.meters.measure()
     sample = driver.window._log.samples[-1]
-    assert sum(sample.parts) == pytest.approx(read_ram().process, rel=0.1)
-    memory = driver.status.measured[driver.chat.number].memory
-    assert sample.parts[:-1] == (memory.weights, memory.hot, memory.index, memory.cold_keys, memory.cold_values)
+    assert of_process(sample.ram) == pytest.approx(read_ram().process, rel=0.1)
+    assert sample.ram[: len(KNOWN)] == astuple(driver.status.memory.ram)
+    assert sample.vram is None
 
 
 def test_figures_of_an_answer_are_shown_at_the_meters_own_pace(driver: AppDriver, book: Path) -> None:
@@ -105,7 +133,7 @@ def test_a_minimised_window_with_the_chart_is_closed_without_a_warning(driver: A
     driver.controller.open_files([book])
     driver.until_read()
     assert driver.window.chart is not None
-    driver.until(lambda: bool(driver.window.chart and driver.window.chart.summary.text()))
+    driver.until(lambda: bool(driver.window.chart and driver.window.chart.ram.caption.text))
 
 
 def test_the_chart_follows_the_theme(driver: AppDriver) -> None:
@@ -114,7 +142,7 @@ def test_the_chart_follows_the_theme(driver: AppDriver) -> None:
     toggle(driver)
     driver.application.theme.choose(DARK)
     assert driver.window.chart is not None
-    assert driver.window.chart.fills[0].brush().color().name() == DARK.weights
+    assert driver.window.chart.ram.fills[0].brush().color().name() == DARK.weights
 
 
 def test_there_are_ticks_for_whole_figures_and_round_times_only(driver: AppDriver) -> None:
@@ -126,17 +154,15 @@ def test_there_are_ticks_for_whole_figures_and_round_times_only(driver: AppDrive
         assert ticks == [0, 1]
     times = [tick for _spacing, ticks in chart.rate.getAxis("bottom").tickValues(-300, 0, 900) for tick in ticks]
     assert times == [-300, -240, -180, -120, -60, 0]
-    assert chart.length_view.zValue() > max(fill.zValue() for fill in chart.fills), "the line is not covered"
+    assert chart.length_view.zValue() > max(fill.zValue() for fill in chart.ram.fills), "the line is not covered"
 
 
-def test_vram_that_spills_into_ram_is_told_once(driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Gpu, "read_vram", lambda _: VramReading(11_900_000_000, 12_000_000_000))
+def test_vram_that_spills_into_ram_is_told_once(gpu_driver: AppDriver, machine: ScriptedMachine, book: Path) -> None:
+    driver = gpu_driver
+    machine.vram = VramReading(11 * GB, 11_900_000_000, 12 * GB)
     driver.session.spilled_bytes = 2_100_000_000
     driver.controller.open_files([book])
     driver.until_read()
-    assert driver.status.model is not None
-    driver.status.set_model(replace(driver.status.model, gpu=Gpu(0)))
-    driver.status.spilled_bytes = 2_100_000_000
     driver.window.meters.measure()
     assert driver.window.meters.vram.value.text() == "11.9 GB of 12.0 GB, 2.10 GB in RAM"
     assert driver.window.banner.text.text().startswith("The GPU's memory is full: 2.10 GB lie in RAM")
@@ -144,3 +170,85 @@ def test_vram_that_spills_into_ram_is_told_once(driver: AppDriver, book: Path, m
     driver.controller.ask("Who?")
     driver.until_answered()
     assert driver.window.banner.isHidden()
+
+
+def test_with_a_gpu_its_memory_is_drawn_and_shown(gpu_driver: AppDriver, machine: ScriptedMachine, book: Path) -> None:
+    driver, meters = gpu_driver, gpu_driver.window.meters
+    driver.controller.open_files([book])
+    driver.until_read()
+    toggle(driver)
+    meters.measure()
+    chart, newest = driver.window.chart, driver.window._log.samples[-1]
+    assert chart is not None
+    assert chart.vram is not None
+    heights = [edge.getData()[1][-1] for edge in chart.vram.edges]
+    assert np.diff(heights).tolist() == list(newest.vram)
+    assert newest.vram[0] == driver.status.model.weights.vram.weights > 0
+    assert newest.ram[0] == 0, "the weights are not in RAM, too"
+    assert heights[-1] == machine.vram.used
+    assert "VRAM: this app 7.00 GB, other programs 1.00 GB" in chart.accessibleDescription()
+    assert "no NVIDIA GPU" not in chart.accessibleDescription()
+    assert meters.vram.isVisible()
+    assert not meters.cpu.isVisible()
+    assert meters.parts["weights"].toolTip() == "6.8 MB in VRAM"
+    machine.vram = None
+    meters.measure()
+    assert meters.vram.value.text() == "–", "a driver that no longer answers"
+
+
+def test_while_another_model_is_loaded_the_gpu_is_still_there(gpu_driver: AppDriver) -> None:
+    driver = gpu_driver
+    driver.window.meters.measure()
+    driver.status.set_model(None)
+    driver.window.meters.measure()
+    assert driver.window._log.samples[-1].vram is not None
+
+
+def test_without_a_gpu_the_cpu_is_shown_and_it_is_said(scripted_driver: AppDriver) -> None:
+    driver, meters = scripted_driver, scripted_driver.window.meters
+    assert "NVIDIA" not in meters.cpu.value.text(), "before the engine has looked"
+    driver.until_state(EngineState.IDLE)
+    toggle(driver)
+    meters.measure()
+    assert meters.cpu.isVisible()
+    assert not meters.vram.isVisible()
+    assert meters.cpu.value.text() == "43 %, no NVIDIA GPU"
+    chart = driver.window.chart
+    assert chart is not None
+    assert chart.vram is None
+    assert "CPU: 43 % · no NVIDIA GPU" in chart.accessibleDescription()
+
+
+def test_much_memory_of_others_leaves_the_app_a_third_of_the_height(
+    scripted_driver: AppDriver, machine: ScriptedMachine
+) -> None:
+    machine.ram = RamReading(1 * GB, 0, 60 * GB, 64 * GB)
+    toggle(scripted_driver)
+    scripted_driver.window._log.samples.clear()
+    scripted_driver.window.meters.measure()
+    chart = scripted_driver.window.chart
+    assert chart is not None
+    assert chart.ram.plot.viewRange()[1] == pytest.approx([0, 3 * GB])
+    assert "this app 1.00 GB, other programs 59.0 GB" in chart.ram.caption.text
+
+
+def test_the_meters_measure_faster_while_the_engine_works_and_rest_while_hidden(driver: AppDriver) -> None:
+    meters, clock = driver.window.meters, driver.window.meters._clock
+    driver.until_state(EngineState.IDLE)
+    assert (clock.interval(), clock.isActive()) == (1_000, True)
+    for state in (EngineState.READING, EngineState.GENERATING, EngineState.STOPPING):
+        driver.status.set_state(state, driver.chat.number)
+        assert (clock.interval(), clock.isActive()) == (250, True)
+    driver.status.set_state(EngineState.IDLE)
+    assert clock.interval() == 1_000
+    driver.window.hide()
+    assert not clock.isActive()
+    known = len(driver.window._log.samples)
+    driver.status.set_state(EngineState.READING, driver.chat.number)
+    driver.status.set_state(EngineState.IDLE)
+    assert (clock.isActive(), len(driver.window._log.samples)) == (False, known)
+    driver.window.show()
+    assert clock.isActive()
+    clock.timeout.emit()
+    assert len(driver.window._log.samples) == known + 1
+    assert meters.isVisible()

@@ -34,7 +34,7 @@ def test_letters_can_be_read(colors: Colors, least: float) -> None:
 
 @pytest.mark.parametrize("colors", [CONTRAST_LIGHT, CONTRAST_DARK])
 def test_edges_and_evidence_can_be_seen_in_high_contrast(colors: Colors) -> None:
-    for name in ("border", "accent", "heat", "weights", "hot", "index", "cold_keys", "cold_values", "other"):
+    for name in ("border", "accent", "heat", "weights", "hot", "index", "cold_keys", "cold_values", "program", "other"):
         assert contrast(getattr(colors, name), colors.window) >= 3.0, name
 
 
