@@ -1,7 +1,7 @@
 """The memory chart: what is drawn are the samples, and only while somebody looks."""
 
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ import numpy as np
 import pynvml
 import pytest
 import torch
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPointF, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -18,6 +18,7 @@ from app.engine_session import _gpu_id
 from app.machine import Gpu, RamReading, VramReading, find_gpu, read_ram
 from app.models.engine_status import EngineState
 from app.models.memory_log import KNOWN, PARTS, of_process
+from kiv_engine.events import MemoryPlaces, MemoryUse
 from tests.app.conftest import AppDriver, driven
 from tests.app.scripted_machine import GB, ScriptedMachine
 from tests.app.scripted_session import ScriptedSession
@@ -59,9 +60,9 @@ def test_the_chart_draws_the_samples_and_sleeps_while_hidden(driver: AppDriver, 
     assert chart.isVisible()
     driver.window.meters.measure()
     newest = log.samples[-1]
-    edges = np.array([edge.getData()[1] for edge in chart.ram.edges])
-    assert edges.shape == (len(PARTS) + 1, len(log.samples))
-    assert np.diff(edges[:, -1]).tolist() == list(newest.ram)
+    heights = np.array([area.getData()[1] for area in chart.ram.areas])
+    assert heights.shape == (len(PARTS), len(log.samples))
+    assert np.diff(heights[:, -1], prepend=0).tolist() == list(newest.ram)
     assert chart.length.getData()[1][-1] == newest.context_tokens == len(book.read_text()) // 4
     assert chart.length.getData()[0][-1] == 0
     assert f"{newest.context_tokens:,} tokens" in chart.ram.caption.text
@@ -74,15 +75,26 @@ def test_the_chart_draws_the_samples_and_sleeps_while_hidden(driver: AppDriver, 
     assert len(chart.length.getData()[1]) == len(log.samples)
 
 
-def test_the_parts_are_drawn_at_once(driver: AppDriver) -> None:
-    log = driver.window._log
-    for _ in range(9):
-        log.measure(driver.chat.number)
+def test_the_parts_are_painted_one_on_the_other(scripted_driver: AppDriver, machine: ScriptedMachine) -> None:
+    driver, size = scripted_driver, 300 * 1_000_000
+    machine.ram = RamReading(6 * size, 0, 7 * size, 32 * GB)
+    driver.until_state(EngineState.IDLE)
+    weights = MemoryPlaces(ram=MemoryUse(*[size] * len(KNOWN)))
+    driver.status.set_model(replace(driver.status.model, weights=weights))
+    samples = driver.window._log.samples
+    sample = driver.window._log.measure(driver.chat.number)
+    samples.clear()
+    samples.extend(replace(sample, time_s=sample.time_s - age) for age in (40, 20, 0))
     toggle(driver)
-    assert driver.window.chart is not None
-    tops = [fill.path().boundingRect().bottom() for fill in driver.window.chart.ram.fills]
-    expected = np.cumsum([sample.ram for sample in log.samples], axis=1).max(axis=0)
-    assert tops == pytest.approx(expected.tolist())
+    chart = driver.window.chart
+    assert chart is not None
+    QApplication.sendPostedEvents()
+    picture = chart.plots.grab().toImage()
+    view = chart.ram.plot.vb
+    middles = [QPointF(-10, (number + 0.5) * size) for number in range(len(PARTS))]
+    places = [chart.plots.mapFromScene(view.mapViewToScene(middle)) for middle in middles]
+    found = [picture.pixelColor(place).name() for place in places]
+    assert found == [getattr(driver.application.theme.colors, part) for part in PARTS]
 
 
 def test_the_parts_are_what_the_process_has(driver: AppDriver, book: Path) -> None:
@@ -142,7 +154,7 @@ def test_the_chart_follows_the_theme(driver: AppDriver) -> None:
     toggle(driver)
     driver.application.theme.choose(DARK)
     assert driver.window.chart is not None
-    assert driver.window.chart.ram.fills[0].brush().color().name() == DARK.weights
+    assert driver.window.chart.ram.areas[0].opts["brush"].color().name() == DARK.weights
 
 
 def test_there_are_ticks_for_whole_figures_and_round_times_only(driver: AppDriver) -> None:
@@ -154,7 +166,7 @@ def test_there_are_ticks_for_whole_figures_and_round_times_only(driver: AppDrive
         assert ticks == [0, 1]
     times = [tick for _spacing, ticks in chart.rate.getAxis("bottom").tickValues(-300, 0, 900) for tick in ticks]
     assert times == [-300, -240, -180, -120, -60, 0]
-    assert chart.length_view.zValue() > max(fill.zValue() for fill in chart.ram.fills), "the line is not covered"
+    assert chart.length_view.zValue() > max(area.zValue() for area in chart.ram.areas), "the line is not covered"
 
 
 def test_vram_that_spills_into_ram_is_told_once(gpu_driver: AppDriver, machine: ScriptedMachine, book: Path) -> None:
@@ -181,8 +193,8 @@ def test_with_a_gpu_its_memory_is_drawn_and_shown(gpu_driver: AppDriver, machine
     chart, newest = driver.window.chart, driver.window._log.samples[-1]
     assert chart is not None
     assert chart.vram is not None
-    heights = [edge.getData()[1][-1] for edge in chart.vram.edges]
-    assert np.diff(heights).tolist() == list(newest.vram)
+    heights = [area.getData()[1][-1] for area in chart.vram.areas]
+    assert np.diff(heights, prepend=0).tolist() == list(newest.vram)
     assert newest.vram[0] == driver.status.model.weights.vram.weights > 0
     assert newest.ram[0] == 0, "the weights are not in RAM, too"
     assert heights[-1] == machine.vram.used
@@ -219,7 +231,7 @@ def test_without_a_gpu_the_cpu_is_shown_and_it_is_said(scripted_driver: AppDrive
     assert "CPU: 43 % · no NVIDIA GPU" in chart.accessibleDescription()
 
 
-def test_much_memory_of_others_leaves_the_app_a_third_of_the_height(
+def test_much_memory_of_others_leaves_the_app_half_of_the_height(
     scripted_driver: AppDriver, machine: ScriptedMachine
 ) -> None:
     machine.ram = RamReading(1 * GB, 0, 60 * GB, 64 * GB)
@@ -228,7 +240,7 @@ def test_much_memory_of_others_leaves_the_app_a_third_of_the_height(
     scripted_driver.window.meters.measure()
     chart = scripted_driver.window.chart
     assert chart is not None
-    assert chart.ram.plot.viewRange()[1] == pytest.approx([0, 3 * GB])
+    assert chart.ram.plot.viewRange()[1] == pytest.approx([0, 2 * GB])
     assert "this app 1.00 GB, other programs 59.0 GB" in chart.ram.caption.text
 
 
