@@ -87,7 +87,7 @@ class Caption(pyqtgraph.LabelItem):  # type: ignore[misc]
 class Stack:
     """A plot of parts of the memory, one on the other.
 
-    Each is an area down to 0 that the lower ones cover: to fill between two lines pyqtgraph takes twenty times as long.
+    Each is an area down to 0 that the lower ones cover: to fill between two lines pyqtgraph takes many times as long.
     """
 
     def __init__(self, plot: pyqtgraph.PlotItem) -> None:
@@ -123,7 +123,7 @@ class MemoryChart(QWidget):
         self.setAccessibleName(self.tr("Memory over the last five minutes"))
         self.plots = Plots()
         for part in (self.plots, self.plots.viewport()):
-            part.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the line above it tells its figures
+            part.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the description of the whole has its figures
         self.plots.setAccessibleName(self.tr("Chart of the memory"))
         self.plots.ci.layout.setContentsMargins(0, 0, 0, 0)
         self.plots.ci.layout.setVerticalSpacing(GAP)
