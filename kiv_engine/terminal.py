@@ -133,7 +133,10 @@ class ProgressBar:
             isinstance(event, DownloadProgress) and event.bytes_done >= event.bytes_total
         )
         fresh = type(event) is not self._stage and not isinstance(event, LoadProgress)  # most models are there soon
-        self._stage = type(event)
+        if isinstance(event, ReadProgress) and not event.tokens_per_s:
+            fresh = False  # of a stage that only begins there is nothing to tell
+        else:
+            self._stage = type(event)
         self._line.show(progress_line(event), at_once=done or fresh)
 
     def close(self) -> None:
