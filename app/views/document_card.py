@@ -47,13 +47,13 @@ class DocumentCard(QFrame):
         self.state = QLabel()
         self.state.setObjectName("muted")
         self.facts = QLabel()
-        self.facts.setObjectName("muted")
-        for label in (self.state, self.facts):
+        self.beyond = QLabel()
+        self.beyond.setObjectName("warning")
+        self.notes = QLabel()
+        self.notes.setObjectName("muted")
+        for label in (self.state, self.facts, self.beyond, self.notes):
             label.setWordWrap(True)
             label.setTextFormat(Qt.TextFormat.PlainText)
-        self.beyond = QLabel()
-        self.beyond.setObjectName("muted")
-        self.beyond.setWordWrap(True)
         self.stop = self._button(self.tr("Stop"), self.tr("Stop reading"))
         self.stop.clicked.connect(self.stop_wanted)
         self.resume = self._button("", "")
@@ -93,8 +93,9 @@ class DocumentCard(QFrame):
         column.setSpacing(GAP)
         column.addLayout(self._names)
         column.addWidget(self.facts)
-        column.addWidget(self.stores)
         column.addWidget(self.beyond)
+        column.addWidget(self.notes)
+        column.addWidget(self.stores)
         column.addWidget(self.progress)
         column.addLayout(row)
 
@@ -122,15 +123,9 @@ class DocumentCard(QFrame):
         reading = self._chat.reading
         mine = self._status.busy_chat == self._chat.number
         self.state.setText(self._state_line())
-        name = "error" if reading.state is ReadingState.FAILED else "muted"
-        if name != self.state.objectName():
-            self.state.setObjectName(name)
-            self.state.style().polish(self.state)
-        self.facts.setText(self._facts_line())
-        self.facts.setVisible(bool(self.facts.text()))
+        give_tone(self.state, "error" if reading.state is ReadingState.FAILED else "muted")
+        self._show_facts()
         self.stores.show_offers(reading.offers, self._chat.store)
-        self.beyond.setText(self._beyond_line())
-        self.beyond.setVisible(bool(self.beyond.text()))
         is_reading = mine and self._status.state is EngineState.READING
         self.stop.setVisible(is_reading)
         self._show_resume()
@@ -154,20 +149,30 @@ class DocumentCard(QFrame):
             self.resume.setText(self.tr("Continue"))
             self.resume.setAccessibleName(self.tr("Continue reading"))
 
-    def _facts_line(self) -> str:
-        """What the documents need, and what is to be known of each, a line each."""
+    def _show_facts(self) -> None:
+        """What the documents need, whether that is too much, and what is to be known of each, a line each."""
         notes = [f"{document.name}: {note}" for document in self._chat.documents for note in document.notes]
+        lines = ((self.facts, self._needs_line()), (self.beyond, self._beyond_line()), (self.notes, "\n".join(notes)))
+        for label, text in lines:
+            label.setText(text)
+            label.setVisible(bool(text))
+        give_tone(self.facts, "muted" if self._fits else "warning")
+
+    @property
+    def _fits(self) -> bool:
+        """Whether this PC can hold the documents, as far as that is known."""
+        tokens = self._chat.reading.fit_tokens
+        return tokens is None or self._chat.placed_tokens <= tokens
+
+    def _needs_line(self) -> str:
         reading = self._chat.reading
         if reading.ram_bytes is None or reading.fit_tokens is None:
-            return "\n".join(notes)
+            return ""
         needs = self.tr("Needs {0}").format(as_bytes(reading.ram_bytes))
-        return "\n".join([f"{needs} · {self._fits(reading.fit_tokens)}", *notes])
-
-    def _fits(self, tokens: int) -> str:
-        """Whether the documents fit, where a context of so many tokens does."""
         fits = self.tr("fits this PC (up to about {0} tokens)")
         too_long = self.tr("does not fit this PC (up to about {0} tokens do)")
-        return (fits if self._chat.placed_tokens <= tokens else too_long).format(as_round_tokens(tokens))
+        told = (fits if self._fits else too_long).format(as_round_tokens(reading.fit_tokens))
+        return f"{needs} · {told}"
 
     def _beyond_line(self) -> str:
         """A plain warning where the context is longer than what the model knows."""
@@ -220,3 +225,10 @@ class DocumentCard(QFrame):
             return f"{done} · {told}" if told else done
         rate = self.tr("{0:,.0f} tokens/s").format(reading.tokens_per_s)
         return f"{done} · {rate} · " + self.tr("{0} left").format(as_duration(max(1.0, reading.eta_s)))
+
+
+def give_tone(label: QLabel, name: str) -> None:
+    """Give a label the colour that the style sheet has for a name."""
+    if name != label.objectName():
+        label.setObjectName(name)
+        label.style().polish(label)

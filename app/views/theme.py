@@ -33,6 +33,7 @@ class Colors:
     soft: str
     danger: str
     danger_soft: str
+    warning: str
     good: str
     heat: str
     mark: str
@@ -61,15 +62,15 @@ class Colors:
 LIGHT: Final = Colors(
     window="#f7f8fa", surface="#ffffff", sidebar="#eef0f4", border="#dbdfe6", hover="#e4e8ee", text="#1a1f26",
     muted="#59636f", accent="#2457c5", on_accent="#ffffff", soft="#e5edfc", danger="#b42318", danger_soft="#fdeceb",
-    good="#17753f", heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8", hot="#139a8e",
-    index="#8a5bd0", cold_keys="#c2497f", cold_values="#d98324", program="#7d8aa0", other="#b4bcc8",
+    warning="#8a5200", good="#17753f", heat="#e07b00", mark="#ffeccb", mark_strong="#ffc866", weights="#3f6fd8",
+    hot="#139a8e", index="#8a5bd0", cold_keys="#c2497f", cold_values="#d98324", program="#7d8aa0", other="#b4bcc8",
     code_keyword="#7a3fc4", code_string="#17703f", code_number="#a34a00", code_name="#2457c5",
 )  # fmt: skip
 DARK: Final = Colors(
     window="#15181d", surface="#1c2027", sidebar="#101318", border="#2e343d", hover="#282e37", text="#e7eaee",
     muted="#9aa4b1", accent="#7ea6ff", on_accent="#0c1424", soft="#24304a", danger="#ff8f85", danger_soft="#3b2121",
-    good="#5fd08f", heat="#ffa53d", mark="#43371d", mark_strong="#80601a", weights="#6b96f5", hot="#35c2b4",
-    index="#ad87ec", cold_keys="#e377a6", cold_values="#eda34f", program="#8a95a6", other="#4d5663",
+    warning="#f2b35e", good="#5fd08f", heat="#ffa53d", mark="#43371d", mark_strong="#80601a", weights="#6b96f5",
+    hot="#35c2b4", index="#ad87ec", cold_keys="#e377a6", cold_values="#eda34f", program="#8a95a6", other="#4d5663",
     code_keyword="#c3a1f5", code_string="#7fd6a3", code_number="#f0b06a", code_name="#8fb4ff",
 )  # fmt: skip
 
@@ -77,15 +78,15 @@ DARK: Final = Colors(
 CONTRAST_LIGHT: Final = Colors(
     window="#ffffff", surface="#ffffff", sidebar="#ffffff", border="#000000", hover="#d6e4ff", text="#000000",
     muted="#1f1f1f", accent="#0037a8", on_accent="#ffffff", soft="#d6e4ff", danger="#990000", danger_soft="#ffffff",
-    good="#00521f", heat="#a83e00", mark="#ffe59e", mark_strong="#ffc233", weights="#0037a8", hot="#00594f",
-    index="#5b2196", cold_keys="#8f1651", cold_values="#8a4200", program="#1c2430", other="#595959",
+    warning="#6b3a00", good="#00521f", heat="#a83e00", mark="#ffe59e", mark_strong="#ffc233", weights="#0037a8",
+    hot="#00594f", index="#5b2196", cold_keys="#8f1651", cold_values="#8a4200", program="#1c2430", other="#595959",
     code_keyword="#5b2196", code_string="#00521f", code_number="#8a3200", code_name="#0037a8",
 )  # fmt: skip
 CONTRAST_DARK: Final = Colors(
     window="#000000", surface="#000000", sidebar="#000000", border="#ffffff", hover="#333333", text="#ffffff",
     muted="#e6e6e6", accent="#ffe14d", on_accent="#000000", soft="#333300", danger="#ff9c94", danger_soft="#000000",
-    good="#7dffb0", heat="#ffb14d", mark="#4a3b00", mark_strong="#8a6a00", weights="#9db8ff", hot="#5cf2e2",
-    index="#d0b0ff", cold_keys="#ff9ccb", cold_values="#ffc27a", program="#e3e8ef", other="#a6a6a6",
+    warning="#ffc27a", good="#7dffb0", heat="#ffb14d", mark="#4a3b00", mark_strong="#8a6a00", weights="#9db8ff",
+    hot="#5cf2e2", index="#d0b0ff", cold_keys="#ff9ccb", cold_values="#ffc27a", program="#e3e8ef", other="#a6a6a6",
     code_keyword="#d9bfff", code_string="#7dffb0", code_number="#ffc27a", code_name="#a8c4ff",
 )  # fmt: skip
 

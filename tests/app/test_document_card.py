@@ -27,6 +27,10 @@ def rows(driver: AppDriver) -> list[tuple[str, str]]:
     return [(name.text(), count.text()) for name, count in zip(names, counts, strict=True)]
 
 
+def colour(label: QLabel) -> str:
+    return label.palette().windowText().color().name()
+
+
 def stop_half_way(driver: AppDriver) -> None:
     driver.session.held_at = {"read"}
     driver.controller.read_pasted(LONG)
@@ -46,11 +50,13 @@ def test_all_is_told_before_the_first_token_is_read(driver: AppDriver) -> None:
     assert driver.chat.reading.tokens_read == 0
     assert rows(driver) == [("Pasted text", "300,000 tokens")]
     assert card.facts.text() == "Needs 326 MB · fits this PC (up to about 4.2 million tokens)"
+    assert colour(card.facts) == driver.application.theme.colors.muted
     assert card.state.text() == "0 of 300,000 tokens · about 3 h to read"
     assert card.stores.isVisible()
     assert card.stop.isVisible()
     assert card.beyond.isVisible()
     assert "2,048 tokens that the model was trained on" in card.beyond.text()
+    assert colour(card.beyond) == driver.application.theme.colors.warning
     assert driver.window.tokens.text() == "0 of 300,000 tokens in context"
     driver.session.go()
     driver.until_read()
@@ -76,7 +82,9 @@ def test_what_does_not_fit_is_not_called_fitting_if_it_is_read_anyway(driver: Ap
     QTest.mouseClick(driver.window.banner.offers[0], Qt.MouseButton.LeftButton)
     driver.until_read()
     assert driver.session.read[-1].anyway
-    assert driver.transcript.card.facts.text() == "Needs 326 MB · does not fit this PC (up to about 299,000 tokens do)"
+    facts = driver.transcript.card.facts
+    assert facts.text() == "Needs 326 MB · does not fit this PC (up to about 299,000 tokens do)"
+    assert colour(facts) == driver.application.theme.colors.warning
 
 
 def test_documents_are_read_in_the_order_that_is_shown(driver: AppDriver, tmp_path: Path) -> None:

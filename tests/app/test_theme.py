@@ -12,7 +12,7 @@ from tests.app.conftest import AppDriver
 from tests.app.test_answer_text import contrast
 
 GROUNDS = ("window", "surface", "sidebar")
-LETTERS = ("text", "muted", "accent", "danger", "good")
+LETTERS = ("text", "muted", "accent", "danger", "warning", "good")
 CODE = ("code_keyword", "code_string", "code_number", "code_name")
 
 
