@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.figures import as_bytes, as_duration, as_rate, as_round_tokens
+from app.figures import as_bytes, as_duration, as_rate, as_rough_duration, as_round_tokens
 from app.models.engine_status import EngineState, EngineStatus, Loading
 from app.models.model_list import ModelList, ModelRow
 from app.reports import ModelListed, ModelTimed, WeightsFit
@@ -222,7 +222,7 @@ class ModelRowView(QFrame):
 
     def _pace(self, timed: ModelTimed) -> str:
         """Estimates: what was measured is a few products of matrices."""
-        hundred = as_duration(timed.million_s / 10)
+        hundred = as_rough_duration(timed.million_s / 10)
         rate = as_rate(timed.tokens_per_s)
         return self.tr("About {0} to read 100,000 tokens; {1} behind a million").format(hundred, rate)
 

@@ -52,7 +52,7 @@ def test_it_tells_what_this_pc_can_do_and_which_models_suit_it(first: FirstRunDr
     assert view.button.text() == "Get 2.00 GB"
     assert view.fit.text() == (
         "Up to 500,000 tokens in RAM, 2.0 million with the disk\n"
-        "About 60:00 min to read 100,000 tokens; 1.2 tok/s behind a million"
+        "About 60 min to read 100,000 tokens; 1.2 tok/s behind a million"
     )
     view.weights.show_value("4bit")
     view.weights.chosen.emit()
