@@ -97,6 +97,11 @@ class Banner(QWidget):
         self._frame.style().polish(self._frame)
         self.show()
 
+    def end_line(self, text: str) -> None:
+        """Take a line away that is so no more, if it is still the one that is shown."""
+        if self.text.text() == text and self.restart.isHidden():
+            self.hide()
+
     def offer_restart(self, offered: bool) -> None:
         """Offer to load the model again, whatever else is told, until it is loaded: there is no other way."""
         if offered != self.restart.isHidden():

@@ -109,6 +109,7 @@ class MainWindow(QMainWindow):
         self.setWindowIcon(QIcon(str(FOLDER / "icons" / "kiv.svg")))
         self.setAcceptDrops(True)
         self._hidden_panes: set[QWidget] = set()
+        self._no_text = ""
         self.setMinimumSize(LEAST_SIZE)
         self.resize(SIZE)
         self.sidebar = Sidebar(theme, chats)
@@ -131,6 +132,7 @@ class MainWindow(QMainWindow):
         self.conversation.open_wanted.connect(self.choose_files)
         self.composer.open_wanted.connect(self.choose_files)
         self.document.find_bar.left.connect(self._on_find_left)
+        self.document.text.completed.connect(self._on_text_came)
         self._on_facts_changed()
         self.composer.edit.setFocus()
 
@@ -350,14 +352,27 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_find(self) -> None:
-        chat = self._chats.current
-        if chat.opened_documents:
+        self._no_text = self._why_no_text()
+        if self._no_text:
+            self.banner.show_line(self._no_text, is_error=False)
+        else:
             self.document.show()
             self.document.find_bar.open()
-        elif chat.documents:
-            self.banner.show_line(self.tr("The text to search in is not here before it is opened."), is_error=False)
-        else:
-            self.banner.show_line(self.tr("There is no document to search in: open one (Ctrl+O)."), is_error=False)
+
+    def _why_no_text(self) -> str:
+        chat = self._chats.current
+        if chat.opened_documents:
+            return ""
+        if chat.documents:
+            return self.tr("The text to search in is not here before it is opened.")
+        return self.tr("There is no document to search in: open one (Ctrl+O).")
+
+    @Slot()
+    def _on_text_came(self) -> None:
+        """There is something to search now."""
+        if self._no_text:
+            self.banner.end_line(self._no_text)
+            self._no_text = ""
 
     @Slot()
     def _on_find_left(self) -> None:

@@ -370,8 +370,21 @@ def test_a_search_without_a_text_says_why_there_is_nothing_to_search(driver: App
     assert not bar.isVisible()
     driver.session.go()
     driver.until_read()
+    driver.until(lambda: not banner.isVisible())
     find.trigger()
     assert bar.isVisible()
+
+
+def test_another_line_stays_when_there_is_a_text_to_search(driver: AppDriver, book: Path) -> None:
+    banner = driver.window.banner
+    driver.until_state(EngineState.IDLE)
+    driver.window.find_action.trigger()
+    banner.show_line("Something else.", is_error=True)
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.until(lambda: driver.window.document.text.is_complete)
+    assert banner.isVisible()
+    assert banner.text.text() == "Something else."
 
 
 def test_the_keyboard_goes_to_the_text_or_the_question_when_the_search_is_left(driver: AppDriver, book: Path) -> None:
