@@ -2,7 +2,17 @@
 
 from collections.abc import Iterator
 
-from PySide6.QtGui import QBrush, QColor, QTextCharFormat, QTextCursor, QTextDocument, QTextFrameFormat, QTextTable
+from PySide6.QtGui import (
+    QBrush,
+    QColor,
+    QFont,
+    QTextCharFormat,
+    QTextCursor,
+    QTextDocument,
+    QTextFormat,
+    QTextFrameFormat,
+    QTextTable,
+)
 
 from app.views.theme import GAP, Colors
 
@@ -31,6 +41,17 @@ def links_of(document: QTextDocument) -> Iterator[tuple[int, int]]:
         block = block.next()
 
 
+def dress_rules(document: QTextDocument, colors: Colors) -> None:
+    """Give all rules across a document the colour of borders."""
+    block = document.begin()
+    while block.isValid():
+        shape = block.blockFormat()
+        if shape.hasProperty(QTextFormat.Property.BlockTrailingHorizontalRulerWidth):
+            shape.setBackground(QColor(colors.border))
+            QTextCursor(block).setBlockFormat(shape)
+        block = block.next()
+
+
 def dress_tables(document: QTextDocument, colors: Colors) -> None:
     """Give all tables of a document their look."""
     for table in document.rootFrame().childFrames():
@@ -45,6 +66,7 @@ def dress_tables(document: QTextDocument, colors: Colors) -> None:
             shape.setBottomMargin(GAP)
             table.setFormat(shape)
             _align_cells(table)
+            _make_bold(table)
 
 
 def _align_cells(table: QTextTable) -> None:
@@ -59,3 +81,14 @@ def _align_cells(table: QTextTable) -> None:
             shape.setTopMargin(0)
             shape.setBottomMargin(0)
             cursor.setBlockFormat(shape)
+
+
+def _make_bold(table: QTextTable) -> None:
+    """The first row whole: of a table that follows a block of code, Qt leaves the first cell as it is."""
+    shape = QTextCharFormat()
+    shape.setFontWeight(QFont.Weight.Bold)
+    for column in range(table.columns()):
+        cell = table.cellAt(0, column)
+        cursor: QTextCursor = cell.firstCursorPosition()
+        cursor.setPosition(cell.lastPosition(), QTextCursor.MoveMode.KeepAnchor)
+        cursor.mergeCharFormat(shape)

@@ -33,7 +33,7 @@ from app.answer_words import settings_words
 from app.figures import as_duration, as_rate
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.section_words import section_line
-from app.views.answer_look import colour_links, dress_tables
+from app.views.answer_look import colour_links, dress_rules, dress_tables
 from app.views.branches import BranchSwitcher, QuestionEditor
 from app.views.claims_view import ClaimsView
 from app.views.code_blocks import CodeBlocks
@@ -101,6 +101,7 @@ class AnswerText(QTextBrowser):
         self.moveCursor(QTextCursor.MoveOperation.Start)  # whoever comes with the keyboard reads from there
         self.code.find()
         dress_tables(self.document(), self._theme.colors)
+        dress_rules(self.document(), self._theme.colors)
 
     def set_plain(self, text: str) -> None:
         """Show a text as it is; one that begins with what is shown so is only made longer."""
@@ -117,6 +118,7 @@ class AnswerText(QTextBrowser):
     def _on_theme_changed(self) -> None:
         if self._markdown:
             dress_tables(self.document(), self._theme.colors)
+            dress_rules(self.document(), self._theme.colors)
             colour_links(self.document(), self._theme.colors)
 
     def paintEvent(self, event: QPaintEvent) -> None:

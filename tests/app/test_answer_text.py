@@ -117,6 +117,22 @@ def test_tables_follow_the_theme_and_their_cells_are_level(driver: AppDriver) ->
         assert table.format().toTableFormat().borderBrush().color().name() == theme.border
 
 
+def test_all_of_a_tables_first_row_is_bold_and_no_other(driver: AppDriver) -> None:
+    view = answered(driver, "```\ncode\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+    [table] = view.document().rootFrame().childFrames()
+    cells = [table.cellAt(row, column) for row in (0, 1) for column in (0, 1)]
+    assert [cell.lastCursorPosition().charFormat().fontWeight() > 500 for cell in cells] == [True, True, False, False]
+
+
+def test_a_rule_has_the_colour_of_borders(driver: AppDriver) -> None:
+    view = answered(driver, "Above.\n\n---\n\nBelow.\n")
+    rule = view.document().findBlockByNumber(1)
+    for theme in (DARK, LIGHT):
+        driver.application.theme.choose(theme)
+        assert rule.blockFormat().background().color().name() == theme.border
+    assert view.toMarkdown().split() == ["Above.", "-", "-", "-", "Below."]
+
+
 def test_raw_html_is_text_and_nothing_is_fetched(driver: AppDriver, tmp_path: Path) -> None:
     local = tmp_path / "local.png"
     local.write_bytes(b"a picture")
