@@ -19,6 +19,7 @@ from app.models.engine_status import EngineState, EngineStatus
 from app.views.icons import IconLabel
 from app.views.store_choice import StoreChoice
 from app.views.theme import GAP, Theme
+from app.views.title import Title
 
 
 class DocumentCard(QFrame):
@@ -105,9 +106,8 @@ class DocumentCard(QFrame):
             if widget := item.widget():
                 widget.deleteLater()
         for row, document in enumerate(self._chat.documents):
-            name = QLabel(document.name)
+            name = Title(document.name)
             name.setObjectName("title")
-            name.setTextFormat(Qt.TextFormat.PlainText)
             name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
             name.setToolTip("\n".join([document.name, *document.notes]))
             tokens = QLabel(self.tr("{0:,} tokens").format(document.place.tokens) if document.place else "")

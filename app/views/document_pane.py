@@ -24,6 +24,7 @@ from app.views.evidence_map import EvidenceMap
 from app.views.heat_strip import HeatStrip
 from app.views.icons import IconButton
 from app.views.theme import GAP, Theme
+from app.views.title import Title
 
 POUR_BLOCKS: Final = 50
 """Blocks added to the text at once."""
@@ -283,9 +284,8 @@ class DocumentPane(QWidget):
         self._theme, self._chats = theme, chats
         self._chat: Chat | None = None
         self._is_to_reveal = False
-        self.name = QLabel()
+        self.name = Title()
         self.name.setObjectName("title")
-        self.name.setTextFormat(Qt.TextFormat.PlainText)
         self.place = QLabel()
         self.place.setObjectName("caption")
         self.search = IconButton(theme, "search", self.tr("Find in the document (Ctrl+F)"))
@@ -363,6 +363,7 @@ class DocumentPane(QWidget):
         names = [text.name for text in texts]
         more = self.tr(" and {0} more").format(len(names) - 1) if len(names) > 1 else ""
         self.name.setText(names[0] + more if names else self.tr("Document"))
+        self.name.setToolTip("\n".join(names))
         for widget in (self.text, self.strip, self.search, self.place):
             widget.setVisible(bool(texts))
         self.empty.setVisible(not texts)

@@ -15,8 +15,6 @@ from PySide6.QtGui import (
     QDropEvent,
     QIcon,
     QKeySequence,
-    QPainter,
-    QPaintEvent,
     QResizeEvent,
 )
 from PySide6.QtWidgets import (
@@ -48,6 +46,7 @@ from app.views.meters import Meters
 from app.views.model_name import model_name
 from app.views.sidebar import Sidebar
 from app.views.theme import GAP, Theme
+from app.views.title import Title
 from kiv_engine.documents.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -67,19 +66,6 @@ class Look:
     theme: ThemeName | None = None
     larger: int = 0
     usual: bool = False
-
-
-class Title(QLabel):
-    """A line that gives way to what stands beside it: a longer one ends in an ellipsis."""
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(0, super().minimumSizeHint().height())
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
-        painter.end()
 
 
 class MainWindow(QMainWindow):
@@ -120,7 +106,6 @@ class MainWindow(QMainWindow):
         self.meters = Meters(theme, status, chats, log)
         self.title = Title()
         self.title.setObjectName("title")
-        self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.tokens = Title()
         self.tokens.setObjectName("muted")
         self._arrange()
