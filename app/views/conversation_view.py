@@ -5,12 +5,12 @@ from typing import Final
 from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
+    QBoxLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -28,12 +28,15 @@ from app.views.theme import GAP, Theme
 SAMPLE_TOKENS: Final = 100_000
 EXCHANGES_AT_ONCE: Final = 10
 """So many of the newest are shown: each takes some milliseconds to make."""
+HIGH_LINES: Final = 28
+WIDE_LINES: Final = 32
+"""From so many times a line's height on, there is room for all of the welcome, and for its buttons side by side."""
 ABOVE: Final = 2
 """What stands above the exchanges: the card, and the button for earlier ones."""
 
 
-class Welcome(QWidget):
-    """What an empty chat shows.
+class Welcome(QScrollArea):
+    """What an empty chat shows. In little room it is closer together, and in less it scrolls.
 
     Signals:
         open_wanted: choose a document.
@@ -49,7 +52,7 @@ class Welcome(QWidget):
         super().__init__(parent)
         self._status = status
         self.models = QPushButton(self.tr("What else can this PC run?"))
-        self.models.setObjectName("flat")
+        self.models.setObjectName("link")
         self.models.setAccessibleName(self.tr("Models for this PC"))
         self.models.clicked.connect(self.models_wanted)
         self.open = QPushButton(self.tr("Open a document …"))
@@ -60,43 +63,64 @@ class Welcome(QWidget):
         self.sample.setAccessibleName(self.tr("Try the sample archive"))
         self.sample.setToolTip(self.tr("A made-up town's papers, {0:,} tokens").format(SAMPLE_TOKENS))
         self.sample.clicked.connect(self._on_sample)
-        self.room = QLabel()
-        self.room.setObjectName("caption")
+        self.room = self._line("caption")
         self._arrange(theme)
         status.changed.connect(self._on_status_changed)
         self._on_status_changed()
 
     def _arrange(self, theme: Theme) -> None:
-        headline = QLabel(self.tr("Drop a whole book here"))
-        headline.setObjectName("headline")
-        line = QLabel(
-            self.tr("PDF, EPUB, DOCX, text, code, a folder, or paste a text below.\nIt is read into one context.")
-        )
-        line.setObjectName("muted")
-        line.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(GAP)
-        buttons.addStretch(1)
-        buttons.addWidget(self.open)
-        buttons.addWidget(self.sample)
-        buttons.addStretch(1)
+        headline = self._line("headline", self.tr("Drop a whole book here"))
+        kinds = self.tr("PDF, EPUB, DOCX, text, code, a folder, or paste a text below.\nIt is read into one context.")
+        self._icon = IconLabel(theme, "document", size=48)
+        self._buttons = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._buttons.setSpacing(GAP)
+        self._buttons.addStretch(1)
+        self._buttons.addWidget(self.open)
+        self._buttons.addWidget(self.sample)
+        self._buttons.addStretch(1)
         area = QFrame()
         area.setObjectName("droparea")
         area.setMaximumWidth(TEXT_WIDTH)
-        column = QVBoxLayout(area)
-        column.setContentsMargins(4 * GAP, 6 * GAP, 4 * GAP, 6 * GAP)
-        column.setSpacing(2 * GAP)
+        self._column = QVBoxLayout(area)
         centre = Qt.AlignmentFlag.AlignHCenter
-        column.addWidget(IconLabel(theme, "document", size=48), 0, centre)
-        column.addWidget(headline, 0, centre)
-        column.addWidget(line, 0, centre)
-        column.addLayout(buttons)
-        column.addWidget(self.room, 0, centre)
-        column.addWidget(self.models, 0, centre)
-        row = QHBoxLayout(self)  # in a column, what may not grow would stand on the left
-        row.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 3 * GAP)
+        self._column.addWidget(self._icon, 0, centre)
+        self._column.addWidget(headline)
+        self._column.addWidget(self._line("muted", kinds))
+        self._column.addLayout(self._buttons)
+        self._column.addWidget(self.room)
+        self._column.addWidget(self.models, 0, centre)
+        whole = self._whole = QWidget()
+        whole.setObjectName("conversation")
+        row = QHBoxLayout()  # in a column, what may not grow would stand on the left
         row.addWidget(area, 1)
-        area.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
+        rows = QVBoxLayout(whole)
+        rows.setContentsMargins(3 * GAP, GAP, 3 * GAP, GAP)
+        rows.addStretch(1)
+        rows.addLayout(row)
+        rows.addStretch(1)
+        self.setWidget(whole)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._space(is_high=True, is_wide=True)
+
+    @staticmethod
+    def _line(name: str, text: str = "") -> QLabel:
+        label = QLabel(text)
+        label.setObjectName(name)
+        label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        label.setWordWrap(True)
+        return label
+
+    def _space(self, *, is_high: bool, is_wide: bool) -> None:
+        """Leave out what is not needed where there is little room."""
+        self._icon.setVisible(is_high)
+        above = 6 * GAP if is_high else 2 * GAP
+        self._column.setContentsMargins(2 * GAP, above, 2 * GAP, above)
+        self._column.setSpacing(2 * GAP if is_high else GAP)
+        direction = QBoxLayout.Direction
+        self._buttons.setDirection(direction.LeftToRight if is_wide else direction.TopToBottom)
 
     @Slot()
     def _on_sample(self) -> None:
@@ -108,6 +132,13 @@ class Welcome(QWidget):
         without = self.tr("The model is loading") if is_loading else self.tr("No model is loaded")
         room = self.tr("This model: up to about {0} tokens on this PC")
         self.room.setText(room.format(as_round_tokens(model.fit_tokens)) if model else without)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        lines = self.fontMetrics().lineSpacing()
+        self._space(is_high=self.height() >= HIGH_LINES * lines, is_wide=self.width() >= WIDE_LINES * lines)
+        # A scroll area asks for no height that follows from a width, as that of lines which are broken does.
+        self._whole.setMinimumHeight(self._whole.heightForWidth(self.viewport().width()))
 
 
 class Transcript(QScrollArea):
@@ -284,6 +315,7 @@ class ConversationView(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(0)
         self._layout.addWidget(self.welcome, 1)
+        self.setMinimumHeight(1)  # it scrolls; what is below it does not
         chats.current_changed.connect(self._on_current_changed)
         chats.rowsRemoved.connect(self._on_current_changed)
         self._on_current_changed()

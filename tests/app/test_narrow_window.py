@@ -1,9 +1,12 @@
 """A window that gets narrow, down to nothing: panes and figures give way and come back."""
 
+from pathlib import Path
+
 import pytest
 from PySide6.QtCore import QSize
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
+from app.models.engine_status import EngineState
 from app.views.main_window import DOCUMENT_FROM, LEAST_SIZE, SIDEBAR_FROM
 from tests.app.conftest import AppDriver
 
@@ -33,6 +36,34 @@ def test_what_a_person_hides_or_shows_stays_so(driver: AppDriver) -> None:
     window.document_button.click()
     resize(driver, 690)
     assert window.document.isVisible()
+
+
+def test_a_long_name_gives_way_instead_of_making_its_pane_wide(driver: AppDriver, tmp_path: Path) -> None:
+    book = tmp_path / ("a very long name " * 12 + ".txt")
+    book.write_text("Some words. " * 40)
+    resize(driver, 1280, 800)
+    driver.until_state(EngineState.IDLE)
+    before = driver.window.document.width()
+    driver.controller.open_files([book])
+    driver.until_read()
+    QApplication.sendPostedEvents()
+    pane = driver.window.document
+    assert pane.name.text() == pane.name.toolTip() == book.name
+    assert pane.width() == before
+
+
+@pytest.mark.parametrize("size", [QSize(1280, 800), QSize(1280, 500), QSize(760, 600), LEAST_SIZE])
+def test_the_welcome_has_room_for_all_its_lines(driver: AppDriver, size: QSize) -> None:
+    driver.until_state(EngineState.IDLE)
+    resize(driver, size.width(), size.height())
+    welcome = driver.window.conversation.welcome
+    for widget in welcome.widget().findChildren(QLabel) + welcome.widget().findChildren(QPushButton):
+        if widget.isVisible():
+            hint = widget.sizeHint().height()
+            least = widget.heightForWidth(widget.width()) if widget.hasHeightForWidth() else hint
+            assert widget.height() >= least, widget.text()
+            left = widget.mapTo(welcome.viewport(), widget.rect().topLeft()).x()
+            assert 0 <= left <= welcome.viewport().width() - widget.width(), widget.text()
 
 
 @pytest.mark.parametrize("size", [QSize(0, 0), QSize(1, 1), LEAST_SIZE, QSize(500, 400)])
