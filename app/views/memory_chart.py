@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pyqtgraph
 from PySide6.QtCore import QSize, Qt, Slot
-from PySide6.QtGui import QColor, QHideEvent, QShowEvent
+from PySide6.QtGui import QColor, QHideEvent, QPainter, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from app.figures import as_bytes, as_rate
@@ -28,6 +28,7 @@ SPAN_S: Final = 300.0
 LEAST_SPAN_S: Final = 30.0
 AXIS_WIDTH: Final = 72
 TICK_PIXELS: Final = 20
+GROUND_OPACITY: Final = 0.85
 
 
 class TimeAxis(pyqtgraph.AxisItem):  # type: ignore[misc]
@@ -59,6 +60,12 @@ class FigureAxis(pyqtgraph.AxisItem):  # type: ignore[misc]
         power = 10.0 ** math.floor(math.log10(least))
         return [(next(step * power for step in (1, 2, 5, 10) if step * power >= least), 0)]
 
+    def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
+        """Without one so near the upper end that its figure would be cut off."""
+        most = high - (high - low) * TICK_PIXELS / 4 / max(1.0, size)
+        ticks = super().tickValues(low, high, size)
+        return [(spacing, [value for value in values if value <= most]) for spacing, values in ticks]
+
     def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
         return [self._write(int(value)) if value > 0 else "" for value in values]
 
@@ -71,17 +78,25 @@ class Plots(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]
 
 
 class Caption(pyqtgraph.LabelItem):  # type: ignore[misc]
-    """Words in the upper left corner of a plot."""
+    """Words in the upper left corner of a plot, on a ground of their own: what others have may reach behind them."""
 
     def __init__(self, plot: pyqtgraph.PlotItem) -> None:
         super().__init__("", justify="left")
         self.setParentItem(plot.vb)
         self.anchor((0, 0), (0, 0), (GAP // 2, -GAP // 4))
         self.setZValue(2)
+        self._ground = QColor()
 
     def set_colors(self, theme: Theme) -> None:
         """Follow a theme."""
+        self._ground = QColor(theme.colors.sidebar)
+        self._ground.setAlphaF(GROUND_OPACITY)
         self.setText(self.text, color=theme.colors.text, size=f"{0.9 * theme.points:.1f}pt")
+
+    def paint(self, painter: QPainter, *_rest: Any) -> None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._ground)
+        painter.drawRoundedRect(self.item.mapRectToParent(self.item.boundingRect()), GAP // 2, GAP // 2)
 
 
 class Stack:

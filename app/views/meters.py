@@ -51,6 +51,8 @@ class Meter(QWidget):
     def set_value(self, text: str, shares: Sequence[tuple[str, float]] = (), *, detail: str = "") -> None:
         """Show a figure; `detail` says more of it to who asks."""
         self.value.setText(text)
+        # It keeps the room of the longest figure, so that those beside it stand still.
+        self.value.setMinimumWidth(max(self.value.minimumWidth(), self.value.sizeHint().width()))
         self.setAccessibleName(f"{self._caption}: {text}")
         self.setToolTip(detail)
         self.setAccessibleDescription(detail)

@@ -157,6 +157,25 @@ def test_the_chart_follows_the_theme(driver: AppDriver) -> None:
     assert driver.window.chart.ram.areas[0].opts["brush"].color().name() == DARK.weights
 
 
+def test_no_figure_of_an_axis_is_cut_off_at_its_upper_end(driver: AppDriver) -> None:
+    toggle(driver)
+    axis = driver.window.chart.ram.plot.getAxis("left")
+    for most, expected in ((6 * GB, [0, 2 * GB, 4 * GB]), (6.5 * GB, [0, 2 * GB, 4 * GB, 6 * GB])):
+        assert [tick for _spacing, ticks in axis.tickValues(0, most, 80) for tick in ticks] == expected
+
+
+def test_figures_stand_still_while_one_beside_them_gets_shorter(scripted_driver: AppDriver) -> None:
+    driver, meters = scripted_driver, scripted_driver.window.meters
+    driver.until_state(EngineState.IDLE)
+    driver.window.resize(1280, 800)
+    meters.cpu.set_value("100 %, no NVIDIA GPU")
+    QApplication.sendPostedEvents()
+    places = [meter.x() for meter in (meters.system, meters.cpu, meters.context)]
+    meters.cpu.set_value("9 %")
+    QApplication.sendPostedEvents()
+    assert [meter.x() for meter in (meters.system, meters.cpu, meters.context)] == places
+
+
 def test_there_are_ticks_for_whole_figures_and_round_times_only(driver: AppDriver) -> None:
     toggle(driver)
     chart = driver.window.chart
