@@ -117,6 +117,9 @@ class Photographer(QObject):
             ("23-sections", self._ask_by_section, lambda: newest_is(ExchangeState.DONE)() and idle()),
             ("24-right-to-left", self._read_right_to_left, lambda: chat_state(ReadingState.READ)() and idle()),
             ("25-code", self._show_code, always),
+            ("26-does-not-fit", self._show_too_long, always),
+            ("27-unloaded", controller.unload_model, window.banner.isVisible),
+            ("28-low-welcome", self._make_low, always),
         ]
 
     def _open_models(self) -> None:
@@ -158,6 +161,19 @@ class Photographer(QObject):
         exchange.answer, exchange.code = CODE_ANSWER, colour_code(CODE_ANSWER)
         exchange.state = ExchangeState.DONE
         chat.exchange_changed.emit(exchange.id)
+
+    def _show_too_long(self) -> None:
+        """As on a PC with less RAM, where it is read anyway."""
+        chats = self._application.chats
+        chats.show(next(chat for chat in map(chats.at, range(chats.rowCount())) if chat.reading.fit_tokens))
+        reading = chats.current.reading
+        reading.fit_tokens = reading.tokens_total // 2
+        chats.current.reading_changed.emit()
+
+    def _make_low(self) -> None:
+        self._application.controller.new_chat()
+        self._application.window.banner.hide()
+        self._application.window.chart_action.trigger()
 
     def _begin_drag(self) -> None:
         data = QMimeData()
