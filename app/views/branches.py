@@ -3,7 +3,7 @@
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from app.views.composer import QuestionEdit
+from app.views.composer import QuestionEdit, show_active
 from app.views.icons import IconButton
 from app.views.theme import GAP, Theme
 
@@ -79,6 +79,7 @@ class QuestionEditor(QFrame):
         column.addWidget(self.edit)
         column.addLayout(buttons)
         self.edit.entered.connect(self._on_ask)
+        self.edit.focus_changed.connect(self._on_focus_changed)
         self.ask.clicked.connect(self._on_ask)
         self.cancel.clicked.connect(self.cancelled)
         self.edit.left.connect(self.cancelled)
@@ -89,6 +90,10 @@ class QuestionEditor(QFrame):
         self.edit.setPlainText(question)
         self.edit.selectAll()
         self.edit.setFocus()
+
+    @Slot(bool)
+    def _on_focus_changed(self, active: bool) -> None:
+        show_active(self, active)
 
     @Slot()
     def _on_ask(self) -> None:

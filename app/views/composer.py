@@ -13,6 +13,7 @@ from app.views.theme import GAP, Theme
 PASTE_CHARACTERS: Final = 2_000
 """A longer text that is pasted is a document."""
 MAX_LINES: Final = 8
+SEND_PIXELS: Final = 36
 
 
 class QuestionEdit(QPlainTextEdit):
@@ -114,6 +115,7 @@ class Composer(QWidget):
         self.open = IconButton(theme, "open", self.tr("Open a document (Ctrl+O)"))
         self.send = IconButton(theme, "send", self.tr("Send (Enter)"), role="on_accent")
         self.send.setObjectName("send")
+        self.send.setFixedSize(SEND_PIXELS, SEND_PIXELS)
         self.hint = QLabel()
         self.hint.setObjectName("caption")
         self.hint.setWordWrap(True)
@@ -172,9 +174,7 @@ class Composer(QWidget):
 
     @Slot(bool)
     def _on_focus_changed(self, active: bool) -> None:
-        self._frame.setProperty("active", active)
-        self._frame.style().unpolish(self._frame)
-        self._frame.style().polish(self._frame)
+        show_active(self._frame, active)
 
     @Slot()
     def _on_status_changed(self) -> None:
@@ -209,3 +209,10 @@ class Composer(QWidget):
             return model.name if model else ""
         millions = model.parameters / 1e6
         return self.tr("Built-in demo model, {0:.1f}M parameters: it quotes, and is often wrong").format(millions)
+
+
+def show_active(frame: QFrame, active: bool) -> None:
+    """Show at its edge whether the field in a frame has the keyboard."""
+    frame.setProperty("active", active)
+    frame.style().unpolish(frame)
+    frame.style().polish(frame)

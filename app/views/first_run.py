@@ -112,8 +112,7 @@ class FirstRunDialog(QDialog):
 
     @Slot()
     def _show(self) -> None:
-        facts = [said if not name else f"{name}: {said}" for name, said in self._models.facts]
-        self.facts.setText("\n".join(facts) or self.tr("Looking …"))
+        self.facts.setText("\n".join(map(fact_line, self._models.facts)) or self.tr("Looking …"))
         names = self._models.recommended[:SHOWN]
         for place, name in enumerate(names):
             self._on_row_changed(name)
@@ -162,3 +161,11 @@ class FirstRunDialog(QDialog):
     def _on_all(self) -> None:
         self.accept()
         self.all_wanted.emit()
+
+
+def fact_line(fact: tuple[str, str]) -> str:
+    """A fact of this PC; of the processor without its instructions, which are told on the page of all models."""
+    name, said = fact
+    if name == "Processor":
+        said = said.partition(";")[0]
+    return f"{name}: {said}" if name else said

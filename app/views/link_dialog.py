@@ -6,6 +6,7 @@ from PySide6.QtCore import QUrl, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
+from app.views.form import heading
 from app.views.theme import GAP
 
 OPENED: Final = ("http", "https", "mailto")
@@ -21,11 +22,13 @@ class LinkDialog(QDialog):
         self.setWindowTitle(self.tr("Open this address?"))
         self.setModal(True)
         may_open = url.scheme().lower() in OPENED and not url.isRelative()
+        title = heading(self.tr("Open this address?") if may_open else self.tr("This address is not opened"))
         line = QLabel(
-            self.tr("The answer may have it from a document. It opens in your browser, outside of this app.")
+            self.tr("It may come from a document. It opens in your browser, outside this app.")
             if may_open
-            else self.tr("This is no web or e-mail address, so it is not opened.")
+            else self.tr("It is no web or e-mail address, and might start a program.")
         )
+        line.setObjectName("muted")
         line.setWordWrap(True)
         self.address = QPlainTextEdit(url.toString(QUrl.ComponentFormattingOption.FullyEncoded))
         self.address.setObjectName("field")
@@ -48,6 +51,7 @@ class LinkDialog(QDialog):
         column = QVBoxLayout(self)
         column.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, 2 * GAP)
         column.setSpacing(2 * GAP)
+        column.addWidget(title)
         column.addWidget(line)
         column.addWidget(self.address)
         column.addLayout(buttons)

@@ -168,9 +168,8 @@ class MainWindow(QMainWindow):
         self.menu_button = IconButton(self._theme, "menu", self.tr("Menu"))
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.model_button = QPushButton()
-        self.model_button.setObjectName("flat")
+        self.model_button.setObjectName("picker")
         self.model_button.setToolTip(self.tr("Models for this PC (Ctrl+L)"))
-        self.model_button.setIconSize(QSize(14, 14))
         self.options_button = IconButton(self._theme, "tune", self.tr("System prompt and answers of this chat"))
         self.sidebar_button = IconButton(self._theme, "sidebar", self.tr("Show or hide the chats (Ctrl+B)"))
         self.document_button = IconButton(self._theme, "panel", self.tr("Show or hide the document (Ctrl+E)"))
@@ -188,6 +187,7 @@ class MainWindow(QMainWindow):
         names.addStretch()
         row.addLayout(names, 1)
         row.addWidget(self.model_button)
+        row.addSpacing(GAP // 2)
         row.addWidget(self.options_button)
         row.addWidget(self.document_button)
         return header

@@ -329,10 +329,12 @@ class ModelsDialog(QDialog):
     def _arrange(self) -> None:
         rows = QWidget()
         self._column = QVBoxLayout(rows)
-        self._column.setContentsMargins(3 * GAP, GAP, 3 * GAP, 2 * GAP)
         self._column.setSpacing(GAP)
         self._column.addStretch(1)
         self.area = QScrollArea()
+        self.area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+        bar = self.area.verticalScrollBar().sizeHint().width()  # beside the rows, which end where all else ends
+        self._column.setContentsMargins(3 * GAP, GAP, 3 * GAP - bar, 2 * GAP)
         self.area.setWidget(rows)
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)

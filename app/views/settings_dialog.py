@@ -135,8 +135,10 @@ class SettingsDialog(QDialog):
         self.kept = Choice([(tr("Nothing"), 0), *kept])
         self.kept.chosen.connect(self._on_kept_chosen)
         self.model = QPushButton()
+        self.model.setObjectName("field")
         self.model.clicked.connect(self._on_model)
         self.store = QPushButton()
+        self.store.setObjectName("field")
         self.store.clicked.connect(self._on_store)
         for choice in self._engine_choices().values():
             choice.chosen.connect(self._on_engine_chosen)
@@ -250,7 +252,7 @@ class SettingsDialog(QDialog):
             choice.show_value(getattr(settings.engine, name))
         self.kept.show_value(settings.kept_gb)
         folder = settings.engine.store_folder
-        self.store.setText(self.tr("In RAM") if folder is None else folder.name)
+        self.store.setText(self.tr("In RAM …") if folder is None else folder.name)
         self.store.setToolTip(self.tr("Choose a folder") if folder is None else self.tr("Back to RAM"))
         self._show_model()
         self._show_costs(settings.engine)
