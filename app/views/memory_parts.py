@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from PySide6.QtCore import QCoreApplication, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from app.views.theme import GAP, Theme
@@ -19,6 +19,19 @@ def part_names() -> dict[str, str]:
         "cold_values": tr("Cold values"),
         "program": tr("Rest of this app"),
         "other": tr("Other programs"),
+    }
+
+
+def part_meanings() -> dict[str, str]:
+    """Of all PARTS, what they are."""
+    return {
+        "weights": tr("The model itself"),
+        "hot": tr("The newest tokens, kept exact"),
+        "index": tr("What older tokens are searched with"),
+        "cold_keys": tr("Keys of older tokens: what each is found by"),
+        "cold_values": tr("Values of older tokens: what is fetched of those that are found"),
+        "program": tr("What this app takes besides"),
+        "other": tr("What all other programs take"),
     }
 
 
@@ -52,7 +65,10 @@ class Bar(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self._theme.colors.hover))
-        painter.drawRoundedRect(QRectF(self.rect()), 3, 3)
+        whole = QPainterPath()
+        whole.addRoundedRect(QRectF(self.rect()), 3, 3)
+        painter.drawPath(whole)
+        painter.setClipPath(whole)
         left = 0.0
         for role, share in self._shares:
             width = share * self.width()
@@ -87,6 +103,7 @@ class PartName(QWidget):
         super().__init__()
         label = QLabel(part_names()[part])
         label.setObjectName("caption")
+        self.setToolTip(part_meanings()[part])
         row = QHBoxLayout(self)
         row.setContentsMargins(0, GAP // 4, GAP // 2, 0)  # on the line of the title before it
         row.setSpacing(GAP // 2)

@@ -12,7 +12,7 @@ from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
 from app.models.memory_log import KNOWN, PARTS, MemoryLog, MemorySample, of_process
 from app.views.icons import IconButton
-from app.views.memory_parts import Bar, Dot, part_names
+from app.views.memory_parts import Bar, Dot, part_meanings, part_names
 from app.views.theme import GAP, Theme
 
 IDLE_MS: Final = 1_000
@@ -149,7 +149,8 @@ class Meters(QWidget):
         for part, meter in self.parts.items():
             sizes = [(getattr(use, part), line) for use, line in places]
             total = sum(size for size, _line in sizes)
-            detail = ", ".join(line.format(as_bytes(size)) for size, line in sizes if size)
+            places_of_it = ", ".join(line.format(as_bytes(size)) for size, line in sizes if size)
+            detail = ": ".join(filter(None, (part_meanings()[part], places_of_it)))
             meter.set_value(as_bytes(total) if total else "–", detail=detail)
 
     @Slot()

@@ -221,7 +221,7 @@ def test_with_a_gpu_its_memory_is_drawn_and_shown(gpu_driver: AppDriver, machine
     assert "no NVIDIA GPU" not in chart.accessibleDescription()
     assert meters.vram.isVisible()
     assert not meters.cpu.isVisible()
-    assert meters.parts["weights"].toolTip() == "6.8 MB in VRAM"
+    assert meters.parts["weights"].toolTip() == "The model itself: 6.8 MB in VRAM"
     machine.vram = None
     meters.measure()
     assert meters.vram.value.text() == "–", "a driver that no longer answers"
