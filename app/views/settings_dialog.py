@@ -174,9 +174,9 @@ class SettingsDialog(QDialog):
             tr("Candidates of the search"), self.candidates,
             tr("More find rarer matches; every word takes a little longer. No memory."),
         )  # fmt: skip
-        self.dtype_line = form.add(tr("Old keys and values"), self.dtype, " ")
+        self.dtype_line = form.add(tr("How old text is kept"), self.dtype, " ")
         form.add(
-            tr("Where old keys and values lie"), self.store,
+            tr("Where old text is kept"), self.store,
             tr("A folder on a fast disk holds more than the RAM does; answers take longer."),
         )  # fmt: skip
         self.kept_line = form.add(tr("What was read is kept on disk"), self.kept, " ")
