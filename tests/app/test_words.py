@@ -14,12 +14,12 @@ SHOWING = {
     "setAccessibleName", "setAccessibleDescription", "setPlaceholderText", "setWindowTitle", "addItem", "addAction",
     "heading", "show_line", "show_problem", "set_icon", "setPlainText", "setTitle", "_notice", "_line", "page", "add",
     "_action", "_button", "setFormat", "drawText", "Notice", "Offer", "Failed", "DocumentRejected", "SavingFailed",
-    "HistoryError", "ExportError", "ModelNotFoundError", "ChatsListed",
+    "HistoryError", "ExportError", "ModelNotFoundError", "ChatsListed", "Title",
 }  # fmt: skip
 NAMES = {"KIV Desktop"}
 """Names need no translation."""
 ICONS = {path.stem for path in (ROOT.parent / "resources" / "icons").glob("*.svg")}
-ROLES = {"caption", "muted", "title", "error", "on_accent", "danger", "accent", "small", "primary"}
+ROLES = {"caption", "headline", "muted", "title", "error", "on_accent", "danger", "accent", "small", "primary"}
 
 
 def name_of(call: ast.Call) -> str:
