@@ -112,7 +112,7 @@ class CodeBlocks(QObject):
         room.setNonBreakableLines(False)  # a long line would be cut off
         above, below = QTextBlockFormat(), QTextBlockFormat()
         above.setTopMargin(PADDING + GAP)
-        below.setBottomMargin(PADDING + GAP)
+        below.setBottomMargin(PADDING + 2 * GAP)
         cursor = QTextCursor(document)
         cursor.beginEditBlock()
         for start, end, shape in ((first, last, room), (first, first, above), (last, last, below)):
