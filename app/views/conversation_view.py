@@ -64,11 +64,13 @@ class Welcome(QScrollArea):
         self.sample.setToolTip(self.tr("A made-up town's papers, {0:,} tokens").format(SAMPLE_TOKENS))
         self.sample.clicked.connect(self._on_sample)
         self.room = self._line("caption")
-        self._arrange(theme)
+        self._whole = QWidget()
+        self._arrange(self._make_area(theme))
+        theme.changed.connect(self._fit)  # with it come letters of another size
         status.changed.connect(self._on_status_changed)
         self._on_status_changed()
 
-    def _arrange(self, theme: Theme) -> None:
+    def _make_area(self, theme: Theme) -> QFrame:
         headline = self._line("headline", self.tr("Drop a whole book here"))
         kinds = self.tr("PDF, EPUB, DOCX, text, code, a folder, or paste a text below.\nIt is read into one context.")
         self._icon = IconLabel(theme, "document", size=48)
@@ -89,21 +91,22 @@ class Welcome(QScrollArea):
         self._column.addLayout(self._buttons)
         self._column.addWidget(self.room)
         self._column.addWidget(self.models, 0, centre)
-        whole = self._whole = QWidget()
-        whole.setObjectName("conversation")
+        return area
+
+    def _arrange(self, area: QFrame) -> None:
+        self._whole.setObjectName("conversation")
         row = QHBoxLayout()  # in a column, what may not grow would stand on the left
         row.addWidget(area, 1)
-        rows = QVBoxLayout(whole)
+        rows = QVBoxLayout(self._whole)
         rows.setContentsMargins(3 * GAP, GAP, 3 * GAP, GAP)
         rows.addStretch(1)
         rows.addLayout(row)
         rows.addStretch(1)
-        self.setWidget(whole)
+        self.setWidget(self._whole)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._space(is_high=True, is_wide=True)
 
     @staticmethod
     def _line(name: str, text: str = "") -> QLabel:
@@ -132,13 +135,18 @@ class Welcome(QScrollArea):
         without = self.tr("The model is loading") if is_loading else self.tr("No model is loaded")
         room = self.tr("This model: up to about {0} tokens on this PC")
         self.room.setText(room.format(as_round_tokens(model.fit_tokens)) if model else without)
+        self._fit()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
+    @Slot()
+    def _fit(self) -> None:
         lines = self.fontMetrics().lineSpacing()
         self._space(is_high=self.height() >= HIGH_LINES * lines, is_wide=self.width() >= WIDE_LINES * lines)
         # A scroll area asks for no height that follows from a width, as that of lines which are broken does.
         self._whole.setMinimumHeight(self._whole.heightForWidth(self.viewport().width()))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
 
 class Transcript(QScrollArea):

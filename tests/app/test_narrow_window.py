@@ -16,6 +16,17 @@ def resize(driver: AppDriver, width: int, height: int = 600) -> None:
     QApplication.sendPostedEvents()
 
 
+def assert_welcome_has_room(driver: AppDriver) -> None:
+    welcome = driver.window.conversation.welcome
+    for widget in welcome.widget().findChildren(QLabel) + welcome.widget().findChildren(QPushButton):
+        if widget.isVisible():
+            hint = widget.sizeHint().height()
+            least = widget.heightForWidth(widget.width()) if widget.hasHeightForWidth() else hint
+            assert widget.height() >= least, widget.text()
+            left = widget.mapTo(welcome.viewport(), widget.rect().topLeft()).x()
+            assert 0 <= left <= welcome.viewport().width() - widget.width(), widget.text()
+
+
 def test_panes_give_way_and_come_back(driver: AppDriver) -> None:
     window = driver.window
     resize(driver, SIDEBAR_FROM - 1)
@@ -56,14 +67,16 @@ def test_a_long_name_gives_way_instead_of_making_its_pane_wide(driver: AppDriver
 def test_the_welcome_has_room_for_all_its_lines(driver: AppDriver, size: QSize) -> None:
     driver.until_state(EngineState.IDLE)
     resize(driver, size.width(), size.height())
-    welcome = driver.window.conversation.welcome
-    for widget in welcome.widget().findChildren(QLabel) + welcome.widget().findChildren(QPushButton):
-        if widget.isVisible():
-            hint = widget.sizeHint().height()
-            least = widget.heightForWidth(widget.width()) if widget.hasHeightForWidth() else hint
-            assert widget.height() >= least, widget.text()
-            left = widget.mapTo(welcome.viewport(), widget.rect().topLeft()).x()
-            assert 0 <= left <= welcome.viewport().width() - widget.width(), widget.text()
+    assert_welcome_has_room(driver)
+
+
+def test_the_welcome_has_room_for_larger_letters(driver: AppDriver) -> None:
+    driver.until_state(EngineState.IDLE)
+    resize(driver, 1280, 600)
+    driver.application.theme.set_points(16)
+    QApplication.sendPostedEvents()
+    assert_welcome_has_room(driver)
+    driver.application.theme.set_points(0)
 
 
 @pytest.mark.parametrize("size", [QSize(0, 0), QSize(1, 1), LEAST_SIZE, QSize(500, 400)])
