@@ -69,6 +69,19 @@ def dress_tables(document: QTextDocument, colors: Colors) -> None:
             _make_bold(table)
 
 
+def open_tables(document: QTextDocument) -> None:
+    """Take the lines off all tables of a document: it then has no colour that would have to follow the theme."""
+    for table in document.rootFrame().childFrames():
+        if isinstance(table, QTextTable):
+            shape = table.format().toTableFormat()
+            shape.setBorder(0)
+            shape.setCellPadding(GAP // 2)
+            shape.setLeftMargin(-GAP // 2)  # words stand below the words above the table
+            shape.setTopMargin(GAP)
+            table.setFormat(shape)
+            _align_cells(table)
+
+
 def _align_cells(table: QTextTable) -> None:
     """Without the margins of paragraphs, which the first cell of a table has more of than the others."""
     for row in range(table.rows()):

@@ -27,6 +27,7 @@ from app.models.engine_status import EngineStatus
 from app.models.model_list import Connection, ModelList
 from app.models.preferences import Preferences
 from app.resources import resource_text
+from app.views.answer_look import open_tables
 from app.views.form import CONTROL_WIDTH, Form, heading
 from app.views.model_name import model_name
 from app.views.theme import GAP
@@ -233,7 +234,9 @@ class SettingsDialog(QDialog):
         libraries.setObjectName("answer")
         libraries.setAccessibleName(self.tr("Third-party software and its licences"))
         libraries.setOpenLinks(False)
-        libraries.setMarkdown(resource_text("THIRD_PARTY.md"))
+        libraries.document().setDocumentMargin(0)
+        libraries.setMarkdown(resource_text("THIRD_PARTY.md").partition("\n\n")[2])  # without its title
+        open_tables(libraries.document())
         try:
             number = version("kiv-desktop")
         except PackageNotFoundError:  # run from its source, not installed
