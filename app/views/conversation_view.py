@@ -64,9 +64,7 @@ class Welcome(QScrollArea):
         self.sample.setToolTip(self.tr("A made-up town's papers, {0:,} tokens").format(SAMPLE_TOKENS))
         self.sample.clicked.connect(self._on_sample)
         self.room = self._line("caption")
-        self._whole = QWidget()
         self._arrange(self._make_area(theme))
-        theme.changed.connect(self._fit)  # with it come letters of another size
         status.changed.connect(self._on_status_changed)
         self._on_status_changed()
 
@@ -94,15 +92,16 @@ class Welcome(QScrollArea):
         return area
 
     def _arrange(self, area: QFrame) -> None:
-        self._whole.setObjectName("conversation")
+        whole = QWidget()
+        whole.setObjectName("conversation")
         row = QHBoxLayout()  # in a column, what may not grow would stand on the left
         row.addWidget(area, 1)
-        rows = QVBoxLayout(self._whole)
+        rows = QVBoxLayout(whole)
         rows.setContentsMargins(3 * GAP, GAP, 3 * GAP, GAP)
         rows.addStretch(1)
         rows.addLayout(row)
         rows.addStretch(1)
-        self.setWidget(self._whole)
+        self.setWidget(whole)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -135,18 +134,11 @@ class Welcome(QScrollArea):
         without = self.tr("The model is loading") if is_loading else self.tr("No model is loaded")
         room = self.tr("This model: up to about {0} tokens on this PC")
         self.room.setText(room.format(as_round_tokens(model.fit_tokens)) if model else without)
-        self._fit()
-
-    @Slot()
-    def _fit(self) -> None:
-        lines = self.fontMetrics().lineSpacing()
-        self._space(is_high=self.height() >= HIGH_LINES * lines, is_wide=self.width() >= WIDE_LINES * lines)
-        # A scroll area asks for no height that follows from a width, as that of lines which are broken does.
-        self._whole.setMinimumHeight(self._whole.heightForWidth(self.viewport().width()))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._fit()
+        lines = self.fontMetrics().lineSpacing()
+        self._space(is_high=self.height() >= HIGH_LINES * lines, is_wide=self.width() >= WIDE_LINES * lines)
 
 
 class Transcript(QScrollArea):

@@ -72,10 +72,19 @@ def test_the_welcome_has_room_for_all_its_lines(driver: AppDriver, size: QSize) 
 
 def test_the_welcome_has_room_for_larger_letters(driver: AppDriver) -> None:
     driver.until_state(EngineState.IDLE)
-    resize(driver, 1280, 600)
-    driver.application.theme.set_points(16)
+    resize(driver, LEAST_SIZE.width(), LEAST_SIZE.height())
+    driver.application.theme.set_points(18)
     QApplication.sendPostedEvents()
     assert_welcome_has_room(driver)
+    driver.application.theme.set_points(0)
+
+
+def test_the_question_has_room_for_larger_letters(driver: AppDriver) -> None:
+    resize(driver, 1280, 800)
+    driver.application.theme.set_points(18)
+    QApplication.sendPostedEvents()
+    edit = driver.window.composer.edit
+    assert edit.height() >= edit.fontMetrics().lineSpacing()
     driver.application.theme.set_points(0)
 
 
