@@ -24,7 +24,7 @@ from app.views.evidence_map import EvidenceMap
 from app.views.heat_strip import HeatStrip
 from app.views.icons import IconButton
 from app.views.theme import GAP, Theme
-from app.views.title import Title
+from app.views.title import Header, Title
 
 POUR_BLOCKS: Final = 50
 """Blocks added to the text at once."""
@@ -307,10 +307,7 @@ class DocumentPane(QWidget):
         self._on_current_changed()
 
     def _arrange(self) -> None:
-        header = QWidget()
-        header.setObjectName("paneheader")
-        header.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        header.setFixedHeight(6 * GAP)
+        header = Header("paneheader")
         head = QHBoxLayout(header)
         head.setContentsMargins(2 * GAP, 0, GAP, 0)
         head.addWidget(self.name, 1)

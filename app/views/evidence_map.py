@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import (
     QColor,
     QFocusEvent,
@@ -21,7 +21,7 @@ from app.evidence import ANSWER_TOKENS, HEAT_BINS, Evidence, Mass, hot_places
 from app.models.chat import Chat, ExchangeState
 from app.models.chat_list import ChatList
 from app.views.heat_strip import announce, draw_focus, moved_by, tinted
-from app.views.theme import GAP, Theme
+from app.views.theme import GAP, Theme, with_letters
 
 HEIGHT: Final = 132
 MIN_ROW: Final = 3
@@ -272,7 +272,16 @@ class EvidenceMap(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.caption.setVisible(event.size().width() >= CAPTION_FROM)  # half a word helps nobody
+        self._give_way()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._give_way()
+
+    def _give_way(self) -> None:
+        """Half a word helps nobody."""
+        self.caption.setVisible(self.width() >= with_letters(CAPTION_FROM, self.fontMetrics()))
 
     @property
     def _evidence(self) -> Evidence | None:

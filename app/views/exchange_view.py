@@ -216,6 +216,11 @@ class QuestionBubble(QLabel):
         self.setFixedWidth(width)
         self.setFixedHeight(self.heightForWidth(width))
 
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and (parent := self.parentWidget()):
+            self.fit(parent.width())
+
 
 class ExchangeView(QWidget):
     """Shows an exchange of a chat and follows its changes.

@@ -26,6 +26,7 @@ class Form(QWidget):
         row = self._grid.rowCount()
         label, line = QLabel(caption), QLabel(explanation)
         label.setBuddy(control)
+        label.setWordWrap(True)
         line.setObjectName("caption")
         line.setWordWrap(True)
         line.setTextFormat(Qt.TextFormat.PlainText)

@@ -46,7 +46,7 @@ from app.views.meters import Meters
 from app.views.model_name import model_name
 from app.views.sidebar import Sidebar
 from app.views.theme import GAP, Theme
-from app.views.title import Title
+from app.views.title import Header, Title
 from kiv_engine.documents.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -161,10 +161,7 @@ class MainWindow(QMainWindow):
         return centre
 
     def _header(self) -> QWidget:
-        header = QWidget()
-        header.setObjectName("header")
-        header.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        header.setFixedHeight(6 * GAP)
+        header = Header("header")
         self.menu_button = IconButton(self._theme, "menu", self.tr("Menu"))
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.model_button = QPushButton()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from PySide6.QtCore import QSize, Qt, QTimer, Slot
+from PySide6.QtCore import QEvent, QSize, Qt, QTimer, Slot
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -13,7 +13,7 @@ from app.models.engine_status import EngineStatus
 from app.models.memory_log import KNOWN, PARTS, MemoryLog, MemorySample, of_process
 from app.views.icons import IconButton
 from app.views.memory_parts import Bar, Dot, part_meanings, part_names
-from app.views.theme import GAP, Theme
+from app.views.theme import GAP, Theme, with_letters
 
 IDLE_MS: Final = 1_000
 BUSY_MS: Final = 250
@@ -58,6 +58,11 @@ class Meter(QWidget):
         self.setAccessibleDescription(detail)
         if self.bar:
             self.bar.set_shares(shares)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self.value.setMinimumWidth(0)
 
 
 class Meters(QWidget):
@@ -169,11 +174,12 @@ class Meters(QWidget):
 
     def _give_way(self, width: int) -> None:
         """What a narrow window has no room for is left out; the chart tells it, too."""
+        parts, chip, pc = (with_letters(least, self.fontMetrics()) for least in (PARTS_FROM, CHIP_FROM, PC_FROM))
         for meter in self.parts.values():
-            meter.setVisible(width >= PARTS_FROM)
-        self.system.setVisible(width >= PC_FROM)
-        self.vram.setVisible(width >= CHIP_FROM and self._log.has_gpu)
-        self.cpu.setVisible(width >= CHIP_FROM and not self._log.has_gpu)
+            meter.setVisible(width >= parts)
+        self.system.setVisible(width >= pc)
+        self.vram.setVisible(width >= chip and self._log.has_gpu)
+        self.cpu.setVisible(width >= chip and not self._log.has_gpu)
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 
@@ -184,6 +190,11 @@ class Meters(QWidget):
         super().resizeEvent(event)
         if event.size().width() != event.oldSize().width():
             self._give_way(event.size().width())
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._give_way(self.width())
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

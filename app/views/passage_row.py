@@ -6,7 +6,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
 
-from app.views.theme import GAP, Theme
+from app.views.theme import GAP, Theme, with_letters
 
 WEIGHT_WIDTH: Final = 56
 PLACE_WIDTH: Final = 72
@@ -63,8 +63,8 @@ class PassageRow(QAbstractButton):
         self._paint_weight(painter)
         painter.setPen(QColor(colors.muted))
         line = QRectF(0, GAP, 0, self.fontMetrics().lineSpacing())
-        place = self.fontMetrics().elidedText(self._place, Qt.TextElideMode.ElideRight, PLACE_WIDTH - GAP // 2)
-        painter.drawText(line.translated(GAP + WEIGHT_WIDTH, 0).adjusted(0, 0, PLACE_WIDTH, 0), 0, place)
+        place = self.fontMetrics().elidedText(self._place, Qt.TextElideMode.ElideRight, self._place_width - GAP // 2)
+        painter.drawText(line.translated(GAP + self._weight_width, 0).adjusted(0, 0, self._place_width, 0), 0, place)
         painter.setPen(QColor(colors.text))
         self._paint_text(painter)
         painter.end()
@@ -74,16 +74,24 @@ class PassageRow(QAbstractButton):
     def _paint_weight(self, painter: QPainter) -> None:
         height = self.fontMetrics().lineSpacing()
         painter.setPen(QColor(self._theme.colors.text))
-        painter.drawText(QRectF(GAP, GAP, WEIGHT_WIDTH - GAP, height), 0, self._weight)
-        track = QRectF(GAP, GAP + height + BAR_TOP, WEIGHT_WIDTH - 2 * GAP, BAR)
+        painter.drawText(QRectF(GAP, GAP, self._weight_width - GAP, height), 0, self._weight)
+        track = QRectF(GAP, GAP + height + BAR_TOP, self._weight_width - 2 * GAP, BAR)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self._theme.colors.hover))
         painter.drawRoundedRect(track, 2, 2)
         painter.setBrush(QColor(self._theme.colors.heat))
         painter.drawRoundedRect(QRectF(track.x(), track.y(), max(BAR, track.width() * self._bar), BAR), 2, 2)
 
+    @property
+    def _weight_width(self) -> int:
+        return with_letters(WEIGHT_WIDTH, self.fontMetrics())
+
+    @property
+    def _place_width(self) -> int:
+        return with_letters(PLACE_WIDTH, self.fontMetrics())
+
     def _text_left(self) -> int:
-        return GAP + WEIGHT_WIDTH + PLACE_WIDTH
+        return GAP + self._weight_width + self._place_width
 
     def _paint_text(self, painter: QPainter) -> None:
         width = self.width() - self._text_left() - GAP

@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from PySide6.QtCore import QSize, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -30,7 +30,7 @@ from app.resources import resource_text
 from app.views.answer_look import open_tables
 from app.views.form import CONTROL_WIDTH, Form, heading
 from app.views.model_name import model_name
-from app.views.theme import GAP
+from app.views.theme import GAP, with_letters
 from kiv_engine.config import KIVConfig
 
 SIZE: Final = QSize(720, 640)
@@ -39,6 +39,7 @@ RETRIEVED_TOKENS: Final = (128, 256, 512, 1_024)
 KEPT_CHOICES: Final = (8, 16, 32, 64, 128)
 CANDIDATE_TOKENS: Final = (4_096, 8_192, 16_384, 32_768)
 SHORTCUTS_PART: Final = 2
+PARTS_WIDTH: Final = 184
 
 
 class Choice(QComboBox):
@@ -91,7 +92,7 @@ class SettingsDialog(QDialog):
         self.parts = QListWidget()
         self.parts.setObjectName("parts")
         self.parts.setAccessibleName(self.tr("Parts of the settings"))
-        self.parts.setFixedWidth(184)
+        self.parts.setFixedWidth(PARTS_WIDTH)
         self.parts.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.pages = QStackedWidget()
         self._make_controls()
@@ -243,6 +244,11 @@ class SettingsDialog(QDialog):
             number = self.tr("(not installed)")
         line = self.tr("KIV Desktop {0}, under the Apache License 2.0.").format(number)
         return page(self.tr("About"), libraries, line)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self.parts.setFixedWidth(with_letters(PARTS_WIDTH, self.fontMetrics()))
 
     # -- showing and taking --------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from string import Template
 from typing import Final
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QFontMetrics, QPalette
 from PySide6.QtWidgets import QApplication, QStyleFactory
 
 from app.code_colours import Kind
@@ -13,6 +13,9 @@ from app.resources import FOLDER, resource_text
 
 GAP: Final = 8
 """Every distance is a multiple of it."""
+
+USUAL_LINE: Final = 16
+"""Pixels from line to line with letters of the usual size."""
 
 FONT_FAMILIES: Final = ("Segoe UI", "SF Pro Text", "Inter", "Cantarell", "Ubuntu", "Noto Sans")
 
@@ -179,6 +182,11 @@ class Theme(QObject):
         drawn = {name: (FOLDER / "icons" / f"{name}-{theme}.svg").as_posix() for name in ("arrow", "tick")}
         more = {**drawn, "veil": "#f6" + self.colors.soft[1:]}  # the first two digits are the opacity
         self._application.setStyleSheet(sheet.substitute(asdict(self.colors) | letters | more))
+
+
+def with_letters(pixels: int, metrics: QFontMetrics) -> int:
+    """Room in which as much is written as in so many pixels with letters of the usual size."""
+    return max(pixels, round(pixels * metrics.lineSpacing() / USUAL_LINE))
 
 
 def interface_font() -> QFont:

@@ -1,8 +1,10 @@
-"""Names of chats and documents, which may be longer than there is room."""
+"""Names of chats and documents, which may be longer than there is room, and the lines above the panes they stand in."""
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QLabel, QWidget
+
+from app.views.theme import GAP, with_letters
 
 
 class Title(QLabel):
@@ -23,3 +25,21 @@ class Title(QLabel):
         text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
         painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
         painter.end()
+
+
+class Header(QWidget):
+    """The line above a pane, as high as those above the others."""
+
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(name)
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._fit()
+
+    def _fit(self) -> None:
+        self.setFixedHeight(with_letters(6 * GAP, self.fontMetrics()))
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._fit()

@@ -70,24 +70,6 @@ def test_the_welcome_has_room_for_all_its_lines(driver: AppDriver, size: QSize) 
     assert_welcome_has_room(driver)
 
 
-def test_the_welcome_has_room_for_larger_letters(driver: AppDriver) -> None:
-    driver.until_state(EngineState.IDLE)
-    resize(driver, LEAST_SIZE.width(), LEAST_SIZE.height())
-    driver.application.theme.set_points(18)
-    QApplication.sendPostedEvents()
-    assert_welcome_has_room(driver)
-    driver.application.theme.set_points(0)
-
-
-def test_the_question_has_room_for_larger_letters(driver: AppDriver) -> None:
-    resize(driver, 1280, 800)
-    driver.application.theme.set_points(18)
-    QApplication.sendPostedEvents()
-    edit = driver.window.composer.edit
-    assert edit.height() >= edit.fontMetrics().lineSpacing()
-    driver.application.theme.set_points(0)
-
-
 @pytest.mark.parametrize("size", [QSize(0, 0), QSize(1, 1), LEAST_SIZE, QSize(500, 400)])
 def test_no_size_is_too_small(driver: AppDriver, size: QSize) -> None:
     driver.controller.ask("Who?")

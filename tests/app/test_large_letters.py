@@ -1,0 +1,61 @@
+"""Letters of another size: what is written still has room, or gives way as a whole."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QApplication, QLabel
+
+from app.models.engine_status import EngineState
+from tests.app.conftest import AppDriver
+from tests.app.test_narrow_window import assert_welcome_has_room, resize
+
+LARGE = 16
+
+
+@pytest.fixture
+def enlarged(driver: AppDriver, book: Path) -> Iterator[AppDriver]:
+    """An answered question, and then larger letters."""
+    resize(driver, 1280, 800)
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.controller.ask("Who is the captain of the Second Bishop?")
+    driver.until_answered()
+    driver.until_state(EngineState.IDLE)
+    enlarge(driver, LARGE)
+    yield driver
+    enlarge(driver, 0)
+
+
+def enlarge(driver: AppDriver, points: int) -> None:
+    driver.application.theme.set_points(points)
+    QApplication.sendPostedEvents()
+
+
+def test_the_question_and_its_field_have_room(enlarged: AppDriver) -> None:
+    question, edit = enlarged.transcript.exchanges[0].question, enlarged.window.composer.edit
+    assert question.height() >= question.heightForWidth(question.width())
+    assert edit.height() >= edit.fontMetrics().lineSpacing()
+
+
+def test_headers_have_room_for_two_lines_and_are_of_one_height(enlarged: AppDriver) -> None:
+    title, tokens, name = enlarged.window.title, enlarged.window.tokens, enlarged.window.document.name
+    assert title.height() >= title.sizeHint().height()
+    assert tokens.height() >= tokens.sizeHint().height()
+    assert title.parentWidget().height() == name.parentWidget().height()
+
+
+def test_figures_and_captions_are_written_in_full_or_not_at_all(enlarged: AppDriver) -> None:
+    meters, evidence = enlarged.window.meters, enlarged.window.document.map
+    assert not meters.parts["weights"].isVisible()
+    assert meters.cpu.isVisible()
+    for label in [*meters.findChildren(QLabel), evidence.caption]:
+        assert not label.isVisible() or label.width() >= label.sizeHint().width(), label.text()
+    enlarge(enlarged, 0)
+    assert meters.parts["weights"].isVisible()
+
+
+def test_the_welcome_has_room_for_all_its_lines(enlarged: AppDriver) -> None:
+    enlarged.controller.new_chat()
+    QApplication.sendPostedEvents()
+    assert_welcome_has_room(enlarged)
