@@ -32,6 +32,14 @@ def test_letters_can_be_read(colors: Colors, least: float) -> None:
         assert contrast(getattr(colors, letters), getattr(colors, ground)) >= 4.5, (letters, ground)
 
 
+@pytest.mark.parametrize("colors", [LIGHT, DARK])
+def test_hints_in_fields_have_the_colour_of_muted_letters(driver: AppDriver, colors: Colors) -> None:
+    driver.application.theme.choose(colors)
+    window = driver.window
+    for field in (window.composer.edit, window.sidebar.search, window.document.find_bar.edit):
+        assert field.palette().placeholderText().color().name() == colors.muted
+
+
 @pytest.mark.parametrize("colors", [CONTRAST_LIGHT, CONTRAST_DARK])
 def test_edges_and_evidence_can_be_seen_in_high_contrast(colors: Colors) -> None:
     for name in ("border", "accent", "heat", "weights", "hot", "index", "cold_keys", "cold_values", "program", "other"):
