@@ -28,7 +28,8 @@ SPAN_S: Final = 300.0
 LEAST_SPAN_S: Final = 30.0
 AXIS_WIDTH: Final = 72
 TICK_PIXELS: Final = 20
-GROUND_OPACITY: Final = 0.85
+GROUND_OPACITY: Final = 0.6
+"""Of what is behind a caption: a line can still be seen, and letters read at 6:1 or more in all themes."""
 
 
 class TimeAxis(pyqtgraph.AxisItem):  # type: ignore[misc]
