@@ -15,7 +15,8 @@ from PySide6.QtWidgets import QApplication
 
 from app.controllers.history_controller import HistoryController
 from app.controllers.models_controller import ModelsController
-from app.controllers.session_controller import Notice, NoticeKind, Offer, SessionController
+from app.controllers.notices import Notice, NoticeKind, Offer
+from app.controllers.session_controller import SessionController
 from app.engine_bridge import EngineBridge, Session
 from app.failure_words import slip
 from app.folders import Folders

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
 from app.application import Application
-from app.controllers.session_controller import Notice, NoticeKind
+from app.controllers.notices import Notice, NoticeKind
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.views.exchange_view import footer_line
 

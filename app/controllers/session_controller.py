@@ -2,15 +2,15 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, get_args
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from app.failure_words import free_ram, memory_advice
+from app.controllers.notices import Notice, NoticeKind, Offer, notice_of_failure, offers_after
+from app.failure_words import free_ram
 from app.figures import as_bytes
 from app.models.chat import UNDER_WAY, Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
 from app.models.chat_list import ChatList
@@ -51,7 +51,7 @@ from app.requests import (
 from app.section_words import with_sections
 from app.settings import DEMO, AnswerSettings, ChatOptions, StoreKind, with_store
 from kiv_engine.config import Quantize
-from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, OutOfMemoryError, StoppedError
+from kiv_engine.errors import DamagedContextError, OutOfMemoryError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
     Failed,
@@ -80,31 +80,6 @@ class Engine(Protocol):
 
     def stop(self, request_id: int) -> None:
         """Ask a request to end early."""
-
-
-class NoticeKind(Enum):
-    """How serious a notice is."""
-
-    ERROR = "error"
-    INFO = "info"
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A way to go on: a request, with a smaller plan if there is one."""
-
-    text: str
-    request: Request
-    plan: SmallerPlan | None = None
-
-
-@dataclass(frozen=True)
-class Notice:
-    """One line for the banner, and what is offered with it."""
-
-    kind: NoticeKind
-    text: str
-    offers: tuple[Offer, ...] = ()
 
 
 class SessionController(QObject):
@@ -669,45 +644,10 @@ class SessionController(QObject):
             case Ask():
                 self._fail_answer(request, event)
                 self._change_exchange(request, state=ExchangeState.FAILED)
-        text = " ".join((event.message, *self._remedies(request, event)))
-        self.noticed.emit(Notice(NoticeKind.ERROR, text, self._offers(request, event)))
+        reload = None if self._status.model is None else self._preferred
+        self.noticed.emit(notice_of_failure(request, event, reload))
 
-    def _remedies(self, request: Request, event: Failed) -> Iterator[str]:
-        """What a person has to know beside what happened; sentences."""
-        if isinstance(request, Read) and isinstance(event.error, DocumentError) and len(request.sources) > 1:
-            yield self.tr("And {0:,} more could not be read.").format(len(request.sources) - 1)
-        if event.smaller is not None and event.smaller.tokens:
-            yield self.tr("At most about {0:,} tokens fit.").format(event.smaller.tokens)
-        elif event.smaller is None and isinstance(event.error, OutOfMemoryError) and not event.error.is_predicted:
-            yield memory_advice()
-
-    # -- where memory ran out ------------------------------------------------------------------------------------
-
-    def _offers(self, request: Request, event: Failed) -> tuple[Offer, ...]:
-        """What can be done with one click."""
-        offers = []
-        if event.smaller is not None and not event.smaller.tokens:
-            text = self.tr("Use {0}").format(self._changes(event.smaller))
-            offers.append(Offer(text, tried(request, anyway=False), event.smaller))
-        if isinstance(event.error, OutOfMemoryError) and event.error.is_predicted:
-            offers.append(Offer(self.tr("Try anyway"), tried(request, anyway=True)))
-        elif self._status.model is None or not isinstance(request, Read | Ask):
-            return tuple(offers)
-        elif isinstance(event.error, OutOfMemoryError):
-            offers.append(Offer(self.tr("Unload the model"), UnloadModel()))
-        elif not isinstance(event.error, EngineError):
-            offers.append(Offer(self.tr("Load the model again"), self._preferred))
-        return tuple(offers)
-
-    def _changes(self, plan: SmallerPlan) -> str:
-        names = {
-            self.tr("8 bit weights"): plan.quantize == "8bit",
-            self.tr("4 bit weights"): plan.quantize == "4bit",
-            self.tr("int8 for old text"): plan.store_dtype == "int8",
-            self.tr("the disk for old text"): bool(plan.store),
-            self.tr("{0:,} hot tokens").format(plan.hot_tokens): bool(plan.hot_tokens),
-        }
-        return ", ".join(name for name, holds in names.items() if holds)
+    # -- going on after a failure --------------------------------------------------------------------------------
 
     def accept(self, offer: Offer) -> None:
         """Go on with a smaller plan, or as it was. The chat stays; what it had read is read again."""
@@ -775,7 +715,7 @@ class SessionController(QObject):
                 reason = self.tr("it is not on this PC; get it on the page of models (Ctrl+L).")
             line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
             text = line.format(request.model, reason, name)
-            self.noticed.emit(Notice(NoticeKind.ERROR, text, self._offers(request, event)))
+            self.noticed.emit(Notice(NoticeKind.ERROR, text, offers_after(request, event)))
         self._waiting.appendleft(instead)
 
     def _fail_reading(self, number: int, event: Failed) -> None:
@@ -823,11 +763,6 @@ class SessionController(QObject):
     def _set_reading(chat: Chat, reading: Reading) -> None:
         chat.reading = reading
         chat.reading_changed.emit()
-
-
-def tried(request: Request, *, anyway: bool) -> Request:
-    """The same, also, or not, where it is predicted not to fit."""
-    return replace(request, anyway=anyway) if isinstance(request, LoadModel | Read) else request
 
 
 def said_before(exchange: Exchange) -> tuple[Said, ...]:
