@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from app.controllers.session_controller import Engine
+from app.controllers.request_queue import Engine
 from app.models.engine_status import EngineStatus
 from app.models.model_list import ModelList
 from app.reports import (

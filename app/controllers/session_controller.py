@@ -1,15 +1,16 @@
-"""What the user wants becomes requests, one at a time; what the engine reports becomes the state of the models."""
+"""What the user wants becomes requests; what the engine reports becomes the state of the models."""
 
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol, get_args
+from typing import Final, get_args
 
 from PySide6.QtCore import QObject, Signal, Slot
 
 from app.controllers.notices import Notice, NoticeKind, Offer, notice_of_failure, offers_after
+from app.controllers.request_queue import Engine, RequestQueue
 from app.failure_words import free_ram
 from app.figures import as_bytes
 from app.models.chat import UNDER_WAY, Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
@@ -72,18 +73,8 @@ EVIDENCE_TOKENS: Final = 4_096
 """Hits are kept word by word for the newest answers of so many tokens, all chats together: some 5 KB each."""
 
 
-class Engine(Protocol):
-    """Where requests go."""
-
-    def submit(self, request: Request) -> int:
-        """Queue a request; the number that its reports carry."""
-
-    def stop(self, request_id: int) -> None:
-        """Ask a request to end early."""
-
-
 class SessionController(QObject):
-    """Decides. Requests wait here, not in the engine, so that one can be taken back.
+    """Decides.
 
     Signals:
         noticed: a Notice to show.
@@ -106,12 +97,9 @@ class SessionController(QObject):
         super().__init__(parent)
         self._preferences = preferences
         self._store_folder = store_folder
-        self._engine = engine
         self._status = status
         self._chats = chats
-        self._waiting: deque[Request] = deque()
-        self._request: Request | None = None
-        self._request_id: int | None = None
+        self._queue = RequestQueue(engine, status, self._take_next, self._begin)
         self._rate = WritingRate()
         self._with_tokens: deque[Exchange] = deque()
         self._chosen: LoadModel | None = None
@@ -123,29 +111,29 @@ class SessionController(QObject):
     @Slot()
     def load_model(self) -> None:
         """Load the model of the settings, or load it again after a failure."""
-        if not any(isinstance(each, LoadModel) for each in (self._request, *self._waiting)):
-            self._waiting.appendleft(self._preferred)
-            self._advance()
+        if not any(isinstance(each, LoadModel) for each in (self._queue.running, *self._queue.waiting)):
+            self._queue.put_first(self._preferred)
+            self._queue.advance()
 
     @Slot()
     def unload_model(self) -> None:
         """Give the model's memory back; the next question or document loads it again. Chats stay."""
         self._drop_loading()
-        self._waiting.appendleft(UnloadModel())
+        self._queue.put_first(UnloadModel())
         self.stop()
-        self._advance()
+        self._queue.advance()
 
     @Slot(str, str)
     def use_model(self, name: str, quantize: Quantize, anyway: bool = False) -> None:
         """Load another model, and keep to it if that succeeds. Chats stay; what they read is read again by it."""
         self._chosen = LoadModel(name, quantize, anyway)
         self._drop_loading()
-        self._waiting.appendleft(self._chosen)
+        self._queue.put_first(self._chosen)
         self.stop()
-        self._advance()
+        self._queue.advance()
 
     def _drop_loading(self) -> None:
-        self._waiting = deque(each for each in self._waiting if not isinstance(each, LoadModel | UnloadModel))
+        self._queue.take_back(lambda each: isinstance(each, LoadModel | UnloadModel))
 
     @property
     def _preferred(self) -> LoadModel:
@@ -180,20 +168,20 @@ class SessionController(QObject):
             chat = self._chats.add()
             self._notice(self.tr("Opened in a new chat: documents come before the first question."), NoticeKind.INFO)
         if again := self._reading_again(chat):
-            self._waiting.append(again)
+            self._queue.append(again)
         chat.set_title(sources[0].name)
         chat.set_documents([*chat.documents, *(ChatDocument(source.name, source) for source in sources)])
         if chat.reading.state not in UNDER_WAY:
             self._set_reading(chat, Reading(ReadingState.WAITING))
-        self._waiting.append(Read(chat.number, tuple(sources), anyway=anyway))
-        self._advance()
+        self._queue.append(Read(chat.number, tuple(sources), anyway=anyway))
+        self._queue.advance()
 
     @Slot()
     def read_again(self) -> None:
         """Bring the documents of the chat that is shown back into memory."""
         if self._is_loaded(self._chats.current) and (read := self._reading_again(self._chats.current)):
-            self._waiting.append(read)
-            self._advance()
+            self._queue.append(read)
+            self._queue.advance()
 
     def _reading_again(self, chat: Chat) -> Read | None:
         """The request that brings a chat's documents back into memory, if they are not there."""
@@ -229,11 +217,11 @@ class SessionController(QObject):
     def _close_context(self, chat: Chat) -> None:
         """Give the memory of a chat back; its documents are brought back when they are needed."""
         if self._status.busy_chat == chat.number:
-            self.stop()
-        others = (each for each in self._waiting if not (isinstance(each, Read) and each.chat == chat.number))
-        self._waiting = deque((CloseChat(chat.number), *others))
+            self._queue.stop()
+        self._queue.take_back(lambda each: isinstance(each, Read) and each.chat == chat.number)
+        self._queue.put_first(CloseChat(chat.number))
         self._mark_closed(chat)
-        self._advance()
+        self._queue.advance()
 
     def _close_all(self) -> None:
         """A model takes the contexts of all chats with it."""
@@ -255,8 +243,8 @@ class SessionController(QObject):
         if chat.can_continue:
             chat.reading.state = ReadingState.WAITING
             chat.reading_changed.emit()
-            self._waiting.append(Read(chat.number))
-            self._advance()
+            self._queue.append(Read(chat.number))
+            self._queue.advance()
 
     @Slot(str)
     def ask(self, question: str) -> None:
@@ -308,30 +296,27 @@ class SessionController(QObject):
 
     def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
         wanted, by_section = exchange.retrieved_tokens, exchange.by_section
-        self._waiting.append(
+        self._queue.append(
             Ask(chat.number, exchange.id, exchange.question, retrieved_tokens=wanted, by_section=by_section)
         )
-        self._advance()
+        self._queue.advance()
 
     @Slot()
     def stop(self) -> None:
         """End what runs; what waits behind it goes on."""
         self.stop_loading()
-        if self._request_id is not None and self._status.is_busy:
-            self._engine.stop(self._request_id)
-            self._status.set_state(EngineState.STOPPING, self._status.busy_chat)
+        self._queue.stop()
 
     @Slot()
     def stop_loading(self) -> None:
         """End the loading of a model, unless that is the built-in one and nothing would come after it."""
-        if not isinstance(self._request, LoadModel) or self._request_id is None:
-            return
-        if self._request.model != DEMO or self._loads_another:
-            self._engine.stop(self._request_id)
+        running = self._queue.running
+        if isinstance(running, LoadModel) and (running.model != DEMO or self._loads_another):
+            self._queue.interrupt()
 
     @property
     def _loads_another(self) -> bool:
-        return any(isinstance(request, LoadModel) for request in self._waiting)
+        return any(isinstance(request, LoadModel) for request in self._queue.waiting)
 
     @Slot()
     def new_chat(self) -> None:
@@ -344,9 +329,9 @@ class SessionController(QObject):
 
     def forget_context(self, chat: Chat) -> None:
         """Drop what a chat waits for, and give its memory back."""
-        self._waiting = deque(request for request in self._waiting if getattr(request, "chat", None) != chat.number)
+        self._queue.take_back(lambda request: getattr(request, "chat", None) == chat.number)
         if self._status.busy_chat == chat.number:
-            self.stop()
+            self._queue.stop()
         for exchange in chat.all_exchanges.values():
             if not exchange.is_over:
                 exchange.state, exchange.message = ExchangeState.FAILED, self.tr("the chat was deleted")
@@ -354,20 +339,17 @@ class SessionController(QObject):
 
     # -- one request after another -------------------------------------------------------------------------------
 
-    def _advance(self) -> None:
-        """Begin the next request if none runs and there is a model, or it is what makes one."""
-        if self._request is not None or not self._waiting:
-            return
-        if self._status.model is None and not isinstance(self._waiting[0], LoadModel | UnloadModel):
-            if not (self._was_unloaded and any(isinstance(each, Read | Ask) for each in self._waiting)):
-                return
-            self._waiting.appendleft(self._preferred)
-        first = self._chats.numbered(getattr(self._waiting[0], "chat", None))
-        if isinstance(self._waiting[0], Ask) and first is not None and (read := self._reading_again(first)):
-            self._waiting.appendleft(read)
-        self._request = self._ready(self._waiting.popleft())
-        self._begin(self._request)
-        self._request_id = self._engine.submit(self._request)
+    def _take_next(self) -> Request | None:
+        """What is next, or what it needs before: a model, or what the documents of its chat say."""
+        queue = self._queue
+        if self._status.model is None and not isinstance(queue.waiting[0], LoadModel | UnloadModel):
+            if not (self._was_unloaded and any(isinstance(each, Read | Ask) for each in queue.waiting)):
+                return None
+            queue.put_first(self._preferred)
+        first = self._chats.numbered(getattr(queue.waiting[0], "chat", None))
+        if isinstance(queue.waiting[0], Ask) and first is not None and (read := self._reading_again(first)):
+            queue.put_first(read)
+        return self._ready(queue.pop())
 
     def _ready(self, request: Request) -> Request:
         """A request goes with options, and a question with what was said before it, which are known only now."""
@@ -413,22 +395,22 @@ class SessionController(QObject):
     @Slot(object)
     def on_report(self, report: Report) -> None:
         """Take a report of the engine; those of a request that is over are dropped."""
-        if report.request_id != self._request_id or self._request is None:
+        request = self._queue.request_of(report)
+        if request is None:
             return
-        request = self._request
         if not is_terminal(report.event):
             self._take(request, report.event)
             return
-        self._request = self._request_id = None
+        self._queue.end()
         try:
             self._take(request, report.event)
         finally:  # whatever is wrong with one request, the next one begins
             self._rest()
-            self._advance()
+            self._queue.advance()
 
     def _rest(self) -> None:
         """Nothing runs; on the way from one model to the next that is not worth telling."""
-        loads_next = bool(self._waiting) and isinstance(self._waiting[0], LoadModel)
+        loads_next = isinstance(next(iter(self._queue.waiting), None), LoadModel)
         if self._status.model is not None or not loads_next:
             without = EngineState.ABSENT if self._was_unloaded else EngineState.ERROR
             self._status.set_state(EngineState.IDLE if self._status.model else without)
@@ -525,7 +507,7 @@ class SessionController(QObject):
         """Drop the first document of this name that has no text. Without one that was there, the others are no use."""
         if chat.reading.again:
             chat.reading.message = message
-            self.stop()
+            self._queue.stop()
             return
         named = (place for place, document in enumerate(chat.documents) if document.name == name and not document.text)
         if (place := next(named, None)) is not None:
@@ -571,7 +553,7 @@ class SessionController(QObject):
 
         If the context is being closed anyway, they are brought back for what was asked.
         """
-        if CloseChat(chat.number) in self._waiting:
+        if CloseChat(chat.number) in self._queue.waiting:
             self._mark_closed(chat, message)
             return
         chat.reading.message = message
@@ -582,7 +564,7 @@ class SessionController(QObject):
         """Forget the documents that the engine did not take and that no waiting request will bring."""
         waiting = [
             source
-            for request in self._waiting
+            for request in self._queue.waiting
             if isinstance(request, Read) and request.chat == chat.number
             for source in request.sources
         ]
@@ -590,7 +572,7 @@ class SessionController(QObject):
         chat.set_documents([*kept, *(ChatDocument(source.name, source) for source in waiting)])
 
     def _reads_more(self, chat: Chat) -> bool:
-        return any(isinstance(request, Read) and request.chat == chat.number for request in self._waiting)
+        return any(isinstance(request, Read) and request.chat == chat.number for request in self._queue.waiting)
 
     # -- answering -----------------------------------------------------------------------------------------------
 
@@ -686,11 +668,11 @@ class SessionController(QObject):
         if new := [source for source in request.sources if source not in kept]:
             self.read(new, request.anyway)
         elif read := self._reading_again(chat):
-            self._waiting.append(replace(read, anyway=request.anyway))
-            self._advance()
+            self._queue.append(replace(read, anyway=request.anyway))
+            self._queue.advance()
         else:
-            self._waiting.append(Read(chat.number, anyway=request.anyway))
-            self._advance()
+            self._queue.append(Read(chat.number, anyway=request.anyway))
+            self._queue.advance()
 
     def _fail_loading(self, request: LoadModel, event: Failed) -> None:
         """Go back to the model that was in use; without that to the built-in one; without that, there is none."""
@@ -716,7 +698,7 @@ class SessionController(QObject):
             line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
             text = line.format(request.model, reason, name)
             self.noticed.emit(Notice(NoticeKind.ERROR, text, offers_after(request, event)))
-        self._waiting.appendleft(instead)
+        self._queue.put_first(instead)
 
     def _fail_reading(self, number: int, event: Failed) -> None:
         chat = self._chats.numbered(number)
@@ -739,9 +721,7 @@ class SessionController(QObject):
         """Questions about a document that could not be read go back to the composer, unless more documents wait."""
         if self._reads_more(chat):
             return
-        self._waiting = deque(
-            request for request in self._waiting if not (isinstance(request, Ask) and request.chat == chat.number)
-        )
+        self._queue.take_back(lambda request: isinstance(request, Ask) and request.chat == chat.number)
         waiting = [each for each in chat.all_exchanges.values() if each.state is ExchangeState.WAITING]
         for exchange in reversed(waiting):
             chat.remove_exchange(exchange)
