@@ -1,7 +1,5 @@
 """What the user wants becomes requests; what the engine reports becomes the state of the models."""
 
-import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Final, get_args
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from app.controllers.answers import Answers, said_before
 from app.controllers.notices import Notice, NoticeKind, Offer, notice_of_failure, offers_after
 from app.controllers.request_queue import Engine, RequestQueue
 from app.failure_words import free_ram
@@ -18,19 +17,16 @@ from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus, Loading
 from app.models.preferences import Preferences
 from app.reports import (
-    AnswerChecked,
     ChatClosed,
     ContextMeasured,
     DocumentOpened,
     DocumentRejected,
     DocumentsPlaced,
-    EvidenceGrown,
     ModelLoaded,
     ModelUnloaded,
     NotHereError,
     ReadingTimed,
     Report,
-    SectionProgress,
     ShelfMeasured,
     StoresOffered,
     is_terminal,
@@ -44,33 +40,26 @@ from app.requests import (
     LoadModel,
     Read,
     Request,
-    Said,
     Source,
     TextSource,
     UnloadModel,
 )
-from app.section_words import with_sections
-from app.settings import DEMO, AnswerSettings, ChatOptions, StoreKind, with_store
+from app.settings import DEMO, ChatOptions, StoreKind, with_store
 from kiv_engine.config import Quantize
 from kiv_engine.errors import DamagedContextError, OutOfMemoryError, StoppedError
 from kiv_engine.events import (
-    AnswerFinished,
     Failed,
     LoadProgress,
     ParseProgress,
     ReadFinished,
     ReadProgress,
     SmallerPlan,
-    TextDelta,
     TokenizeProgress,
 )
 
 MAX_FILES: Final = 100
 """More files at once are a slip of the hand."""
 NOTICED_SPILL: Final = 200_000_000
-RATE_WINDOW_S: Final = 2.0
-EVIDENCE_TOKENS: Final = 4_096
-"""Hits are kept word by word for the newest answers of so many tokens, all chats together: some 5 KB each."""
 
 
 class SessionController(QObject):
@@ -100,8 +89,7 @@ class SessionController(QObject):
         self._status = status
         self._chats = chats
         self._queue = RequestQueue(engine, status, self._take_next, self._begin)
-        self._rate = WritingRate()
-        self._with_tokens: deque[Exchange] = deque()
+        self._answers = Answers(chats, status)
         self._chosen: LoadModel | None = None
         self._spilling_told = False
         self._was_unloaded = False
@@ -385,12 +373,8 @@ class SessionController(QObject):
                 if chat := self._chats.numbered(number):
                     chat.reading.state = ReadingState.OPENING if sources else ReadingState.READING
                     chat.reading_changed.emit()
-            case Ask(number, exchange):
-                self._rate = WritingRate()
-                self._status.set_state(EngineState.GENERATING, number)
-                self._change_exchange(request, state=ExchangeState.THINKING)
-                if chat := self._chats.numbered(number):
-                    chat.select(exchange)
+            case Ask():
+                self._answers.begin(request)
 
     @Slot(object)
     def on_report(self, report: Report) -> None:
@@ -456,12 +440,8 @@ class SessionController(QObject):
             case Read(number), _:
                 if chat := self._chats.numbered(number):
                     self._take_reading(chat, event)
-            case Ask(), TextDelta(text, num_tokens):
-                self._status.set_rate(self._rate.after(num_tokens))
-                self._change_exchange(request, more=text, state=ExchangeState.WRITING)
-            case Ask(number), _:
-                if chat := self._chats.numbered(number):
-                    self._take_answer(chat, chat.all_exchanges[request.exchange], event)
+            case Ask(), _:
+                self._answers.take(request, event)
             case CloseChat(number), ChatClosed():
                 self._status.forget(number)
                 if chat := self._chats.numbered(number):
@@ -574,46 +554,6 @@ class SessionController(QObject):
     def _reads_more(self, chat: Chat) -> bool:
         return any(isinstance(request, Read) and request.chat == chat.number for request in self._queue.waiting)
 
-    # -- answering -----------------------------------------------------------------------------------------------
-
-    def _change_exchange(self, request: Ask, *, more: str = "", state: ExchangeState) -> None:
-        """Let an answer grow, or enter another state."""
-        if chat := self._chats.numbered(request.chat):
-            exchange = chat.all_exchanges[request.exchange]
-            exchange.answer += more
-            exchange.state = state
-            chat.exchange_changed.emit(exchange.id)
-
-    def _take_answer(self, chat: Chat, exchange: Exchange, event: object) -> None:
-        match event:
-            case EvidenceGrown():
-                exchange.evidence.baseline = event.baseline
-                exchange.evidence.grow(event.tokens, event.ends, event.heat)
-                chat.evidence_changed.emit(exchange.id)
-            case SectionProgress():
-                exchange.sections = event
-                chat.exchange_changed.emit(exchange.id)
-            case AnswerSettings():
-                exchange.settings = event
-            case AnswerChecked(claims, code):
-                exchange.claims, exchange.code = claims, code
-            case AnswerFinished():
-                finished = replace(event, text=with_sections(event.text, exchange.sections))
-                exchange.answer, exchange.finished, exchange.state = finished.text, finished, ExchangeState.DONE
-                self._forget_old_tokens(exchange)
-                chat.exchange_changed.emit(exchange.id)
-                if chat.selected_exchange == exchange.id:
-                    chat.selection_changed.emit()
-
-    def _forget_old_tokens(self, newest: Exchange) -> None:
-        """Beyond so many tokens, the oldest answers keep only their heat."""
-        self._with_tokens.append(newest)
-        while (
-            sum(len(each.evidence.tokens) for each in self._with_tokens) > EVIDENCE_TOKENS
-            and len(self._with_tokens) > 1
-        ):
-            self._with_tokens.popleft().evidence.forget_tokens()
-
     # -- failing -------------------------------------------------------------------------------------------------
 
     def _fail(self, request: Request, event: Failed) -> None:
@@ -623,9 +563,10 @@ class SessionController(QObject):
                 return
             case Read(number):
                 self._fail_reading(number, event)
-            case Ask():
-                self._fail_answer(request, event)
-                self._change_exchange(request, state=ExchangeState.FAILED)
+            case Ask(number):
+                if isinstance(event.error, DamagedContextError) and (chat := self._chats.numbered(number)):
+                    self._close_context(chat)  # the next question has the documents read again
+                self._answers.fail(request, event.message)
         reload = None if self._status.model is None else self._preferred
         self.noticed.emit(notice_of_failure(request, event, reload))
 
@@ -727,13 +668,6 @@ class SessionController(QObject):
             chat.remove_exchange(exchange)
             self.question_returned.emit(exchange.question)
 
-    def _fail_answer(self, request: Ask, event: Failed) -> None:
-        if chat := self._chats.numbered(request.chat):
-            exchange = chat.all_exchanges[request.exchange]
-            exchange.message, exchange.answer = event.message, with_sections(exchange.answer, exchange.sections)
-            if isinstance(event.error, DamagedContextError):  # the next question has the documents read again
-                self._close_context(chat)
-
     # -- telling -------------------------------------------------------------------------------------------------
 
     def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR) -> None:
@@ -743,30 +677,3 @@ class SessionController(QObject):
     def _set_reading(chat: Chat, reading: Reading) -> None:
         chat.reading = reading
         chat.reading_changed.emit()
-
-
-def said_before(exchange: Exchange) -> tuple[Said, ...]:
-    """What was asked and answered on the way to an exchange; what failed has not been said."""
-    said: list[Said] = []
-    above = exchange.parent
-    while above is not None:
-        if above.state is ExchangeState.DONE:
-            said.append(Said(above.question, above.answer))
-        above = above.parent
-    return tuple(reversed(said))
-
-
-class WritingRate:
-    """Tokens per second of an answer, over the last two seconds."""
-
-    def __init__(self) -> None:
-        self._points: deque[tuple[float, int]] = deque()
-
-    def after(self, num_tokens: int) -> float | None:
-        """The rate after this many tokens; None until it can be told."""
-        now = time.monotonic()
-        self._points.append((now, num_tokens))
-        while now - self._points[0][0] > RATE_WINDOW_S and len(self._points) > 2:
-            self._points.popleft()
-        seconds = now - self._points[0][0]
-        return (num_tokens - self._points[0][1]) / seconds if seconds > 0 else None

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import evidence
-from app.controllers import session_controller
+from app.controllers import answers
 from app.evidence import HEAT_BINS, hot_places
 from app.requests import Ask
 from app.views import evidence_map
@@ -138,7 +138,7 @@ def test_a_picture_is_as_opaque_as_its_values() -> None:
 
 
 def test_of_old_answers_only_the_heat_is_kept(driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_controller, "EVIDENCE_TOKENS", 30)
+    monkeypatch.setattr(answers, "EVIDENCE_TOKENS", 30)
     ask_about(driver, book)
     for question in ("And when?", "And why?"):
         driver.controller.ask(question)
