@@ -9,26 +9,22 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from app.controllers.answers import Answers, said_before
 from app.controllers.notices import Notice, NoticeKind, Offer, notice_of_failure, offers_after
+from app.controllers.readings import Readings
 from app.controllers.request_queue import Engine, RequestQueue
 from app.failure_words import free_ram
 from app.figures import as_bytes
-from app.models.chat import UNDER_WAY, Chat, ChatDocument, Exchange, ExchangeState, Reading, ReadingState
+from app.models.chat import Chat, Exchange, ExchangeState
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus, Loading
 from app.models.preferences import Preferences
 from app.reports import (
     ChatClosed,
     ContextMeasured,
-    DocumentOpened,
-    DocumentRejected,
-    DocumentsPlaced,
     ModelLoaded,
     ModelUnloaded,
     NotHereError,
-    ReadingTimed,
     Report,
     ShelfMeasured,
-    StoresOffered,
     is_terminal,
 )
 from app.requests import (
@@ -47,15 +43,7 @@ from app.requests import (
 from app.settings import DEMO, ChatOptions, StoreKind, with_store
 from kiv_engine.config import Quantize
 from kiv_engine.errors import DamagedContextError, OutOfMemoryError, StoppedError
-from kiv_engine.events import (
-    Failed,
-    LoadProgress,
-    ParseProgress,
-    ReadFinished,
-    ReadProgress,
-    SmallerPlan,
-    TokenizeProgress,
-)
+from kiv_engine.events import Failed, LoadProgress, SmallerPlan
 
 MAX_FILES: Final = 100
 """More files at once are a slip of the hand."""
@@ -90,6 +78,9 @@ class SessionController(QObject):
         self._chats = chats
         self._queue = RequestQueue(engine, status, self._take_next, self._begin)
         self._answers = Answers(chats, status)
+        self._readings = Readings(self._queue, chats, status, self)
+        self._readings.noticed.connect(self.noticed)
+        self._readings.question_returned.connect(self.question_returned)
         self._chosen: LoadModel | None = None
         self._spilling_told = False
         self._was_unloaded = False
@@ -155,30 +146,13 @@ class SessionController(QObject):
         if not chat.takes_documents:
             chat = self._chats.add()
             self._notice(self.tr("Opened in a new chat: documents come before the first question."), NoticeKind.INFO)
-        if again := self._reading_again(chat):
-            self._queue.append(again)
-        chat.set_title(sources[0].name)
-        chat.set_documents([*chat.documents, *(ChatDocument(source.name, source) for source in sources)])
-        if chat.reading.state not in UNDER_WAY:
-            self._set_reading(chat, Reading(ReadingState.WAITING))
-        self._queue.append(Read(chat.number, tuple(sources), anyway=anyway))
-        self._queue.advance()
+        self._readings.add(chat, sources, anyway)
 
     @Slot()
     def read_again(self) -> None:
         """Bring the documents of the chat that is shown back into memory."""
-        if self._is_loaded(self._chats.current) and (read := self._reading_again(self._chats.current)):
-            self._queue.append(read)
-            self._queue.advance()
-
-    def _reading_again(self, chat: Chat) -> Read | None:
-        """The request that brings a chat's documents back into memory, if they are not there."""
-        sources = tuple(document.source for document in chat.documents if document.source is not None)
-        if chat.reading.state is not ReadingState.CLOSED or not sources:
-            return None
-        chat.set_documents([replace(document, text=None, notes=()) for document in chat.documents])
-        self._set_reading(chat, Reading(ReadingState.WAITING, again=True, offers=chat.reading.offers))
-        return Read(chat.number, sources)
+        if self._is_loaded(self._chats.current):
+            self._readings.bring_back(self._chats.current)
 
     @Slot(object, bool)
     def set_options(self, options: ChatOptions, for_all: bool) -> None:
@@ -189,7 +163,7 @@ class SessionController(QObject):
         if for_all:
             self._preferences.set(replace(self._preferences.settings, chat=replace(options, store="")))
         if begins_anew:
-            self._close_context(chat)
+            self._readings.close(chat)
 
     @Slot(str)
     def set_store(self, kind: StoreKind) -> None:
@@ -199,40 +173,15 @@ class SessionController(QObject):
             return
         chat.set_options(replace(chat.options, store=kind))
         if chat.documents:
-            self._close_context(chat)
+            self._readings.close(chat)
             self.read_again()
-
-    def _close_context(self, chat: Chat) -> None:
-        """Give the memory of a chat back; its documents are brought back when they are needed."""
-        if self._status.busy_chat == chat.number:
-            self._queue.stop()
-        self._queue.take_back(lambda each: isinstance(each, Read) and each.chat == chat.number)
-        self._queue.put_first(CloseChat(chat.number))
-        self._mark_closed(chat)
-        self._queue.advance()
-
-    def _close_all(self) -> None:
-        """A model takes the contexts of all chats with it."""
-        for chat in map(self._chats.at, range(self._chats.rowCount())):
-            if chat.reading.state in (ReadingState.READ, ReadingState.STOPPED):
-                self._mark_closed(chat)
-            self._status.forget(chat.number)
-
-    def _mark_closed(self, chat: Chat, message: str = "") -> None:
-        if chat.documents:
-            state = ReadingState.WAITING if self._reads_more(chat) else ReadingState.CLOSED
-            message, offers = message or chat.reading.message, chat.reading.offers
-            self._set_reading(chat, Reading(state, message=message, again=True, offers=offers))
 
     @Slot()
     def continue_reading(self) -> None:
         """Go on where reading was stopped. What was asked meanwhile stays, and later answers know of it."""
         chat = self._chats.current
         if chat.can_continue:
-            chat.reading.state = ReadingState.WAITING
-            chat.reading_changed.emit()
-            self._queue.append(Read(chat.number))
-            self._queue.advance()
+            self._readings.resume(chat)
 
     @Slot(str)
     def ask(self, question: str) -> None:
@@ -323,7 +272,7 @@ class SessionController(QObject):
         for exchange in chat.all_exchanges.values():
             if not exchange.is_over:
                 exchange.state, exchange.message = ExchangeState.FAILED, self.tr("the chat was deleted")
-        self._close_context(chat)
+        self._readings.close(chat)
 
     # -- one request after another -------------------------------------------------------------------------------
 
@@ -335,7 +284,7 @@ class SessionController(QObject):
                 return None
             queue.put_first(self._preferred)
         first = self._chats.numbered(getattr(queue.waiting[0], "chat", None))
-        if isinstance(queue.waiting[0], Ask) and first is not None and (read := self._reading_again(first)):
+        if isinstance(queue.waiting[0], Ask) and first is not None and (read := self._readings.again(first)):
             queue.put_first(read)
         return self._ready(queue.pop())
 
@@ -359,20 +308,17 @@ class SessionController(QObject):
         match request:
             case LoadModel(model):
                 self._was_unloaded = False
-                self._close_all()
+                self._readings.close_all()
                 self._status.set_model(None)
                 self._status.set_loading(Loading(model))
                 self._status.set_state(EngineState.LOADING)
             case UnloadModel():
                 self._was_unloaded = True
-                self._close_all()
+                self._readings.close_all()
                 self._status.set_model(None)
                 self._status.set_state(EngineState.ABSENT)
-            case Read(number, sources):
-                self._status.set_state(EngineState.READING, number)
-                if chat := self._chats.numbered(number):
-                    chat.reading.state = ReadingState.OPENING if sources else ReadingState.READING
-                    chat.reading_changed.emit()
+            case Read():
+                self._readings.begin(request)
             case Ask():
                 self._answers.begin(request)
 
@@ -437,122 +383,14 @@ class SessionController(QObject):
 
     def _take_for_chat(self, request: Request, event: object) -> None:
         match request, event:
-            case Read(number), _:
-                if chat := self._chats.numbered(number):
-                    self._take_reading(chat, event)
+            case Read(), _:
+                self._readings.take(request, event)
             case Ask(), _:
                 self._answers.take(request, event)
             case CloseChat(number), ChatClosed():
                 self._status.forget(number)
                 if chat := self._chats.numbered(number):
-                    self._mark_closed(chat)  # what was being read in the meantime has said otherwise
-
-    # -- reading -------------------------------------------------------------------------------------------------
-
-    def _take_reading(self, chat: Chat, event: object) -> None:
-        reading = chat.reading
-        match event:
-            case ParseProgress():
-                reading.state, reading.parsing = ReadingState.OPENING, event
-            case DocumentOpened():
-                self._opened(chat, event)
-                reading.state, reading.parsing = ReadingState.COUNTING, None
-            case DocumentRejected(name, message):
-                self._reject(chat, name, message)
-                self._notice(message)
-            case TokenizeProgress(done, total):
-                reading.state, reading.share = ReadingState.COUNTING, done / max(total, 1)
-            case DocumentsPlaced():
-                self._place(chat, event)
-            case StoresOffered(offers):
-                reading.offers = offers
-            case ReadingTimed(seconds):
-                reading.read_s = seconds
-            case ReadProgress():
-                self._progress(reading, event)
-            case ReadFinished():
-                self._finish_reading(chat, event)
-        chat.reading_changed.emit()
-
-    @staticmethod
-    def _opened(chat: Chat, event: DocumentOpened) -> None:
-        """Give the first document of this name that has no text its text."""
-        for document in chat.documents:
-            if document.text is None and document.name == event.text.name:
-                document.text, document.notes = event.text, event.notes
-                break
-        chat.documents_changed.emit()
-
-    def _reject(self, chat: Chat, name: str, message: str) -> None:
-        """Drop the first document of this name that has no text. Without one that was there, the others are no use."""
-        if chat.reading.again:
-            chat.reading.message = message
-            self._queue.stop()
-            return
-        named = (place for place, document in enumerate(chat.documents) if document.name == name and not document.text)
-        if (place := next(named, None)) is not None:
-            chat.set_documents([*chat.documents[:place], *chat.documents[place + 1 :]])
-
-    @staticmethod
-    def _place(chat: Chat, event: DocumentsPlaced) -> None:
-        """Tell the opened documents where they lie; others may still wait behind them."""
-        opened = [document for document in chat.documents if document.text is not None]
-        for document, place in zip(opened, event.places, strict=False):
-            document.place = place
-        chat.reading.ram_bytes, chat.reading.fit_tokens = event.ram_bytes, event.fit_tokens
-        chat.reading.opened = event.opened
-        chat.documents_changed.emit()
-
-    def _progress(self, reading: Reading, event: ReadProgress) -> None:
-        reading.state = ReadingState.READING
-        reading.tokens_read, reading.tokens_total = event.tokens_read, event.tokens_total
-        reading.tokens_per_s, reading.eta_s = event.tokens_per_s, event.eta_s
-        self._status.set_rate(event.tokens_per_s or None)
-
-    def _finish_reading(self, chat: Chat, event: ReadFinished) -> None:
-        reading = chat.reading
-        reading.tokens_read, reading.tokens_total = event.tokens_read, event.tokens_total
-        reading.seconds += event.seconds
-        if event.not_saved:
-            self._notice(self.tr("What was read is not kept: {}").format(event.not_saved), NoticeKind.INFO)
-        if reading.again and (event.stopped or reading.message):
-            self._stay_closed(chat, reading.message)
-            return
-        if not reading.again:
-            self._drop_unread(chat)
-        reading.again = False
-        whole = not event.stopped or event.tokens_read >= event.tokens_total
-        reading.state = ReadingState.READ if whole else ReadingState.STOPPED
-        if not chat.documents:
-            reading.state = ReadingState.NONE
-        elif self._reads_more(chat):
-            reading.state = ReadingState.WAITING
-
-    def _stay_closed(self, chat: Chat, message: str) -> None:
-        """Documents that were known before could not be brought back: they stay, and what was asked goes back.
-
-        If the context is being closed anyway, they are brought back for what was asked.
-        """
-        if CloseChat(chat.number) in self._queue.waiting:
-            self._mark_closed(chat, message)
-            return
-        chat.reading.message = message
-        self._close_context(chat)
-        self._return_questions(chat)
-
-    def _drop_unread(self, chat: Chat) -> None:
-        """Forget the documents that the engine did not take and that no waiting request will bring."""
-        waiting = [
-            source
-            for request in self._queue.waiting
-            if isinstance(request, Read) and request.chat == chat.number
-            for source in request.sources
-        ]
-        kept = [document for document in chat.documents if document.place is not None]
-        chat.set_documents([*kept, *(ChatDocument(source.name, source) for source in waiting)])
-
-    def _reads_more(self, chat: Chat) -> bool:
-        return any(isinstance(request, Read) and request.chat == chat.number for request in self._queue.waiting)
+                    self._readings.mark_closed(chat)  # what was being read in the meantime has said otherwise
 
     # -- failing -------------------------------------------------------------------------------------------------
 
@@ -561,11 +399,11 @@ class SessionController(QObject):
             case LoadModel():
                 self._fail_loading(request, event)
                 return
-            case Read(number):
-                self._fail_reading(number, event)
+            case Read():
+                self._readings.fail(request, event)
             case Ask(number):
                 if isinstance(event.error, DamagedContextError) and (chat := self._chats.numbered(number)):
-                    self._close_context(chat)  # the next question has the documents read again
+                    self._readings.close(chat)  # the next question has the documents read again
                 self._answers.fail(request, event.message)
         reload = None if self._status.model is None else self._preferred
         self.noticed.emit(notice_of_failure(request, event, reload))
@@ -591,7 +429,7 @@ class SessionController(QObject):
         if plan is not None:
             chat.set_options(replace(chat.options, store=""))  # what was chosen on its card needs too much
             self._make_smaller(plan)
-            self._close_context(chat)
+            self._readings.close(chat)
         if isinstance(request, Ask):
             self.ask_instead(request.exchange, request.question)
         else:
@@ -608,12 +446,8 @@ class SessionController(QObject):
         kept = [document.source for document in chat.documents]
         if new := [source for source in request.sources if source not in kept]:
             self.read(new, request.anyway)
-        elif read := self._reading_again(chat):
-            self._queue.append(replace(read, anyway=request.anyway))
-            self._queue.advance()
-        else:
-            self._queue.append(Read(chat.number, anyway=request.anyway))
-            self._queue.advance()
+        elif not self._readings.bring_back(chat, request.anyway):
+            self._readings.go_on(chat, request.anyway)
 
     def _fail_loading(self, request: LoadModel, event: Failed) -> None:
         """Go back to the model that was in use; without that to the built-in one; without that, there is none."""
@@ -641,39 +475,7 @@ class SessionController(QObject):
             self.noticed.emit(Notice(NoticeKind.ERROR, text, offers_after(request, event)))
         self._queue.put_first(instead)
 
-    def _fail_reading(self, number: int, event: Failed) -> None:
-        chat = self._chats.numbered(number)
-        if chat is None:
-            return
-        if chat.reading.again or isinstance(event.error, OutOfMemoryError):  # which another way to keep them may help
-            self._stay_closed(chat, event.message)
-            return
-        self._drop_unread(chat)
-        chat.reading.state = ReadingState.FAILED if chat.documents else ReadingState.NONE
-        chat.reading.message = event.message
-        if self._reads_more(chat):
-            chat.reading.state = ReadingState.WAITING
-        elif not chat.documents:
-            chat.clear_title()
-        self._return_questions(chat)
-        chat.reading_changed.emit()
-
-    def _return_questions(self, chat: Chat) -> None:
-        """Questions about a document that could not be read go back to the composer, unless more documents wait."""
-        if self._reads_more(chat):
-            return
-        self._queue.take_back(lambda request: isinstance(request, Ask) and request.chat == chat.number)
-        waiting = [each for each in chat.all_exchanges.values() if each.state is ExchangeState.WAITING]
-        for exchange in reversed(waiting):
-            chat.remove_exchange(exchange)
-            self.question_returned.emit(exchange.question)
-
     # -- telling -------------------------------------------------------------------------------------------------
 
     def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR) -> None:
         self.noticed.emit(Notice(kind, text))
-
-    @staticmethod
-    def _set_reading(chat: Chat, reading: Reading) -> None:
-        chat.reading = reading
-        chat.reading_changed.emit()

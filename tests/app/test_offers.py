@@ -190,7 +190,7 @@ def test_what_goes_wrong_in_the_window_leaves_no_state_behind(
     driver.session.held_at = {"read"}
     driver.controller.open_files([book])
     driver.until_reached("read")
-    monkeypatch.setattr(driver.controller, "_finish_reading", lambda *_: 1 / 0)
+    monkeypatch.setattr(driver.controller._readings, "_finish", lambda *_: 1 / 0)
     with driver.qtbot.captureExceptions() as caught:
         driver.session.go()
         driver.until_state(EngineState.IDLE)
