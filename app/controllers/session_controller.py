@@ -8,21 +8,17 @@ from typing import Final, get_args
 from PySide6.QtCore import QObject, Signal, Slot
 
 from app.controllers.answers import Answers, said_before
-from app.controllers.notices import Notice, NoticeKind, Offer, notice_of_failure, offers_after
+from app.controllers.model_loading import ModelLoading
+from app.controllers.notices import Notice, NoticeKind, Offer, notice_of_failure
 from app.controllers.readings import Readings
 from app.controllers.request_queue import Engine, RequestQueue
-from app.failure_words import free_ram
-from app.figures import as_bytes
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.models.chat_list import ChatList
-from app.models.engine_status import EngineState, EngineStatus, Loading
+from app.models.engine_status import EngineStatus
 from app.models.preferences import Preferences
 from app.reports import (
     ChatClosed,
     ContextMeasured,
-    ModelLoaded,
-    ModelUnloaded,
-    NotHereError,
     Report,
     ShelfMeasured,
     is_terminal,
@@ -40,18 +36,17 @@ from app.requests import (
     TextSource,
     UnloadModel,
 )
-from app.settings import DEMO, ChatOptions, StoreKind, with_store
+from app.settings import ChatOptions, StoreKind, with_store
 from kiv_engine.config import Quantize
-from kiv_engine.errors import DamagedContextError, OutOfMemoryError, StoppedError
-from kiv_engine.events import Failed, LoadProgress, SmallerPlan
+from kiv_engine.errors import DamagedContextError
+from kiv_engine.events import Failed, SmallerPlan
 
 MAX_FILES: Final = 100
 """More files at once are a slip of the hand."""
-NOTICED_SPILL: Final = 200_000_000
 
 
 class SessionController(QObject):
-    """Decides.
+    """Decides what becomes of a wish and of a report; each part of it decides on its own subject.
 
     Signals:
         noticed: a Notice to show.
@@ -81,43 +76,25 @@ class SessionController(QObject):
         self._readings = Readings(self._queue, chats, status, self)
         self._readings.noticed.connect(self.noticed)
         self._readings.question_returned.connect(self.question_returned)
-        self._chosen: LoadModel | None = None
-        self._spilling_told = False
-        self._was_unloaded = False
+        self._models = ModelLoading(self._queue, status, preferences, self)
+        self._models.noticed.connect(self.noticed)
 
     # -- what the user wants -------------------------------------------------------------------------------------
 
     @Slot()
     def load_model(self) -> None:
         """Load the model of the settings, or load it again after a failure."""
-        if not any(isinstance(each, LoadModel) for each in (self._queue.running, *self._queue.waiting)):
-            self._queue.put_first(self._preferred)
-            self._queue.advance()
+        self._models.load()
 
     @Slot()
     def unload_model(self) -> None:
         """Give the model's memory back; the next question or document loads it again. Chats stay."""
-        self._drop_loading()
-        self._queue.put_first(UnloadModel())
-        self.stop()
-        self._queue.advance()
+        self._models.unload()
 
     @Slot(str, str)
     def use_model(self, name: str, quantize: Quantize, anyway: bool = False) -> None:
         """Load another model, and keep to it if that succeeds. Chats stay; what they read is read again by it."""
-        self._chosen = LoadModel(name, quantize, anyway)
-        self._drop_loading()
-        self._queue.put_first(self._chosen)
-        self.stop()
-        self._queue.advance()
-
-    def _drop_loading(self) -> None:
-        self._queue.take_back(lambda each: isinstance(each, LoadModel | UnloadModel))
-
-    @property
-    def _preferred(self) -> LoadModel:
-        settings = self._preferences.settings
-        return LoadModel(settings.model, settings.quantize, settings.load_anyway)
+        self._models.use(name, quantize, anyway)
 
     @Slot(object)
     def open_files(self, paths: Sequence[Path]) -> None:
@@ -241,19 +218,13 @@ class SessionController(QObject):
     @Slot()
     def stop(self) -> None:
         """End what runs; what waits behind it goes on."""
-        self.stop_loading()
+        self._models.stop()
         self._queue.stop()
 
     @Slot()
     def stop_loading(self) -> None:
         """End the loading of a model, unless that is the built-in one and nothing would come after it."""
-        running = self._queue.running
-        if isinstance(running, LoadModel) and (running.model != DEMO or self._loads_another):
-            self._queue.interrupt()
-
-    @property
-    def _loads_another(self) -> bool:
-        return any(isinstance(request, LoadModel) for request in self._queue.waiting)
+        self._models.stop()
 
     @Slot()
     def new_chat(self) -> None:
@@ -278,15 +249,13 @@ class SessionController(QObject):
 
     def _take_next(self) -> Request | None:
         """What is next, or what it needs before: a model, or what the documents of its chat say."""
-        queue = self._queue
-        if self._status.model is None and not isinstance(queue.waiting[0], LoadModel | UnloadModel):
-            if not (self._was_unloaded and any(isinstance(each, Read | Ask) for each in queue.waiting)):
-                return None
-            queue.put_first(self._preferred)
-        first = self._chats.numbered(getattr(queue.waiting[0], "chat", None))
-        if isinstance(queue.waiting[0], Ask) and first is not None and (read := self._readings.again(first)):
-            queue.put_first(read)
-        return self._ready(queue.pop())
+        if not self._models.make_way():
+            return None
+        first = self._queue.waiting[0]
+        chat = self._chats.numbered(first.chat) if isinstance(first, Ask) else None
+        if chat is not None and (read := self._readings.again(chat)):
+            self._queue.put_first(read)
+        return self._ready(self._queue.pop())
 
     def _ready(self, request: Request) -> Request:
         """A request goes with options, and a question with what was said before it, which are known only now."""
@@ -306,17 +275,9 @@ class SessionController(QObject):
 
     def _begin(self, request: Request) -> None:
         match request:
-            case LoadModel(model):
-                self._was_unloaded = False
+            case LoadModel() | UnloadModel():
                 self._readings.close_all()
-                self._status.set_model(None)
-                self._status.set_loading(Loading(model))
-                self._status.set_state(EngineState.LOADING)
-            case UnloadModel():
-                self._was_unloaded = True
-                self._readings.close_all()
-                self._status.set_model(None)
-                self._status.set_state(EngineState.ABSENT)
+                self._models.begin(request)
             case Read():
                 self._readings.begin(request)
             case Ask():
@@ -335,54 +296,25 @@ class SessionController(QObject):
         try:
             self._take(request, report.event)
         finally:  # whatever is wrong with one request, the next one begins
-            self._rest()
+            self._models.rest()
             self._queue.advance()
-
-    def _rest(self) -> None:
-        """Nothing runs; on the way from one model to the next that is not worth telling."""
-        loads_next = isinstance(next(iter(self._queue.waiting), None), LoadModel)
-        if self._status.model is not None or not loads_next:
-            without = EngineState.ABSENT if self._was_unloaded else EngineState.ERROR
-            self._status.set_state(EngineState.IDLE if self._status.model else without)
 
     def _take(self, request: Request, event: object) -> None:
         match event:
-            case LoadProgress(done, total) if isinstance(request, LoadModel):
-                self._status.set_loading(Loading(request.model, done, total))
-            case ModelLoaded():
-                self._status.set_loading(None)
-                self._status.set_model(event)
-                self._spilling_told = False
-                if isinstance(request, LoadModel) and request == self._chosen:
-                    settings = replace(self._preferences.settings, model=event.name, quantize=event.quantize)
-                    self._preferences.set(replace(settings, load_anyway=request.anyway))
-            case ModelUnloaded():
-                line = self.tr("The model is unloaded. {0} A question or a document loads it again.")
-                offer = Offer(self.tr("Load the model"), self._preferred)
-                self.noticed.emit(Notice(NoticeKind.INFO, line.format(free_ram()), (offer,)))
-            case ContextMeasured():
-                self._status.set_measured(event)
-                self._tell_spilling(event.spilled_bytes)
-            case ShelfMeasured():
-                self._status.set_shelf(event)
             case Failed():
                 self._fail(request, event)
+            case ContextMeasured():
+                self._status.set_measured(event)
+                self._models.tell_spilling(event.spilled_bytes)
+            case ShelfMeasured():
+                self._status.set_shelf(event)
             case _:
-                self._take_for_chat(request, event)
+                self._pass_on(request, event)
 
-    def _tell_spilling(self, size: int) -> None:
-        """Say once for each model that VRAM is full and the driver goes on in RAM."""
-        if size < NOTICED_SPILL or self._spilling_told:
-            return
-        self._spilling_told = True
-        line = self.tr(
-            "The GPU's memory is full: {0} lie in RAM, which makes everything many times slower. Close what else uses "
-            "the GPU, or take weights in 8 or 4 bit on the page of models (Ctrl+L)."
-        )
-        self._notice(line.format(as_bytes(size)))
-
-    def _take_for_chat(self, request: Request, event: object) -> None:
+    def _pass_on(self, request: Request, event: object) -> None:
         match request, event:
+            case ((LoadModel() | UnloadModel()), _):
+                self._models.take(request, event)
             case Read(), _:
                 self._readings.take(request, event)
             case Ask(), _:
@@ -397,7 +329,7 @@ class SessionController(QObject):
     def _fail(self, request: Request, event: Failed) -> None:
         match request:
             case LoadModel():
-                self._fail_loading(request, event)
+                self._models.fail(request, event)
                 return
             case Read():
                 self._readings.fail(request, event)
@@ -405,7 +337,7 @@ class SessionController(QObject):
                 if isinstance(event.error, DamagedContextError) and (chat := self._chats.numbered(number)):
                     self._readings.close(chat)  # the next question has the documents read again
                 self._answers.fail(request, event.message)
-        reload = None if self._status.model is None else self._preferred
+        reload = None if self._status.model is None else self._models.preferred
         self.noticed.emit(notice_of_failure(request, event, reload))
 
     # -- going on after a failure --------------------------------------------------------------------------------
@@ -448,32 +380,6 @@ class SessionController(QObject):
             self.read(new, request.anyway)
         elif not self._readings.bring_back(chat, request.anyway):
             self._readings.go_on(chat, request.anyway)
-
-    def _fail_loading(self, request: LoadModel, event: Failed) -> None:
-        """Go back to the model that was in use; without that to the built-in one; without that, there is none."""
-        self._status.set_loading(None)
-        self._status.set_model(None)
-        is_stopped = isinstance(event.error, StoppedError)
-        if self._loads_another and is_stopped:
-            return
-        if request.model == DEMO:
-            line = self.tr("The model could not be loaded. {0}").format(event.message)
-            more = self.tr("Close other programs.") if isinstance(event.error, OutOfMemoryError) else ""
-            self._notice(f"{line} {more}".rstrip())
-            return
-        instead = self._preferred if request != self._preferred else LoadModel()
-        name = self.tr("the built-in model") if instead.model == DEMO else instead.model
-        if is_stopped:
-            line = self.tr("Loading {0} was stopped. Going on with {1}.").format(request.model, name)
-            self._notice(line, NoticeKind.INFO)
-        else:
-            reason = event.message.rstrip(".") + "."
-            if isinstance(event.error, NotHereError):
-                reason = self.tr("it is not on this PC; get it on the page of models (Ctrl+L).")
-            line = self.tr("{0} could not be loaded: {1} Going on with {2}.")
-            text = line.format(request.model, reason, name)
-            self.noticed.emit(Notice(NoticeKind.ERROR, text, offers_after(request, event)))
-        self._queue.put_first(instead)
 
     # -- telling -------------------------------------------------------------------------------------------------
 
