@@ -9,6 +9,8 @@ import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -53,6 +55,18 @@ class AppDriver:
 
     def until_reached(self, step: str) -> None:
         self.until(lambda: step in self.session.reached)
+
+
+def type_and_send(driver: AppDriver, text: str) -> None:
+    """Ask with the keyboard."""
+    QTest.keyClicks(driver.window.composer.edit, text)
+    QTest.keyClick(driver.window.composer.edit, Qt.Key.Key_Return)
+
+
+def read_book(driver: AppDriver, book: Path) -> None:
+    """Have a file read to its end."""
+    driver.controller.open_files([book])
+    driver.until_read()
 
 
 @pytest.fixture

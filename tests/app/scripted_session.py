@@ -46,6 +46,7 @@ from kiv_engine.events import (
 )
 
 WORDS = ("The captain ", "of the “Second Bishop” ", "is Anna Thornwick, since 1503.")
+ANSWER = "".join(WORDS)
 SENTENCE = "Captain Anna Thornwick took the Second Bishop out on the tide."
 GATE_TIMEOUT_S = 20
 LAYERS = (1, 3)

@@ -1,0 +1,211 @@
+"""Questions and their answers in the window: asked, stopped, edited, and answered again as branches."""
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QPaintEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+
+from app.models.chat import ExchangeState
+from app.models.engine_status import EngineState
+from app.reports import Report
+from app.requests import Ask, Said
+from app.views.passage_row import PassageRow
+from kiv_engine.events import TextDelta
+from tests.app.conftest import AppDriver, read_book, type_and_send
+from tests.app.scripted_session import ANSWER, WORDS, ScriptedSession
+
+
+@pytest.fixture
+def held(session: ScriptedSession) -> ScriptedSession:
+    """Hold the model's loading from the start; must stand before `driver`."""
+    session.held_at = {"load"}
+    return session
+
+
+def test_a_question_typed_before_the_model_is_there_is_sent_when_it_is(
+    held: ScriptedSession, driver: AppDriver
+) -> None:
+    driver.until_state(EngineState.LOADING)
+    type_and_send(driver, "Who?")
+    assert driver.chat.exchanges[0].state is ExchangeState.WAITING
+    assert driver.window.composer.edit.toPlainText() == ""
+    held.go()
+    driver.until_answered()
+    assert driver.chat.exchanges[0].answer == ANSWER
+
+
+def test_escape_stops_an_answer_and_keeps_what_was_said(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.session.held_at = {"write"}
+    type_and_send(driver, "Who?")
+    driver.until(lambda: driver.chat.exchanges[0].answer == WORDS[0])
+    assert driver.status.state is EngineState.GENERATING
+    QTest.keyClick(driver.window, Qt.Key.Key_Escape)
+    driver.until_answered()
+    exchange = driver.chat.exchanges[0]
+    assert exchange.finished is not None
+    assert (exchange.answer, exchange.finished.finish_reason) == (WORDS[0], "cancelled")
+    assert "stopped by you" in driver.transcript.exchanges[0].footer.text()
+    driver.until_state(EngineState.IDLE)
+
+
+def test_several_questions_make_one_conversation(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    for question in ("Who?", "And when?"):
+        type_and_send(driver, question)
+    driver.until_answered(1)
+    assert [exchange.answer for exchange in driver.chat.exchanges] == [ANSWER, ANSWER]
+    driver.transcript.exchanges[1].copy_answer()
+    assert QGuiApplication.clipboard().text() == ANSWER
+
+
+def test_events_of_a_request_that_is_over_are_dropped(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    for request_id in range(6):
+        driver.controller.on_report(Report(request_id, TextDelta("late", 1)))
+    assert driver.chat.exchanges[0].answer == ANSWER
+
+
+def test_a_question_can_be_answered_again_and_both_answers_stay(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    for question in ("Who?", "When?"):
+        type_and_send(driver, question)
+    driver.until_answered(1)
+    first, when = driver.chat.exchanges
+    driver.transcript.exchanges[0].again.click()
+    driver.until_answered()
+    again = driver.chat.exchanges[0]
+    assert driver.chat.exchanges == [again]
+    assert driver.session.asked[-1].history == ()
+    assert [request.history for request in driver.session.asked[:2]] == [(), (Said("Who?", ANSWER),)]
+    view = driver.transcript.exchanges[0]
+    assert view.branches.place.text() == "2 of 2"
+    view.branches.before.click()
+    assert driver.chat.exchanges == [first, when]
+    assert [view.exchange_id for view in driver.transcript.exchanges] == [first.id, when.id]
+    assert driver.transcript.exchanges[0].branches.place.text() == "1 of 2"
+    assert driver.chat.selected_exchange == when.id
+
+
+def test_a_question_is_edited_in_place(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    view = driver.transcript.exchanges[0]
+    view.edit.click()
+    assert view.editor.isVisible()
+    assert not view.question.isVisible()
+    QTest.keyClick(view.editor.edit, Qt.Key.Key_Escape)
+    assert not view.editor.isVisible()
+    assert view.question.isVisible()
+    view.edit.click()
+    QTest.keyClicks(view.editor.edit, "Where?")
+    QTest.keyClick(view.editor.edit, Qt.Key.Key_Return)
+    driver.until_answered()
+    assert [exchange.question for exchange in driver.chat.exchanges] == ["Where?"]
+    assert [exchange.question for exchange in driver.chat.all_exchanges.values()] == ["Who?", "Where?"]
+
+
+def test_an_answer_goes_on_while_another_branch_is_shown(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.session.held_at = {"write"}
+    driver.transcript.exchanges[0].again.click()
+    driver.until(lambda: driver.chat.exchanges[0].answer == WORDS[0])
+    running = driver.chat.exchanges[0]
+    driver.transcript.exchanges[0].branches.after.click()
+    assert driver.chat.exchanges[0] is not running
+    driver.session.go()
+    driver.until(lambda: running.state is ExchangeState.DONE)
+    assert running.answer == ANSWER
+    assert driver.chat.exchanges[0].answer == ANSWER
+
+
+def test_what_failed_has_not_been_said(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.session.fails_on = {Ask: MemoryError()}
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.session.fails_on = {}
+    type_and_send(driver, "Where?")
+    driver.until_answered(1)
+    assert driver.session.asked[-1].history == ()
+    driver.transcript.exchanges[0].again.click()
+    driver.until_answered()
+    assert [exchange.question for exchange in driver.chat.exchanges] == ["Who?"]
+    assert driver.chat.exchanges[0].answer == ANSWER
+
+
+def test_a_long_chat_shows_its_newest_questions_and_earlier_ones_when_asked(driver: AppDriver) -> None:
+    for number in range(25):
+        driver.controller.ask(f"Question {number}?")
+    driver.until_answered(24)
+
+    def shown() -> list[str]:
+        return [view.question.text() for view in driver.transcript.exchanges]
+
+    assert shown() == [f"Question {number}?" for number in range(15, 25)]
+    assert driver.transcript.earlier.text() == "Show earlier questions (15)"
+    driver.transcript.earlier.click()
+    assert shown() == [f"Question {number}?" for number in range(5, 25)]
+    driver.transcript.earlier.click()
+    assert shown() == [f"Question {number}?" for number in range(25)]
+    assert not driver.transcript.earlier.isVisible()
+    driver.transcript.exchanges[3].again.click()
+    driver.until(lambda: driver.chat.exchanges[3].state is ExchangeState.DONE)
+    assert shown() == [f"Question {number}?" for number in range(4)]
+    driver.transcript.exchanges[3].branches.before.click()
+    assert shown() == [f"Question {number}?" for number in range(25)]
+
+
+def test_of_a_full_transcript_the_oldest_question_goes_once_the_newest_stands(driver: AppDriver) -> None:
+    for number in range(10):
+        driver.controller.ask(f"Question {number}?")
+    driver.until_answered(9)
+    before = list(driver.transcript.exchanges)
+    driver.controller.ask("Question 10?")
+    assert driver.transcript.exchanges[:10] == before, "not together with what is built for the new one"
+    assert len(driver.transcript.exchanges) == 11
+    driver.until_answered(10)
+    assert driver.transcript.exchanges[:9] == before[1:]
+    assert len(driver.transcript.exchanges) == 10
+    assert driver.transcript.earlier.text() == "Show earlier questions (1)"
+
+
+def test_what_stands_above_an_answer_is_not_painted_anew_while_that_grows(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted: list[PassageRow] = []
+    paint = PassageRow.paintEvent
+
+    def noted(row: PassageRow, event: QPaintEvent) -> None:
+        if event.region().boundingRect().height() == row.height():
+            painted.append(row)
+        paint(row, event)
+
+    monkeypatch.setattr(PassageRow, "paintEvent", noted)
+    read_book(driver, book)
+    for number, question in enumerate(("Who?", "Where?", "When?")):
+        driver.controller.ask(question)
+        driver.until_answered(number)
+    above = {row for view in driver.transcript.exchanges for row in view.rows}
+    bar, pieces = driver.transcript.verticalScrollBar(), ("Goose 0.\n\n", "Goose 1.\n\n", "Goose 2.")
+    driver.session.words, driver.session.held_at = pieces, {"write"}
+    QApplication.processEvents()
+    painted.clear()
+    driver.controller.ask("How many?")
+    driver.until(lambda: "Goose 0." in driver.transcript.exchanges[-1].answer.toPlainText())
+    end = bar.maximum()
+    driver.session.go()
+    driver.until_answered(3)
+    for _ in range(3):  # what is shown last is laid out, and then painted
+        QApplication.processEvents()
+    assert bar.value() == bar.maximum() > end, "it stays at its end"
+    assert painted
+    assert not above.intersection(painted)

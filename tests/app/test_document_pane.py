@@ -1,0 +1,230 @@
+"""The text of the documents: passages and claims are marked in it, and it is searched."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from app.models.engine_status import EngineState
+from app.settings import ChatOptions
+from app.views.exchange_view import ExchangeView
+from app.views.theme import DARK
+from tests.app.conftest import AppDriver, read_book, type_and_send
+from tests.app.scripted_session import SENTENCE
+
+
+def test_a_click_on_a_passage_marks_it_in_the_document(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    view = driver.transcript.exchanges[0]
+    assert "reused" in view.footer.text()
+    assert len(view.rows) == 2
+    for number, row in enumerate(view.rows):
+        QTest.mouseClick(row, Qt.MouseButton.LeftButton)
+        marks = driver.window.document.text.extraSelections()
+        assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE, SENTENCE]
+        assert [other.isChecked() for other in view.rows] == [number == 0, number == 1]
+        area = driver.window.document.text.viewport().rect()
+        assert area.intersects(driver.window.document.text.cursorRect(marks[number].cursor))
+
+
+def test_passages_of_a_second_document_are_found_there(driver: AppDriver, book: Path, tmp_path: Path) -> None:
+    other = tmp_path / "notes.md"
+    other.write_text("# Notes\n\nNothing here.\n" * 40)
+    driver.controller.open_files([other, book])
+    driver.until_read()
+    assert [document.name for document in driver.chat.documents] == ["notes.md", "book.txt"]
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.chat.select(0, 1)
+    marks = driver.window.document.text.extraSelections()
+    assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE, SENTENCE]
+
+
+def test_search_finds_and_goes_around(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    QTest.keyClick(driver.window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    bar, text = driver.window.document.find_bar, driver.window.document.text
+    assert bar.isVisible()
+    QTest.keyClicks(bar.edit, "thornwick")
+    first = text.textCursor().position()
+    assert text.textCursor().selectedText() == "Thornwick"
+    QTest.keyClick(bar.edit, Qt.Key.Key_Return)
+    assert text.textCursor().position() > first
+    QTest.keyClick(bar.edit, Qt.Key.Key_Return)
+    assert text.textCursor().position() == first
+    QTest.keyClicks(bar.edit, "xyz")
+    assert bar.found.text() == "Not found"
+
+
+def test_a_search_without_a_text_says_why_there_is_nothing_to_search(driver: AppDriver, book: Path) -> None:
+    find, banner, bar = driver.window.find_action, driver.window.banner, driver.window.document.find_bar
+    driver.until_state(EngineState.IDLE)
+    assert not banner.isVisible()
+    QTest.keyClick(driver.window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    assert banner.isVisible()
+    assert banner.text.text() == banner.accessibleName() == "There is no document to search in: open one (Ctrl+O)."
+    driver.session.held_at = {"open"}
+    driver.controller.open_files([book])
+    driver.until_reached("open")
+    find.trigger()
+    assert banner.text.text() == "The text to search in is not here before it is opened."
+    assert not bar.isVisible()
+    driver.session.go()
+    driver.until_read()
+    driver.until(lambda: not banner.isVisible())
+    find.trigger()
+    assert bar.isVisible()
+
+
+def test_another_line_stays_when_there_is_a_text_to_search(driver: AppDriver, book: Path) -> None:
+    banner = driver.window.banner
+    driver.until_state(EngineState.IDLE)
+    driver.window.find_action.trigger()
+    banner.show_line("Something else.", is_error=True)
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.until(lambda: driver.window.document.text.is_complete)
+    assert banner.isVisible()
+    assert banner.text.text() == "Something else."
+
+
+def test_the_keyboard_goes_to_the_text_or_the_question_when_the_search_is_left(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.window.find_action.trigger()
+    QTest.keyClick(driver.window.document.find_bar.edit, Qt.Key.Key_Escape)
+    assert driver.window.focusWidget() is driver.window.document.text
+    driver.window.find_action.trigger()
+    driver.window.document.find_bar.shut.click()
+    assert driver.window.focusWidget() is driver.window.document.text
+    driver.window.find_action.trigger()
+    driver.controller.new_chat()
+    assert not driver.window.document.find_bar.isVisible()
+    assert driver.window.focusWidget() is driver.window.composer.edit
+
+
+def test_search_goes_through_all_documents_and_both_ways(driver: AppDriver, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]
+    texts = [
+        "🪿 A goose.\nGOOSE " + "honk " * 400 + "goose",
+        "x" * 995 + " wild duck",
+        "goosegoose 🪿 " + "honk " * 250 + "Goose",
+    ]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, encoding="utf-8")
+    driver.controller.open_files(paths)
+    driver.until_read()
+    view = driver.window.document.text
+    driver.until(lambda: view.is_complete)
+
+    def place() -> tuple[int, str]:
+        return view.textCursor().selectionStart(), view.textCursor().selectedText()
+
+    whole = view.toPlainText().encode("utf-16-le")
+    shown = [(at, whole[2 * at : 2 * at + 10].decode("utf-16-le", "replace")) for at in range(len(whole) // 2)]
+    places = [(at, word) for at, word in shown if word.lower() == "goose"]
+    assert len(places) == 6
+    for way in (places, places, places[-2::-1], places[::-1]):
+        for expected in way:
+            assert view.select_next("gOOSE", back=way != places)
+            assert place() == expected
+    assert view.select_next("x WILD")
+    assert place()[1] == "x \u2029wild", "a line is cut for display, not for the search"
+    assert not view.select_next("gander")
+
+
+def test_quotes_and_numbers_are_looked_up_and_a_click_goes_there(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    claims = driver.transcript.exchanges[0].claims
+    assert claims.isVisible()
+    assert [button.text() for button in claims.buttons] == ["Second Bishop", "1503 · not found in the document"]
+    QTest.mouseClick(claims.buttons[1], Qt.MouseButton.LeftButton)
+    assert driver.chat.selected_claim is None
+    QTest.mouseClick(claims.buttons[0], Qt.MouseButton.LeftButton)
+    assert claims.buttons[0].isChecked()
+    marks = driver.window.document.text.extraSelections()
+    assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE, SENTENCE, "Second Bishop"]
+    area = driver.window.document.text.viewport().rect()
+    assert area.intersects(driver.window.document.text.cursorRect(marks[2].cursor))
+    QTest.mouseClick(driver.transcript.exchanges[0].rows[0], Qt.MouseButton.LeftButton)
+    assert not claims.buttons[0].isChecked()
+
+
+def test_a_passage_of_a_long_document_is_gone_to_once_its_text_has_come(driver: AppDriver) -> None:
+    pour = driver.window.document.text._pour
+    pour.setInterval(3_600_000)  # only the first piece of the text comes, however fast the machine is
+    driver.controller.read_pasted(f"{'Words and more words. ' * 100_000}\n{SENTENCE}\n")
+    driver.until_read()
+    assert not driver.window.document.text.is_complete
+    driver.window.find_action.trigger()
+    QTest.keyClicks(driver.window.document.find_bar.edit, "second")
+    assert driver.window.document.find_bar.found.text() == "Loading …"
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.chat.select(0, 0)
+    pour.setInterval(0)
+    driver.until(lambda: driver.window.document.text.is_complete)
+    marks = driver.window.document.text.extraSelections()
+    assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE]
+    assert driver.window.document.find_bar.found.text() == ""
+
+
+def test_a_document_that_has_changed_is_told_and_nothing_else_is_marked(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    QTest.mouseClick(driver.transcript.exchanges[0].claims.buttons[0], Qt.MouseButton.LeftButton)
+    pane, first = driver.window.document, book.read_text(encoding="utf-8").index(SENTENCE)
+    assert len(pane.text.extraSelections()) == 3
+    assert not pane.changed.isVisible()
+    words = book.read_text(encoding="utf-8")
+    after = first + len(SENTENCE)
+    book.write_text(words[:after] + " Now this is new." + words[after:], encoding="utf-8")
+    driver.controller.set_options(ChatOptions("Be brief."), False)
+    driver.controller.read_again()
+    driver.until_read()
+    driver.until(lambda: pane.text.is_complete)
+    marked = [mark.cursor.selectedText() for mark in pane.text.extraSelections()]
+    assert marked == [SENTENCE, "Second Bishop"], "the second passage stands elsewhere now"
+    assert pane.changed.isVisible()
+    driver.chat.select(0, 1)
+    assert [mark.cursor.selectedText() for mark in pane.text.extraSelections()] == [SENTENCE]
+    driver.chat.select(None)
+    assert not pane.changed.isVisible()
+
+
+def test_a_text_that_shows_other_colours_stays_where_it_is_scrolled_to(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    driver.chat.select(0, 1)
+    bar = driver.window.document.text.verticalScrollBar()
+    assert bar.value() > 0
+    bar.setValue(0)
+    driver.application.theme.choose(DARK)
+    assert bar.value() == 0
+
+
+def test_passages_say_how_far_into_their_document_they_are_also_while_its_text_is_not_here(
+    driver: AppDriver, book: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "notes.md"
+    other.write_text("# Notes\n\nNothing here.\n" * 400)
+    driver.controller.open_files([other, book])
+    driver.until_read()
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    words = book.read_text(encoding="utf-8")
+    shares = [words.index(SENTENCE) / len(words), words.rindex(SENTENCE) / len(words)]
+    driver.chat.set_documents([replace(document, text=None) for document in driver.chat.documents])
+    view = ExchangeView(driver.application.theme, driver.chat, 0)
+    for row, share in zip(view.rows, shares, strict=True):
+        assert float(re.search(r"^at ([\d.]+) %$", row._place)[1]) == pytest.approx(100 * share, abs=0.2)
+        assert f", {row._place}: Captain" in row.accessibleName()
+    view.deleteLater()
