@@ -45,7 +45,6 @@ from kiv_engine.layer import token_bytes
 from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.memory import forget_frames, free_vram_bytes, give_back, trim_heap
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
-from kiv_engine.policy import AUTO_EXACT_TOKENS
 from kiv_engine.sampling import Sampler
 from kiv_engine.saving import ContextWriter, Progress, SavedContext
 
@@ -262,9 +261,8 @@ class Context:
 
     @property
     def reads_linearly(self) -> bool:
-        """Whether twice the text takes twice the time: long texts do not if they are read exactly."""
-        total = self.num_tokens + self.unread_tokens
-        return total <= AUTO_EXACT_TOKENS or self.cache.policy.prefill_mode(total) != "exact"
+        """Whether twice the text takes twice the time."""
+        return self.cache.policy.reads_linearly(self.num_tokens + self.unread_tokens)
 
     @property
     def token_bytes(self) -> int:
@@ -405,14 +403,13 @@ class Context:
         if self._writer is not None and self.documents and queued:
             self._try_checkpoint()
         not_saved, self._not_saved = self._not_saved, ""
-        mode, reason = self._mode_and_reason(total)
         return ReadFinished(
             self.num_tokens,
             total,
             time.perf_counter() - begin,
             bool(self._unread) or not queued,
-            prefill_mode=mode,
-            prefill_reason=reason,
+            prefill_mode=self.cache.policy.prefill_mode(total),
+            prefill_reason=self.cache.policy.prefill_reason(total),
             not_saved=not_saved,
         )
 
@@ -522,18 +519,6 @@ class Context:
         """Less than a chunk tells more of the first step than of the rate."""
         if num_tokens >= READ_CHUNK_TOKENS and self.reads_linearly and seconds > 0:
             self.read_tokens_per_s = num_tokens / seconds
-
-    def _mode_and_reason(self, total: int) -> tuple[str, str]:
-        mode = self.cache.policy.prefill_mode(total)
-        if self._config.prefill != "auto":
-            return mode, "as asked"
-        pairs = total * total / 2
-        exact = f"exact would score {pairs:.1e} query-key pairs per head, {mode} about {total * 4096:.1e}"
-        if mode == "exact":
-            return mode, f"{total:,} tokens are at most {AUTO_EXACT_TOKENS:,}, where all pairs are still quick"
-        if self.cache.policy.is_compact(total):
-            return mode, f"{total:,} tokens are beyond the trained length, where positions are compact"
-        return mode, exact
 
     # -- answering -----------------------------------------------------------------------------------------------
 

@@ -65,6 +65,22 @@ class Policy:
         final = max(num_tokens, self.planned_tokens)
         return "exact" if final <= AUTO_EXACT_TOKENS and not self.is_compact(final) else "sparse"
 
+    def prefill_reason(self, num_tokens: int) -> str:
+        """Why it is that mode, for a person."""
+        if self.config.prefill != "auto":
+            return "as asked"
+        mode = self.prefill_mode(num_tokens)
+        if mode == "exact":
+            return f"{num_tokens:,} tokens are at most {AUTO_EXACT_TOKENS:,}, where all pairs are still quick"
+        if self.is_compact(num_tokens):
+            return f"{num_tokens:,} tokens are beyond the trained length, where positions are compact"
+        pairs = num_tokens * num_tokens / 2
+        return f"exact would score {pairs:.1e} query-key pairs per head, {mode} about {num_tokens * 4096:.1e}"
+
+    def reads_linearly(self, num_tokens: int) -> bool:
+        """Whether twice the text takes twice the time: long texts do not if they are read exactly."""
+        return num_tokens <= AUTO_EXACT_TOKENS or self.prefill_mode(num_tokens) != "exact"
+
 
 def compact_block_tokens(trained_tokens: int) -> int:
     """Room in the trained length for a block of queries beyond the hot window."""

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from kiv_engine import context as context_module
+from kiv_engine import policy
 from kiv_engine.attention import Attachment
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig, SamplingConfig
@@ -220,7 +221,7 @@ def test_the_rate_of_a_reading_stays_known_if_it_was_long_enough_and_grows_with_
     chunks = -(-context.num_tokens // CHUNK)
     known = pytest.approx((context.num_tokens - CHUNK // 2 - len("u:")) / chunks)
     assert context.read_tokens_per_s == known
-    monkeypatch.setattr(context_module, "AUTO_EXACT_TOKENS", context.num_tokens)
+    monkeypatch.setattr(policy, "AUTO_EXACT_TOKENS", context.num_tokens)
     assert context.reads_linearly
     read(context, DOCUMENT)
     assert not context.reads_linearly, "it is asked to read exactly"
