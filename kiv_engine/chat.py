@@ -1,5 +1,6 @@
 """Messages to tokens, by the model's own chat template, and tokens back to text while they come."""
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -109,6 +110,16 @@ class ChatFormat:
     def plain(self, text: str) -> list[int]:
         """Ids of a text inside a message, such as what stands between two documents."""
         return self._encoder.encode(text)
+
+    def text(self, ids: "Sequence[int] | array[int]") -> str:
+        """The text of ids inside a message, without control tokens."""
+        text = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
+
+    def stream(self, stop: Sequence[str]) -> "TextStream":
+        """For the text of an answer, which ends at one of these or of the template's own strings."""
+        return TextStream(self._tokenizer, stop=(*stop, *self.stop_strings))
 
     def _end_of_answer(self) -> tuple[str, int | None]:
         """How the layout ends an answer: by a text, or (that being blank) by a control token."""

@@ -11,10 +11,11 @@ from typing import Final
 
 import torch
 
+from kiv_engine.answer import Answer, drained
 from kiv_engine.attention import AllFilledError
 from kiv_engine.blocks import BackgroundCheck
 from kiv_engine.cache import CacheSnapshot, KIVCache, thinned
-from kiv_engine.chat import ChatFormat, TextStream
+from kiv_engine.chat import ChatFormat
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, TokenizedDocument, tokenize, tokenize_stepwise
 from kiv_engine.errors import (
@@ -29,7 +30,6 @@ from kiv_engine.events import (
     AnswerEvent,
     AnswerFinished,
     Failed,
-    FinishReason,
     MemoryPlaces,
     MemoryUse,
     Passage,
@@ -40,7 +40,7 @@ from kiv_engine.events import (
     TokenizeProgress,
 )
 from kiv_engine.hardware import available_ram_bytes, existing_folder
-from kiv_engine.hits import HitRecorder, HitsDrained, LayerHits
+from kiv_engine.hits import HitsDrained, LayerHits
 from kiv_engine.layer import token_bytes
 from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.memory import forget_frames, free_vram_bytes, give_back, trim_heap
@@ -58,7 +58,6 @@ CHECKPOINT_S: Final = 20.0
 TRIM_TOKENS: Final = 131_072
 """After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
 PROGRESS_INTERVAL_S: Final = 0.1
-HITS_INTERVAL_S: Final = 0.125
 NUM_PASSAGES: Final = 5
 RAM_SHARE: Final = 0.9
 """Of the free RAM, a document may take this share."""
@@ -92,50 +91,6 @@ class Turn:
     answer: str
     unfed: tuple[int, ...]
     hits: tuple[LayerHits, ...] = field(repr=False)
-
-
-@dataclass
-class Answer:
-    """An answer while it is written. It counts as cancelled until something else ends it.
-
-    Attributes:
-        begin: clock time of the question.
-        start: position of the first token.
-        cut: a stop string ended it.
-    """
-
-    begin: float
-    start: int
-    ids: list[int] = field(default_factory=list)
-    text: list[str] = field(default_factory=list)
-    reason: FinishReason = "cancelled"
-    cut: bool = False
-    first_token_s: float = 0.0
-    last_token_s: float = 0.0
-
-    def add(self, token: int) -> None:
-        """Take the next token."""
-        self.ids.append(token)
-        self.last_token_s = time.perf_counter() - self.begin
-        if len(self.ids) == 1:
-            self.first_token_s = self.last_token_s
-
-    def emit(self, piece: str) -> Iterator[TextDelta]:
-        """Take the next text, if there is any."""
-        if piece:
-            self.text.append(piece)
-            yield TextDelta(piece, len(self.ids))
-
-    def end(self, reason: FinishReason) -> None:
-        """Say why it ended."""
-        self.reason = reason
-        if not self.ids:
-            self.first_token_s = time.perf_counter() - self.begin
-
-    def tokens_per_s(self) -> float:
-        """Decoding rate after the first token; 0 where it cannot be told."""
-        seconds = self.last_token_s - self.first_token_s
-        return (len(self.ids) - 1) / seconds if seconds > 0 else 0.0
 
 
 class Context:
@@ -568,7 +523,7 @@ class Context:
             raise ConfigError("The question is empty.")
         start = self.num_tokens
         self._unfed = self._prompt(question)
-        answer = Answer(begin, start + len(self._unfed))
+        answer = Answer(self._format, sampling, begin, start + len(self._unfed))
         while len(self._unfed) > 1 and not should_stop():
             self._feed_prompt()
             yield self._progress(self.num_tokens - start, answer.start, time.perf_counter() - begin)
@@ -581,14 +536,13 @@ class Context:
             yield from deltas
         self.cache.check_saved()
         passages = self._passages(hits)
-        text = "".join(answer.text)
-        self._add_turn(Turn(start, answer.start, self.num_tokens, question, text, tuple(self._unfed), hits))
+        self._add_turn(Turn(start, answer.start, self.num_tokens, question, answer.text, tuple(self._unfed), hits))
         if answer.cut:
-            self._leave_out_stop_string(answer, text)
+            self._leave_out_stop_string(answer)
         self._take_snapshot()
         trim_heap()
         return AnswerFinished(
-            text=text,
+            text=answer.text,
             finish_reason=answer.reason,
             prompt_tokens=answer.start,
             reused_tokens=start,
@@ -634,49 +588,21 @@ class Context:
     def _decode(self, sampling: SamplingConfig, should_stop: ShouldStop, answer: Answer) -> Iterator[TextDelta]:
         """Draw tokens one by one into `answer`; what was drawn but not fed waits in `_unfed`."""
         sampler = Sampler(sampling, self._loaded.device)
-        stream = TextStream(self._loaded.tokenizer, stop=(*sampling.stop, *self._format.stop_strings))
-        while not should_stop():
+        while not answer.is_over and not should_stop():
             if self._check is not None:
                 self._check.require_sound()
             token = sampler.next_token(self._forward(self._unfed), answer.ids)
-            self._unfed = []
-            if token in self._format.stop_token_ids:
-                answer.end("stop")
-                break
-            answer.add(token)
-            self._unfed = [token]
-            yield from answer.emit(stream.push(token))
-            if stream.stopped:
-                answer.cut = True
-                answer.end(self._reason_of_cut(answer, sampling.stop))
-                break
-            if len(answer.ids) >= sampling.max_new_tokens:
-                answer.end("length")
-                break
-        yield from answer.emit(stream.finish())
+            self._unfed = [] if token in self._format.stop_token_ids else [token]
+            yield from answer.take(token)
+        yield from answer.finish()
 
-    def _reason_of_cut(self, answer: Answer, stop: Sequence[str]) -> FinishReason:
-        """Which string ended the answer: one of the user's, or the text with which the chat format ends answers."""
-        rest = self._text(answer.ids)[len("".join(answer.text)) :]
-        mine = min((len(text) for text in stop if rest.startswith(text)), default=None)
-        own = min((len(text) for text in self._format.stop_strings if rest.startswith(text)), default=None)
-        return "stop_string" if mine is not None and (own is None or mine <= own) else "stop"
-
-    def _leave_out_stop_string(self, answer: Answer, text: str) -> None:
-        """Keep only `text` of the last turn; what a token shares with the stop string is encoded anew."""
-        kept = len(answer.ids)
-        while not text.startswith(self._text(answer.ids[:kept])):
-            kept -= 1
-        rest = text[len(self._text(answer.ids[:kept])) :]
+    def _leave_out_stop_string(self, answer: Answer) -> None:
+        """Keep only the text of the last turn; what a token shares with the stop string is encoded anew."""
+        kept, rest = answer.without_stop_string()
         if answer.start + kept < self.num_tokens:
             self._rewind(answer.start + kept)
         self._unfed = self._format.plain(rest)
-        self.turns[-1] = replace(self.turns[-1], answer=text, unfed=tuple(self._unfed))
-
-    def _text(self, ids: "Sequence[int] | array[int]") -> str:
-        text = self._loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)
-        return text
+        self.turns[-1] = replace(self.turns[-1], answer=answer.text, unfed=tuple(self._unfed))
 
     def _passages(self, hits: Sequence[LayerHits]) -> tuple[Passage, ...]:
         mass = token_mass(hits, self.num_tokens)
@@ -765,7 +691,7 @@ class Context:
         return replace(
             turn,
             end=end,
-            answer=self._text(ids[turn.answer_start : end]),
+            answer=self._format.text(ids[turn.answer_start : end]),
             unfed=following[: max(0, turn.answer_start - end)],
             hits=tuple(hits for hits in turn.hits if hits.position < end),
         )
@@ -814,23 +740,6 @@ def shared_length(first: "array[int]", second: "array[int]") -> int:
     length = min(len(first), len(second))
     differ = torch.tensor(first[:length]).ne(torch.tensor(second[:length])).nonzero()
     return int(differ[0]) if len(differ) else length
-
-
-def drained(
-    deltas: Iterator[TextDelta], recorder: HitRecorder
-) -> Generator[TextDelta | HitsDrained, None, tuple[LayerHits, ...]]:
-    """Pass an answer's pieces on with its hits in between, a few times a second and at the end; all hits."""
-    hits: list[LayerHits] = []
-    last_drain = time.perf_counter()
-    for delta in deltas:
-        yield delta
-        if time.perf_counter() - last_drain >= HITS_INTERVAL_S:
-            hits += (some := recorder.drain())
-            yield HitsDrained(tuple(some))
-            last_drain = time.perf_counter()
-    hits += (rest := recorder.drain())
-    yield HitsDrained(tuple(rest))
-    return tuple(hits)
 
 
 def failed(error: BaseException) -> Failed:

@@ -716,7 +716,7 @@ def test_without_a_record_the_answer_is_the_same() -> None:
 
 
 def test_hits_come_while_the_answer_is_written_and_are_those_of_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kiv_engine.context.HITS_INTERVAL_S", 0)
+    monkeypatch.setattr("kiv_engine.answer.HITS_INTERVAL_S", 0)
     context, spared = ready(), ready()
     events = list(context.ask("How many?", SHORT))
     drained = [hits for event in events if isinstance(event, HitsDrained) for hits in event.hits]
@@ -725,7 +725,7 @@ def test_hits_come_while_the_answer_is_written_and_are_those_of_the_turn(monkeyp
     assert kinds == [TextDelta, HitsDrained] * 10 + [HitsDrained]
     positions = sorted({hits.position for hits in drained})
     assert positions == list(range(context.turns[0].answer_start - 1, context.turns[0].end))
-    monkeypatch.setattr("kiv_engine.context.HITS_INTERVAL_S", float("inf"))
+    monkeypatch.setattr("kiv_engine.answer.HITS_INTERVAL_S", float("inf"))
     ask(spared)
     for one, other in zip(drained, spared.turns[0].hits, strict=True):
         assert (one.layer, one.position) == (other.layer, other.position)
