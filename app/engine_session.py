@@ -166,7 +166,7 @@ class EngineSession:
         parameters = self._engine.loaded.model.num_parameters()
         topology, loaded = context.cache.topology, self._engine.loaded.model
         row_bytes = topology.row_bytes(loaded.dtype.itemsize)
-        fit, trained = context.tokens_that_fit(), topology.trained_tokens
+        fit, trained = context.footprint.tokens_that_fit(), topology.trained_tokens
         gpu = find_gpu(_gpu_id(loaded.device))
         # These are half a million objects with torch and transformers. While the garbage collector goes through all of
         # them no other thread has Python's lock, and the window stands still for some tenths of a second.
@@ -446,7 +446,7 @@ class EngineSession:
 
         self._measured_at = time.monotonic()
         vram = read_reserved_bytes(), read_spilled_bytes()
-        return ContextMeasured(chat, context.num_tokens, context.unread_tokens, context.memory_places(), *vram)
+        return ContextMeasured(chat, context.num_tokens, context.unread_tokens, context.footprint.places(), *vram)
 
 
 def raise_if(should_stop: ShouldStop) -> None:
@@ -521,7 +521,7 @@ def _gpu_id(device: "torch.device") -> str:
 def documents_placed(context: "Context", *, opened: bool) -> DocumentsPlaced:
     """Where the documents lie, and what they need; `opened` if they had been read before."""
     places = tuple(DocumentPlace(document.start, len(document.tokens)) for document in context.documents)
-    ram_bytes = context.document_tokens * context.token_bytes
+    ram_bytes = context.document_tokens * context.footprint.token_bytes
     return DocumentsPlaced(places, ram_bytes, context.most_tokens, opened)
 
 
@@ -529,9 +529,9 @@ def store_offers(context: "Context", tokens: int, options: ContextOptions) -> St
     """What so many tokens of documents need in each way to keep them, and whether what is not read yet fits."""
     needed, offers = context.unread_tokens or tokens, []
     for kind, config in options.stores:
-        rows, codes = (tokens * size for size in context.token_bytes_with(config))
+        rows, codes = (tokens * size for size in context.footprint.token_bytes_with(config))
         on_disk = config.store_folder is not None
-        fits = needed <= context.tokens_that_fit(config)
+        fits = needed <= context.footprint.tokens_that_fit(config)
         offers.append(StoreOffer(kind, codes if on_disk else rows + codes, rows if on_disk else 0, fits))
     return StoresOffered(tuple(offers))
 

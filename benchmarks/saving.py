@@ -121,7 +121,7 @@ def measure(tokens: int, rounds: int, num_questions: int, folder: Path) -> dict[
     mapped, mapped_s = read(engine, archive, KIVConfig(store=folder / "store"), peak=peak)
     mapped_ms = decode_ms(mapped, questions)
     peak.look(now=True)
-    grown, index = peak.grown, mapped.memory().index
+    grown, index = peak.grown, mapped.footprint.parts().index
     mapped.close()
     memory = "unknown" if grown is None else f"{grown / 1e6:.0f} MB, of which index {index / 1e6:.0f} MB"
     print(f"mapped store: read in {mapped_s:.1f} s, {mapped_ms:.2f} ms a step, memory {memory}", flush=True)

@@ -1,6 +1,5 @@
 """A context: documents and chat turns in one cache. Reads, answers, goes back; yields events and prints nothing."""
 
-import shutil
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,17 +20,12 @@ from kiv_engine.document import Document, TokenizedDocument, tokenize, tokenize_
 from kiv_engine.errors import (
     CapacityError,
     ConfigError,
-    EngineError,
-    OutOfMemoryError,
     SavedContextError,
-    is_out_of_memory,
 )
 from kiv_engine.events import (
     AnswerEvent,
     AnswerFinished,
     Failed,
-    MemoryPlaces,
-    MemoryUse,
     Passage,
     ReadEvent,
     ReadFinished,
@@ -39,11 +33,10 @@ from kiv_engine.events import (
     TextDelta,
     TokenizeProgress,
 )
-from kiv_engine.hardware import available_ram_bytes, existing_folder
+from kiv_engine.footprint import Footprint
 from kiv_engine.hits import HitsDrained, LayerHits
-from kiv_engine.layer import token_bytes
-from kiv_engine.loader import LoadedModel, weight_bytes
-from kiv_engine.memory import forget_frames, free_vram_bytes, give_back, trim_heap
+from kiv_engine.loader import LoadedModel
+from kiv_engine.memory import forget_frames, trim_heap
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.sampling import Sampler
 from kiv_engine.saving import ContextWriter, Progress, SavedContext
@@ -59,10 +52,6 @@ TRIM_TOKENS: Final = 131_072
 """After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
 PROGRESS_INTERVAL_S: Final = 0.1
 NUM_PASSAGES: Final = 5
-RAM_SHARE: Final = 0.9
-"""Of the free RAM, a document may take this share."""
-VRAM_SHARE: Final = 0.95
-"""Of the free VRAM so much: the allocator leaves gaps."""
 
 ShouldStop = Callable[[], bool]
 
@@ -100,6 +89,7 @@ class Context:
 
     Attributes:
         cache: the KIVCache that holds K and V.
+        footprint: what it takes in memory.
         documents: what was given to `read`, in order, with its place.
         turns: finished turns.
         read_tokens_per_s: of the newest reading that was long enough to tell; 0 before.
@@ -108,6 +98,7 @@ class Context:
     def __init__(self, loaded: LoadedModel, config: KIVConfig, system: str | None = None) -> None:
         self._format = ChatFormat(loaded.tokenizer, loaded.generation_config, system=system)
         self.cache = KIVCache(loaded.model, config)
+        self.footprint = Footprint(loaded, self.cache, config)
         self.documents: list[PlacedDocument] = []
         self.turns: list[Turn] = []
         self.read_tokens_per_s = 0.0
@@ -184,50 +175,17 @@ class Context:
         """Tokens of all documents, read or not."""
         return sum(len(document.tokens.ids) for document in self.documents)
 
-    def memory(self) -> MemoryUse:
-        """Bytes per part, weights included."""
-        return MemoryUse(weights=weight_bytes(self._loaded.model), **self.cache.bytes_by_part())
-
-    def memory_places(self) -> MemoryPlaces:
-        """Where the parts lie, without the weights, which all contexts share."""
-        parts, on_gpu = MemoryUse(**self.cache.bytes_by_part()), self._loaded.device.type == "cuda"
-        return MemoryPlaces.of(parts, mapped=self.cache.mapped_bytes(), on_gpu=on_gpu)
-
-    def tokens_that_fit(self, config: KIVConfig | None = None) -> int:
-        """How many more tokens fit, 0 or more: K and V into the free RAM or a store folder's disk, and the codes of the
-        index into the memory of the model's device. `config` asks for another context than this one.
-        """
-        config = config or self._config
-        rows, codes = self.token_bytes_with(config)
-        folder, device = config.store_folder, self._loaded.device
-        on_gpu = device.type == "cuda"
-        per_token = (rows if folder is None else 0) + (0 if on_gpu else codes)
-        fits = [int(available_ram_bytes() * RAM_SHARE) // max(1, per_token)]
-        if folder is not None:
-            fits.append(shutil.disk_usage(existing_folder(folder)).free // max(1, rows))
-        if on_gpu:
-            fits.append(int(free_vram_bytes(device) * VRAM_SHARE) // max(1, codes))
-        return min(fits)
-
     @property
     def most_tokens(self) -> int:
         """How long this context can become, with what is read and what is not."""
-        return self.num_tokens + self.unread_tokens - self._tokens_without_room() + self.tokens_that_fit()
+        # What is unread and has its room already takes nothing of what is free.
+        with_room = min(self.unread_tokens, self.footprint.tokens_with_room())
+        return self.num_tokens + with_room + self.footprint.tokens_that_fit()
 
     @property
     def reads_linearly(self) -> bool:
         """Whether twice the text takes twice the time."""
         return self.cache.policy.reads_linearly(self.num_tokens + self.unread_tokens)
-
-    @property
-    def token_bytes(self) -> int:
-        """Bytes per token in all memories: the store's rows, int8 ones with their scales, and the index's codes."""
-        return max(1, sum(self.token_bytes_with(self._config)))
-
-    def token_bytes_with(self, config: KIVConfig) -> tuple[int, int]:
-        """Bytes per token of the store's rows, and of the index's codes, in a context of this model."""
-        model, growing = self._loaded.model, self.cache.topology.growing
-        return token_bytes(growing, config, model.dtype.itemsize, self._loaded.device.type)
 
     @property
     def _document_end(self) -> int:
@@ -319,7 +277,7 @@ class Context:
             self._mend()
         except Exception as second:  # noqa: BLE001 - the first error is the one to tell; the next reading tries again
             forget_frames(second)
-        return self._failed(error, self.num_tokens + self.unread_tokens)
+        return self.footprint.failed(error, self.num_tokens, self.num_tokens + self.unread_tokens)
 
     def _mend(self) -> None:
         """Where a forward was broken off, go back to before it."""
@@ -378,7 +336,7 @@ class Context:
         try:
             if (yield from self._place_all(documents, should_stop)):
                 if not anyway and self.num_tokens + self.unread_tokens > self.most_tokens:
-                    raise self._too_large()
+                    raise self.footprint.too_large(self.num_tokens, self.unread_tokens)
                 self.cache.plan(self.num_tokens + self.unread_tokens + 4 * SEARCH_BLOCK_TOKENS)
                 queued = True
         finally:
@@ -421,41 +379,6 @@ class Context:
         documents.append(PlacedDocument(tokens, start + len(ids)))
         ids.extend(tokens.ids.tolist())
 
-    def _tokens_without_room(self) -> int:
-        """Unread tokens for which no memory is set aside; files have their room on the disk from the beginning."""
-        stores = [layer.store for layer in self.cache.growing_layers if layer.is_initialized]
-        if self._config.store_folder is None or not stores:
-            return self.unread_tokens
-        return max(0, self.unread_tokens - min(store.keys.capacity - store.num_tokens for store in stores))
-
-    def _too_large(self) -> OutOfMemoryError:
-        need = self.unread_tokens * self.token_bytes
-        where = "RAM" if self._config.store_folder is None else "disk"
-        return OutOfMemoryError(
-            f"The document has {self.unread_tokens:,} tokens, which need {need / 1e9:.1f} GB of {where}; about "
-            f"{self.tokens_that_fit():,} tokens fit.",
-            self.num_tokens + self.unread_tokens,
-            is_predicted=True,
-        )
-
-    def _failed(self, error: BaseException, wanted_tokens: int) -> Failed:
-        """The terminal event for whatever was raised; where memory ran out, with figures."""
-        is_told = isinstance(error, OutOfMemoryError) and error.tokens
-        if is_told or not is_out_of_memory(error):
-            return failed(error)
-        forget_frames(error)
-        give_back()
-        memory = self.memory()
-        place, free = "RAM", available_ram_bytes()
-        if self._loaded.device.type == "cuda" and isinstance(error, torch.OutOfMemoryError):
-            place, free = "VRAM", free_vram_bytes(self._loaded.device)
-        message = (
-            f"Memory ran out with {self.num_tokens:,} of {wanted_tokens:,} tokens read: the weights take "
-            f"{memory.weights / 1e9:.1f} GB, the context {(memory.total - memory.weights) / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB of {place} are free."
-        )
-        return Failed(message, OutOfMemoryError(message, wanted_tokens))
-
     def _feed_document(self, limit: int) -> None:
         """Read the next chunk, at most to a length of `limit`. Chunks end at the same places wherever reading began."""
         room = READ_CHUNK_TOKENS - self.num_tokens % READ_CHUNK_TOKENS
@@ -492,7 +415,7 @@ class Context:
         try:
             self._mend()
         except Exception as error:  # noqa: BLE001 - told, and tried again the next time
-            yield self._failed(error, self.num_tokens + self.unread_tokens)
+            yield self.footprint.failed(error, self.num_tokens, self.num_tokens + self.unread_tokens)
             return
         start, unfed = self.num_tokens, list(self._unfed)
         last: AnswerFinished | Failed
@@ -506,7 +429,7 @@ class Context:
 
     def _undo(self, start: int, unfed: list[int], error: BaseException) -> Failed:
         """Bring everything back to before the question; the terminal event for what was raised."""
-        event = self._failed(error, self.num_tokens + len(self._unfed))
+        event = self.footprint.failed(error, self.num_tokens, self.num_tokens + len(self._unfed))
         try:
             if self._torn or self.num_tokens != start:
                 self._rewind(start)
@@ -740,10 +663,3 @@ def shared_length(first: "array[int]", second: "array[int]") -> int:
     length = min(len(first), len(second))
     differ = torch.tensor(first[:length]).ne(torch.tensor(second[:length])).nonzero()
     return int(differ[0]) if len(differ) else length
-
-
-def failed(error: BaseException) -> Failed:
-    """The terminal event for whatever was raised."""
-    if isinstance(error, EngineError):
-        return Failed(str(error), error)
-    return Failed(f"{type(error).__name__}: {error}".splitlines()[0], error)

@@ -19,7 +19,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from kiv_engine.banded import block_tokens
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
-from kiv_engine.context import RAM_SHARE, READ_CHUNK_TOKENS, VRAM_SHARE
+from kiv_engine.context import READ_CHUNK_TOKENS
+from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
 from kiv_engine.hardware import Hardware
 from kiv_engine.index import (
     CODE_BLOCK_TOKENS,

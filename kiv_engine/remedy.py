@@ -134,7 +134,7 @@ def for_context(
     """How a context could be made instead, and if need be its model, where memory ran out."""
     if not isinstance(error, OutOfMemoryError):
         return None
-    device, held = loaded.device, context.memory()
+    device, held = loaded.device, context.footprint.parts()
     cold = held.cold_keys + held.cold_values if context.config.store_folder is None else 0
     fast = held.weights + held.hot + held.index
     room = _free_room(device)

@@ -16,8 +16,8 @@ from typing import Final
 from kiv_engine import doctor, fit
 from kiv_engine.catalogue import find_entry
 from kiv_engine.config import KIVConfig
-from kiv_engine.context import RAM_SHARE, VRAM_SHARE
 from kiv_engine.fit import ModelShape, Room, Setting
+from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
 from kiv_engine.loader import config_of_shape
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "fit.md"

@@ -385,7 +385,7 @@ class AskCommand:
         raise AssertionError("the answer ended without a terminal event")
 
     def _report(self, context: "Context", read: ReadFinished | None) -> dict[str, Any]:
-        memory = context.memory()
+        memory = context.footprint.parts()
         report: dict[str, Any] = {
             "document_tokens": context.document_tokens,
             "prompt_tokens": self._answers[0]["prompt_tokens"] if self._answers else context.num_tokens,

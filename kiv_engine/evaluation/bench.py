@@ -204,7 +204,7 @@ class Bench:
             return True
         context = self._engine.new_context(KIVConfig())
         try:
-            return self._fits(f"{entrant.label}, {length:,} tokens", 2 * length * context.token_bytes)
+            return self._fits(f"{entrant.label}, {length:,} tokens", 2 * length * context.footprint.token_bytes)
         finally:
             context.close()
 

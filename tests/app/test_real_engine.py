@@ -305,14 +305,14 @@ def test_the_ways_to_keep_a_document_are_offered_also_where_it_does_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch", reason="the engine needs torch")
-    from kiv_engine.context import Context
+    from kiv_engine.footprint import Footprint
 
     threads = torch.get_num_threads()
 
-    def room(context: Context, config: KIVConfig | None = None) -> int:
-        return 100_000 if (config or context._config).store_folder else 100
+    def room(footprint: Footprint, config: KIVConfig | None = None) -> int:
+        return 100_000 if (config or footprint._config).store_folder else 100
 
-    monkeypatch.setattr(Context, "tokens_that_fit", room)
+    monkeypatch.setattr(Footprint, "tokens_that_fit", room)
     kinds = ("ram", "int8", "disk")
     stores = tuple((kind, with_store(KIVConfig(hot_tokens=256), kind, tmp_path / "store")) for kind in kinds)
     session, text = EngineSession(), TextSource("a", "\n\n".join(LINES))
@@ -333,7 +333,7 @@ def test_the_ways_to_keep_a_document_are_offered_also_where_it_does_not_fit(
     assert not (tmp_path / "store").exists()
     again, last = read(2, stores[2][1])
     assert isinstance(last, ReadFinished)
-    rows, _codes = session._contexts[2].token_bytes_with(stores[2][1])
+    rows, _codes = session._contexts[2].footprint.token_bytes_with(stores[2][1])
     assert again["disk"].disk_bytes == rows * session._contexts[2].document_tokens
     assert again["disk"].disk_bytes == pytest.approx(disk.disk_bytes, rel=0.01), "a prefix of the prompt is counted"
     [files] = (tmp_path / "store").iterdir()

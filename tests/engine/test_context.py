@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kiv_engine import context as context_module
-from kiv_engine import policy
+from kiv_engine import footprint, policy
 from kiv_engine.attention import Attachment
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig, SamplingConfig
@@ -33,6 +33,7 @@ from kiv_engine.events import (
     TokenizeProgress,
 )
 from kiv_engine.fit import ModelShape, Setting
+from kiv_engine.footprint import Footprint
 from kiv_engine.hits import HitsDrained
 from kiv_engine.passages import rank_passages
 from kiv_engine.policy import AUTO_EXACT_TOKENS
@@ -230,7 +231,7 @@ def test_the_rate_of_a_reading_stays_known_if_it_was_long_enough_and_grows_with_
 
 
 def test_how_long_a_context_can_become_counts_what_is_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Context, "tokens_that_fit", lambda _context: 10_000)
+    monkeypatch.setattr(Footprint, "tokens_that_fit", lambda _context: 10_000)
     context = new_context()
     assert context.most_tokens == 10_000
     reading = context.read(DOCUMENT)
@@ -405,7 +406,7 @@ def test_a_tokenizer_that_fails_leaves_the_context_as_it_was(monkeypatch: pytest
 def test_a_document_too_large_for_ram_is_refused_with_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     context = new_context()
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100_000))
-    fits = context.tokens_that_fit()
+    fits = context.footprint.tokens_that_fit()
     assert 0 < fits < len(TEXT)
     failure = read(context, DOCUMENT)
     assert isinstance(failure, Failed)
@@ -425,7 +426,7 @@ def test_what_fits_is_what_the_cache_then_takes_per_token(dtype: Any) -> None:
     taken = context.cache.bytes_by_part()
     cold = context.cache.growing_layers[0].store.num_tokens
     rows = (taken["cold_keys"] + taken["cold_values"]) / cold
-    assert rows <= context.token_bytes <= 1.2 * rows
+    assert rows <= context.footprint.token_bytes <= 1.2 * rows
     context.close()
 
 
@@ -434,12 +435,12 @@ def test_on_a_gpu_the_index_has_to_fit_into_vram(monkeypatch: pytest.MonkeyPatch
     device = torch.device("cuda", 0)
     context = Context(replace(loaded("llama"), device=device), KIVConfig())
     needs = ModelShape(model_of("llama").config).needs(Setting())
-    needs = replace(needs, token_index=context.token_bytes - needs.token_keys_values)  # two bits on a GPU
-    monkeypatch.setattr(context_module, "available_ram_bytes", lambda: 10**9)
+    needs = replace(needs, token_index=context.footprint.token_bytes - needs.token_keys_values)  # two bits on a GPU
+    monkeypatch.setattr(footprint, "available_ram_bytes", lambda: 10**9)
     for vram in (10**6, 10**10):
-        monkeypatch.setattr(context_module, "free_vram_bytes", {device: vram}.__getitem__)
+        monkeypatch.setattr(footprint, "free_vram_bytes", {device: vram}.__getitem__)
         codes, rows = int(vram * 0.95) // needs.token_index, int(10**9 * 0.9) // needs.token_keys_values
-        assert context.tokens_that_fit() == min(codes, rows)
+        assert context.footprint.tokens_that_fit() == min(codes, rows)
     context.close()
 
 
@@ -447,7 +448,7 @@ def test_on_a_gpu_the_index_has_to_fit_into_vram(monkeypatch: pytest.MonkeyPatch
 def test_the_bytes_of_a_token_are_those_of_the_fit_planner(config: KIVConfig) -> None:
     context = new_context(config=config)
     planned = ModelShape(model_of("llama").config).needs(Setting(config=config))
-    assert context.token_bytes == planned.token
+    assert context.footprint.token_bytes == planned.token
     context.close()
 
 
@@ -1077,7 +1078,7 @@ def test_the_question_is_no_evidence_though_a_document_was_not_read_to_its_end()
 
 def test_memory_is_the_sum_of_plausible_parts() -> None:
     context = new_context()
-    empty = context.memory()
+    empty = context.footprint.parts()
     assert (empty.hot, empty.index, empty.cold_keys, empty.cold_values) == (0, 0, 0, 0)
     assert (
         empty.weights
@@ -1086,7 +1087,7 @@ def test_memory_is_the_sum_of_plausible_parts() -> None:
         + sum(b.nbytes for b in model_of("llama").buffers())
     )
     read(context, DOCUMENT)
-    memory = context.memory()
+    memory = context.footprint.parts()
     layers = context.cache.growing_layers
     cold = layers[0].store.num_tokens
     assert 0 < context.num_tokens - cold <= SMALL.hot_tokens + SMALL.sink_tokens + 128
@@ -1095,26 +1096,26 @@ def test_memory_is_the_sum_of_plausible_parts() -> None:
     assert memory.hot >= len(layers) * (context.num_tokens - cold) * 2 * 2 * 16 * 4
     assert memory.total == memory.weights + memory.hot + memory.index + memory.cold_keys + memory.cold_values
     context.close()
-    assert context.memory() == empty
+    assert context.footprint.parts() == empty
 
 
 def test_each_part_is_counted_where_it_lies(tmp_path: Path) -> None:
     in_ram, mapped = ready(), ready(config=replace(SMALL, store=tmp_path / "store"))
-    parts = replace(in_ram.memory(), weights=0)
+    parts = replace(in_ram.footprint.parts(), weights=0)
     cold = MemoryUse(cold_keys=parts.cold_keys, cold_values=parts.cold_values)
     assert cold.total > 0
-    assert in_ram.memory_places() == MemoryPlaces(ram=parts)
-    assert mapped.memory_places() == MemoryPlaces(ram=parts - cold, disk=cold)
-    in_ram._loaded = replace(in_ram._loaded, device=torch.device("cuda", 0))
-    assert in_ram.memory_places() == MemoryPlaces(ram=cold, vram=parts - cold)
-    assert in_ram.memory_places().total == parts
+    assert in_ram.footprint.places() == MemoryPlaces(ram=parts)
+    assert mapped.footprint.places() == MemoryPlaces(ram=parts - cold, disk=cold)
+    on_gpu = Footprint(replace(loaded("llama"), device=torch.device("cuda", 0)), in_ram.cache, in_ram.config)
+    assert on_gpu.places() == MemoryPlaces(ram=cold, vram=parts - cold)
+    assert on_gpu.places().total == parts
     for context in (in_ram, mapped):
         context.close()
-    assert mapped.memory_places() == MemoryPlaces()
+    assert mapped.footprint.places() == MemoryPlaces()
 
 
 def test_the_weights_are_where_the_model_is() -> None:
     model = loaded("llama")
-    size = MemoryUse(weights=new_context().memory().weights)
+    size = MemoryUse(weights=new_context().footprint.parts().weights)
     assert Engine(model).memory_places() == MemoryPlaces(ram=size)
     assert Engine(replace(model, device=torch.device("cuda", 0))).memory_places() == MemoryPlaces(vram=size)

@@ -83,7 +83,7 @@ def test_a_document_is_read_and_asked_twice(engine: Engine, archive: Archive) ->
         assert answer.reused_tokens == before
         assert answer.passages
         assert all(each.text == archive.text[each.start : each.end] for each in answer.passages)
-    memory = context.memory()
+    memory = context.footprint.parts()
     weights = Path(kiv_engine.__file__).parents[1] / "resources" / "models" / "kiv-demo" / "model.safetensors"
     assert memory.weights == pytest.approx(2 * weights.stat().st_size, rel=0.01)  # the file's bfloat16, as float32
     assert memory.total > memory.weights

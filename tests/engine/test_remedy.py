@@ -97,7 +97,7 @@ def test_what_is_small_already_is_not_offered_again(qwen: ModelShape) -> None:
 
 
 def free(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
-    for name in ("remedy", "context"):
+    for name in ("remedy", "footprint"):
         monkeypatch.setattr(f"kiv_engine.{name}.available_ram_bytes", lambda: num_bytes)
 
 
@@ -138,7 +138,7 @@ def test_the_options_that_are_told_are_enough(
     """What is free is what int8 rows need, and not what rows in full do."""
     rows = ModelShape(loader.read_config("demo")).needs(Setting())
     int8 = ModelShape(loader.read_config("demo")).needs(Setting(config=KIVConfig(store_dtype="int8")))
-    monkeypatch.setattr("kiv_engine.context.available_ram_bytes", lambda: 3_000 * (rows.token + int8.token) // 2)
+    monkeypatch.setattr("kiv_engine.footprint.available_ram_bytes", lambda: 3_000 * (rows.token + int8.token) // 2)
     assert cli.main(ASK) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "tokens fit." in first

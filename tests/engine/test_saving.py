@@ -143,17 +143,17 @@ def test_mapped_files_become_the_saved_form(dtype: Any, tmp_path: Path, contexts
 def test_saved_rows_are_on_the_disk_and_later_ones_in_ram(tmp_path: Path, contexts: list[Context]) -> None:
     contexts.append(saved(tmp_path / "kept"))
     contexts.append(opened(tmp_path / "kept"))
-    before, after = (context.memory_places() for context in contexts)
+    before, after = (context.footprint.places() for context in contexts)
     assert after.disk == MemoryUse(cold_keys=before.ram.cold_keys, cold_values=before.ram.cold_values)
     assert after.disk.total > 0
     assert after.total == before.total
     for _ in range(6):  # until some of the conversation is cold
         answers(contexts[1])
-    later = contexts[1].memory_places()
+    later = contexts[1].footprint.places()
     assert later.disk == after.disk
     assert later.ram.cold_keys == later.ram.cold_values > 0
     contexts.append(opened(tmp_path / "kept", copy=True))
-    assert contexts[2].memory_places() == before
+    assert contexts[2].footprint.places() == before
 
 
 # -- never changed -------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def check_answer(loaded: LoadedModel) -> None:
     *_, answer = context.ask("How many geese?", SamplingConfig(max_new_tokens=2))
     assert isinstance(answer, AnswerFinished), answer
     assert answer.answer_tokens > 0
-    assert context.memory().cold_keys > 0
+    assert context.footprint.parts().cold_keys > 0
     context.cache.close()
 
 

@@ -145,7 +145,7 @@ def test_every_cache_has_a_label_of_its_own() -> None:
 def test_what_does_not_fit_is_left_out_and_the_rest_goes_on(
     kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kiv_engine.context.Context.tokens_that_fit", lambda _self: 100)
+    monkeypatch.setattr("kiv_engine.footprint.Footprint.tokens_that_fit", lambda _self: 100)
     code, printed, err = kiv("eval", *SMALL, "--out", tmp_path / "out")
     assert code == 0
     assert "window at 4,096 tokens: not run; The document has" in err

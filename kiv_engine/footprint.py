@@ -1,0 +1,107 @@
+"""What a context takes in memory, how many tokens more fit, and how it is told where memory ran out."""
+
+import shutil
+from typing import Final
+
+import torch
+
+from kiv_engine.cache import KIVCache
+from kiv_engine.config import KIVConfig
+from kiv_engine.errors import EngineError, OutOfMemoryError, is_out_of_memory
+from kiv_engine.events import Failed, MemoryPlaces, MemoryUse
+from kiv_engine.hardware import available_ram_bytes, existing_folder
+from kiv_engine.layer import token_bytes
+from kiv_engine.loader import LoadedModel, weight_bytes
+from kiv_engine.memory import forget_frames, free_vram_bytes, give_back
+
+RAM_SHARE: Final = 0.9
+"""Of the free RAM, a document may take this share."""
+VRAM_SHARE: Final = 0.95
+"""Of the free VRAM so much: the allocator leaves gaps."""
+
+
+class Footprint:
+    """Counts the bytes of one cache over its model, and what is free for more."""
+
+    def __init__(self, loaded: LoadedModel, cache: KIVCache, config: KIVConfig) -> None:
+        self._loaded, self._cache, self._config = loaded, cache, config
+
+    def parts(self) -> MemoryUse:
+        """Bytes per part, weights included."""
+        return MemoryUse(weights=weight_bytes(self._loaded.model), **self._cache.bytes_by_part())
+
+    def places(self) -> MemoryPlaces:
+        """Where the parts lie, without the weights, which all contexts share."""
+        parts, on_gpu = MemoryUse(**self._cache.bytes_by_part()), self._loaded.device.type == "cuda"
+        return MemoryPlaces.of(parts, mapped=self._cache.mapped_bytes(), on_gpu=on_gpu)
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes per token in all memories: the store's rows, int8 ones with their scales, and the index's codes."""
+        return max(1, sum(self.token_bytes_with(self._config)))
+
+    def token_bytes_with(self, config: KIVConfig) -> tuple[int, int]:
+        """Bytes per token of the store's rows, and of the index's codes, in a context of this model."""
+        model, growing = self._loaded.model, self._cache.topology.growing
+        return token_bytes(growing, config, model.dtype.itemsize, self._loaded.device.type)
+
+    def tokens_that_fit(self, config: KIVConfig | None = None) -> int:
+        """How many more tokens fit, 0 or more: K and V into the free RAM or a store folder's disk, and the codes of the
+        index into the memory of the model's device. `config` asks for another context than this one.
+        """
+        config = config or self._config
+        rows, codes = self.token_bytes_with(config)
+        folder, device = config.store_folder, self._loaded.device
+        on_gpu = device.type == "cuda"
+        per_token = (rows if folder is None else 0) + (0 if on_gpu else codes)
+        fits = [int(available_ram_bytes() * RAM_SHARE) // max(1, per_token)]
+        if folder is not None:
+            fits.append(shutil.disk_usage(existing_folder(folder)).free // max(1, rows))
+        if on_gpu:
+            fits.append(int(free_vram_bytes(device) * VRAM_SHARE) // max(1, codes))
+        return min(fits)
+
+    def tokens_with_room(self) -> int:
+        """Tokens beyond those in the cache for which memory is set aside: files have their room on the disk from the
+        beginning.
+        """
+        stores = [layer.store for layer in self._cache.growing_layers if layer.is_initialized]
+        if self._config.store_folder is None or not stores:
+            return 0
+        return min(store.keys.capacity - store.num_tokens for store in stores)
+
+    def too_large(self, num_tokens: int, unread_tokens: int) -> OutOfMemoryError:
+        """What is raised where so many tokens more are predicted not to fit."""
+        need = unread_tokens * self.token_bytes
+        where = "RAM" if self._config.store_folder is None else "disk"
+        return OutOfMemoryError(
+            f"The document has {unread_tokens:,} tokens, which need {need / 1e9:.1f} GB of {where}; about "
+            f"{self.tokens_that_fit():,} tokens fit.",
+            num_tokens + unread_tokens,
+            is_predicted=True,
+        )
+
+    def failed(self, error: BaseException, num_tokens: int, wanted_tokens: int) -> Failed:
+        """The terminal event for whatever was raised; where memory ran out, with figures."""
+        is_told = isinstance(error, OutOfMemoryError) and error.tokens
+        if is_told or not is_out_of_memory(error):
+            return failed(error)
+        forget_frames(error)
+        give_back()
+        memory = self.parts()
+        place, free = "RAM", available_ram_bytes()
+        if self._loaded.device.type == "cuda" and isinstance(error, torch.OutOfMemoryError):
+            place, free = "VRAM", free_vram_bytes(self._loaded.device)
+        message = (
+            f"Memory ran out with {num_tokens:,} of {wanted_tokens:,} tokens read: the weights take "
+            f"{memory.weights / 1e9:.1f} GB, the context {(memory.total - memory.weights) / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB of {place} are free."
+        )
+        return Failed(message, OutOfMemoryError(message, wanted_tokens))
+
+
+def failed(error: BaseException) -> Failed:
+    """The terminal event for whatever was raised."""
+    if isinstance(error, EngineError):
+        return Failed(str(error), error)
+    return Failed(f"{type(error).__name__}: {error}".splitlines()[0], error)
