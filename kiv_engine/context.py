@@ -3,7 +3,7 @@
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -11,9 +11,9 @@ from typing import Final
 import torch
 
 from kiv_engine.answer import Answer, drained
-from kiv_engine.attention import AllFilledError
 from kiv_engine.blocks import BackgroundCheck
-from kiv_engine.cache import CacheSnapshot, KIVCache, thinned
+from kiv_engine.cache import KIVCache
+from kiv_engine.cached_tokens import CachedTokens
 from kiv_engine.chat import ChatFormat
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, TokenizedDocument, tokenize, tokenize_stepwise
@@ -43,10 +43,6 @@ from kiv_engine.saving import ContextWriter, Progress, SavedContext
 
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
-MOST_SNAPSHOTS: Final = 32
-SNAPSHOT_BYTES: Final = 64 << 20
-"""How many snapshots there may be, and what they may take in RAM and in a saved context: each turn leaves one, a
-megabyte and more."""
 CHECKPOINT_S: Final = 20.0
 TRIM_TOKENS: Final = 131_072
 """After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
@@ -103,12 +99,10 @@ class Context:
         self.turns: list[Turn] = []
         self.read_tokens_per_s = 0.0
         self._loaded = loaded
+        self._tokens = CachedTokens(loaded, self.cache)
         self._config = config
-        self._ids = array("i")
         self._unread = array("i")
         self._unfed: list[int] = []
-        self._snapshots: list[CacheSnapshot] = []
-        self._torn = False  # a forward was broken off: some layers have its tokens, others not
         self._system = system
         self._writer: ContextWriter | None = None
         self._not_saved = ""  # why the writer was given up
@@ -146,9 +140,9 @@ class Context:
             self._writer = ContextWriter(saved.folder, self._loaded, self._config, self._system, saved)
         tokens = array("i", saved.tokens().tolist())
         self.documents = saved.documents()
-        self._ids, self._unread = tokens[: saved.num_tokens], tokens[saved.num_tokens :]
+        self._tokens.ids, self._unread = tokens[: saved.num_tokens], tokens[saved.num_tokens :]
         self.cache.policy.planned_tokens = saved.planned_tokens if copy else 0
-        self._snapshots = saved.restore(self.cache, self._loaded.device, copy=copy)
+        self._tokens.snapshots = saved.restore(self.cache, self._loaded.device, copy=copy)
         self.cache.policy.planned_tokens = saved.planned_tokens
         if files := self.cache.saved_files:
             self._check = BackgroundCheck(files)
@@ -163,7 +157,7 @@ class Context:
     @property
     def num_tokens(self) -> int:
         """Tokens in the cache."""
-        return len(self._ids)
+        return len(self._tokens)
 
     @property
     def unread_tokens(self) -> int:
@@ -225,13 +219,13 @@ class Context:
         """Bring the folder up to date, waiting for the disk or not; close it once everything is read."""
         assert self._writer is not None
         self.cache.check_saved()
-        tokens = self._ids + self._unread
+        tokens = self._tokens.ids + self._unread
         progress = Progress(
             torch.tensor(tokens, dtype=torch.int32),
             self.num_tokens,
             self.cache.policy.planned_tokens,
             self.documents,
-            self._snapshots_to_here(),
+            self._tokens.snapshots_to_here(),
         )
         self._writer.checkpoint(self.cache, progress, wait=wait)
         if progress.complete:
@@ -249,7 +243,7 @@ class Context:
         ids = array("i")
         for document in documents:
             self._lay(tokenize(document, self._loaded.tokenizer), placed, ids, 0)
-        self.rewind(shared_length(self._ids, ids))
+        self.rewind(shared_length(self._tokens.ids, ids))
         self.documents, self._unread = placed, ids[self.num_tokens :]
 
     def read(self, *documents: Document, should_stop: ShouldStop = never, anyway: bool = False) -> Iterator[ReadEvent]:
@@ -281,7 +275,7 @@ class Context:
 
     def _mend(self) -> None:
         """Where a forward was broken off, go back to before it."""
-        if self._torn:
+        if self._tokens.is_torn:
             self._go_back(self.num_tokens, feed=False)
 
     def _read(
@@ -311,7 +305,7 @@ class Context:
                 last_report = now
                 yield self._progress(self.num_tokens - first, total, now - reading_since)
         self._note_rate(self.num_tokens - first, time.perf_counter() - reading_since)
-        self._take_snapshot()
+        self._tokens.take_snapshot()
         self.cache.check_saved()
         if self._writer is not None and self.documents and queued:
             self._try_checkpoint()
@@ -384,10 +378,10 @@ class Context:
         room = READ_CHUNK_TOKENS - self.num_tokens % READ_CHUNK_TOKENS
         chunk = self._unread[: min(room, limit - self.num_tokens)]
         with self.cache.reading(), self.cache.filling():
-            self._forward(chunk)
+            self._tokens.feed(chunk)
         del self._unread[: len(chunk)]
         if self.num_tokens // SNAPSHOT_TOKENS > (self.num_tokens - len(chunk)) // SNAPSHOT_TOKENS:
-            self._take_snapshot()
+            self._tokens.take_snapshot()
 
     def _progress(self, done: int, total: int, seconds: float) -> ReadProgress:
         rate = done / seconds if seconds > 0 else 0.0
@@ -431,7 +425,7 @@ class Context:
         """Bring everything back to before the question; the terminal event for what was raised."""
         event = self.footprint.failed(error, self.num_tokens, self.num_tokens + len(self._unfed))
         try:
-            if self._torn or self.num_tokens != start:
+            if self._tokens.is_torn or self.num_tokens != start:
                 self._rewind(start)
         except Exception as second:  # noqa: BLE001 - the first error is the one to tell
             return Failed(f"{event.message} The context could not be restored ({second}).", error)
@@ -462,7 +456,7 @@ class Context:
         self._add_turn(Turn(start, answer.start, self.num_tokens, question, answer.text, tuple(self._unfed), hits))
         if answer.cut:
             self._leave_out_stop_string(answer)
-        self._take_snapshot()
+        self._tokens.take_snapshot()
         trim_heap()
         return AnswerFinished(
             text=answer.text,
@@ -491,7 +485,7 @@ class Context:
             raise
         answer_start = start + len(prompt)
         self._add_turn(Turn(start, answer_start, self.num_tokens, question, answer, tuple(self._unfed), ()))
-        self._take_snapshot()
+        self._tokens.take_snapshot()
 
     def _prompt(self, question: str) -> list[int]:
         """The tokens that make the question follow what is in the context."""
@@ -505,7 +499,7 @@ class Context:
         """Feed a block of the prompt, but for its last token; such a block searches for every token."""
         block = self._unfed[:-1][:SEARCH_BLOCK_TOKENS]
         with self.cache.filling():
-            self._forward(block)
+            self._tokens.feed(block)
         del self._unfed[: len(block)]
 
     def _decode(self, sampling: SamplingConfig, should_stop: ShouldStop, answer: Answer) -> Iterator[TextDelta]:
@@ -514,7 +508,7 @@ class Context:
         while not answer.is_over and not should_stop():
             if self._check is not None:
                 self._check.require_sound()
-            token = sampler.next_token(self._forward(self._unfed), answer.ids)
+            token = sampler.next_token(self._tokens.feed(self._unfed), answer.ids)
             self._unfed = [] if token in self._format.stop_token_ids else [token]
             yield from answer.take(token)
         yield from answer.finish()
@@ -555,10 +549,10 @@ class Context:
             raise ConfigError(f"Length {num_tokens:,} is outside the context's 0 to {self.num_tokens:,} tokens.")
         if num_tokens < self.num_tokens:
             self._rewind(num_tokens)
-            self._take_snapshot()
+            self._tokens.take_snapshot()
 
     def _rewind(self, num_tokens: int) -> None:
-        ids = self._ids
+        ids = self._tokens.ids
         try:
             self._go_back(num_tokens)
         finally:
@@ -568,37 +562,22 @@ class Context:
         """Bring the cache to a length; without `feed`, to the nearest one at or below it that needs no forward."""
         if self._writer is not None:
             self._writer.settle()
-        ids, document_end = self._ids, self._document_end
-        base = self._restore(num_tokens)
-        self._torn = False
-        self._ids = ids[:base]
-        self._unread = ids[base:document_end] + self._unread
+        ids, document_end = self._tokens.ids, self._document_end
+        self._tokens.go_back(num_tokens)
+        self._unread = ids[self.num_tokens : document_end] + self._unread
         if not feed:
             return
         while self.num_tokens < min(num_tokens, document_end):
             self._feed_document(min(num_tokens, document_end))
         while self.num_tokens < num_tokens:
             with self.cache.filling():
-                self._forward(ids[self.num_tokens : min(num_tokens, self._block_end(self.num_tokens))])
+                self._tokens.feed(ids[self.num_tokens : min(num_tokens, self._block_end(self.num_tokens))])
 
     def _block_end(self, position: int) -> int:
         """Where the forward that begins at a position ended when it was fed first: questions go in blocks."""
         turn = next((turn for turn in self.turns if turn.start <= position < turn.end), None)
         last = min(turn.answer_start - 1, turn.end) if turn else 0
         return max(position + 1, min(position + SEARCH_BLOCK_TOKENS, last))
-
-    def _restore(self, num_tokens: int) -> int:
-        """Bring the cache to the nearest length at or below; that length. Layers may differ in length before."""
-        if not self.cache.forgetting_layers and num_tokens:
-            self.cache.restore(CacheSnapshot(num_tokens, {}))
-            return num_tokens
-        self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.num_tokens <= num_tokens]
-        if not self._snapshots:
-            with torch.inference_mode():  # linear layers keep their state, made in this mode, and zero it
-                self.cache.reset()
-            return 0
-        self.cache.restore(self._snapshots[-1])
-        return self._snapshots[-1].num_tokens
 
     def _cut_turns(self, ids: "array[int]") -> None:
         """Forget the turns behind the present length. `ids` is what the context held before it went back."""
@@ -623,30 +602,6 @@ class Context:
         if self.turns:
             self.turns[-1] = replace(self.turns[-1], hits=())
         self.turns.append(turn)
-
-    def _take_snapshot(self) -> None:
-        self._snapshots = self._snapshots_to_here()
-
-    def _snapshots_to_here(self) -> list[CacheSnapshot]:
-        """Those that there is room for, the last at the present length; none where no layer forgets."""
-        if not self.cache.forgetting_layers or not self.num_tokens:
-            return self._snapshots
-        earlier = [kept for kept in self._snapshots if kept.num_tokens < self.num_tokens]
-        return thinned([*earlier, self.cache.snapshot()], MOST_SNAPSHOTS, SNAPSHOT_BYTES)
-
-    # -- the model -----------------------------------------------------------------------------------------------
-
-    def _forward(self, ids: "Sequence[int] | array[int]") -> torch.Tensor:
-        """Feed tokens; logits (vocab,) of the last one, or none of what only fills the cache."""
-        inputs = torch.tensor(ids, dtype=torch.long, device=self._loaded.device)[None]
-        logits = torch.empty(0)
-        self._torn = True
-        with torch.inference_mode(), suppress(AllFilledError):
-            output = self._loaded.model(input_ids=inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
-            logits = output.logits[0, -1]
-        self._ids.extend(ids)
-        self._torn = False
-        return logits
 
     def close(self) -> None:
         """Give the memory back."""

@@ -18,6 +18,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from kiv_engine import cli
+from kiv_engine.cached_tokens import CachedTokens
 from kiv_engine.commands.ask import AskCommand, report_failure
 from kiv_engine.context import Context
 from kiv_engine.engine import Engine
@@ -303,7 +304,7 @@ def test_ctrl_c_elsewhere_and_a_second_one(kiv: Kiv, book: Path, where: str, mon
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Engine, "load", interrupt) if where == "load" else monkeypatch.setattr(
-        Context, "_forward", interrupt
+        CachedTokens, "feed", interrupt
     )
     result = kiv("ask", book, "-q", "Who?", "--json", *SMALL)
     assert (result.code, result.out, result.err) == (130, "", "kiv: Stopped.\n")

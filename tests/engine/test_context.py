@@ -17,6 +17,7 @@ from kiv_engine import context as context_module
 from kiv_engine import footprint, policy
 from kiv_engine.attention import Attachment
 from kiv_engine.cache import KIVCache
+from kiv_engine.cached_tokens import CachedTokens
 from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.context import Context, Turn
 from kiv_engine.document import Document
@@ -108,7 +109,7 @@ def after(count: int) -> Callable[[], bool]:
 
 
 def ids_of(context: Context) -> list[int]:
-    return list(context._ids)
+    return list(context._tokens.ids)
 
 
 def tokens(text: str) -> list[int]:
@@ -756,7 +757,7 @@ def test_a_turn_that_is_replayed_is_as_if_it_had_been_asked(family: str) -> None
 def test_a_replay_that_fails_has_never_been(monkeypatch: pytest.MonkeyPatch) -> None:
     context = ready()
     before = ids_of(context)
-    forward = Context._forward
+    forward = CachedTokens.feed
     calls = itertools.count()
 
     def fail_later(self: Context, ids: Any) -> torch.Tensor:
@@ -764,7 +765,7 @@ def test_a_replay_that_fails_has_never_been(monkeypatch: pytest.MonkeyPatch) -> 
             raise MemoryError
         return forward(self, ids)
 
-    monkeypatch.setattr(Context, "_forward", fail_later)
+    monkeypatch.setattr(CachedTokens, "feed", fail_later)
     with pytest.raises(MemoryError):
         context.replay("How many?", "many " * 200)
     assert (ids_of(context), context.turns, context._unfed) == (before, [], [])
@@ -886,7 +887,7 @@ def test_l4_every_earlier_length_is_as_if_nothing_had_followed(family: str) -> N
 
 def restored(context: Context, length: int) -> None:
     """Take back the probe, which the context knows nothing of."""
-    snapshots = [snapshot for snapshot in context._snapshots if snapshot.num_tokens == length]
+    snapshots = [snapshot for snapshot in context._tokens.snapshots if snapshot.num_tokens == length]
     with torch.inference_mode():
         context.cache.restore(snapshots[0]) if snapshots else context.cache.reset()
 
@@ -950,20 +951,21 @@ def test_snapshots_are_taken_while_reading_at_its_end_and_after_turns(family: st
     end = context.num_tokens
     ask(context)
     expected = [*range(SNAPSHOT, end, SNAPSHOT), end, context.num_tokens]
-    assert [snapshot.num_tokens for snapshot in context._snapshots] == (expected if family in FORGETS else [])
+    lengths = expected if family in FORGETS else []
+    assert [snapshot.num_tokens for snapshot in context._tokens.snapshots] == lengths
     context.rewind(end)
-    assert [snapshot.num_tokens for snapshot in context._snapshots] == (expected[:-1] if family in FORGETS else [])
+    assert [snapshot.num_tokens for snapshot in context._tokens.snapshots] == lengths[:-1]
     context.close()
 
 
 def test_a_long_chat_keeps_few_snapshots_and_still_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     context, early = ready("gemma3"), ready("gemma3")
-    most = 4 * context._snapshots[-1].nbytes
-    monkeypatch.setattr("kiv_engine.context.SNAPSHOT_BYTES", most)
+    most = 4 * context._tokens.snapshots[-1].nbytes
+    monkeypatch.setattr("kiv_engine.cached_tokens.SNAPSHOT_BYTES", most)
     for number in range(12):
         ask(context, f"Question {number}?")
-        assert sum(snapshot.nbytes for snapshot in context._snapshots) <= most
-        assert context._snapshots[-1].num_tokens == context.num_tokens
+        assert sum(snapshot.nbytes for snapshot in context._tokens.snapshots) <= most
+        assert context._tokens.snapshots[-1].num_tokens == context.num_tokens
     ask(early, "Question 0?")
     context.rewind(context.turns[1].start)
     assert ask(context, "Another?").text == ask(early, "Another?").text
@@ -975,11 +977,11 @@ def test_a_long_chat_keeps_few_snapshots_and_still_goes_back(monkeypatch: pytest
 def test_going_back_reads_again_only_from_the_nearest_snapshot() -> None:
     context = ready("gemma3")
     fed = []
-    original = context._forward
-    context._forward = lambda ids: (fed.append(len(ids)), original(ids))[1]  # type: ignore[method-assign]
+    original = context._tokens.feed
+    context._tokens.feed = lambda ids: (fed.append(len(ids)), original(ids))[1]  # type: ignore[method-assign]
     context.rewind(3 * SNAPSHOT + 140)
     assert fed == [CHUNK, 12]
-    del context._forward
+    del context._tokens.feed
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
@@ -993,8 +995,8 @@ def test_a_question_that_is_asked_anew_early_in_a_long_chat_reads_only_itself(fa
     cold = context.cache.growing_layers[0].store.num_tokens
     assert turn.start < SMALL.sink_tokens + cold < length, "it has left the hot window"
     fed: list[int] = []
-    original = context._forward
-    context._forward = lambda ids: (fed.append(len(ids)), original(ids))[1]  # type: ignore[method-assign]
+    original = context._tokens.feed
+    context._tokens.feed = lambda ids: (fed.append(len(ids)), original(ids))[1]  # type: ignore[method-assign]
     context.rewind(turn.start)
     assert fed == [], "everything before it is still there"
     answer = ask(context, "Another: which ship came last?")
@@ -1002,7 +1004,7 @@ def test_a_question_that_is_asked_anew_early_in_a_long_chat_reads_only_itself(fa
     assert answer.reused_tokens == turn.start
     assert answer.text == ask(early, "Another: which ship came last?").text
     assert ids_of(context) == ids_of(early)
-    context._forward = original  # type: ignore[method-assign]
+    context._tokens.feed = original  # type: ignore[method-assign]
     context.close()
     early.close()
 

@@ -152,17 +152,17 @@ def test_the_options_that_are_told_are_enough(
 def test_memory_that_runs_out_later_is_answered_too(
     forward: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from kiv_engine.context import Context
+    from kiv_engine.cached_tokens import CachedTokens
 
-    calls, original = [], Context._forward
+    calls, original = [], CachedTokens.feed
 
-    def fail(self: Context, ids: Any) -> torch.Tensor:
+    def fail(self: CachedTokens, ids: Any) -> torch.Tensor:
         calls.append(len(ids))
         if len(calls) == forward:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
         return original(self, ids)
 
-    monkeypatch.setattr(Context, "_forward", fail)
+    monkeypatch.setattr(CachedTokens, "feed", fail)
     assert cli.main(ASK) == 2
     *_, first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("kiv: Memory ran out with ")

@@ -196,8 +196,8 @@ def test_a_document_that_grew_is_read_from_where_it_grew(family: str, tmp_path: 
     contexts += [opened(tmp_path / "before", family, copy=True), Context(loaded(family), SMALL)]
     reused, whole = contexts
     before, fed = reused.num_tokens, list[int]()
-    forward = reused._forward
-    reused._forward = lambda ids: (fed.append(len(ids)), forward(ids))[1]  # type: ignore[method-assign]
+    forward = reused._tokens.feed
+    reused._tokens.feed = lambda ids: (fed.append(len(ids)), forward(ids))[1]  # type: ignore[method-assign]
     reused.exchange(grown)
     assert reused.num_tokens > 0.9 * len(TEXT)
     reused.save(tmp_path / "after")
