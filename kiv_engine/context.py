@@ -15,12 +15,11 @@ from kiv_engine.blocks import BackgroundCheck
 from kiv_engine.cache import KIVCache
 from kiv_engine.cached_tokens import CachedTokens
 from kiv_engine.chat import ChatFormat
+from kiv_engine.checkpoints import Checkpoints
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, TokenizedDocument, tokenize, tokenize_stepwise
 from kiv_engine.errors import (
-    CapacityError,
     ConfigError,
-    SavedContextError,
 )
 from kiv_engine.events import (
     AnswerEvent,
@@ -39,11 +38,10 @@ from kiv_engine.loader import LoadedModel
 from kiv_engine.memory import forget_frames, trim_heap
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.sampling import Sampler
-from kiv_engine.saving import ContextWriter, Progress, SavedContext
+from kiv_engine.saving import Progress, SavedContext
 
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
-CHECKPOINT_S: Final = 20.0
 TRIM_TOKENS: Final = 131_072
 """After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
 PROGRESS_INTERVAL_S: Final = 0.1
@@ -103,9 +101,7 @@ class Context:
         self._config = config
         self._unread = array("i")
         self._unfed: list[int] = []
-        self._system = system
-        self._writer: ContextWriter | None = None
-        self._not_saved = ""  # why the writer was given up
+        self._checkpoints = Checkpoints(loaded, self.cache, config, system)
         self._check: BackgroundCheck | None = None
 
     @classmethod
@@ -137,7 +133,7 @@ class Context:
 
     def _open(self, saved: SavedContext, *, copy: bool) -> None:
         if not saved.complete:  # first of all, so that no other program writes what is read here
-            self._writer = ContextWriter(saved.folder, self._loaded, self._config, self._system, saved)
+            self._checkpoints.begin(saved.folder, saved)
         tokens = array("i", saved.tokens().tolist())
         self.documents = saved.documents()
         self._tokens.ids, self._unread = tokens[: saved.num_tokens], tokens[saved.num_tokens :]
@@ -196,40 +192,18 @@ class Context:
         """
         if self.turns:
             raise ConfigError("Only documents are saved; save before the first question.")
-        if self._writer is not None:
-            raise ConfigError(f"This context is already being saved to {self._writer.folder}.")
-        self._writer = ContextWriter(Path(folder), self._loaded, self._config, self._system, None)
+        self._checkpoints.begin(Path(folder))
         if self.documents:
-            self._write_checkpoint(wait=True)
+            self._checkpoints.write(self._to_save())
 
-    def _try_checkpoint(self, *, wait: bool = True) -> None:
-        """A checkpoint that cannot be written ends saving, not reading; ReadFinished tells."""
-        try:
-            self._write_checkpoint(wait)
-        except (SavedContextError, CapacityError) as error:
-            self._not_saved = str(error)
-            self._stop_saving()
-
-    def _stop_saving(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def _write_checkpoint(self, wait: bool) -> None:
-        """Bring the folder up to date, waiting for the disk or not; close it once everything is read."""
-        assert self._writer is not None
-        self.cache.check_saved()
-        tokens = self._tokens.ids + self._unread
-        progress = Progress(
-            torch.tensor(tokens, dtype=torch.int32),
+    def _to_save(self) -> Progress:
+        return Progress(
+            torch.tensor(self._tokens.ids + self._unread, dtype=torch.int32),
             self.num_tokens,
             self.cache.policy.planned_tokens,
             self.documents,
             self._tokens.snapshots_to_here(),
         )
-        self._writer.checkpoint(self.cache, progress, wait=wait)
-        if progress.complete:
-            self._stop_saving()
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -298,8 +272,8 @@ class Context:
             if self.num_tokens - last_trim >= TRIM_TOKENS or not self._unread:
                 trim_heap()
                 last_trim = self.num_tokens
-            if self._writer is not None and self._writer.seconds_since > CHECKPOINT_S:
-                self._try_checkpoint(wait=False)
+            if self._checkpoints.is_due:
+                self._checkpoints.try_to_write(self._to_save(), wait=False)
             now = time.perf_counter()
             if now - last_report >= PROGRESS_INTERVAL_S or not self._unread:
                 last_report = now
@@ -307,9 +281,8 @@ class Context:
         self._note_rate(self.num_tokens - first, time.perf_counter() - reading_since)
         self._tokens.take_snapshot()
         self.cache.check_saved()
-        if self._writer is not None and self.documents and queued:
-            self._try_checkpoint()
-        not_saved, self._not_saved = self._not_saved, ""
+        if self._checkpoints.is_saving and self.documents and queued:
+            self._checkpoints.try_to_write(self._to_save())
         return ReadFinished(
             self.num_tokens,
             total,
@@ -317,7 +290,7 @@ class Context:
             bool(self._unread) or not queued,
             prefill_mode=self.cache.policy.prefill_mode(total),
             prefill_reason=self.cache.policy.prefill_reason(total),
-            not_saved=not_saved,
+            not_saved=self._checkpoints.take_problem(),
         )
 
     def _queue(
@@ -560,8 +533,7 @@ class Context:
 
     def _go_back(self, num_tokens: int, *, feed: bool = True) -> None:
         """Bring the cache to a length; without `feed`, to the nearest one at or below it that needs no forward."""
-        if self._writer is not None:
-            self._writer.settle()
+        self._checkpoints.settle()
         ids, document_end = self._tokens.ids, self._document_end
         self._tokens.go_back(num_tokens)
         self._unread = ids[self.num_tokens : document_end] + self._unread
@@ -605,7 +577,7 @@ class Context:
 
     def close(self) -> None:
         """Give the memory back."""
-        self._stop_saving()
+        self._checkpoints.close()
         if self._check is not None:
             self._check.close()
             self._check = None

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from kiv_engine import checkpoints
 from kiv_engine import context as context_module
 from kiv_engine.blocks import BLOCK_BYTES, BackgroundCheck, BlockFile, BlockWriter, MappedRows
 from kiv_engine.config import KIVConfig, SamplingConfig
@@ -40,7 +41,7 @@ SHORT = SamplingConfig(max_new_tokens=10)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context_module, "READ_CHUNK_TOKENS", 128)
     monkeypatch.setattr(context_module, "SNAPSHOT_TOKENS", 256)
-    monkeypatch.setattr(context_module, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_S", 0.0)
 
 
 @pytest.fixture
@@ -282,8 +283,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 import tests.engine.test_saving as t
-from kiv_engine import context as c
-c.READ_CHUNK_TOKENS, c.SNAPSHOT_TOKENS, c.CHECKPOINT_S = 128, 256, 0.0
+from kiv_engine import checkpoints, context as c
+c.READ_CHUNK_TOKENS, c.SNAPSHOT_TOKENS, checkpoints.CHECKPOINT_S = 128, 256, 0.0
 folder, place = Path(sys.argv[1]), int(sys.argv[2])
 real, calls = os.fsync, iter(range(10**6))
 def fsync(descriptor):
