@@ -43,9 +43,9 @@ def measure(mode: Any, num_tokens: int, peer_tokens: int) -> dict[str, Any]:
     import demo
 
     from kiv_engine import Engine, KIVConfig
-    from kiv_engine.context import READ_CHUNK_TOKENS
     from kiv_engine.document import Document, tokenize
     from kiv_engine.evaluation.timing import forward_chunks
+    from kiv_engine.reading import READ_CHUNK_TOKENS
 
     engine = Engine.load("demo")
     text = demo.archive(engine, num_tokens).text

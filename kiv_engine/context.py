@@ -2,7 +2,7 @@
 
 import time
 from array import array
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,42 +17,19 @@ from kiv_engine.cached_tokens import CachedTokens
 from kiv_engine.chat import ChatFormat
 from kiv_engine.checkpoints import Checkpoints
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
-from kiv_engine.document import Document, TokenizedDocument, tokenize, tokenize_stepwise
-from kiv_engine.errors import (
-    ConfigError,
-)
-from kiv_engine.events import (
-    AnswerEvent,
-    AnswerFinished,
-    Failed,
-    Passage,
-    ReadEvent,
-    ReadFinished,
-    ReadProgress,
-    TextDelta,
-    TokenizeProgress,
-)
+from kiv_engine.document import Document, tokenize
+from kiv_engine.errors import ConfigError
+from kiv_engine.events import AnswerEvent, AnswerFinished, Failed, Passage, ReadEvent, ReadProgress, TextDelta
 from kiv_engine.footprint import Footprint
 from kiv_engine.hits import HitsDrained, LayerHits
 from kiv_engine.loader import LoadedModel
 from kiv_engine.memory import forget_frames, trim_heap
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
+from kiv_engine.reading import LaidDocuments, Reader, ShouldStop, never, progress
 from kiv_engine.sampling import Sampler
-from kiv_engine.saving import Progress, SavedContext
+from kiv_engine.saving import SavedContext
 
-READ_CHUNK_TOKENS: Final = 2_048
-SNAPSHOT_TOKENS: Final = 16_384
-TRIM_TOKENS: Final = 131_072
-"""After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
-PROGRESS_INTERVAL_S: Final = 0.1
 NUM_PASSAGES: Final = 5
-
-ShouldStop = Callable[[], bool]
-
-
-def never() -> bool:
-    """The stop callback of a caller who does not stop."""
-    return False
 
 
 @dataclass(frozen=True)
@@ -84,24 +61,21 @@ class Context:
     Attributes:
         cache: the KIVCache that holds K and V.
         footprint: what it takes in memory.
-        documents: what was given to `read`, in order, with its place.
         turns: finished turns.
-        read_tokens_per_s: of the newest reading that was long enough to tell; 0 before.
     """
 
     def __init__(self, loaded: LoadedModel, config: KIVConfig, system: str | None = None) -> None:
         self._format = ChatFormat(loaded.tokenizer, loaded.generation_config, system=system)
         self.cache = KIVCache(loaded.model, config)
         self.footprint = Footprint(loaded, self.cache, config)
-        self.documents: list[PlacedDocument] = []
         self.turns: list[Turn] = []
-        self.read_tokens_per_s = 0.0
         self._loaded = loaded
         self._tokens = CachedTokens(loaded, self.cache)
         self._config = config
-        self._unread = array("i")
+        self._laid = LaidDocuments(self._format)
         self._unfed: list[int] = []
         self._checkpoints = Checkpoints(loaded, self.cache, config, system)
+        self._reader = Reader(loaded.tokenizer, self._tokens, self._laid, self.footprint, self._checkpoints)
         self._check: BackgroundCheck | None = None
 
     @classmethod
@@ -135,8 +109,8 @@ class Context:
         if not saved.complete:  # first of all, so that no other program writes what is read here
             self._checkpoints.begin(saved.folder, saved)
         tokens = array("i", saved.tokens().tolist())
-        self.documents = saved.documents()
-        self._tokens.ids, self._unread = tokens[: saved.num_tokens], tokens[saved.num_tokens :]
+        self._laid.placed = saved.documents()
+        self._tokens.ids, self._laid.unread = tokens[: saved.num_tokens], tokens[saved.num_tokens :]
         self.cache.policy.planned_tokens = saved.planned_tokens if copy else 0
         self._tokens.snapshots = saved.restore(self.cache, self._loaded.device, copy=copy)
         self.cache.policy.planned_tokens = saved.planned_tokens
@@ -151,6 +125,11 @@ class Context:
         return self._config
 
     @property
+    def documents(self) -> list[PlacedDocument]:
+        """What was given to `read`, in order, with its place."""
+        return self._laid.placed
+
+    @property
     def num_tokens(self) -> int:
         """Tokens in the cache."""
         return len(self._tokens)
@@ -158,29 +137,27 @@ class Context:
     @property
     def unread_tokens(self) -> int:
         """Document tokens that reading has not reached."""
-        return len(self._unread)
+        return len(self._laid.unread)
 
     @property
     def document_tokens(self) -> int:
         """Tokens of all documents, read or not."""
-        return sum(len(document.tokens.ids) for document in self.documents)
+        return self._laid.num_tokens
 
     @property
     def most_tokens(self) -> int:
         """How long this context can become, with what is read and what is not."""
-        # What is unread and has its room already takes nothing of what is free.
-        with_room = min(self.unread_tokens, self.footprint.tokens_with_room())
-        return self.num_tokens + with_room + self.footprint.tokens_that_fit()
+        return self.footprint.most_tokens(self.num_tokens, self.unread_tokens)
+
+    @property
+    def read_tokens_per_s(self) -> float:
+        """Of the newest reading that was long enough to tell; 0 before."""
+        return self._reader.tokens_per_s
 
     @property
     def reads_linearly(self) -> bool:
         """Whether twice the text takes twice the time."""
         return self.cache.policy.reads_linearly(self.num_tokens + self.unread_tokens)
-
-    @property
-    def _document_end(self) -> int:
-        """Where the documents end in the context, as far as they are read."""
-        return self.documents[-1].end - len(self._unread) if self.documents else 0
 
     # -- saving --------------------------------------------------------------------------------------------------
 
@@ -194,16 +171,7 @@ class Context:
             raise ConfigError("Only documents are saved; save before the first question.")
         self._checkpoints.begin(Path(folder))
         if self.documents:
-            self._checkpoints.write(self._to_save())
-
-    def _to_save(self) -> Progress:
-        return Progress(
-            torch.tensor(self._tokens.ids + self._unread, dtype=torch.int32),
-            self.num_tokens,
-            self.cache.policy.planned_tokens,
-            self.documents,
-            self._tokens.snapshots_to_here(),
-        )
+            self._checkpoints.write(self._reader.to_save())
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -213,12 +181,11 @@ class Context:
         """
         if self.turns:
             raise ConfigError("Documents come before the first question; open a new context.")
-        placed: list[PlacedDocument] = []
-        ids = array("i")
+        laid = LaidDocuments(self._format)
         for document in documents:
-            self._lay(tokenize(document, self._loaded.tokenizer), placed, ids, 0)
-        self.rewind(shared_length(self._tokens.ids, ids))
-        self.documents, self._unread = placed, ids[self.num_tokens :]
+            laid.lay(tokenize(document, self._loaded.tokenizer), 0)
+        self.rewind(shared_length(self._tokens.ids, laid.unread))
+        self._laid.placed, self._laid.unread = laid.placed, laid.unread[self.num_tokens :]
 
     def read(self, *documents: Document, should_stop: ShouldStop = never, anyway: bool = False) -> Iterator[ReadEvent]:
         """Read documents into the context; without documents, go on where reading stopped or failed.
@@ -231,7 +198,11 @@ class Context:
         last: ReadEvent
         try:
             self._mend()
-            last = yield from self._read(documents, should_stop, anyway)
+            if self.turns and (documents or self._laid.unread):
+                raise ConfigError(
+                    "Documents come before the first question; open a new context, or go back to before that question."
+                )
+            last = yield from self._reader.read(documents, should_stop, anyway)
         except BaseException as error:
             last = self._undo_reading(error)
             if not isinstance(error, Exception):
@@ -251,119 +222,6 @@ class Context:
         """Where a forward was broken off, go back to before it."""
         if self._tokens.is_torn:
             self._go_back(self.num_tokens, feed=False)
-
-    def _read(
-        self, documents: Sequence[Document], should_stop: ShouldStop, anyway: bool
-    ) -> Generator[TokenizeProgress | ReadProgress, None, ReadFinished]:
-        if self.turns and (documents or self._unread):
-            raise ConfigError(
-                "Documents come before the first question; open a new context, or go back to before that question."
-            )
-        begin = time.perf_counter()
-        queued = yield from self._queue(documents, should_stop, anyway)
-        total = self.num_tokens + self.unread_tokens
-        first = self.num_tokens
-        if queued and self._unread:
-            yield ReadProgress(first, total, 0.0, None)  # a large model takes minutes until it can tell of a chunk
-        last_trim = first
-        last_report = reading_since = time.perf_counter()
-        while queued and self._unread and not should_stop():
-            self._feed_document(total)
-            if self.num_tokens - last_trim >= TRIM_TOKENS or not self._unread:
-                trim_heap()
-                last_trim = self.num_tokens
-            if self._checkpoints.is_due:
-                self._checkpoints.try_to_write(self._to_save(), wait=False)
-            now = time.perf_counter()
-            if now - last_report >= PROGRESS_INTERVAL_S or not self._unread:
-                last_report = now
-                yield self._progress(self.num_tokens - first, total, now - reading_since)
-        self._note_rate(self.num_tokens - first, time.perf_counter() - reading_since)
-        self._tokens.take_snapshot()
-        self.cache.check_saved()
-        if self._checkpoints.is_saving and self.documents and queued:
-            self._checkpoints.try_to_write(self._to_save())
-        return ReadFinished(
-            self.num_tokens,
-            total,
-            time.perf_counter() - begin,
-            bool(self._unread) or not queued,
-            prefill_mode=self.cache.policy.prefill_mode(total),
-            prefill_reason=self.cache.policy.prefill_reason(total),
-            not_saved=self._checkpoints.take_problem(),
-        )
-
-    def _queue(
-        self, documents: Sequence[Document], should_stop: ShouldStop, anyway: bool
-    ) -> Generator[TokenizeProgress, None, bool]:
-        """Place documents and make room for them. Stopped (False) or failed, everything is left as it was."""
-        num_documents, num_unread = len(self.documents), len(self._unread)
-        planned = self.cache.policy.planned_tokens
-        queued = False
-        try:
-            if (yield from self._place_all(documents, should_stop)):
-                if not anyway and self.num_tokens + self.unread_tokens > self.most_tokens:
-                    raise self.footprint.too_large(self.num_tokens, self.unread_tokens)
-                self.cache.plan(self.num_tokens + self.unread_tokens + 4 * SEARCH_BLOCK_TOKENS)
-                queued = True
-        finally:
-            if not queued:
-                del self.documents[num_documents:], self._unread[num_unread:]
-                self.cache.plan(planned)
-        return queued
-
-    def _place_all(
-        self, documents: Sequence[Document], should_stop: ShouldStop
-    ) -> Generator[TokenizeProgress, None, bool]:
-        """Tokenize documents and queue them behind what is already there; False once stopped."""
-        total = sum(len(document.text) for document in documents)
-        before, last_report = 0, time.perf_counter()
-        for document in documents:
-            steps = tokenize_stepwise(document, self._loaded.tokenizer)
-            while True:
-                try:
-                    done = next(steps)
-                except StopIteration as stop:
-                    self._place(stop.value)
-                    break
-                if done < len(document.text) and time.perf_counter() - last_report >= PROGRESS_INTERVAL_S:
-                    last_report = time.perf_counter()
-                    yield TokenizeProgress(before + done, total)
-                    if should_stop():
-                        return False
-            before += len(document.text)
-        return True
-
-    def _place(self, tokens: TokenizedDocument) -> None:
-        self._lay(tokens, self.documents, self._unread, self.num_tokens)
-
-    def _lay(self, tokens: TokenizedDocument, documents: list[PlacedDocument], ids: "array[int]", start: int) -> None:
-        """Lay a document behind others; `ids` are the tokens from position `start` on."""
-        if not start and not ids:
-            ids.extend(self._format.document_prefix())
-        elif documents:
-            ids.extend(self._format.plain("\n\n"))
-        documents.append(PlacedDocument(tokens, start + len(ids)))
-        ids.extend(tokens.ids.tolist())
-
-    def _feed_document(self, limit: int) -> None:
-        """Read the next chunk, at most to a length of `limit`. Chunks end at the same places wherever reading began."""
-        room = READ_CHUNK_TOKENS - self.num_tokens % READ_CHUNK_TOKENS
-        chunk = self._unread[: min(room, limit - self.num_tokens)]
-        with self.cache.reading(), self.cache.filling():
-            self._tokens.feed(chunk)
-        del self._unread[: len(chunk)]
-        if self.num_tokens // SNAPSHOT_TOKENS > (self.num_tokens - len(chunk)) // SNAPSHOT_TOKENS:
-            self._tokens.take_snapshot()
-
-    def _progress(self, done: int, total: int, seconds: float) -> ReadProgress:
-        rate = done / seconds if seconds > 0 else 0.0
-        return ReadProgress(self.num_tokens, total, rate, (total - self.num_tokens) / rate if rate > 0 else None)
-
-    def _note_rate(self, num_tokens: int, seconds: float) -> None:
-        """Less than a chunk tells more of the first step than of the rate."""
-        if num_tokens >= READ_CHUNK_TOKENS and self.reads_linearly and seconds > 0:
-            self.read_tokens_per_s = num_tokens / seconds
 
     # -- answering -----------------------------------------------------------------------------------------------
 
@@ -416,7 +274,7 @@ class Context:
         answer = Answer(self._format, sampling, begin, start + len(self._unfed))
         while len(self._unfed) > 1 and not should_stop():
             self._feed_prompt()
-            yield self._progress(self.num_tokens - start, answer.start, time.perf_counter() - begin)
+            yield progress(self.num_tokens, start, answer.start, time.perf_counter() - begin)
         deltas = self._decode(sampling, should_stop, answer)
         hits: tuple[LayerHits, ...] = ()
         if record:
@@ -496,7 +354,7 @@ class Context:
 
     def _passages(self, hits: Sequence[LayerHits]) -> tuple[Passage, ...]:
         mass = token_mass(hits, self.num_tokens)
-        mass[self._document_end :] = 0  # behind a document that was not read to its end lies the question
+        mass[self._laid.end :] = 0  # behind a document that was not read to its end lies the question
         return rank_passages(mass, self.documents, self._config.sink_tokens, NUM_PASSAGES)
 
     @contextmanager
@@ -534,13 +392,13 @@ class Context:
     def _go_back(self, num_tokens: int, *, feed: bool = True) -> None:
         """Bring the cache to a length; without `feed`, to the nearest one at or below it that needs no forward."""
         self._checkpoints.settle()
-        ids, document_end = self._tokens.ids, self._document_end
+        ids, document_end = self._tokens.ids, self._laid.end
         self._tokens.go_back(num_tokens)
-        self._unread = ids[self.num_tokens : document_end] + self._unread
+        self._laid.unread = ids[self.num_tokens : document_end] + self._laid.unread
         if not feed:
             return
         while self.num_tokens < min(num_tokens, document_end):
-            self._feed_document(min(num_tokens, document_end))
+            self._reader.feed(min(num_tokens, document_end))
         while self.num_tokens < num_tokens:
             with self.cache.filling():
                 self._tokens.feed(ids[self.num_tokens : min(num_tokens, self._block_end(self.num_tokens))])

@@ -19,7 +19,6 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from kiv_engine.banded import block_tokens
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
-from kiv_engine.context import READ_CHUNK_TOKENS
 from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
 from kiv_engine.hardware import Hardware
 from kiv_engine.index import (
@@ -35,6 +34,7 @@ from kiv_engine.layer import KIVLayer, token_bytes
 from kiv_engine.loader import empty_model, linear_for_timing, load_dtype, quantized_linears
 from kiv_engine.policy import Policy
 from kiv_engine.prefill import ScoreRule
+from kiv_engine.reading import READ_CHUNK_TOKENS
 from kiv_engine.topology import GrowingLayer, Topology, inspect
 from kiv_engine.window import window_bytes
 

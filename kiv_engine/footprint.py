@@ -61,10 +61,12 @@ class Footprint:
             fits.append(int(free_vram_bytes(device) * VRAM_SHARE) // max(1, codes))
         return min(fits)
 
-    def tokens_with_room(self) -> int:
-        """Tokens beyond those in the cache for which memory is set aside: files have their room on the disk from the
-        beginning.
-        """
+    def most_tokens(self, num_tokens: int, unread_tokens: int) -> int:
+        """How long the context can become that has so many tokens, and so many more that it is to read."""
+        return num_tokens + min(unread_tokens, self._tokens_with_room()) + self.tokens_that_fit()
+
+    def _tokens_with_room(self) -> int:
+        """More tokens for which memory is set aside: files have their room on the disk from the beginning."""
         stores = [layer.store for layer in self._cache.growing_layers if layer.is_initialized]
         if self._config.store_folder is None or not stores:
             return 0

@@ -16,7 +16,7 @@ from kiv_engine.archive import Archive, write_archive
 from kiv_engine.cache import KIVCache
 from kiv_engine.chat import ChatFormat
 from kiv_engine.config import KIVConfig, require_whole
-from kiv_engine.context import Context, ShouldStop
+from kiv_engine.context import Context
 from kiv_engine.document import Document, tokenize
 from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError
@@ -33,6 +33,7 @@ from kiv_engine.hardware import available_ram_bytes
 from kiv_engine.hits import HitRecorder, LayerHits
 from kiv_engine.layer import KIVLayer
 from kiv_engine.prefill import ScoreRule
+from kiv_engine.reading import ShouldStop
 
 KIV: Final = "kiv"
 INT8: Final = "kiv int8"

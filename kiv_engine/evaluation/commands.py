@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import torch
 
-from kiv_engine.context import ShouldStop
 from kiv_engine.engine import Engine
 from kiv_engine.errors import ConfigError
 from kiv_engine.evaluation import bench_report
@@ -21,6 +20,7 @@ from kiv_engine.evaluation.machine import describe_machine, load_average
 from kiv_engine.evaluation.prediction import gpu_of, predict
 from kiv_engine.evaluation.progress import Note, Progress
 from kiv_engine.evaluation.run import QUICK_LENGTHS, QUICK_QUADRATIC_TOKENS, Evaluation, Plan
+from kiv_engine.reading import ShouldStop
 
 PREDICTED_TOKENS: Final = (4_096, 131_072, 1_048_576)
 

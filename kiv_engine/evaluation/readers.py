@@ -15,12 +15,12 @@ import torch
 
 from kiv_engine.chat import ChatFormat, TextStream
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, PrefillMode, SamplingConfig
-from kiv_engine.context import READ_CHUNK_TOKENS, ShouldStop
 from kiv_engine.document import Document, tokenize
 from kiv_engine.engine import Engine
 from kiv_engine.errors import EngineError
 from kiv_engine.evaluation.caches import PEERS, Named, Peer, close
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress
+from kiv_engine.reading import READ_CHUNK_TOKENS, ShouldStop
 from kiv_engine.sampling import Sampler
 
 EVERYTHING: Final = 2**31 - 1

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from kiv_engine.context import READ_CHUNK_TOKENS
 from kiv_engine.layer import KIVLayer
+from kiv_engine.reading import READ_CHUNK_TOKENS
 from kiv_engine.store import RowTable
 
 

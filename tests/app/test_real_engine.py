@@ -64,9 +64,9 @@ def application(qapp: QApplication) -> Application:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The documents here are shorter than a chunk usually is."""
-    context = pytest.importorskip("kiv_engine.context", reason="the engine needs torch")
-    monkeypatch.setattr(context, "READ_CHUNK_TOKENS", 256)
-    monkeypatch.setattr(context, "PROGRESS_INTERVAL_S", 0.0)
+    reading = pytest.importorskip("kiv_engine.reading", reason="the engine needs torch")
+    monkeypatch.setattr(reading, "READ_CHUNK_TOKENS", 256)
+    monkeypatch.setattr(reading, "PROGRESS_INTERVAL_S", 0.0)
 
 
 def test_one_core_is_left_to_the_window_however_many_models_are_loaded() -> None:

@@ -25,6 +25,7 @@ from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError
 from kiv_engine.events import AnswerFinished, Failed, ParseProgress, ReadFinished, ReadProgress, TextDelta
 from kiv_engine.loader import DEMO_FOLDER
+from kiv_engine.reading import Reader
 from kiv_engine.terminal import ProgressBar, progress_line
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -261,14 +262,14 @@ def test_answers_outside_of_the_terminals_encoding_are_still_printed(kiv: Kiv, m
 
 @pytest.mark.parametrize("json_option", [[], ["--json"]], ids=["text", "json"])
 def test_ctrl_c_while_reading(kiv: Kiv, book: Path, json_option: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Context._feed_document
-    monkeypatch.setattr("kiv_engine.context.READ_CHUNK_TOKENS", 256)
+    original = Reader.feed
+    monkeypatch.setattr("kiv_engine.reading.READ_CHUNK_TOKENS", 256)
 
-    def interrupted(context: Context, limit: int) -> None:
-        original(context, limit)
+    def interrupted(reader: Reader, limit: int) -> None:
+        original(reader, limit)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Context, "_feed_document", interrupted)
+    monkeypatch.setattr(Reader, "feed", interrupted)
     result = kiv("ask", book, "-q", "Who?", *SMALL, *json_option)
     assert (result.code, result.out) == (130, "")
     assert result.err.splitlines()[-1].startswith("kiv: Stopped after 256 of ")

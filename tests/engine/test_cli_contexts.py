@@ -61,7 +61,7 @@ def test_a_reading_that_stopped_goes_on_in_its_store(
     kiv: Kiv, demo: Engine, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, store = tmp_path / "kept", tmp_path / "store"
-    monkeypatch.setattr("kiv_engine.context.READ_CHUNK_TOKENS", 256)
+    monkeypatch.setattr("kiv_engine.reading.READ_CHUNK_TOKENS", 256)
     stopped = demo.new_context(KIVConfig(hot_tokens=128))
     stopped.save(folder)
     *_, last = stopped.read(Document("book.txt", book.read_text()), should_stop=lambda: stopped.num_tokens > 256)

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from kiv_engine import context as context_module
-from kiv_engine import footprint, policy
+from kiv_engine import footprint, policy, reading
 from kiv_engine.attention import Attachment
 from kiv_engine.cache import KIVCache
 from kiv_engine.cached_tokens import CachedTokens
@@ -38,6 +37,7 @@ from kiv_engine.footprint import Footprint
 from kiv_engine.hits import HitsDrained
 from kiv_engine.passages import rank_passages
 from kiv_engine.policy import AUTO_EXACT_TOKENS
+from kiv_engine.reading import Reader
 from tests.engine.families import model_of
 from tests.engine.tiny_chat import END, loaded
 
@@ -56,9 +56,9 @@ CHUNK, SNAPSHOT = 128, 256
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_module, "READ_CHUNK_TOKENS", CHUNK)
-    monkeypatch.setattr(context_module, "SNAPSHOT_TOKENS", SNAPSHOT)
-    monkeypatch.setattr(context_module, "PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr(reading, "READ_CHUNK_TOKENS", CHUNK)
+    monkeypatch.setattr(reading, "SNAPSHOT_TOKENS", SNAPSHOT)
+    monkeypatch.setattr(reading, "PROGRESS_INTERVAL_S", 0.0)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -174,27 +174,27 @@ def test_the_total_is_told_before_the_first_chunk_is_read() -> None:
 
 def test_rate_and_time_left_are_those_of_reading_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock on which tokens take a minute to count, whoever listens a minute to listen, and a chunk two seconds."""
-    now, feed, queue = [0.0], Context._feed_document, Context._queue
+    now, feed, queue = [0.0], Reader.feed, Reader._queue
 
     def pass_time(seconds: float) -> None:
         now[0] += seconds
 
-    def feed_slowly(context: Context, limit: int) -> None:
-        feed(context, limit)
+    def feed_slowly(reader: Reader, limit: int) -> None:
+        feed(reader, limit)
         pass_time(2.0)
 
-    def queue_slowly(context: Context, *options: Any) -> Any:
+    def queue_slowly(reader: Reader, *options: Any) -> Any:
         pass_time(60.0)
-        return (yield from queue(context, *options))
+        return (yield from queue(reader, *options))
 
-    monkeypatch.setattr(context_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(Context, "_feed_document", feed_slowly)
-    monkeypatch.setattr(Context, "_queue", queue_slowly)
+    monkeypatch.setattr(reading, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(Reader, "feed", feed_slowly)
+    monkeypatch.setattr(Reader, "_queue", queue_slowly)
     context = new_context()
-    reading = context.read(DOCUMENT)
-    total = next(reading).tokens_total
+    steps = context.read(DOCUMENT)
+    total = next(steps).tokens_total
     pass_time(60.0)
-    for number, event in enumerate(reading, 1):
+    for number, event in enumerate(steps, 1):
         if isinstance(event, ReadFinished):
             assert event.seconds == 120 + 2 * (number - 1), "the whole of it"
             break
@@ -207,14 +207,14 @@ def test_rate_and_time_left_are_those_of_reading_alone(monkeypatch: pytest.Monke
 def test_the_rate_of_a_reading_stays_known_if_it_was_long_enough_and_grows_with_the_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now, feed = [0.0], Context._feed_document
+    now, feed = [0.0], Reader.feed
 
-    def feed_in_a_second(context: Context, limit: int) -> None:
-        feed(context, limit)
+    def feed_in_a_second(reader: Reader, limit: int) -> None:
+        feed(reader, limit)
         now[0] += 1
 
-    monkeypatch.setattr(context_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(Context, "_feed_document", feed_in_a_second)
+    monkeypatch.setattr(reading, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(Reader, "feed", feed_in_a_second)
     context = new_context()
     assert context.read_tokens_per_s == 0
     read(context, Document("note", "x" * (CHUNK // 2)))
@@ -245,7 +245,7 @@ def test_how_long_a_context_can_become_counts_what_is_unread(monkeypatch: pytest
 
 
 def test_progress_is_not_reported_more_often_than_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_module, "PROGRESS_INTERVAL_S", 3600.0)
+    monkeypatch.setattr(reading, "PROGRESS_INTERVAL_S", 3600.0)
     context = new_context()
     assert [type(event) for event in context.read(DOCUMENT)] == [ReadProgress, ReadProgress, ReadFinished]
     assert len(list(context.read())) == 1
@@ -289,7 +289,7 @@ def test_stopped_reading_goes_on_as_if_it_had_not_been_stopped(family: str) -> N
 
 
 def test_tokenizing_shows_progress_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_module, "PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr(reading, "PROGRESS_INTERVAL_S", 0.0)
     context = new_context()
     long = Document("long", "Some words.\n\n" * 50_000)
     events = list(context.read(DOCUMENT, long, should_stop=after(1)))
@@ -388,14 +388,14 @@ def no_memory(*_args: Any) -> None:
 def test_a_tokenizer_that_fails_leaves_the_context_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     context = ready()
     before = context.num_tokens
-    original = context_module.tokenize_stepwise
+    original = reading.tokenize_stepwise
 
     def tokenize(document: Document, *rest: Any) -> Any:
         if document.name == "bad":
             raise EngineError("This text has no tokens.")
         return original(document, *rest)
 
-    monkeypatch.setattr(context_module, "tokenize_stepwise", tokenize)
+    monkeypatch.setattr(reading, "tokenize_stepwise", tokenize)
     failure = read(context, Document("good", "Fine."), Document("bad", "Bad."))
     assert isinstance(failure, Failed)
     assert failure.message == "This text has no tokens."

@@ -12,11 +12,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Co
 
 from kiv_engine import KIVConfig, fit
 from kiv_engine.cache import KIVCache
-from kiv_engine.context import READ_CHUNK_TOKENS
 from kiv_engine.fit import ModelShape, Needs, Plan, Room, Setting
 from kiv_engine.index import CodeIndex, SearchEffort, code_bytes
 from kiv_engine.loader import LoadOptions, load, read_config, weight_bytes
 from kiv_engine.prefill import causal_bias
+from kiv_engine.reading import READ_CHUNK_TOKENS
 from tests.engine.families import COMMON, FAMILIES, VOCABULARY, model_of
 from tests.engine.test_loader import copy_tokenizer
 

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from kiv_engine import checkpoints
-from kiv_engine import context as context_module
+from kiv_engine import checkpoints, reading
 from kiv_engine.blocks import BLOCK_BYTES, BackgroundCheck, BlockFile, BlockWriter, MappedRows
 from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.context import Context
@@ -39,8 +38,8 @@ SHORT = SamplingConfig(max_new_tokens=10)
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_module, "READ_CHUNK_TOKENS", 128)
-    monkeypatch.setattr(context_module, "SNAPSHOT_TOKENS", 256)
+    monkeypatch.setattr(reading, "READ_CHUNK_TOKENS", 128)
+    monkeypatch.setattr(reading, "SNAPSHOT_TOKENS", 256)
     monkeypatch.setattr(checkpoints, "CHECKPOINT_S", 0.0)
 
 
@@ -113,7 +112,7 @@ def test_a_new_process_gives_the_same_tokens(tmp_path: Path, contexts: list[Cont
     program = (
         "import tests.engine.test_saving as t; from pathlib import Path; import sys, json; import torch\n"
         "torch.set_num_threads(1)\n"
-        "t.context_module.READ_CHUNK_TOKENS = 128\n"
+        "t.reading.READ_CHUNK_TOKENS = 128\n"
         "import kiv_engine.index, kiv_engine.layer\n"
         "kiv_engine.index.FIT_TOKENS = kiv_engine.layer.FIT_TOKENS = 64\n"
         "print(json.dumps([text for text, _ in t.answers(t.opened(Path(sys.argv[1])))]))"
@@ -283,7 +282,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 import tests.engine.test_saving as t
-from kiv_engine import checkpoints, context as c
+from kiv_engine import checkpoints, reading as c
 c.READ_CHUNK_TOKENS, c.SNAPSHOT_TOKENS, checkpoints.CHECKPOINT_S = 128, 256, 0.0
 folder, place = Path(sys.argv[1]), int(sys.argv[2])
 real, calls = os.fsync, iter(range(10**6))

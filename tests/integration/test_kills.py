@@ -43,12 +43,12 @@ from PySide6.QtCore import Qt
 from app.history import History
 from app.models.kept import ChatLoaded
 from app.saved_chats import SavedChat
-from kiv_engine import checkpoints, context, engine
+from kiv_engine import checkpoints, engine, reading
 from app.saved_chats import SavedExchange
 from kiv_engine.cli import main
 from tests.integration.test_kills import exchange
 
-context.READ_CHUNK_TOKENS, checkpoints.CHECKPOINT_S = 256, 0.0
+reading.READ_CHUNK_TOKENS, checkpoints.CHECKPOINT_S = 256, 0.0
 
 def ask(*arguments):
     return main(["ask", *arguments])
