@@ -4,7 +4,7 @@ import time
 from array import array
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -28,29 +28,9 @@ from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.reading import LaidDocuments, Reader, ShouldStop, never, progress
 from kiv_engine.sampling import Sampler
 from kiv_engine.saving import SavedContext
+from kiv_engine.turn import Turn
 
 NUM_PASSAGES: Final = 5
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One question and its answer.
-
-    Attributes:
-        start, answer_start, end: the context's length before the question, before the answer's first token, and after
-            the turn.
-        unfed: tokens that the turn still lacks in the cache, to be fed before the next question: the answer's last one,
-            or the rest of a question that was broken off.
-        hits: what each generated token used, in order; only the newest turn has them.
-    """
-
-    start: int
-    answer_start: int
-    end: int
-    question: str
-    answer: str
-    unfed: tuple[int, ...]
-    hits: tuple[LayerHits, ...] = field(repr=False)
 
 
 class Context:
@@ -406,27 +386,14 @@ class Context:
     def _block_end(self, position: int) -> int:
         """Where the forward that begins at a position ended when it was fed first: questions go in blocks."""
         turn = next((turn for turn in self.turns if turn.start <= position < turn.end), None)
-        last = min(turn.answer_start - 1, turn.end) if turn else 0
-        return max(position + 1, min(position + SEARCH_BLOCK_TOKENS, last))
+        return turn.block_end(position) if turn else position + 1
 
     def _cut_turns(self, ids: "array[int]") -> None:
         """Forget the turns behind the present length. `ids` is what the context held before it went back."""
         self.turns = [turn for turn in self.turns if turn.start < self.num_tokens]
         if self.turns and self.num_tokens < self.turns[-1].end:
-            self.turns[-1] = self._shortened(self.turns[-1], ids)
+            self.turns[-1] = self.turns[-1].shortened(self.num_tokens, ids, self._format)
         self._unfed = list(self.turns[-1].unfed) if self.turns else []
-
-    def _shortened(self, turn: Turn, ids: "array[int]") -> Turn:
-        """The turn as if it had been stopped at the present length, in its answer or still in its question."""
-        end = self.num_tokens
-        following = (*ids[end : turn.end], *turn.unfed)
-        return replace(
-            turn,
-            end=end,
-            answer=self._format.text(ids[turn.answer_start : end]),
-            unfed=following[: max(0, turn.answer_start - end)],
-            hits=tuple(hits for hits in turn.hits if hits.position < end),
-        )
 
     def _add_turn(self, turn: Turn) -> None:
         if self.turns:

@@ -18,7 +18,7 @@ from kiv_engine.attention import Attachment
 from kiv_engine.cache import KIVCache
 from kiv_engine.cached_tokens import CachedTokens
 from kiv_engine.config import KIVConfig, SamplingConfig
-from kiv_engine.context import Context, Turn
+from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError, ConfigError, EngineError, OutOfMemoryError
@@ -38,6 +38,7 @@ from kiv_engine.hits import HitsDrained
 from kiv_engine.passages import rank_passages
 from kiv_engine.policy import AUTO_EXACT_TOKENS
 from kiv_engine.reading import Reader
+from kiv_engine.turn import Turn
 from tests.engine.families import model_of
 from tests.engine.tiny_chat import END, loaded
 
