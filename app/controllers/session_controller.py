@@ -16,13 +16,7 @@ from app.models.chat import Chat, Exchange, ExchangeState
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
 from app.models.preferences import Preferences
-from app.reports import (
-    ChatClosed,
-    ContextMeasured,
-    Report,
-    ShelfMeasured,
-    is_terminal,
-)
+from app.reports import ChatClosed, ContextMeasured, Report, ShelfMeasured, is_terminal
 from app.requests import (
     ArchiveSource,
     Ask,
