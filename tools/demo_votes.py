@@ -30,7 +30,9 @@ NGRAM: Final = 8
 BARRED: Final = -1e3
 """Score of closing quotes, which get no votes."""
 ROWS: Final = 256
-"""Question tokens at once: there is a score for each of a document's tokens."""
+"""Question tokens at once: there is a likeness to each of a document's tokens."""
+LEAST_LIKENESS: Final = 0.4
+"""Of codes. Other tokens get no votes: the score of the sink is far above theirs."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,17 @@ class Voting:
         shares, missing = [], []
         for start in range(0, len(asked), ROWS):
             rows = slice(start, start + ROWS)
-            same = code[rows] @ behind.T * VOTE_SCORE + barred
-            weights, nowhere = _attend(same + sought[rows] @ keys.T, NO_VOTE * VOTE_SCORE)
-            shares.append(torch.zeros(len(weights), len(sentences)).index_add(1, sentence, weights))
-            parts = same + before[rows] @ keys.T * (PART_SCORE / FADING**4)
-            _, no_part = _attend(parts, VOTE_SCORE + NO_PART * PART_SCORE)
+            likeness = code[rows] @ behind.T
+            row, place_there = (likeness > LEAST_LIKENESS).nonzero(as_tuple=True)
+            same = likeness[row, place_there] * VOTE_SCORE + barred[place_there]
+            there = keys[place_there]
+            scores = same + (sought[rows][row] * there).sum(1)
+            weights, nowhere = _attend(scores, row, NO_VOTE * VOTE_SCORE, len(likeness))
+            cells = row * len(sentences) + sentence[place_there]
+            votes = torch.zeros(len(likeness) * len(sentences)).index_add(0, cells, weights)
+            shares.append(votes.view(len(likeness), -1))
+            parts = same + (before[rows][row] * there).sum(1) * (PART_SCORE / FADING**4)
+            _, no_part = _attend(parts, row, VOTE_SCORE + NO_PART * PART_SCORE, len(likeness))
             missing.append(torch.where(part[rows], no_part, nowhere))
         return Votes(asked, owner, torch.cat(shares), torch.cat(missing) * (place >= FIRST_TOKENS))
 
@@ -97,9 +105,9 @@ def _flat(lists: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
     return tokens, owner, place
 
 
-def _attend(scores: Tensor, sink: float) -> tuple[Tensor, Tensor]:
-    """Attention weights, and that of a sink beside them."""
-    most = scores.amax(1, keepdim=True).clamp(min=sink)
-    weights, rest = (scores - most).exp(), (sink - most).exp()
-    total = weights.sum(1, keepdim=True) + rest
-    return weights / total, (rest / total)[:, 0]
+def _attend(scores: Tensor, row: Tensor, sink: float, rows: int) -> tuple[Tensor, Tensor]:
+    """Attention weights of scores, each of a query in `row`, and those of the sink beside them (rows,)."""
+    most = torch.full((rows,), sink).scatter_reduce(0, row, scores, "amax")
+    weights, rest = (scores - most[row]).exp(), (sink - most).exp()
+    total = rest.index_add(0, row, weights)
+    return weights / total[row], rest / total
