@@ -122,7 +122,8 @@ def test_mass(smoke: dict[str, dict[str, Any]]) -> None:
 def test_find_more(smoke: dict[str, dict[str, Any]]) -> None:
     rows = smoke["find_more"]["budgets"]["8"]
     assert list(rows) == ["everything", "engine", "exact top", "adaptive", "sticky", "tail", "twice", "four times"]
-    assert rows["everything"]["mass"] > rows["four times"]["mass"] > rows["twice"]["mass"] > rows["engine"]["mass"] > 0
+    # The built-in model looks at so few tokens that four times the budget may hold all of the mass, but for rounding.
+    assert rows["everything"]["mass"] >= rows["four times"]["mass"] > rows["twice"]["mass"] > rows["engine"]["mass"] > 0
     assert all(row["error"] > 0 for name, row in rows.items() if name != "everything")
     # So few cold tokens are all ranked exactly, and then the engine is the exact choice.
     for figure in ("mass", "error"):

@@ -16,7 +16,7 @@ The residual stream has slots (`demo_layout`), and layers write them:
     5 full      VOTES: each token sees where else it stands in the document, a quote's end sees where the quote stands;
                 which words stand nowhere else, and which sentences ask
     6 sliding   VOTES of the question's words are added up at its end; ADDRESS from the sentence's first four tokens;
-                BEFORE of a quote's answer goes on with the quote's end; of BAG only the means are left
+                BEFORE of a quote's answer goes on with the quote's end; the means in BAG become even in length
     7 full      BAG = the address of the sentence that has most votes and the likest bag; whether there is any
     8 sliding   the address and flags go from the question's end to the answer's tokens; SPARE = set phrases
     9 full      TOKEN = the token behind the same n-gram in the sentence of that address
@@ -35,6 +35,17 @@ from typing import Any, Final
 
 import torch
 from demo_abbreviations import go_on_behind_abbreviations, keep_sentences_whole
+from demo_addresses import (
+    ADDRESS_EIGHT,
+    ADDRESS_FAR,
+    ADDRESS_FIRST,
+    ADDRESS_FOUR,
+    ADDRESS_LENGTH,
+    ADDRESS_NEXT,
+    ADDRESS_TOKEN,
+    FAR,
+    address_of,
+)
 from demo_data import split_words
 from demo_layer import (
     END_PAIR,
@@ -65,6 +76,7 @@ from demo_layout import (
     IM_START,
     LAST,
     LAYERS,
+    LENGTH_UNIT,
     LOG_WEIGHT_UNIT,
     MILLION,
     ONE,
@@ -88,12 +100,16 @@ from demo_layout import (
 from demo_phrases import write_phrases, write_stop
 from demo_tokens import (
     BAG_GAIN,
+    BAG_LENGTH,
     BAG_STORED,
-    BAG_UNIT,
+    EVEN_LEAST,
+    EVEN_MOST,
+    EVEN_SLOPE,
     FADING,
     PAIR_GATE,
     SHORT_CODE,
     SHORT_NGRAM,
+    UNEVEN_BAG,
     Features,
     Plan,
     back,
@@ -113,16 +129,6 @@ QUOTE_MARK_GAIN: Final = 1.03
 """By this an opening quote is a better mark than a line's first token, whose flag is not quite 1."""
 LATE_MARK: Final = 1.07
 """A quote's end is by this the better mark: it makes up for ten tokens by which <|im_end|> is nearer."""
-ADDRESS_FIRST: Final = 1.0
-ADDRESS_TOKEN: Final = 0.6
-ADDRESS_NEXT: Final = 0.8
-ADDRESS_EIGHT: Final = 0.7
-ADDRESS_FOUR: Final = 0.12
-ADDRESS_FAR: Final = 0.5
-"""Parts of an address: the token before the sentence's first one, that one, the n-grams of four and eight before it,
-the one before the fifth token, and the n-gram of two `FAR` before it."""
-FAR: Final = 32
-"""Further back than most sentences are long: in many documents, the same ones end and begin alike again and again."""
 SHORT_LINE: Final = 13
 """A line of fewer tokens is not wrapped: what comes next begins anew."""
 SHORT_LINE_SCORE: Final = 1200.0
@@ -139,9 +145,6 @@ WRAPPED_SCORE: Final = 12.0
 """Scores of the break before a short line, and of small letters that begin a line."""
 END_SCORE: Final = 30.0
 """How fast an end fades from the bag of a later one of the same sentence."""
-QUOTE_MARK: Final = '"'
-SHARED_MARKS: Final = (("Ċ", (2,)), ("Ġ", (3,)), (".", (2, 3, 4)), ("?", (3,)), ("!", (3,)), (QUOTE_MARK, (3,)))
-"""Tokens that many sentences have before them, and how far back."""
 ADDRESS_SCORE: Final = 30.0
 """Of two addresses that are alike, for bags: only tokens of the same sentence count."""
 NO_VOTE_DIMS: Final = range(128, 134)
@@ -154,14 +157,18 @@ QUOTE_SCORE: Final = 60.0
 VOTES_GAIN: Final = 3.0
 LAST_UNIT: Final = 0.15
 """Size of votes, and of the code of the token before, in the residual stream. The second is in the way of the first."""
-LENIENCE: Final = 0.35
+EARLY_SQUARES: Final = 22
+"""Dimensions of BAG that layer 3 squares. Layer 5 squares the others."""
+SPARE_CLEARED: Final = 40
+"""Dimensions of SPARE that layer 6 clears. Layer 7 clears the others."""
+NO_BAG: Final = 4.0
+"""Above `EVEN_MOST`: bags grow at ends only, and not where a quote is asked for."""
+LENIENCE: Final = 0.29
 """By how much the threshold is lower than learned: facts of other templates match less well."""
 LEAST_QUOTE_VOTE: Final = 1.0
 """Below it a quote stands further from its sentence's first token than the window, and has no address."""
 QUOTE_LOOSE: Final = 0.4
 """The share of the address that does not bind quotes."""
-ADDRESS_LENGTH: Final = 2.5
-"""The squared length of an address, about."""
 EVEN_LENGTH: Final = 2.46
 EVENING: Final = 0.333
 """Addresses of less than this squared length grow, by this times what is missing: else long ones win more votes."""
@@ -268,7 +275,7 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.when(small, ONE, to_slot(Flag.SMALL_AFTER_BREAK, torch.tensor([2.0])))
     features = plan.features
     gates, values = pair_units(features.pair_gates, features.pair_values, plan.wordy)
-    layer.units(from_slot(TOKEN, gates), from_slot(BEFORE, values), to_slot(BAG, features.pairs * BAG_UNIT))
+    layer.units(from_slot(TOKEN, gates), from_slot(BEFORE, values), to_slot(BAG, features.pairs * UNEVEN_BAG))
 
 
 def _look_at_first(layer: Layer, head: int) -> None:
@@ -392,7 +399,7 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     address += from_slot(BEFORE, orthogonal(CODE, 23) @ wordy * ADDRESS_NEXT)
     address += from_slot(SPARE, orthogonal(CODE, 28) @ wordy * ADDRESS_FAR)
     layer.value(67, address)
-    layer.output(1, 67, ADDRESS, EYE)
+    layer.output(1, 67, ADDRESS, plan.features.addresses)
     layer.value(65, reading({Flag.FIRST: 1, Flag.IM_START: 1}))
     layer.output(1, 65, Flag.IN_REACH, 1.0)
     layer.value(66, reading({Flag.ON_COLON: 1}))
@@ -423,7 +430,7 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
     Other tokens see ends, which give nothing. Means of two flags go with it: opening quotes and words of requests. The
     MLP turns the former into ASKS_QUOTE at the question's end. Head 0 sees the sentence's first token: its n-gram of 8
     joins ADDRESS. <|im_start|>, the sink of searches, has none, nor has what the window does not join to that token.
-    The MLP measures the rest, for layer 4.
+    The MLP measures the rest, for layer 4, and a part of BAG.
     """
     _look_in_sentence(layer, 1, Flag.LOG_WEIGHT)
     layer.key_flag(END_PAIR, Flag.END, MARK_KEY)
@@ -432,9 +439,10 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
     # A sentence counts one end, though it goes on over several lines, or behind a quote that has its own.
     layer.look_at_distance(1, Flag.END, 0, 0, END_SCORE)
     layer.value(64, from_slot(BAG))
-    layer.output(1, 64, BAG, BAG_GAIN * BAG_STORED / BAG_UNIT * torch.eye(BAG_SIZE))
+    layer.output(1, 64, BAG, BAG_GAIN * torch.eye(BAG_SIZE))
     layer.value(0, from_slot(BEFORE))
-    layer.output(0, 0, ADDRESS, orthogonal(CODE, 26) @ plan.wordy_before * ADDRESS_EIGHT)
+    eight = orthogonal(CODE, 26) @ plan.wordy_before * ADDRESS_EIGHT
+    layer.output(0, 0, ADDRESS, plan.features.addresses @ eight)
     _look_at_first(layer, 0)
     for dim, head, row, flag, size in (
         (152, 1, reading({Flag.REQUEST_WORD: 1}), Flag.REQUEST_WORD, 5.0),
@@ -450,13 +458,13 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
         reading({Flag.IM_END: 1}),
         to_slot(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])),
     )
-    shared, own = _shared_addresses(plan)
     nowhere = reading({Flag.IM_START: 1, Flag.IN_REACH: -1}, 1)
-    layer.when(nowhere, from_slot(ADDRESS, own), to_slot(ADDRESS, -own.T))
-    layer.always(from_slot(ADDRESS, shared), to_slot(ADDRESS, -shared.T))
-    # All units that are left: nearly the whole address.
-    some = from_slot(ADDRESS, own)[: layer.units_left]
-    squares = torch.full((len(some),), 2 / PAIR_GATE * len(own) / len(some))
+    basis = _address_basis(plan)
+    layer.when(nowhere, from_slot(ADDRESS, basis), to_slot(ADDRESS, -basis.T))
+    _measure_bag(layer, slice(EARLY_SQUARES))
+    # All units that are left: most of the address.
+    some = from_slot(ADDRESS, basis)[: layer.units_left]
+    squares = torch.full((len(some),), 2 / PAIR_GATE * len(basis) / len(some))
     layer.units(some * PAIR_GATE, some, to_slot(Flag.LENGTH, squares))
 
 
@@ -483,32 +491,10 @@ def _write_sought_ngram(layer: Layer, plan: Plan) -> None:
     layer.when(reading({Flag.LENGTH: -EVENING}, EVENING * EVEN_LENGTH), from_slot(ADDRESS), to_slot(ADDRESS, EYE))
 
 
-def _address(plan: Plan, token: str | None, *before: str | None) -> Tensor:
-    """The address (64,) of a sentence by the token that it begins with and those before it, latest first."""
-    address = torch.zeros(CODE) if token is None else orthogonal(CODE, 22) @ plan.code(token) * ADDRESS_TOKEN
-    for seed, length, size in ((21, 1, ADDRESS_FIRST), (23, 4, ADDRESS_NEXT), (26, 8, ADDRESS_EIGHT)):
-        for ago, other in enumerate(before[:length], 1):
-            if other is not None:
-                address += orthogonal(CODE, seed) @ plan.wordy_before @ back(ago) @ plan.code(other) * size
-    return address
-
-
-def _shared_addresses(plan: Plan) -> tuple[Tensor, Tensor]:
-    """Orthonormal bases of what addresses have in common that tells nothing (n, 64), and of all else (64 - n, 64).
-
-    Behind a blank line nearly all that stands before a sentence is marks, and in a novel it often begins with one.
-    """
-    marks = [(None, *(None,) * (ago - 1), token) for token, places in SHARED_MARKS for ago in places]
-    shared = torch.stack([_address(plan, QUOTE_MARK), *(_address(plan, *mark) for mark in marks)])
-    basis: Tensor = torch.linalg.qr(shared.T, mode="complete")[0].T
-    return basis[: len(shared)], basis[len(shared) :]
-
-
 def _address_of_ours(plan: Plan) -> Tensor:
     """The address (64,) of the sentence that an answer begins with, but for what depends on the question."""
-    shared, _ = _shared_addresses(plan)
-    address = _address(plan, "The", "Ċ", "ant", "ist", "ass", "<|im_start|>", "Ċ", "<|im_end|>")
-    address = address - shared.T @ (shared @ address)
+    address = address_of(plan, "The", "Ċ", "ant", "ist", "ass", "<|im_start|>", "Ċ", "<|im_end|>")
+    address = plan.features.addresses @ address
     return address * (1 + EVENING * max(0.0, EVEN_LENGTH - (address @ address).item()))
 
 
@@ -518,7 +504,8 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     The mean of their sentences' addresses is its vote, in VOTES: the rarer a word is in the document, the more its vote
     says. Where a question has a quote, its end sees the place behind the same n-gram instead. A token that stands
     nowhere else sees <|im_start|>, which MISSING tells; the parts of a word are common, so for them it is head 1's word
-    that counts. How a question begins does not count. The MLP also sets ASKS at the ends of requests.
+    that counts. How a question begins does not count. The MLP also sets ASKS at the ends of requests, and measures the
+    rest of BAG.
     """
     ngrams, tokens = slice(0, CODE), slice(CODE, 2 * CODE)
     layer.keys[ngrams] += from_slot(BEFORE)
@@ -561,11 +548,26 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     layer.when(reading({Flag.IM_END: -2}, 1), reading({Flag.BEGINS_QUESTION: 1}), begins)
     asks = reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
     layer.when(asks, reading({Flag.END: 1}), to_slot(Flag.ASKS, torch.tensor([2.0])))
-    _clear_bags(layer, slice(CODE, BAG_SIZE))
     # The sentence that an answer begins with is not in the document: it gets no address.
     ours = _address_of_ours(plan)
     condition = from_slot(ADDRESS, ours[None] / (ours @ ours))
-    layer.when(condition + reading({}, -0.5), from_slot(ADDRESS), to_slot(ADDRESS, -2 * EYE))
+    basis = _address_basis(plan)
+    layer.when(condition + reading({}, -0.5), from_slot(ADDRESS, basis), to_slot(ADDRESS, -2 * basis.T))
+    _measure_bag(layer, slice(EARLY_SQUARES, BAG_SIZE))
+
+
+def _measure_bag(layer: Layer, part: slice) -> None:
+    """Add the squared length of a part of BAG to BAG_LENGTH. Two layers share that: neither has units for all of it."""
+    some = from_slot(BAG, torch.eye(BAG_SIZE)[part]) / UNEVEN_BAG
+    squares = torch.full((len(some),), 2 / PAIR_GATE / BAG_LENGTH / LENGTH_UNIT)
+    layer.units(some * PAIR_GATE, some, to_slot(Flag.BAG_LENGTH, squares))
+
+
+def _address_basis(plan: Plan) -> Tensor:
+    """An orthonormal basis (n, 64) of all that addresses can be."""
+    left, sizes, _ = torch.linalg.svd(plan.features.addresses)
+    basis: Tensor = left[:, sizes > sizes[0] * 1e-3].T
+    return basis
 
 
 def _write_counting(layer: Layer, plan: Plan) -> None:
@@ -574,7 +576,8 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     If it has a quote, it sees itself only. Head 1 sees the sentence's fifth token: the n-gram before it joins ADDRESS,
     since many sentences begin alike. The third and the fourth token behind "goes on:" see the first, and take the
     n-gram of the quote's end into BEFORE, two and three tokens further back. The MLP clears SPARE but where a quote is
-    asked for.
+    asked for, and lets BAG grow at ends, the shorter it is the more. What other tokens have there, which may be much
+    like a question's, stays small.
     """
     layer.recency_keys()
     _look_in_sentence(layer, 0, Flag.VOTE_LOG_WEIGHT)
@@ -599,17 +602,16 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
         for _ in range(2):  # More than any other mark.
             layer.look_for_mark(head, LINE_PAIR, asking)
         layer.output(head, last, BEFORE, back(tokens) @ SHORT_NGRAM.T)
-    layer.when(reading({Flag.IM_END: -2, Flag.ON_COLON: -2}, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
-    _clear_bags(layer, slice(0, CODE))
+    _clear_spare(layer, slice(0, SPARE_CLEARED))
+    grows = {Flag.BAG_LENGTH: -EVEN_SLOPE * LENGTH_UNIT, Flag.END: NO_BAG, Flag.ASKS_QUOTE: -NO_BAG}
+    ramp = reading(grows, EVEN_MOST - NO_BAG)
+    layer.when(ramp, from_slot(BAG), to_slot(BAG, torch.eye(BAG_SIZE) / EVEN_LEAST))
 
 
-def _clear_bags(layer: Layer, part: slice) -> None:
-    """Clear a part of BAG where no sentence ends: what one token has there may be much like a question's.
-
-    Two layers share that, since neither has units for all of it.
-    """
-    some = torch.eye(BAG_SIZE)[part]
-    layer.when(reading({Flag.END: -2}, 1), from_slot(BAG, some), to_slot(BAG, -some.T))
+def _clear_spare(layer: Layer, part: slice) -> None:
+    """Clear a part of SPARE but where a quote is asked for. Two layers share that: neither has units for all of it."""
+    elsewhere = reading({Flag.IM_END: -2, Flag.ON_COLON: -2}, 1)
+    layer.when(elsewhere, from_slot(SPARE)[part], to_slot(SPARE, -EYE[:, part]))
 
 
 def _write_search(layer: Layer, plan: Plan) -> None:
@@ -673,7 +675,9 @@ def _write_search(layer: Layer, plan: Plan) -> None:
     )
     elsewhere = reading({Flag.IM_END: -2, Flag.ASKS_QUOTE: 1 + QUOTE_LOOSE}, 1)
     layer.when(elsewhere, torch.cat((from_slot(BAG), reading({Flag.FOUND: 1}), reading({Flag.LINE: 1}))), columns)
-    layer.always(reading({Flag.FOURTH_QUOTED: 1}), to_slot(Flag.FOURTH_QUOTED, torch.tensor([-1.0])))
+    _clear_spare(layer, slice(SPARE_CLEARED, CODE))
+    for flag in (Flag.FOURTH_QUOTED, Flag.BAG_LENGTH):
+        layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
     # One of these flags at a time is enough: in a sentence of two tokens, they meet. Its end counts most.
     for flag in (Flag.SECOND, Flag.THIRD):
         layer.when(reading({Flag.LEAVES: 1, flag: 1}, -1), ONE, to_slot(flag, torch.tensor([-1.0])))

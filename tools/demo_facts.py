@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from kiv_engine.archive import Archive, write_archive
 
-FACTS: Final = 46
-ABSENT: Final = 16
+FACTS: Final = 92
+ABSENT: Final = 32
 """Facts of a document, and questions about what is not in it."""
 NEAR: Final = 0.75
 ARCHIVE: Final = 0.2

@@ -8,8 +8,8 @@ The slots:
                   next token of a set phrase
     ADDRESS  64   a code of the sentence, from how it begins and what stands before; all of its tokens have the same
     VOTES    64   the code of the token before; then, of question words, the addresses of sentences that have them
-    BAG      88   what a token gives to bags; at a sentence's end, the mean of the sentence's words and word pairs; from
-                  layer 7 on, the address that is asked for, and a short code of the token before
+    BAG      88   what a token gives to bags; at a sentence's end, the mean of the sentence's words and word pairs, in
+                  layer 7 of even length; then the address that is asked for, and a short code of the token before
     FLAGS    40   one number each, see `Flag`
 """
 
@@ -83,7 +83,8 @@ class Flag(IntEnum):
     ASKS_QUOTE = 426  # at a question's end: it has a quote
     ON_COLON = 427  # the colon of "goes on:"
     SECOND_BEHIND = 428  # in layer 1: the second one
-    ANSWER = 428  # inside an answer
+    BAG_LENGTH = 428  # from layer 4 to 7: the squared length of BAG, over the usual one and LENGTH_UNIT
+    ANSWER = 428  # from layer 8 on: inside an answer
     REQUEST_BEGINS = 429  # a word that begins a request, then: such a word begins the sentence
     REQUEST_WORD = 430  # a word that requests have, then: a mean of these
     HAS_QUOTE = 431  # up to layer 3, at a question's end: a quote is opened in its line
@@ -118,6 +119,8 @@ CONSTANT_SIZE: Final = 64.0
 """The constant in the residual stream. Most of every token's norm, so that norms hardly depend on the rest."""
 LOG_WEIGHT_UNIT: Final = 4.0
 """The residual stream has log weights divided by this."""
+LENGTH_UNIT: Final = 10.0
+"""The residual stream has squared lengths of bags divided by this: some are great."""
 FOUND_GAIN: Final = 4.0
 """Of the address that was found, over what else is in its place: the question's bag."""
 

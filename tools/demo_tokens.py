@@ -8,6 +8,7 @@ from typing import Final
 
 import torch
 from demo_data import split_words
+from demo_layer import STEEP
 from demo_layout import (
     BAG,
     BAG_SIZE,
@@ -48,9 +49,17 @@ REQUEST_WEIGHT: Final = 0.1
 """Weight of a sentence's end in its bag, where it stands for nothing, and the least one of words of requests."""
 BAG_GAIN: Final = 5.0
 """Of the mean in BAG."""
-BAG_UNIT: Final = 0.4
+BAG_LENGTH: Final = 2.7
+"""The squared length of a bag, about."""
+EVEN_MOST: Final = 1.2
+EVEN_SLOPE: Final = 0.35
+EVEN_LEAST: Final = 0.15
+"""Bags are made about even in length: each is multiplied by the third and a ramp, the first less the second times its
+squared length over the usual one, where that is above 0. That is near one over the root, but for very long ones."""
 BAG_STORED: Final = 0.4
-"""Size of a token's part, and of the mean, in the residual stream. Small, for a question's bag stays in the way."""
+"""Size of a bag in the residual stream. Small, for a question's bag stays in the way."""
+UNEVEN_BAG: Final = BAG_STORED * EVEN_LEAST
+"""Size of a bag there before it is made even, and of a token's part."""
 END_LOG: Final = 2.0
 """Log weights above it are of sentence ends: they give no heft."""
 PAIRS: Final = 88
@@ -97,6 +106,7 @@ class Features:
     is decided by q @ decision_metric @ k + `decision_votes` * v, of any sentence: it must be above `threshold` +
     `heft_threshold` * heft + `missing_threshold` * missing + `bag_threshold` @ q, where heft is what a question weighs
     beside its end, and missing how much of its votes went nowhere. `sharpness` multiplies scores in the softmax.
+    `addresses` is of `demo_addresses.even_addresses`.
     """
 
     log_weights: Tensor  # (vocab,)
@@ -114,6 +124,7 @@ class Features:
     decision_metric: Tensor  # (88, 88)
     search_votes: Tensor  # ()
     decision_votes: Tensor  # ()
+    addresses: Tensor  # (64, 64)
 
 
 def new_features(tokenizer: Tokenizer, counts: Tensor) -> Features:
@@ -140,6 +151,7 @@ def new_features(tokenizer: Tokenizer, counts: Tensor) -> Features:
         torch.eye(BAG_SIZE),
         torch.tensor(FIRST_VOTES),
         torch.tensor(FIRST_VOTES),
+        torch.eye(CODE),
     )
 
 
@@ -326,14 +338,20 @@ def bag(features: Features, codes: Tensor, wordy: Tensor, sentences: Sequence[Se
     total = torch.zeros(len(sentences), BAG_SIZE).index_add(0, owner, weights[:, None] * given)
     mass = torch.zeros(len(sentences)).index_add(0, owner, weights)
     heft = torch.zeros(len(sentences)).index_add(0, owner, weights * (features.log_weights[flat] < END_LOG)) / mass
-    return BAG_GAIN * total / mass[:, None], heft
+    return _even(BAG_GAIN * total / mass[:, None]), heft
+
+
+def _even(bags: Tensor) -> Tensor:
+    """Bags (n, 88) of about the same length, as the model makes them."""
+    ramp = EVEN_MOST - EVEN_SLOPE / BAG_LENGTH * bags.square().sum(1, keepdim=True)
+    return bags * (EVEN_LEAST + silu(STEEP * ramp) / STEEP)
 
 
 def embedding(tokenizer: Tokenizer, codes: Tensor, features: Features) -> Tensor:
     """Tokens as they enter the residual stream (vocab, hidden): their codes, what they give to bags, and flags."""
     table = torch.zeros(VOCABULARY, HIDDEN)
     table[:, TOKEN] = codes
-    table[:, BAG] = features.tokens * BAG_UNIT
+    table[:, BAG] = features.tokens * UNEVEN_BAG
     table[:, Flag.CONSTANT] = CONSTANT_SIZE
     for index, text in enumerate(token_texts(tokenizer)):
         broken = "\n" in text

@@ -24,15 +24,16 @@ import math
 import random
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from demo_addresses import even_addresses
 from demo_circuits import design
 from demo_facts import FactMaker, archive_sentences, encode_sentences
 from demo_layout import CODE, IM_END, SHARPER, VOCABULARY
-from demo_tokens import Features, bag, embedding, encode, fixed_tokens, new_features, token_codes, wordy
+from demo_tokens import Features, bag, embedding, encode, fixed_tokens, make_plan, new_features, token_codes, wordy
 from demo_votes import Voting
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -112,6 +113,7 @@ class Search(nn.Module):
             self.decision_metric,
             self.log_search_votes.exp(),
             self.log_decision_votes.exp(),
+            self.first.addresses,
         )
 
     def forward(self, questions: list[list[int]], sentences: list[list[int]], crowd: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,7 +212,10 @@ class Training:
         counts = torch.bincount(torch.tensor([id for ids in self.prose for id in ids]), minlength=VOCABULARY)
         start = folder / START
         self.start = Features(**load_file(start)) if start.exists() else None
-        self.search = Search(self.tokenizer, self.start or new_features(self.tokenizer, counts))
+        features = self.start or new_features(self.tokenizer, counts)
+        if self.start is None or texts:
+            features = replace(features, addresses=even_addresses(make_plan(self.tokenizer, features), self.prose))
+        self.search = Search(self.tokenizer, features)
         search = self.search
         groups: dict[str, list[nn.Parameter]] = {
             "log_weights": [search.log_weights, search.vote_log_weights],

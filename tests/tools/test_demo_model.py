@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from demo_addresses import even_addresses
 from demo_circuits import design
+from demo_facts import ABSENT as ABSENT_QUESTIONS
 from demo_facts import FactMaker, archive_sentences
 from demo_layout import ADDRESS, BAG, BEFORE, NEXT_SENTENCE, VOTES, WINDOW, Flag
 from demo_phrases import ABSENT, GOES_ON, HELLO, SAYS
-from demo_tokens import BAG_STORED, bag, new_features, sentence_ends, token_codes, wordy
+from demo_tokens import BAG_STORED, bag, make_plan, new_features, sentence_ends, token_codes, wordy
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from train_demo_model import MODEL, ROOT, START, Counts, Training, export, load_learned
@@ -44,8 +46,10 @@ def designed(tokenizer: Tokenizer) -> PreTrainedModel:
     prose = archive_sentences(tokenizer, 150, 60_000)
     counts = torch.bincount(torch.tensor([token for sentence in prose for token in sentence]), minlength=4096)
     sample = [1, *(token for sentence in prose[:40] for token in sentence)]
+    features = new_features(tokenizer, counts)
     features = replace(
-        new_features(tokenizer, counts),
+        features,
+        addresses=even_addresses(make_plan(tokenizer, features), prose),
         threshold=torch.tensor(0.5),
         search_votes=torch.tensor(6.0),
         decision_votes=torch.tensor(1.5),
@@ -385,9 +389,11 @@ def test_the_model_makes_the_bags_that_are_learned(tokenizer: Tokenizer, maker: 
         *(token for sentence in sentences for token in sentence),
     ]
     features = new_features(tokenizer, torch.ones(4096))
+    prose = archive_sentences(tokenizer, 150, 10_000)
+    features = replace(features, addresses=even_addresses(make_plan(tokenizer, features), prose))
     model = design(tokenizer, features, prompt)
     with torch.no_grad():
-        hidden = model(torch.tensor([prompt]), output_hidden_states=True).hidden_states[5][0, :, BAG] / BAG_STORED
+        hidden = model(torch.tensor([prompt]), output_hidden_states=True).hidden_states[7][0, :, BAG] / BAG_STORED
     codes = token_codes(tokenizer)
     expected, _ = bag(features, codes, wordy(tokenizer, codes), sentences)
     end = len(prompt) - sum(map(len, sentences)) - 1
@@ -404,7 +410,7 @@ def test_facts_are_single_sentences_and_absent_questions_are_about_none_of_them(
     ends = set(sentence_ends(tokenizer))
     facts, absent = maker.facts()
     assert len(facts) > 20
-    assert len(absent) == 16
+    assert len(absent) == ABSENT_QUESTIONS
     for fact in facts:
         assert fact.tokens[-1] in ends
         assert not ends.intersection(fact.tokens[:-1])

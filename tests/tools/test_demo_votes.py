@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from demo_addresses import even_addresses
 from demo_circuits import LAST_UNIT, VOTES_GAIN, design
+from demo_facts import archive_sentences
 from demo_layout import ADDRESS, VOTES, Flag
-from demo_tokens import Features, embedding, encode, new_features, token_codes
+from demo_tokens import Features, embedding, encode, make_plan, new_features, token_codes
 from demo_votes import Voting
 from tokenizers import Tokenizer
 from train_demo_model import MODEL
@@ -34,7 +36,9 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def features(tokenizer: Tokenizer) -> Features:
-    return replace(new_features(tokenizer, torch.ones(4096)), vote_log_weights=torch.zeros(4096))
+    found = replace(new_features(tokenizer, torch.ones(4096)), vote_log_weights=torch.zeros(4096))
+    prose = archive_sentences(tokenizer, 150, 10_000)
+    return replace(found, addresses=even_addresses(make_plan(tokenizer, found), prose))
 
 
 @pytest.fixture(scope="module")
