@@ -130,7 +130,8 @@ class Features:
 def new_features(tokenizer: Tokenizer, counts: Tensor) -> Features:
     """The start of learning: random features, all of the same length.
 
-    counts (vocab,): how often texts have each token.
+    counts (vocab,): how often texts have each token. Addresses are as they come: a model needs them made even, by
+    `demo_addresses.even_addresses`, or its layers have too few units.
     """
     tokens = _token_vectors(tokenizer, BAG_SIZE, 32)
     tokens[_silent_tokens(tokenizer)] = 0
