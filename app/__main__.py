@@ -46,6 +46,7 @@ def build_parser() -> Parser:
     demo.add_argument("--question", metavar="Q", help="what to ask")
     shots = commands.add_parser("screenshots", help="pictures of every state, in both themes", prog="kiv screenshots")
     shots.add_argument("folder", type=Path, metavar="FOLDER", help="where the pictures go")
+    shots.add_argument("--only", metavar="STATE", help="the pictures of one state: answered, settings, ...")
     shots.add_argument("--tokens", type=archive_length, default=100_000, metavar="N", help="length of the archive")
     install = commands.add_parser("install", help="a desktop entry, to start by double click", prog="kiv install")
     install.add_argument("--remove", action="store_true", help="take it away again")
@@ -169,7 +170,7 @@ def begin(qt: "QApplication", application: "Application", options: argparse.Name
     elif options.command == "screenshots":
         from app.screenshots import Photographer
 
-        Photographer(qt, application, options.folder, options.tokens).start()
+        Photographer(qt, application, options.folder, options.tokens, options.only).start()
     else:
         application.start(options.files)
         if not options.files:

@@ -1,4 +1,4 @@
-"""`kiv screenshots FOLDER`: every state of the app in both themes and two sizes, with the real engine."""
+"""`kiv screenshots FOLDER`: every state of the app, or one, in both themes and two sizes, with the real engine."""
 
 import sys
 from collections.abc import Callable
@@ -46,11 +46,15 @@ Step = tuple[str, Callable[[], None], Callable[[], bool]]
 class Photographer(QObject):
     """Leads the app from state to state, and takes each picture in all themes and sizes."""
 
-    def __init__(self, qt: QApplication, application: Application, folder: Path, tokens: int) -> None:
+    def __init__(
+        self, qt: QApplication, application: Application, folder: Path, tokens: int, only: str | None = None
+    ) -> None:
+        """`only` one state is taken, like "answered". Raises BadInputError for one that there is not."""
         super().__init__(application)
         self._qt, self._application, self._folder, self._tokens = qt, application, folder, tokens
         self._link: LinkDialog | None = None
         self._steps = self._make_steps()
+        self._taken = self._names(only)
         self._looks = 0
         self._begun = False
         self._clock = QTimer(self, interval=LOOK_MS)
@@ -64,6 +68,18 @@ class Photographer(QObject):
             raise BadInputError(f"The folder {self._folder} cannot be made: {error.strerror}.") from error
         self._application.start()
         self._clock.start()
+
+    def _names(self, only: str | None) -> list[str]:
+        """Which pictures are taken. Drops the steps that no picture needs."""
+        names = [name for name, _begin, _is_there in self._steps]
+        if only is None:
+            return names
+        states = [name.partition("-")[2] for name in names]
+        if only not in states:
+            raise BadInputError(f"There is no state {only!r}; there are {', '.join(states)}.")
+        number = states.index(only)
+        del self._steps[number + 1 :]
+        return [names[number]]
 
     # -- the states ----------------------------------------------------------------------------------------------
 
@@ -241,19 +257,27 @@ class Photographer(QObject):
             begin()
             self._begun = True
         if self._looks == 0 and not is_there():
-            if name == "05-stopped" and self._application.chats.current.reading.state is ReadingState.READ:
-                print(
-                    f"kiv: {self._tokens} tokens are read before a picture is taken; give more --tokens.",
-                    file=sys.stderr,
-                )
-                self._leave(1)
+            self._check_length(name)
             return
         self._looks += 1
-        passing = name in ("01-loading", "04-reading", "07-writing")  # states that do not wait for a picture
-        if passing or self._looks >= SETTLE_LOOKS:
-            self._take(name)
+        if self._looks >= self._looks_at(name):
+            if name in self._taken:
+                self._take(name)
             self._steps.pop(0)
             self._looks, self._begun = 0, False
+
+    def _looks_at(self, name: str) -> int:
+        """Some states do not wait for a picture, and some need none."""
+        passing = name in ("01-loading", "04-reading", "07-writing")
+        return 1 if passing or name not in self._taken else SETTLE_LOOKS
+
+    def _check_length(self, name: str) -> None:
+        """Reading that has ended cannot be stopped any more."""
+        if name == "05-stopped" and self._application.chats.current.reading.state is ReadingState.READ:
+            print(
+                f"kiv: {self._tokens} tokens are read before a picture is taken; give more --tokens.", file=sys.stderr
+            )
+            self._leave(1)
 
     def _take(self, name: str) -> None:
         self._clock.stop()

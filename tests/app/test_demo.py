@@ -64,6 +64,13 @@ def test_pictures_need_a_folder(qapp: QApplication, unstarted: AppDriver, tmp_pa
         Photographer(qapp, unstarted.application, tmp_path / "file" / "pictures", 1_000).start()
 
 
+def test_a_state_that_there_is_not_is_told_with_those_that_there_are(
+    qapp: QApplication, unstarted: AppDriver, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInputError, match=r"no state 'anwsered'; there are loading, .*, answered, "):
+        Photographer(qapp, unstarted.application, tmp_path, 1_000, "anwsered")
+
+
 def test_without_a_model_there_are_no_pictures(
     qapp: QApplication, unstarted: AppDriver, left: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
