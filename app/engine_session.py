@@ -229,7 +229,8 @@ class EngineSession:
     ) -> Iterator[object]:
         """What is to be known of the documents comes before their first token is read."""
         placed = not request.sources
-        for event in context.read(*documents, should_stop=should_stop, anyway=request.anyway):
+        first = request.first_tokens
+        for event in context.read(*documents, should_stop=should_stop, anyway=request.anyway, up_to=first or None):
             if not placed and isinstance(event, ReadProgress | ReadFinished):
                 placed = True
                 yield documents_placed(context, opened=not documents and isinstance(event, ReadFinished))
@@ -240,24 +241,25 @@ class EngineSession:
                 yield from self._measure_sometimes(request.chat, context)
             elif not isinstance(event, TokenizeProgress):
                 yield self._measure(request.chat, context)
-            if isinstance(event, ReadFinished) and not event.stopped:
+            if isinstance(event, ReadFinished) and (not event.stopped or 0 < first <= event.tokens_read):
                 self._read_by[request.chat] = event.prefill_mode
                 yield from self._end_reading(request, context, should_stop)
             yield self._with_smaller(context, event)
             if isinstance(event, ReadProgress) and not event.tokens_per_s:
-                yield from self._time_reading(context)
+                yield from self._time_reading(context, first)
 
     def _end_reading(self, request: Read, context: "Context", should_stop: ShouldStop) -> Iterator[ShelfMeasured]:
-        """All is read: note what that took, and what of it is kept."""
+        """All that is to be is read: note what that took, and what of it is kept."""
         self._loaded().record(context)
         self._baselines[request.chat] = measure_baseline(context, should_stop)
         self._trim_shelf(request.options)
         yield from self._measure_shelf()
 
-    def _time_reading(self, context: "Context") -> Iterator[ReadingTimed]:
+    def _time_reading(self, context: "Context", first_tokens: int) -> Iterator[ReadingTimed]:
         """Before the first token is read: about how long it will take, where that can be told."""
         if (seconds := self._loaded().seconds_to_read(context)) is not None:
-            yield ReadingTimed(seconds)
+            wanted = first_tokens - context.num_tokens if first_tokens else context.unread_tokens
+            yield ReadingTimed(seconds * min(1.0, wanted / context.unread_tokens))
 
     def _saved_context(
         self, request: Read, documents: "list[Document]", should_stop: ShouldStop

@@ -43,7 +43,12 @@ def as_round_tokens(count: int) -> str:
     """Like 4.2 million or 850,000, for a number that is an estimate anyway."""
     if count >= 1_000_000:
         return tr("{0} million").format(f"{count / 1e6:.1f}")
-    return f"{count // 1_000 * 1_000:,}" if count >= 10_000 else f"{count:,}"
+    return f"{rounded_down(count):,}"
+
+
+def rounded_down(count: int) -> int:
+    """To whole thousands, unless it is small."""
+    return count // 1_000 * 1_000 if count >= 10_000 else count
 
 
 def as_ranges(numbers: Sequence[int]) -> str:

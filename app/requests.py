@@ -69,13 +69,14 @@ class ContextOptions:
 class Read:
     """Read documents into a chat's context; without sources, go on where reading stopped. Ends with ReadFinished.
 
-    `anyway`: also what is predicted not to fit.
+    `anyway`: also what is predicted not to fit. `first_tokens`: only so many, from the beginning; 0 is all.
     """
 
     chat: int
     sources: tuple[Source, ...] = ()
     options: ContextOptions = field(default_factory=ContextOptions)
     anyway: bool = False
+    first_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -48,15 +48,22 @@ _Value = TypeVar("_Value", bound="DataclassInstance")
 class ChatOptions:
     """How a chat is answered. `system` is the system prompt; it stands before the documents.
 
-    `store` is where its documents lie; "" is as the settings say.
+    `store` is where its documents lie; "" is as the settings say. Only their `first_tokens` are read; 0 is all.
     """
 
     system: str = ""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     store: StoreKind | Literal[""] = ""
+    first_tokens: int = 0
 
     def __post_init__(self) -> None:
+        require_whole("first_tokens", self.first_tokens, 0, 2**31 - 1)
         require_choice("store", self.store, ("", *get_args(StoreKind)))
+
+    @property
+    def for_new_chats(self) -> "ChatOptions":
+        """Without what concerns the documents of one chat."""
+        return replace(self, store="", first_tokens=0)
 
     @property
     def preset(self) -> str | None:

@@ -167,11 +167,19 @@ class Context:
         self.rewind(shared_length(self._tokens.ids, laid.unread))
         self._laid.placed, self._laid.unread = laid.placed, laid.unread[self.num_tokens :]
 
-    def read(self, *documents: Document, should_stop: ShouldStop = never, anyway: bool = False) -> Iterator[ReadEvent]:
+    def read(
+        self,
+        *documents: Document,
+        should_stop: ShouldStop = never,
+        anyway: bool = False,
+        up_to: int | None = None,
+    ) -> Iterator[ReadEvent]:
         """Read documents into the context; without documents, go on where reading stopped or failed.
 
-        What is larger than what is free fails before the first token, unless it is to be tried `anyway`. Once all
-        tokens are counted, and before the first is read, the first ReadProgress comes.
+        What is larger than what is free fails before the first token, unless it is to be tried `anyway`. Reading stops
+        at a length `up_to` of the context, in tokens, if it is longer then; what is left can be read later.
+
+        Once all tokens are counted, and before the first is read, the first ReadProgress comes.
 
         A failure before the first token (no room, no tokens) leaves the context as it was.
         """
@@ -182,7 +190,7 @@ class Context:
                 raise ConfigError(
                     "Documents come before the first question; open a new context, or go back to before that question."
                 )
-            last = yield from self._reader.read(documents, should_stop, anyway)
+            last = yield from self._reader.read(documents, should_stop, anyway, up_to)
         except BaseException as error:
             last = self._undo_reading(error)
             if not isinstance(error, Exception):
@@ -254,7 +262,7 @@ class Context:
         answer = Answer(self._format, sampling, begin, start + len(self._unfed))
         while len(self._unfed) > 1 and not should_stop():
             self._feed_prompt()
-            yield progress(self.num_tokens, start, answer.start, time.perf_counter() - begin)
+            yield progress(self.num_tokens, start, answer.start, answer.start, time.perf_counter() - begin)
         deltas = self._decode(sampling, should_stop, answer)
         hits: tuple[LayerHits, ...] = ()
         if record:

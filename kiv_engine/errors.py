@@ -57,12 +57,14 @@ class OutOfMemoryError(CapacityError):
     Attributes:
         tokens: the context's length that was wanted; 0 while a model is loaded.
         is_predicted: nothing was tried; the caller may do so all the same.
+        fit_tokens: how long the context could become as it is; 0 where that is not known, or nothing.
     """
 
-    def __init__(self, message: str, tokens: int = 0, *, is_predicted: bool = False) -> None:
+    def __init__(self, message: str, tokens: int = 0, *, is_predicted: bool = False, fit_tokens: int = 0) -> None:
         super().__init__(message)
         self.tokens = tokens
         self.is_predicted = is_predicted
+        self.fit_tokens = fit_tokens
 
 
 class BatchSizeError(EngineError):

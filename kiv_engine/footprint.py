@@ -18,6 +18,8 @@ RAM_SHARE: Final = 0.9
 """Of the free RAM, a document may take this share."""
 VRAM_SHARE: Final = 0.95
 """Of the free VRAM so much: the allocator leaves gaps."""
+ASKING_TOKENS: Final = 4_096
+"""Room for so many is left to questions and answers, where a document is read only as far as it fits."""
 
 
 class Footprint:
@@ -72,15 +74,17 @@ class Footprint:
             return 0
         return min(store.keys.capacity - store.num_tokens for store in stores)
 
-    def too_large(self, num_tokens: int, unread_tokens: int) -> OutOfMemoryError:
-        """What is raised where so many tokens more are predicted not to fit."""
-        need = unread_tokens * self.token_bytes
+    def too_large(self, num_tokens: int, wanted_tokens: int, unread_tokens: int) -> OutOfMemoryError:
+        """What is raised where so many tokens more are predicted not to fit, of those that are not read."""
+        need = wanted_tokens * self.token_bytes
         where = "RAM" if self._config.store_folder is None else "disk"
+        whole = f"The document has {wanted_tokens:,} tokens, which need"
+        begins = whole if wanted_tokens == unread_tokens else f"The first {num_tokens + wanted_tokens:,} tokens need"
         return OutOfMemoryError(
-            f"The document has {unread_tokens:,} tokens, which need {need / 1e9:.1f} GB of {where}; about "
-            f"{self.tokens_that_fit():,} tokens fit.",
-            num_tokens + unread_tokens,
+            f"{begins} {need / 1e9:.1f} GB of {where}; about {self.tokens_that_fit():,} tokens fit.",
+            num_tokens + wanted_tokens,
             is_predicted=True,
+            fit_tokens=max(0, self.most_tokens(num_tokens, unread_tokens) - ASKING_TOKENS),
         )
 
     def failed(self, error: BaseException, num_tokens: int, wanted_tokens: int) -> Failed:

@@ -97,27 +97,28 @@ class Reader:
         return len(self._tokens) + len(self._laid.unread)
 
     def read(
-        self, documents: Sequence[Document], should_stop: ShouldStop, anyway: bool
+        self, documents: Sequence[Document], should_stop: ShouldStop, anyway: bool, up_to: int | None
     ) -> Generator[TokenizeProgress | ReadProgress, None, ReadFinished]:
         """Lay documents behind what is laid and read on. What is raised may leave the cache torn."""
         begin = time.perf_counter()
-        queued = yield from self._queue(documents, should_stop, anyway)
-        laid, total, first = self._laid, self.total, len(self._tokens)
-        if queued and laid.unread:
+        queued = yield from self._queue(documents, should_stop, anyway, up_to)
+        laid, total, first, end = self._laid, self.total, len(self._tokens), self._end(up_to)
+        if queued and first < end:
             yield ReadProgress(first, total, 0.0, None)  # a large model takes minutes until it can tell of a chunk
         last_trim = first
         last_report = reading_since = time.perf_counter()
-        while queued and laid.unread and not should_stop():
-            self.feed(total)
-            if len(self._tokens) - last_trim >= TRIM_TOKENS or not laid.unread:
+        while queued and len(self._tokens) < end and not should_stop():
+            self.feed(end)
+            is_at_end = len(self._tokens) >= end
+            if len(self._tokens) - last_trim >= TRIM_TOKENS or is_at_end:
                 trim_heap()
                 last_trim = len(self._tokens)
             if self._checkpoints.is_due:
                 self._checkpoints.try_to_write(self.to_save(), wait=False)
             now = time.perf_counter()
-            if now - last_report >= PROGRESS_INTERVAL_S or not laid.unread:
+            if now - last_report >= PROGRESS_INTERVAL_S or is_at_end:
                 last_report = now
-                yield progress(len(self._tokens), first, total, now - reading_since)
+                yield progress(len(self._tokens), first, end, total, now - reading_since)
         self._note_rate(len(self._tokens) - first, time.perf_counter() - reading_since)
         self._tokens.take_snapshot()
         self._cache.check_saved()
@@ -128,13 +129,17 @@ class Reader:
             total,
             time.perf_counter() - begin,
             bool(laid.unread) or not queued,
-            prefill_mode=self._cache.policy.prefill_mode(total),
-            prefill_reason=self._cache.policy.prefill_reason(total),
+            prefill_mode=self._cache.policy.prefill_mode(end),
+            prefill_reason=self._cache.policy.prefill_reason(end),
             not_saved=self._checkpoints.take_problem(),
         )
 
+    def _end(self, up_to: int | None) -> int:
+        """The length to read to: of all, or a beginning; what is read already is not taken back."""
+        return self.total if up_to is None else min(self.total, max(up_to, len(self._tokens)))
+
     def _queue(
-        self, documents: Sequence[Document], should_stop: ShouldStop, anyway: bool
+        self, documents: Sequence[Document], should_stop: ShouldStop, anyway: bool, up_to: int | None
     ) -> Generator[TokenizeProgress, None, bool]:
         """Lay documents and make room for them. Stopped (False) or failed, everything is left as it was."""
         num_documents, num_unread = len(self._laid.placed), len(self._laid.unread)
@@ -142,10 +147,10 @@ class Reader:
         queued = False
         try:
             if (yield from self._lay_all(documents, should_stop)):
-                num_read, unread = len(self._tokens), len(self._laid.unread)
-                if not anyway and self.total > self._footprint.most_tokens(num_read, unread):
-                    raise self._footprint.too_large(num_read, unread)
-                self._cache.plan(self.total + 4 * SEARCH_BLOCK_TOKENS)
+                num_read, unread, end = len(self._tokens), len(self._laid.unread), self._end(up_to)
+                if not anyway and end > self._footprint.most_tokens(num_read, unread):
+                    raise self._footprint.too_large(num_read, end - num_read, unread)
+                self._cache.plan(end + 4 * SEARCH_BLOCK_TOKENS)
                 queued = True
         finally:
             if not queued:
@@ -202,7 +207,7 @@ class Reader:
             self.tokens_per_s = num_tokens / seconds
 
 
-def progress(num_tokens: int, first: int, total: int, seconds: float) -> ReadProgress:
-    """How far reading is that began at a length of `first`, so many seconds ago."""
+def progress(num_tokens: int, first: int, end: int, total: int, seconds: float) -> ReadProgress:
+    """How far reading is that began at a length of `first`, so many seconds ago, and stops at `end`."""
     rate = (num_tokens - first) / seconds if seconds > 0 else 0.0
-    return ReadProgress(num_tokens, total, rate, (total - num_tokens) / rate if rate > 0 else None)
+    return ReadProgress(num_tokens, total, rate, (end - num_tokens) / rate if rate > 0 else None)

@@ -7,6 +7,7 @@ from enum import Enum
 from PySide6.QtCore import QCoreApplication
 
 from app.failure_words import memory_advice
+from app.figures import rounded_down
 from app.requests import Ask, LoadModel, Read, Request, UnloadModel
 from kiv_engine.errors import DocumentError, EngineError, OutOfMemoryError
 from kiv_engine.events import Failed, SmallerPlan
@@ -53,7 +54,9 @@ def remedies(request: Request, event: Failed) -> Iterator[str]:
     if isinstance(request, Read) and isinstance(event.error, DocumentError) and len(request.sources) > 1:
         yield tr("And {0:,} more could not be read.").format(len(request.sources) - 1)
     if event.smaller is not None and event.smaller.tokens:
-        yield tr("At most about {0:,} tokens fit.").format(event.smaller.tokens)
+        how = changes(event.smaller)
+        most = tr("With {1}, at most about {0:,} tokens fit.") if how else tr("At most about {0:,} tokens fit.")
+        yield most.format(event.smaller.tokens, how)
     elif event.smaller is None and isinstance(event.error, OutOfMemoryError) and not event.error.is_predicted:
         yield memory_advice()
 
@@ -65,6 +68,7 @@ def offers_after(request: Request, event: Failed, reload: LoadModel | None = Non
         text = tr("Use {0}").format(changes(event.smaller))
         offers.append(Offer(text, tried(request, anyway=False), event.smaller))
     if isinstance(event.error, OutOfMemoryError) and event.error.is_predicted:
+        offers += offers_of_beginning(request, event.error)
         offers.append(Offer(tr("Try anyway"), tried(request, anyway=True)))
     elif reload is None or not isinstance(request, Read | Ask):
         return tuple(offers)
@@ -73,6 +77,13 @@ def offers_after(request: Request, event: Failed, reload: LoadModel | None = Non
     elif not isinstance(event.error, EngineError):
         offers.append(Offer(tr("Load the model again"), reload))
     return tuple(offers)
+
+
+def offers_of_beginning(request: Request, error: OutOfMemoryError) -> Iterator[Offer]:
+    """To read as much as fits, where that is something."""
+    tokens = rounded_down(error.fit_tokens)
+    if isinstance(request, Read) and tokens:
+        yield Offer(tr("Read the first {0:,} tokens").format(tokens), replace(request, first_tokens=tokens))
 
 
 def changes(plan: SmallerPlan) -> str:

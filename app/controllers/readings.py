@@ -63,11 +63,11 @@ class Readings(QObject):
         self._set_reading(chat, Reading(ReadingState.WAITING, again=True, offers=chat.reading.offers))
         return Read(chat.number, sources)
 
-    def resume(self, chat: Chat) -> None:
+    def resume(self, chat: Chat, anyway: bool = False) -> None:
         """Go on where reading was stopped."""
         chat.reading.state = ReadingState.WAITING
         chat.reading_changed.emit()
-        self.go_on(chat)
+        self.go_on(chat, anyway)
 
     def go_on(self, chat: Chat, anyway: bool = False) -> None:
         """Have read what the engine has of a chat's documents and has not read."""
@@ -179,7 +179,8 @@ class Readings(QObject):
         reading.seconds += event.seconds
         if event.not_saved:
             self._notice(self.tr("What was read is not kept: {}").format(event.not_saved), NoticeKind.INFO)
-        if reading.again and (event.stopped or reading.message):
+        as_wanted = not event.stopped or 0 < chat.options.first_tokens <= event.tokens_read
+        if reading.again and (not as_wanted or reading.message):
             self._stay_closed(chat, reading.message)
             return
         if not reading.again:

@@ -132,7 +132,7 @@ class SessionController(QObject):
         begins_anew = options.system != chat.options.system and not chat.is_empty
         chat.set_options(options)
         if for_all:
-            self._preferences.set(replace(self._preferences.settings, chat=replace(options, store="")))
+            self._preferences.set(replace(self._preferences.settings, chat=options.for_new_chats))
         if begins_anew:
             self._readings.close(chat)
 
@@ -142,17 +142,23 @@ class SessionController(QObject):
         chat = self._chats.current
         if kind == chat.store or not self._is_loaded(chat):
             return
-        chat.set_options(replace(chat.options, store=kind))
+        chat.set_options(replace(chat.options, store=kind, first_tokens=0))  # there may be room for all of it
         if chat.documents:
             self._readings.close(chat)
             self.read_again()
 
     @Slot()
     def continue_reading(self) -> None:
-        """Go on where reading was stopped. What was asked meanwhile stays, and later answers know of it."""
+        """Go on where reading was stopped. What was asked meanwhile stays, and later answers know of it.
+
+        Behind a beginning that was wanted by itself the rest is tried, whether or not it fits.
+        """
         chat = self._chats.current
         if chat.can_continue:
-            self._readings.resume(chat)
+            anyway = chat.has_beginning_only
+            if anyway:
+                chat.set_options(replace(chat.options, first_tokens=0))
+            self._readings.resume(chat, anyway)
 
     @Slot(str)
     def ask(self, question: str) -> None:
@@ -263,7 +269,7 @@ class SessionController(QObject):
         options = ContextOptions(config, chat.options.system, settings.kept_gb, stores)
         if isinstance(request, Read):
             chat.engine_config = config
-            return replace(request, options=options)
+            return replace(request, options=options, first_tokens=chat.options.first_tokens)
         history = said_before(chat.all_exchanges[request.exchange])
         return replace(request, history=history, sampling=chat.options.sampling, options=options)
 
@@ -359,6 +365,7 @@ class SessionController(QObject):
         if isinstance(request, Ask):
             self.ask_instead(request.exchange, request.question)
         else:
+            chat.set_options(replace(chat.options, first_tokens=request.first_tokens))
             self._read_after_failure(chat, request)
 
     def _make_smaller(self, plan: SmallerPlan) -> None:

@@ -224,6 +224,16 @@ class Chat(QObject):
         return self.is_loaded and self.reading.state is ReadingState.STOPPED
 
     @property
+    def tokens_to_read(self) -> int:
+        """How far its documents are to be read."""
+        return min(self.reading.tokens_total, self.options.first_tokens or self.reading.tokens_total)
+
+    @property
+    def has_beginning_only(self) -> bool:
+        """Whether its documents are read as far as they are to be, and that is not to their end."""
+        return self.reading.state is ReadingState.STOPPED and 0 < self.options.first_tokens <= self.reading.tokens_read
+
+    @property
     def placed_tokens(self) -> int:
         """Tokens to the end of the last document that is counted, with what stands before and between them."""
         return max((each.place.start + each.place.tokens for each in self.documents if each.place), default=0)

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePol
 from app.views.icons import IconButton, IconLabel
 from app.views.theme import GAP, Theme
 
-MOST_OFFERS: Final = 2
+MOST_OFFERS: Final = 3
 
 
 class Banner(QWidget):

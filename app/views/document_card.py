@@ -130,19 +130,23 @@ class DocumentCard(QFrame):
         self.stop.setVisible(is_reading)
         self._show_resume()
         self.again.setVisible(reading.state is ReadingState.CLOSED)
-        self.progress.setVisible(reading.state in UNDER_WAY or reading.state is ReadingState.STOPPED)
+        stopped = reading.state is ReadingState.STOPPED and not self._chat.has_beginning_only
+        self.progress.setVisible(reading.state in UNDER_WAY or stopped)
         if reading.state in (ReadingState.WAITING, ReadingState.OPENING):
             parsing = reading.parsing
             self.progress.setValue(1_000 * parsing.done // parsing.total if parsing and parsing.total else 0)
         elif reading.state is ReadingState.COUNTING:
             self.progress.setValue(round(1_000 * reading.share))
         else:
-            self.progress.setValue(1_000 * reading.tokens_read // max(reading.tokens_total, 1))
+            self.progress.setValue(1_000 * reading.tokens_read // max(self._chat.tokens_to_read, 1))
 
     def _show_resume(self) -> None:
         """What Continue takes is known from what was read until the stop."""
         self.resume.setVisible(self._chat.can_continue)
-        if rest_s := self._chat.reading.eta_s:
+        if self._chat.has_beginning_only:
+            self.resume.setText(self.tr("Read the rest") if self._fits else self.tr("Read the rest anyway"))
+            self.resume.setAccessibleName(self.resume.text())
+        elif rest_s := self._chat.reading.eta_s:
             self.resume.setText(self.tr("Continue · {0}").format(as_rough_duration(rest_s)))
             self.resume.setAccessibleName(self.tr("Continue reading: about {0}").format(as_rough_duration(rest_s)))
         else:
@@ -194,6 +198,9 @@ class DocumentCard(QFrame):
                 return self.tr("Counting tokens: {0:.0f} %").format(100 * reading.share)
             case ReadingState.READING:
                 return self._progress_line()
+            case ReadingState.STOPPED if self._chat.has_beginning_only:
+                read = self.tr("The first {0:,} of {1:,} tokens are read. The rest is not: answers know nothing of it")
+                return read.format(reading.tokens_read, reading.tokens_total)
             case ReadingState.STOPPED:
                 read = self.tr("{0:,} of {1:,} tokens read. Ask now, or continue")
                 return read.format(reading.tokens_read, reading.tokens_total)
@@ -202,9 +209,14 @@ class DocumentCard(QFrame):
                 done = opened if reading.opened else self.tr("All {0:,} tokens read in {1}")
                 return done.format(reading.tokens_total, as_duration(reading.seconds))
             case ReadingState.CLOSED:
-                return reading.message or self.tr("Not in memory; opened with your next question")
+                return reading.message or self._closed_line()
             case ReadingState.FAILED | ReadingState.NONE:
                 return reading.message
+
+    def _closed_line(self) -> str:
+        if first := self._chat.options.first_tokens:
+            return self.tr("Not in memory; the first {0:,} tokens are opened with your next question").format(first)
+        return self.tr("Not in memory; opened with your next question")
 
     def _opening_line(self) -> str:
         parsing = self._chat.reading.parsing
@@ -219,7 +231,12 @@ class DocumentCard(QFrame):
         reading = self._chat.reading
         if not reading.tokens_total:
             return self.tr("Reading")
-        done = self.tr("{0:,} of {1:,} tokens").format(reading.tokens_read, reading.tokens_total)
+        wanted = self._chat.tokens_to_read
+        whole = self.tr("{0:,} of {1:,} tokens")
+        beginning = self.tr("{0:,} of the first {1:,} tokens; the rest, to {2:,}, is not read")
+        done = (whole if wanted == reading.tokens_total else beginning).format(
+            reading.tokens_read, wanted, reading.tokens_total
+        )
         if reading.eta_s is None:  # nothing is read yet
             told = self.tr("about {0} to read").format(as_rough_duration(reading.read_s)) if reading.read_s else ""
             return f"{done} · {told}" if told else done

@@ -413,6 +413,10 @@ class MainWindow(QMainWindow):
         if measured is None:
             self.tokens.setText("")
             return
+        if chat.has_beginning_only:
+            line = self.tr("{0:,} of {1:,} tokens read, the rest is not")
+            self.tokens.setText(line.format(chat.reading.tokens_read, chat.reading.tokens_total))
+            return
         whole = measured.num_tokens + measured.unread_tokens
         self.tokens.setText(self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole))
 

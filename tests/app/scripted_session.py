@@ -141,7 +141,7 @@ class ScriptedSession:
                         return
                 yield from self._open(chat, sources)
                 if self._texts.get(chat):
-                    yield from self._go_on(chat, bool(sources), should_stop)
+                    yield from self._go_on(chat, bool(sources), request.first_tokens, should_stop)
             case Ask(chat):
                 self.asked.append(request)
                 by_section = request.by_section
@@ -211,20 +211,21 @@ class ScriptedSession:
         kinds = (("ram", 1_088 * total, 0), ("int8", 600 * total, 0), ("disk", 64 * total, 1_024 * total))
         yield StoresOffered(tuple(StoreOffer(*kind, fits=True) for kind in kinds))
 
-    def _go_on(self, chat: int, has_more: bool, should_stop: Callable[[], bool]) -> Iterator[object]:
+    def _go_on(self, chat: int, has_more: bool, first_tokens: int, should_stop: Callable[[], bool]) -> Iterator[object]:
         total, read = self._total(chat), self._read.get(chat, 0)
+        end = min(total, first_tokens or total)
         if has_more:
             yield from self._place(chat, total)
         yield self._measured(chat, read, total - read)
         yield ReadProgress(read, total, 0.0, None)
-        yield ReadingTimed((total - read) / 25)
+        yield ReadingTimed((end - read) / 25)
         self._step("begin", should_stop)
-        while read < total and not should_stop():
-            read = min(total, read + max(1, total // 10))
+        while read < end and not should_stop():
+            read = min(end, read + max(1, total // 10))
             self._read[chat] = read
             yield self._measured(chat, read, total - read)
-            yield ReadProgress(read, total, 2_125.0, (total - read) / 2_125)
-            if read >= total // 2:
+            yield ReadProgress(read, total, 2_125.0, (end - read) / 2_125)
+            if read >= end // 2:
                 self._step("read", should_stop)
         yield ReadFinished(read, total, total / 2_125, read < total, "sparse", "as asked")
 

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel
 
-from app.models.chat import ReadingState
+from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.requests import Read, Said
 from kiv_engine.errors import OutOfMemoryError
@@ -85,6 +85,79 @@ def test_what_does_not_fit_is_not_called_fitting_if_it_is_read_anyway(driver: Ap
     facts = driver.transcript.card.facts
     assert facts.text() == "Needs 326 MB · does not fit this PC (up to about 299,000 tokens do)"
     assert colour(facts) == driver.application.theme.colors.warning
+
+
+def read_beginning(driver: AppDriver) -> None:
+    """Have the first half of what does not fit read, as it is offered."""
+    driver.session.fit_tokens = LONG_TOKENS // 2
+    message = "The document has 300,000 tokens, which need 0.3 GB of RAM; about 150,000 tokens fit."
+    error = OutOfMemoryError(message, LONG_TOKENS, is_predicted=True, fit_tokens=LONG_TOKENS // 2)
+    driver.session.fail_once = {Read: Failed(message, error)}
+    driver.controller.read_pasted(LONG)
+    driver.until(driver.window.banner.isVisible)
+    driver.until_state(EngineState.IDLE)
+    assert driver.transcript.card.state.text() == message
+    offer = driver.window.banner.offers[0]
+    assert (offer.text(), offer.accessibleName()) == ("Read the first 150,000 tokens",) * 2
+    offer.setFocus()
+    QTest.keyClick(offer, Qt.Key.Key_Space)
+
+
+BEGINNING = "The first 150,000 of 300,000 tokens are read. The rest is not: answers know nothing of it"
+
+
+def test_of_what_does_not_fit_a_beginning_is_read_and_called_that(driver: AppDriver) -> None:
+    card = driver.transcript.card
+    driver.until_state(EngineState.IDLE)
+    driver.session.held_at = {"read"}
+    read_beginning(driver)
+    driver.until_reached("read")
+    line = "90,000 of the first 150,000 tokens; the rest, to 300,000, is not read · 2,125 tokens/s · 28 s left"
+    driver.until(lambda: card.state.text() == line)
+    assert card.progress.value() == 600
+    driver.session.go()
+    driver.until_read(ReadingState.STOPPED)
+    driver.until_state(EngineState.IDLE)
+    assert card.state.text() == BEGINNING
+    assert not card.progress.isVisible()
+    assert card.facts.text() == "Needs 326 MB · does not fit this PC (up to about 150,000 tokens do)"
+    assert driver.window.tokens.text() == "150,000 of 300,000 tokens read, the rest is not"
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    assert driver.chat.exchanges[0].state is ExchangeState.DONE
+    assert driver.window.tokens.text() == "150,000 of 300,000 tokens read, the rest is not"
+    assert (card.resume.text(), card.resume.accessibleName()) == ("Read the rest anyway",) * 2
+    card.resume.click()
+    driver.until_read()
+    last = driver.session.read[-1]
+    assert (last.sources, last.anyway, last.first_tokens) == ((), True, 0)
+    assert card.state.text().startswith("All 300,000 tokens read in ")
+
+
+def test_a_beginning_is_what_is_opened_again(driver: AppDriver) -> None:
+    read_beginning(driver)
+    driver.until_read(ReadingState.STOPPED)
+    driver.until_state(EngineState.IDLE)
+    driver.controller.unload_model()
+    driver.until_read(ReadingState.CLOSED)
+    line = "Not in memory; the first 150,000 tokens are opened with your next question"
+    driver.until(lambda: driver.transcript.card.state.text() == line)
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    assert driver.chat.exchanges[0].state is ExchangeState.DONE
+    assert driver.session.read[-1].first_tokens == 150_000
+    assert driver.transcript.card.state.text() == BEGINNING
+
+
+def test_a_beginning_that_is_kept_in_another_way_is_read_to_its_end(driver: AppDriver) -> None:
+    read_beginning(driver)
+    driver.until_read(ReadingState.STOPPED)
+    driver.until_state(EngineState.IDLE)
+    driver.controller.set_store("int8")
+    driver.until_read()
+    assert driver.chat.reading.tokens_read == LONG_TOKENS
+    assert driver.chat.options.first_tokens == 0
+    assert driver.chat.options.for_new_chats.store == ""
 
 
 def test_documents_are_read_in_the_order_that_is_shown(driver: AppDriver, tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from tests.app.conftest import AppDriver
 INT8 = SmallerPlan(store_dtype="int8")
 
 
-def too_large(plan: SmallerPlan | None, *, is_predicted: bool) -> Failed:
+def too_large(plan: SmallerPlan | None, *, is_predicted: bool, fit_tokens: int = 0) -> Failed:
     message = "The document has 900,000 tokens, which need 66.4 GB of RAM; about 280,000 tokens fit."
-    return Failed(message, OutOfMemoryError(message, 900_000, is_predicted=is_predicted), plan)
+    error = OutOfMemoryError(message, 900_000, is_predicted=is_predicted, fit_tokens=fit_tokens)
+    return Failed(message, error, plan)
 
 
 def offers(driver: AppDriver) -> list[str]:
@@ -62,10 +63,28 @@ def test_it_can_be_tried_anyway(driver: AppDriver, book: Path) -> None:
     assert len(driver.chat.documents) == 1
 
 
-def test_where_only_a_shorter_text_fits_its_length_is_told(driver: AppDriver, book: Path) -> None:
-    fail_reading(driver, book, too_large(SmallerPlan(store_dtype="int8", tokens=512_000), is_predicted=False))
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (SmallerPlan(tokens=512_000), "At most about 512,000 tokens fit."),
+        (SmallerPlan(store_dtype="int8", tokens=512_000), "With int8 for old text, at most about 512,000 tokens fit."),
+    ],
+)
+def test_where_only_a_shorter_text_fits_its_length_is_told(
+    driver: AppDriver, book: Path, plan: SmallerPlan, told: str
+) -> None:
+    fail_reading(driver, book, too_large(plan, is_predicted=False))
     assert offers(driver) == ["Unload the model"]
-    assert driver.window.banner.text.text().endswith("At most about 512,000 tokens fit.")
+    assert driver.window.banner.text.text().endswith(told)
+
+
+def test_as_much_as_fits_is_offered_by_its_length(driver: AppDriver, book: Path) -> None:
+    fail_reading(driver, book, too_large(INT8, is_predicted=True, fit_tokens=283_456))
+    assert offers(driver) == ["Use int8 for old text", "Read the first 283,000 tokens", "Try anyway"]
+    click(driver, 1)
+    driver.until_read()
+    last = driver.session.read[-1]
+    assert (last.first_tokens, last.anyway, last.options.config.store_dtype) == (283_000, False, "auto")
 
 
 def test_an_answer_that_ran_out_of_memory_is_given_with_a_smaller_plan(driver: AppDriver, book: Path) -> None:

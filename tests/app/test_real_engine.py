@@ -118,6 +118,39 @@ def test_branches_go_on_from_what_was_said_on_them(qtbot: QtBot, application: Ap
     assert len(chat.siblings(third)) == 3
 
 
+@pytest.mark.usefixtures("small_chunks")
+def test_of_what_does_not_fit_exactly_the_beginning_is_read_that_is_offered(
+    qtbot: QtBot, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footprint = pytest.importorskip("kiv_engine.footprint", reason="the engine needs torch")
+    monkeypatch.setattr(footprint.Footprint, "tokens_that_fit", lambda *_: 700)
+    monkeypatch.setattr(footprint, "ASKING_TOKENS", 77)
+    application.start()
+    chat, window = application.chats.current, application.window
+    application.controller.read_pasted("\n\n".join(LINES))
+    qtbot.waitUntil(window.banner.isVisible, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: application.status.state is EngineState.IDLE, timeout=WAIT_MS)
+    texts = [button.text() for button in window.banner.offers if button.isVisible()]
+    QTest.mouseClick(window.banner.offers[texts.index("Read the first 623 tokens")], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: chat.reading.state is ReadingState.STOPPED, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: application.status.state is EngineState.IDLE, timeout=WAIT_MS)
+    total = chat.placed_tokens
+    assert total > 800
+    told = f"The first 623 of {total:,} tokens are read. The rest is not: answers know nothing of it"
+    assert window.conversation.transcript.card.state.text() == told
+    assert window.tokens.text() == f"623 of {total:,} tokens read, the rest is not"
+    measured = application.status.measured[chat.number]
+    assert (measured.num_tokens, measured.unread_tokens) == (623, total - 623)
+    application.controller.ask("Who counted the goose?")
+    qtbot.waitUntil(lambda: chat.exchanges[0].state is ExchangeState.DONE, timeout=WAIT_MS)
+    assert chat.exchanges[0].finished is not None
+    assert chat.exchanges[0].finished.reused_tokens == 623
+    assert all(passage.token_end <= 623 for passage in chat.exchanges[0].passages)
+    application.controller.continue_reading()
+    qtbot.waitUntil(lambda: chat.reading.state is ReadingState.READ, timeout=WAIT_MS)
+    assert chat.reading.tokens_read == total
+
+
 def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
     bad, good = tmp_path / "bad.txt", tmp_path / "good.txt"
     bad.write_bytes(b"caf\x00")

@@ -52,6 +52,23 @@ def test_a_document_too_large_for_ram_is_refused_with_what_fits(monkeypatch: pyt
     context.close()
 
 
+def test_of_a_document_too_large_as_much_is_read_as_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiv_engine.footprint.ASKING_TOKENS", 7)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100_000))
+    context = new_context()
+    fits = context.footprint.tokens_that_fit()
+    failure = read(context, DOCUMENT)
+    assert isinstance(failure, Failed)
+    assert isinstance(failure.error, OutOfMemoryError)
+    assert failure.error.fit_tokens == fits - 7
+    failure = read(context, DOCUMENT, up_to=fits + 1)
+    assert isinstance(failure, Failed)
+    assert failure.message.startswith(f"The first {fits + 1:,} tokens need ")
+    assert isinstance(read(context, DOCUMENT, up_to=fits - 7), ReadFinished)
+    assert (context.num_tokens, context.unread_tokens) == (fits - 7, len(TEXT) + len("u:") - (fits - 7))
+    context.close()
+
+
 @pytest.mark.parametrize("dtype", ["model", "int8"])
 def test_what_fits_is_what_the_cache_then_takes_per_token(dtype: Any) -> None:
     """Codes are counted with the keys, so a long enough text is read for the fixed parts to weigh little."""

@@ -56,6 +56,28 @@ def test_reading_reports_each_chunk_and_then_ends_once() -> None:
     context.close()
 
 
+def test_reading_stops_at_the_length_that_is_asked_for_and_goes_on_as_if_it_had_not() -> None:
+    context, whole, total = new_context(), new_context(), len(TEXT) + len("u:")
+    end = CHUNK + CHUNK // 2 + 1
+    *_, last_progress, last = context.read(DOCUMENT, up_to=end)
+    assert isinstance(last_progress, ReadProgress)
+    assert (last_progress.tokens_read, last_progress.tokens_total, last_progress.eta_s) == (end, total, 0)
+    assert isinstance(last, ReadFinished)
+    assert (last.tokens_read, last.tokens_total, last.stopped) == (end, total, True)
+    assert (context.num_tokens, context.unread_tokens) == (end, total - end)
+    answered = ask(context)
+    assert isinstance(answered, AnswerFinished)
+    context.rewind(end)
+    assert [type(event) for event in context.read(up_to=end - 1)] == [ReadFinished], "what is read is not taken back"
+    assert context.num_tokens == end
+    assert isinstance(read(context, up_to=total + 1), ReadFinished)
+    read(whole, DOCUMENT)
+    assert ids_of(context) == ids_of(whole)
+    assert_same("llama", probe(context.cache, "llama"), probe(whole.cache, "llama"))
+    context.close()
+    whole.close()
+
+
 def test_the_total_is_told_before_the_first_chunk_is_read() -> None:
     context = new_context()
     reading = context.read(DOCUMENT)
