@@ -6,6 +6,7 @@ from typing import Final
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from app.views.flow import FlowLayout
 from app.views.icons import IconButton, IconLabel
 from app.views.theme import GAP, Theme
 
@@ -62,11 +63,9 @@ class Banner(QWidget):
 
     def _text_and_offers(self) -> QVBoxLayout:
         """Offers lie below the text: beside it they would leave it no room."""
-        line = QHBoxLayout()
-        line.setSpacing(GAP)
+        line = FlowLayout()
         for button in self.offers:
             line.addWidget(button)
-        line.addStretch(1)
         column = QVBoxLayout()
         column.setSpacing(GAP)
         column.addWidget(self.text)

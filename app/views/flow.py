@@ -7,17 +7,20 @@ from app.views.theme import GAP
 
 
 class FlowLayout(QLayout):
-    """Lines as wide as the widget; widgets keep the size that they want."""
+    """Lines as wide as the widget; widgets keep the size that they want, and hidden ones take no room."""
 
     def __init__(self) -> None:
         super().__init__()
         self._items: list[QLayoutItem] = []
         self.setContentsMargins(0, 0, 0, 0)
 
+    def _shown(self) -> list[QLayoutItem]:
+        return [item for item in self._items if not item.isEmpty()]
+
     def _place(self, area: QRect, *, really: bool) -> int:
         """Place all widgets; the height they take."""
         x, y, line = area.x(), area.y(), 0
-        for item in self._items:
+        for item in self._shown():
             size = item.sizeHint()
             width = min(size.width(), area.width())
             if x + width > area.right() + 1 and line:
@@ -58,4 +61,4 @@ class FlowLayout(QLayout):
         return self.minimumSize()
 
     def minimumSize(self) -> QSize:
-        return QSize(120, max((item.sizeHint().height() for item in self._items), default=0))
+        return QSize(120, max((item.sizeHint().height() for item in self._shown()), default=0))

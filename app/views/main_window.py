@@ -31,9 +31,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
 from app.models.memory_log import MemoryLog
+from app.reports import ContextMeasured
 from app.resources import FOLDER
 from app.settings import ThemeName
 from app.views.banner import Banner
@@ -413,12 +415,16 @@ class MainWindow(QMainWindow):
         if measured is None:
             self.tokens.setText("")
             return
+        self.tokens.setText(self._context_line(chat, measured))
+        self.tokens.setToolTip(self.tokens.text())  # in a narrow window the line is cut off
+
+    def _context_line(self, chat: Chat, measured: ContextMeasured) -> str:
+        """How much is in the chat's context, and that it is not all, where that is so for good."""
         if chat.has_beginning_only:
             line = self.tr("{0:,} of {1:,} tokens read, the rest is not")
-            self.tokens.setText(line.format(chat.reading.tokens_read, chat.reading.tokens_total))
-            return
+            return line.format(chat.reading.tokens_read, chat.reading.tokens_total)
         whole = measured.num_tokens + measured.unread_tokens
-        self.tokens.setText(self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole))
+        return self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole)
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
@@ -79,8 +80,13 @@ def test_where_only_a_shorter_text_fits_its_length_is_told(
 
 
 def test_as_much_as_fits_is_offered_by_its_length(driver: AppDriver, book: Path) -> None:
+    driver.window.resize(900, 600)
     fail_reading(driver, book, too_large(INT8, is_predicted=True, fit_tokens=283_456))
     assert offers(driver) == ["Use int8 for old text", "Read the first 283,000 tokens", "Try anyway"]
+    banner = driver.window.banner
+    QApplication.sendPostedEvents()
+    assert all(button.width() >= button.sizeHint().width() for button in banner.offers), "no words are cut off"
+    assert all(button.mapTo(banner, button.rect().bottomRight()).y() < banner.height() for button in banner.offers)
     click(driver, 1)
     driver.until_read()
     last = driver.session.read[-1]
