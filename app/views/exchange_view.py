@@ -50,6 +50,7 @@ MARKDOWN_CHARACTERS: Final = 4_000
 COPIED_MS: Final = 1_500
 BUBBLE_SHARE: Final = 0.85
 BUBBLE_PADDING: Final = 34
+NO_BREAK_SPACE: Final = "\u00a0"
 INERT: Final = QTextDocument.MarkdownFeature.MarkdownDialectGitHub | QTextDocument.MarkdownFeature.MarkdownNoHTML
 
 
@@ -467,7 +468,7 @@ class ExchangeView(QWidget):
 
     def _show_footer(self) -> None:
         if finished := self._exchange.finished:
-            self.footer.setText(footer_line(finished))
+            self.footer.setText(unbroken_parts(footer_line(finished)))
             self.footer.show()
             made = "\n".join(settings_words(self._exchange.settings)) if self._exchange.settings else ""
             self.footer.setToolTip(made)
@@ -647,6 +648,12 @@ class ExchangeView(QWidget):
 def tr(text: str) -> str:
     """In the user's language."""
     return QCoreApplication.translate("ExchangeView", text)
+
+
+def unbroken_parts(line: str) -> str:
+    """The same for a label that breaks lines: only behind a dot, never between a number and its unit."""
+    joined = line.replace(" ", NO_BREAK_SPACE)
+    return joined.replace(f"{NO_BREAK_SPACE}·{NO_BREAK_SPACE}", f"{NO_BREAK_SPACE}· ")
 
 
 def reason_of_end(reason: FinishReason) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QByteArray, QUrl
-from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QTextCursor, QTextDocument
+from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QTextCursor, QTextDocument, QTextLayout
 from pytestqt.qtbot import QtBot
 
 from app.views.answer_look import links_of
@@ -174,3 +174,19 @@ def test_links_follow_the_theme(driver: AppDriver) -> None:
             for place in range(start + 1, end + 1):
                 cursor.setPosition(place)
                 assert cursor.charFormat().foreground().color().name() == theme.accent
+
+
+@pytest.mark.parametrize("width", range(150, 600, 50))
+def test_figures_below_an_answer_break_between_parts_only(driver: AppDriver, width: int) -> None:
+    answered(driver, "Forty-one.")
+    label = driver.transcript.exchanges[0].footer
+    layout, lines = QTextLayout(label.text(), label.font()), []
+    layout.beginLayout()
+    while (line := layout.createLine()).isValid():
+        line.setLineWidth(width)
+        lines.append(label.text()[line.textStart() :][: line.textLength()].replace("\u00a0", " ").strip())
+    layout.endLayout()
+    whole = "92 tok/s · first token 0.05 s · 12 tokens · ended by itself · reused 0, read 25"
+    assert " ".join(lines) == whole
+    assert all(line.endswith(" ·") for line in lines[:-1])
+    assert label.wordWrap()

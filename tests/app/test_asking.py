@@ -48,7 +48,7 @@ def test_escape_stops_an_answer_and_keeps_what_was_said(driver: AppDriver, book:
     exchange = driver.chat.exchanges[0]
     assert exchange.finished is not None
     assert (exchange.answer, exchange.finished.finish_reason) == (WORDS[0], "cancelled")
-    assert "stopped by you" in driver.transcript.exchanges[0].footer.text()
+    assert "stopped\u00a0by\u00a0you" in driver.transcript.exchanges[0].footer.text()
     driver.until_state(EngineState.IDLE)
 
 

@@ -152,7 +152,7 @@ def test_going_by_section_can_be_stopped_and_keeps_what_was_said(driver: AppDriv
     driver.until_answered()
     assert driver.chat.exchanges[0].answer.count("Geese.") == 1
     assert driver.chat.exchanges[0].answer.endswith("\n\n---\n\nRead to the end: 1 of 3 sections.")
-    assert "stopped by you" in driver.transcript.exchanges[0].footer.text()
+    assert "stopped\u00a0by\u00a0you" in driver.transcript.exchanges[0].footer.text()
 
 
 def test_sections_in_which_nothing_was_found_share_a_line(driver: AppDriver, tmp_path: Path) -> None:
