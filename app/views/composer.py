@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QVBox
 
 from app.models.engine_status import EngineState, EngineStatus
 from app.views.icons import IconButton
+from app.views.paragraphs import align_by_script
 from app.views.theme import GAP, Theme
 
 PASTE_CHARACTERS: Final = 2_000
@@ -38,6 +39,7 @@ class QuestionEdit(QPlainTextEdit):
         self.setTabChangesFocus(True)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.document().setDocumentMargin(0)
+        align_by_script(self.document())
         self.textChanged.connect(self._fit)
         self._fit()
 

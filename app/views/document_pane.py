@@ -23,6 +23,7 @@ from app.views.composer import is_escape
 from app.views.evidence_map import EvidenceMap
 from app.views.heat_strip import HeatStrip
 from app.views.icons import IconButton
+from app.views.paragraphs import align_by_script
 from app.views.theme import GAP, Theme
 from app.views.title import Header, Title
 
@@ -53,6 +54,7 @@ class DocumentView(QPlainTextEdit):
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         self.setWordWrapMode(self.wordWrapMode().WrapAtWordBoundaryOrAnywhere)
+        align_by_script(self.document())
         self.document().setDocumentMargin(2 * GAP)
         self._texts: list[DocumentText] = []
         self._pouring: list[tuple[DocumentText, int]] = []

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
 
+from app.views.paragraphs import direction_of
 from app.views.theme import GAP, Theme, with_letters
 
 WEIGHT_WIDTH: Final = 56
@@ -13,6 +14,7 @@ PLACE_WIDTH: Final = 72
 TEXT_LINES: Final = 2
 BAR_TOP: Final = 3
 BAR: Final = 4
+LINE: Final = int(Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextSingleLine)
 
 
 class PassageRow(QAbstractButton):
@@ -96,13 +98,14 @@ class PassageRow(QAbstractButton):
     def _paint_text(self, painter: QPainter) -> None:
         width = self.width() - self._text_left() - GAP
         lines = self._lines(self.width())
-        spacing, top = self.fontMetrics().lineSpacing(), GAP
+        line = QRectF(self._text_left(), GAP, width, self.fontMetrics().lineSpacing())
+        painter.setLayoutDirection(direction_of(self._text))  # which also turns left into right
         for number, (start, length) in enumerate(lines[:TEXT_LINES]):
             more = number == TEXT_LINES - 1 and len(lines) > TEXT_LINES
             text = self._text[start:] if more else self._text[start : start + length]
             if more:
                 text = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, width)
-            painter.drawText(QPointF(self._text_left(), top + number * spacing + self.fontMetrics().ascent()), text)
+            painter.drawText(line.translated(0, number * line.height()), LINE, text.rstrip())
 
     def _lines(self, width: int) -> list[tuple[int, int]]:
         """Start and length of the text's first lines at a width of the whole row; layouts ask hundreds of times."""
