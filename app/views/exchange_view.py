@@ -207,6 +207,7 @@ class QuestionBubble(QLabel):
         self.setObjectName("question")
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setWordWrap(True)
+        self.setIndent(0)  # else Qt adds one as wide as an x to the style sheet's padding, on one side
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 
     def fit(self, column_width: int) -> None:
@@ -214,6 +215,7 @@ class QuestionBubble(QLabel):
         flags = Qt.TextFlag.TextExpandTabs
         natural = self.fontMetrics().boundingRect(QRect(0, 0, 100_000, 100_000), flags, self.text()).width()
         width = min(natural + BUBBLE_PADDING, round(BUBBLE_SHARE * column_width))
+        self.setMinimumHeight(0)  # the height that it had would be the least that the next one can be
         self.setFixedWidth(width)
         self.setFixedHeight(self.heightForWidth(width))
 

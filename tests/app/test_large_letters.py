@@ -38,6 +38,23 @@ def test_the_question_and_its_field_have_room(enlarged: AppDriver) -> None:
     assert edit.height() >= edit.fontMetrics().lineSpacing()
 
 
+def test_a_question_is_as_high_as_its_lines_after_any_change_of_size(enlarged: AppDriver) -> None:
+    question = enlarged.transcript.exchanges[0].question
+    for points in (24, *range(9, 16), 0):
+        enlarge(enlarged, points)
+        has_one_line = question.contentsRect().height() < 2 * question.fontMetrics().lineSpacing()
+        assert has_one_line == (points < 24), f"{points} points"
+
+
+def test_a_question_that_broke_in_a_narrow_window_stands_on_a_line_again(enlarged: AppDriver) -> None:
+    question = enlarged.transcript.exchanges[0].question
+    enlarge(enlarged, 15)
+    resize(enlarged, 420, 600)
+    assert question.contentsRect().height() >= 2 * question.fontMetrics().lineSpacing()
+    resize(enlarged, 1280, 800)
+    assert question.contentsRect().height() < 2 * question.fontMetrics().lineSpacing()
+
+
 def test_headers_have_room_for_two_lines_and_are_of_one_height(enlarged: AppDriver) -> None:
     title, tokens, name = enlarged.window.title, enlarged.window.tokens, enlarged.window.document.name
     assert title.height() >= title.sizeHint().height()
