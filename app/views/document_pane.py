@@ -144,9 +144,16 @@ class DocumentView(QPlainTextEdit):
             else:
                 at = text.find(wanted, offset if begins else 0, offset + len(wanted) if ends else len(text))
             if at >= 0:
-                self.setTextCursor(self.cursor_at(number, at, at + len(wanted)))
+                self._select(self.cursor_at(number, at, at + len(wanted)))
                 return True
         return False
+
+    def _select(self, cursor: QTextCursor) -> None:
+        """Select what a cursor spans, where one can read on: not on the last line of the view."""
+        line = self.fontMetrics().lineSpacing()
+        if not self.viewport().rect().adjusted(0, line, 0, -3 * line).contains(self.cursorRect(cursor).center()):
+            self.reveal(cursor)
+        self.setTextCursor(cursor)
 
     def share_of_block(self, number: int) -> float:
         """How far into all the text a block begins, 0 to 1, in characters."""

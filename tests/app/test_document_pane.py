@@ -228,3 +228,19 @@ def test_passages_say_how_far_into_their_document_they_are_also_while_its_text_i
         assert float(re.search(r"^at ([\d.]+) %$", row._place)[1]) == pytest.approx(100 * share, abs=0.2)
         assert f", {row._place}: Captain" in row.accessibleName()
     view.deleteLater()
+
+
+@pytest.mark.parametrize("line", [3, 30, 150, 290])
+def test_what_is_found_stands_where_one_can_read_on(driver: AppDriver, line: int) -> None:
+    view = driver.window.document.text
+    words = ["Nothing here."] * 300
+    words[line] = "A goose."
+    driver.controller.read_pasted("\n".join(words))
+    driver.until_read()
+    driver.until(lambda: view.is_complete)
+    assert view.select_next("goose")
+    place, high = view.cursorRect(view.textCursor()).center().y(), view.fontMetrics().lineSpacing()
+    assert 0 < place < view.viewport().height() - 3 * high
+    before = view.verticalScrollBar().value()
+    assert view.select_next("goose")
+    assert view.verticalScrollBar().value() == before, "what can be read stays where it is"
