@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 
 from app.settings import PRESETS, ChatOptions
 from app.views.form import Form
+from app.views.room import open_with_room
 from app.views.settings_dialog import Choice, page
 from app.views.theme import GAP
 from kiv_engine.config import SamplingConfig
@@ -37,7 +38,7 @@ class ChatDialog(QDialog):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("This chat"))
-        self.resize(SIZE)
+        open_with_room(self, SIZE)
         names = {"Precise": self.tr("Precise"), "Balanced": self.tr("Balanced"), "Creative": self.tr("Creative")}
         self.preset = Choice([*((names[name], name) for name in PRESETS), (self.tr("Custom"), CUSTOM)])
         self.temperature = decimals(0, 2, 0.05)

@@ -10,6 +10,7 @@ from app.models.model_list import ModelList
 from app.settings import DEMO
 from app.views.form import heading
 from app.views.models_dialog import ModelRowView
+from app.views.room import open_with_room
 from app.views.theme import GAP, Theme
 
 SIZE: Final = QSize(760, 720)
@@ -39,7 +40,7 @@ class FirstRunDialog(QDialog):
         self._theme, self._models, self._status = theme, models, status
         self.views: dict[str, ModelRowView] = {}
         self.setWindowTitle(self.tr("Welcome"))
-        self.resize(SIZE)
+        open_with_room(self, SIZE)
         self.facts = self._line("caption")
         self.state = self._line("muted")
         self.all = QPushButton(self.tr("All models …"))

@@ -46,6 +46,7 @@ from app.views.exchange_stack import TEXT_WIDTH
 from app.views.icons import IconButton
 from app.views.meters import Meters
 from app.views.model_name import model_name
+from app.views.room import open_with_room
 from app.views.sidebar import Sidebar
 from app.views.theme import GAP, Theme
 from app.views.title import Header, Title
@@ -99,7 +100,7 @@ class MainWindow(QMainWindow):
         self._hidden_panes: set[QWidget] = set()
         self._no_text = ""
         self.setMinimumSize(LEAST_SIZE)
-        self.resize(SIZE)
+        open_with_room(self, SIZE)
         self.sidebar = Sidebar(theme, chats)
         self.banner = Banner(theme)
         self.conversation = ConversationView(theme, status, chats)

@@ -25,6 +25,7 @@ from app.models.model_list import ModelList, ModelRow
 from app.reports import ModelListed, ModelTimed, WeightsFit
 from app.settings import DEMO
 from app.views.form import heading
+from app.views.room import open_with_room
 from app.views.settings_dialog import Choice
 from app.views.theme import GAP, Theme
 from app.views.token_line import TokenLine
@@ -286,7 +287,7 @@ class ModelsDialog(QDialog):
         self._theme, self._models, self._status = theme, models, status
         self._views: dict[str, ModelRowView] = {}
         self.setWindowTitle(self.tr("Models"))
-        self.resize(SIZE)
+        open_with_room(self, SIZE)
         self.facts = QLabel()
         self.facts.setObjectName("caption")
         self.facts.setTextFormat(Qt.TextFormat.PlainText)

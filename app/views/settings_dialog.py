@@ -30,6 +30,7 @@ from app.resources import resource_text
 from app.views.answer_look import open_tables
 from app.views.form import CONTROL_WIDTH, Form, heading
 from app.views.model_name import model_name
+from app.views.room import open_with_room
 from app.views.theme import GAP, with_letters
 from kiv_engine.config import KIVConfig
 
@@ -88,7 +89,7 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self._preferences, self._status, self._models = preferences, status, models
         self.setWindowTitle(self.tr("Settings"))
-        self.resize(SIZE)
+        open_with_room(self, SIZE)
         self.parts = QListWidget()
         self.parts.setObjectName("parts")
         self.parts.setAccessibleName(self.tr("Parts of the settings"))

@@ -89,6 +89,26 @@ qt.exec()
 """Another program's window, from which files are dragged."""
 
 
+WINDOWS = """
+import json
+from PySide6.QtWidgets import QApplication
+from app.application import Application
+from tests.app.scripted_session import ScriptedSession
+
+qt = QApplication(["kiv"])
+app = Application(qt, ScriptedSession())
+app.start()
+names = ("window", "settings_dialog", "chat_dialog", "models_dialog", "first_run")
+for name in names:
+    getattr(app, name).show()
+qt.processEvents()
+room = app.window.screen().availableSize()
+sizes = {name: getattr(app, name).size().toTuple() for name in names}
+print(json.dumps({"name": "shown", "room": room.toTuple(), "sizes": sizes}), flush=True)
+app.close()
+"""
+
+
 @pytest.fixture
 def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """The environment of programs on a screen of its own."""
@@ -173,3 +193,14 @@ def test_files_dragged_from_another_program_are_read(display: dict[str, str], bo
         do(display, "mouseup", 1)
         assert told(app, "read")["documents"] == [book.name, second.name]
         assert app.poll() is None
+
+
+@pytest.mark.parametrize("scale", ["1.5", "2"])
+def test_windows_open_no_larger_than_the_screen(display: dict[str, str], scale: str) -> None:
+    with running(WINDOWS, {**display, "QT_SCALE_FACTOR": scale}) as app:
+        shown = told(app, "shown")
+    wide, high = shown["room"]
+    assert wide < 1280, "else this would be no test"
+    for name, (width, height) in shown["sizes"].items():
+        assert width <= wide, name
+        assert height <= high, name
