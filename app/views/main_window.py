@@ -424,6 +424,8 @@ class MainWindow(QMainWindow):
         if chat.has_beginning_only:
             line = self.tr("{0:,} of {1:,} tokens read, the rest is not")
             return line.format(chat.reading.tokens_read, chat.reading.tokens_total)
+        if not measured.unread_tokens:
+            return self.tr("{0:,} tokens in context").format(measured.num_tokens)
         whole = measured.num_tokens + measured.unread_tokens
         return self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole)
 
