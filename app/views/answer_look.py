@@ -1,4 +1,4 @@
-"""Tables and links in an answer, in the theme's colours: Qt gives them theirs once, when it reads the text."""
+"""Tables, links and headings in an answer, which Qt gives a look of its own once, when it reads the text."""
 
 from collections.abc import Iterator
 
@@ -48,6 +48,17 @@ def dress_rules(document: QTextDocument, colors: Colors) -> None:
         shape = block.blockFormat()
         if shape.hasProperty(QTextFormat.Property.BlockTrailingHorizontalRulerWidth):
             shape.setBackground(QColor(colors.border))
+            QTextCursor(block).setBlockFormat(shape)
+        block = block.next()
+
+
+def space_headings(document: QTextDocument) -> None:
+    """Set headings apart from what stands above them; Qt gives them no room at all."""
+    block = document.begin().next()
+    while block.isValid():
+        shape = block.blockFormat()
+        if shape.headingLevel():
+            shape.setTopMargin(2 * GAP)
             QTextCursor(block).setBlockFormat(shape)
         block = block.next()
 

@@ -33,7 +33,7 @@ from app.answer_words import settings_words
 from app.figures import as_duration, as_rate
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.section_words import section_line
-from app.views.answer_look import colour_links, dress_rules, dress_tables
+from app.views.answer_look import colour_links, dress_rules, dress_tables, space_headings
 from app.views.branches import BranchSwitcher, QuestionEditor
 from app.views.claims_view import ClaimsView
 from app.views.code_blocks import CodeBlocks
@@ -101,6 +101,7 @@ class AnswerText(QTextBrowser):
         self.document().setMarkdown(text, INERT)
         self.moveCursor(QTextCursor.MoveOperation.Start)  # whoever comes with the keyboard reads from there
         self.code.find()
+        space_headings(self.document())
         dress_tables(self.document(), self._theme.colors)
         dress_rules(self.document(), self._theme.colors)
 

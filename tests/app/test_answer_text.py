@@ -190,3 +190,16 @@ def test_figures_below_an_answer_break_between_parts_only(driver: AppDriver, wid
     assert " ".join(lines) == whole
     assert all(line.endswith(" ·") for line in lines[:-1])
     assert label.wordWrap()
+
+
+def test_a_heading_stands_apart_from_what_is_above_it(driver: AppDriver) -> None:
+    view = answered(driver, "#### 1 / 2\n\nForty-one.\n\n#### 2 / 2\n\nSeven.")
+    tops, block = {}, view.document().begin()
+    while block.isValid():
+        area = view.document().documentLayout().blockBoundingRect(block)
+        tops[block.text()] = (area.top(), area.bottom())
+        block = block.next()
+    above = tops["2 / 2"][0] - tops["Forty-one."][1]
+    below = tops["Seven."][0] - tops["2 / 2"][1]
+    assert above >= 2 * below > 0
+    assert tops["1 / 2"][0] == 0
