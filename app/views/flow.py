@@ -1,7 +1,7 @@
 """A layout that sets its widgets like words: from left to right, in as many lines as they need."""
 
 from PySide6.QtCore import QPoint, QRect, QSize, Qt
-from PySide6.QtWidgets import QLayout, QLayoutItem
+from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
 from app.views.theme import GAP
 
@@ -15,7 +15,7 @@ class FlowLayout(QLayout):
         self.setContentsMargins(0, 0, 0, 0)
 
     def _shown(self) -> list[QLayoutItem]:
-        return [item for item in self._items if not item.isEmpty()]
+        return [item for item in self._items if not is_hidden(item.widget())]
 
     def _place(self, area: QRect, *, really: bool) -> int:
         """Place all widgets; the height they take."""
@@ -62,3 +62,10 @@ class FlowLayout(QLayout):
 
     def minimumSize(self) -> QSize:
         return QSize(120, max((item.sizeHint().height() for item in self._shown()), default=0))
+
+
+def is_hidden(widget: QWidget | None) -> bool:
+    """Whether somebody hid it. One that is new, and shown with the next event, has its room from the beginning."""
+    return (
+        widget is not None and widget.isHidden() and widget.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide)
+    )
