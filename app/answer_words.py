@@ -1,8 +1,14 @@
-"""What an answer was made with, in words: for the line below it, and for the files that chats are exported to."""
+"""An answer's figures and what it was made with, in words: for the line below it, the demo, and exported files."""
+
+from typing import Final
 
 from PySide6.QtCore import QCoreApplication
 
+from app.figures import as_duration, as_rate
 from app.settings import DEMO, AnswerSettings
+from kiv_engine.events import AnswerFinished, FinishReason
+
+NO_BREAK_SPACE: Final = "\u00a0"
 
 
 def tr(text: str) -> str:
@@ -45,3 +51,33 @@ def sampling_words(made: AnswerSettings) -> str:
         parts += [tr("seed {0}").format(sampling.seed)] * (sampling.seed is not None)
     parts += [tr("repetition penalty {0:g}").format(sampling.repetition_penalty)] * (sampling.repetition_penalty != 1)
     return ", ".join([*parts, tr("at most {0:,} tokens").format(sampling.max_new_tokens)])
+
+
+def unbroken_parts(line: str) -> str:
+    """The same for a label that breaks lines: only behind a dot, never between a number and its unit."""
+    joined = line.replace(" ", NO_BREAK_SPACE)
+    return joined.replace(f"{NO_BREAK_SPACE}·{NO_BREAK_SPACE}", f"{NO_BREAK_SPACE}· ")
+
+
+def reason_of_end(reason: FinishReason) -> str:
+    """Why an answer ended, for a person."""
+    reasons: dict[FinishReason, str] = {
+        "stop": tr("ended by itself"),
+        "length": tr("reached its length limit"),
+        "stop_string": tr("ended at a stop text"),
+        "cancelled": tr("stopped by you"),
+    }
+    return reasons[reason]
+
+
+def footer_line(answer: AnswerFinished) -> str:
+    """Like: 92 tok/s · first token 0.05 s · 36 tokens · ended by itself · reused 8,004, read 25."""
+    one = answer.answer_tokens == 1
+    parts = (
+        as_rate(answer.decode_tokens_per_s),
+        tr("first token {0}").format(as_duration(answer.first_token_s)),
+        tr("1 token") if one else tr("{0:,} tokens").format(answer.answer_tokens),
+        reason_of_end(answer.finish_reason),
+        tr("reused {0:,}, read {1:,}").format(answer.reused_tokens, answer.prompt_tokens - answer.reused_tokens),
+    )
+    return " · ".join(parts)

@@ -8,10 +8,10 @@ from typing import Final, TextIO
 from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
+from app.answer_words import footer_line
 from app.application import Application
 from app.controllers.notices import Notice, NoticeKind
 from app.models.chat import Chat, Exchange, ExchangeState
-from app.views.exchange_view import footer_line
 
 QUESTION: Final = "Who runs the Golden Crumb barbershop?"
 SETTLE_MS: Final = 300

@@ -1,229 +1,31 @@
 """One question with its answer, the answer's figures, and the passages retrieved while it was written."""
 
-import re
 from collections import deque
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, Final
+from typing import Final
 
-from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QRect, QSize, Qt, QTimer, QUrl, Signal, Slot
-from PySide6.QtGui import (
-    QFocusEvent,
-    QGuiApplication,
-    QKeyEvent,
-    QMouseEvent,
-    QPainter,
-    QPaintEvent,
-    QResizeEvent,
-    QTextCursor,
-    QTextDocument,
-)
-from PySide6.QtWidgets import (
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QScrollArea,
-    QSizePolicy,
-    QTextBrowser,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QGuiApplication, QResizeEvent
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from app.answer_words import settings_words
-from app.figures import as_duration, as_rate
+from app.answer_words import footer_line, settings_words, unbroken_parts
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.section_words import section_line
-from app.views.answer_look import colour_links, dress_rules, dress_tables, space_headings
+from app.views.answer_text import AnswerText, word_places
 from app.views.branches import BranchSwitcher, QuestionEditor
 from app.views.claims_view import ClaimsView
-from app.views.code_blocks import CodeBlocks
 from app.views.icons import IconButton
-from app.views.link_dialog import LinkDialog
 from app.views.more_places import BROAD, MorePlaces
 from app.views.passage_row import PassageRow
+from app.views.question_bubble import QuestionBubble
 from app.views.theme import GAP, Theme
-from kiv_engine.events import AnswerFinished, FinishReason, Passage
+from kiv_engine.events import Passage
 
 REFRESH_MS: Final = 50
 MARKDOWN_CHARACTERS: Final = 4_000
 """While it grows, a longer answer is shown as plain text: parsing it again for every word would be felt."""
 COPIED_MS: Final = 1_500
-BUBBLE_SHARE: Final = 0.85
-BUBBLE_PADDING: Final = 34
-NO_BREAK_SPACE: Final = "\u00a0"
-INERT: Final = QTextDocument.MarkdownFeature.MarkdownDialectGitHub | QTextDocument.MarkdownFeature.MarkdownNoHTML
-
-
-class AnswerText(QTextBrowser):
-    """Markdown as high as its text. No picture is loaded, and links ask: a document may have put them there.
-
-    Attributes:
-        code: the blocks of code in it.
-
-    Signals:
-        word_pointed: the word under the mouse or at the caret, and how many equal ones stand before it; empty for none.
-        word_chosen: the same, of the word at the caret, when Enter is pressed.
-    """
-
-    word_pointed = Signal(str, int)
-    word_chosen = Signal(str, int)
-
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._theme = theme
-        self.code = CodeBlocks(theme, self)
-        self._markdown: str | None = ""
-        self._plain = ""
-        theme.changed.connect(self._on_theme_changed)
-        self.setObjectName("answer")
-        self.setOpenLinks(False)
-        self.anchorClicked.connect(self._on_link)
-        self.setAcceptDrops(False)
-        self.setTextInteractionFlags(self.textInteractionFlags() | Qt.TextInteractionFlag.TextSelectableByKeyboard)
-        self.cursorPositionChanged.connect(self._on_caret_moved)
-        self.setMouseTracking(True)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.document().setDocumentMargin(0)
-        self.document().documentLayout().documentSizeChanged.connect(self._fit)
-
-    @Slot()
-    def _fit(self) -> None:
-        self.setFixedHeight(max(round(self.document().size().height()), self.fontMetrics().lineSpacing()) + 2)
-        self.code.place_buttons()
-
-    def set_markdown(self, text: str) -> None:
-        """Show a text; raw HTML in it is shown as it is written."""
-        if text == self._markdown:
-            return
-        self._markdown, self._plain = text, ""
-        self.document().setMarkdown(text, INERT)
-        self.moveCursor(QTextCursor.MoveOperation.Start)  # whoever comes with the keyboard reads from there
-        self.code.find()
-        space_headings(self.document())
-        dress_tables(self.document(), self._theme.colors)
-        dress_rules(self.document(), self._theme.colors)
-
-    def set_plain(self, text: str) -> None:
-        """Show a text as it is; one that begins with what is shown so is only made longer."""
-        cursor = QTextCursor(self.document())
-        if self._plain and text.startswith(self._plain):
-            cursor.movePosition(QTextCursor.MoveOperation.End)
-            cursor.insertText(text[len(self._plain) :])
-        else:
-            self.setPlainText(text)
-            self.code.find()
-        self._markdown, self._plain = None, text
-
-    @Slot()
-    def _on_theme_changed(self) -> None:
-        if self._markdown:
-            dress_tables(self.document(), self._theme.colors)
-            dress_rules(self.document(), self._theme.colors)
-            colour_links(self.document(), self._theme.colors)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        if self.code.runs:
-            painter = QPainter(self.viewport())
-            self.code.paint(painter)
-            painter.end()
-        super().paintEvent(event)
-
-    @Slot(QUrl)
-    def _on_link(self, url: QUrl) -> None:
-        LinkDialog(url, self.window()).open()
-
-    @Slot()
-    def _on_caret_moved(self) -> None:
-        """Follow the keyboard; a text that is shown anew moves the caret, too."""
-        if self.hasFocus():
-            self.word_pointed.emit(*word_at(self.textCursor()))
-            self._reveal_caret()
-
-    def _reveal_caret(self) -> None:
-        """The text is as high as all its lines: it is what stands around it that scrolls."""
-        around = self.parentWidget()
-        while around is not None and not isinstance(around, QScrollArea):
-            around = around.parentWidget()
-        if around is not None and (content := around.widget()) is not None:
-            place = self.viewport().mapTo(content, self.cursorRect().center())
-            around.ensureVisible(place.x(), place.y(), 0, 2 * self.fontMetrics().lineSpacing())
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        is_enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
-        if is_enter and not self.textCursor().charFormat().isAnchor():
-            self.word_chosen.emit(*word_at(self.textCursor()))
-        else:
-            super().keyPressEvent(event)
-
-    def focusInEvent(self, event: QFocusEvent) -> None:
-        super().focusInEvent(event)
-        if event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason):
-            self._on_caret_moved()
-
-    def focusOutEvent(self, event: QFocusEvent) -> None:
-        super().focusOutEvent(event)
-        self.word_pointed.emit("", 0)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        super().mouseMoveEvent(event)
-        self.word_pointed.emit(*word_at(self.cursorForPosition(event.position().toPoint())))
-
-    def leaveEvent(self, event: QEvent) -> None:
-        super().leaveEvent(event)
-        self.word_pointed.emit("", 0)
-
-    def loadResource(self, _kind: int, _name: QUrl | str) -> Any:
-        return QByteArray()  # for None, the document would look for a local file itself, on other PCs' disks too
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._fit()
-
-    def sizeHint(self) -> QSize:
-        return QSize(200, self.height())
-
-
-def word_at(cursor: QTextCursor) -> tuple[str, int]:
-    """The word that a cursor is at, or its selection begins in, and how many equal ones stand before it."""
-    cursor.setPosition(cursor.selectionStart())
-    cursor.select(QTextCursor.SelectionType.WordUnderCursor)
-    word = cursor.selectedText()
-    cursor.setPosition(cursor.selectionStart())
-    cursor.movePosition(QTextCursor.MoveOperation.Start, QTextCursor.MoveMode.KeepAnchor)
-    return word, len(word_places(word, cursor.selectedText()))
-
-
-def word_places(word: str, text: str) -> list[int]:
-    """Where a word begins in a text."""
-    return [found.start() for found in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text)] if word else []
-
-
-class QuestionBubble(QLabel):
-    """As wide as its text, up to most of the column."""
-
-    def __init__(self, question: str, parent: QWidget | None = None) -> None:
-        super().__init__(question, parent)
-        self.setObjectName("question")
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.setWordWrap(True)
-        self.setIndent(0)  # else Qt adds one as wide as an x to the style sheet's padding, on one side
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-
-    def fit(self, column_width: int) -> None:
-        """Follow the width of the column."""
-        flags = Qt.TextFlag.TextExpandTabs
-        natural = self.fontMetrics().boundingRect(QRect(0, 0, 100_000, 100_000), flags, self.text()).width()
-        width = min(natural + BUBBLE_PADDING, round(BUBBLE_SHARE * column_width))
-        self.setMinimumHeight(0)  # the height that it had would be the least that the next one can be
-        self.setFixedWidth(width)
-        self.setFixedHeight(self.heightForWidth(width))
-
-    def changeEvent(self, event: QEvent) -> None:
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and (parent := self.parentWidget()):
-            self.fit(parent.width())
 
 
 class ExchangeView(QWidget):
@@ -646,38 +448,3 @@ class ExchangeView(QWidget):
     @Slot()
     def _on_copied_shown(self) -> None:
         self.copy.set_icon("copy", self.tr("Copy the answer"))
-
-
-def tr(text: str) -> str:
-    """In the user's language."""
-    return QCoreApplication.translate("ExchangeView", text)
-
-
-def unbroken_parts(line: str) -> str:
-    """The same for a label that breaks lines: only behind a dot, never between a number and its unit."""
-    joined = line.replace(" ", NO_BREAK_SPACE)
-    return joined.replace(f"{NO_BREAK_SPACE}·{NO_BREAK_SPACE}", f"{NO_BREAK_SPACE}· ")
-
-
-def reason_of_end(reason: FinishReason) -> str:
-    """Why an answer ended, for a person."""
-    reasons: dict[FinishReason, str] = {
-        "stop": tr("ended by itself"),
-        "length": tr("reached its length limit"),
-        "stop_string": tr("ended at a stop text"),
-        "cancelled": tr("stopped by you"),
-    }
-    return reasons[reason]
-
-
-def footer_line(answer: AnswerFinished) -> str:
-    """Like: 92 tok/s · first token 0.05 s · 36 tokens · ended by itself · reused 8,004, read 25."""
-    one = answer.answer_tokens == 1
-    parts = (
-        as_rate(answer.decode_tokens_per_s),
-        tr("first token {0}").format(as_duration(answer.first_token_s)),
-        tr("1 token") if one else tr("{0:,} tokens").format(answer.answer_tokens),
-        reason_of_end(answer.finish_reason),
-        tr("reused {0:,}, read {1:,}").format(answer.reused_tokens, answer.prompt_tokens - answer.reused_tokens),
-    )
-    return " · ".join(parts)

@@ -8,7 +8,7 @@ from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QTextCursor
 from pytestqt.qtbot import QtBot
 
 from app.views.answer_look import links_of
-from app.views.exchange_view import AnswerText
+from app.views.answer_text import AnswerText
 from app.views.link_dialog import LinkDialog
 from app.views.theme import DARK, LIGHT
 from tests.app.conftest import AppDriver

@@ -15,8 +15,8 @@ from app.controllers import answers
 from app.evidence import HEAT_BINS, hot_places
 from app.requests import Ask
 from app.views import evidence_map
+from app.views.answer_text import AnswerText
 from app.views.evidence_map import MapPicture, squeezed
-from app.views.exchange_view import AnswerText
 from app.views.heat_strip import tinted
 from app.views.theme import Theme
 from tests.app.conftest import AppDriver

@@ -1,0 +1,170 @@
+"""An answer's text: Markdown as it grows, whose words can be pointed at."""
+
+import re
+from typing import Any, Final
+
+from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QUrl, Signal, Slot
+from PySide6.QtGui import (
+    QFocusEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+    QTextCursor,
+    QTextDocument,
+)
+from PySide6.QtWidgets import QScrollArea, QSizePolicy, QTextBrowser, QWidget
+
+from app.views.answer_look import colour_links, dress_rules, dress_tables, space_headings
+from app.views.code_blocks import CodeBlocks
+from app.views.link_dialog import LinkDialog
+from app.views.theme import Theme
+
+INERT: Final = QTextDocument.MarkdownFeature.MarkdownDialectGitHub | QTextDocument.MarkdownFeature.MarkdownNoHTML
+
+
+class AnswerText(QTextBrowser):
+    """Markdown as high as its text. No picture is loaded, and links ask: a document may have put them there.
+
+    Attributes:
+        code: the blocks of code in it.
+
+    Signals:
+        word_pointed: the word under the mouse or at the caret, and how many equal ones stand before it; empty for none.
+        word_chosen: the same, of the word at the caret, when Enter is pressed.
+    """
+
+    word_pointed = Signal(str, int)
+    word_chosen = Signal(str, int)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self.code = CodeBlocks(theme, self)
+        self._markdown: str | None = ""
+        self._plain = ""
+        theme.changed.connect(self._on_theme_changed)
+        self.setObjectName("answer")
+        self.setOpenLinks(False)
+        self.anchorClicked.connect(self._on_link)
+        self.setAcceptDrops(False)
+        self.setTextInteractionFlags(self.textInteractionFlags() | Qt.TextInteractionFlag.TextSelectableByKeyboard)
+        self.cursorPositionChanged.connect(self._on_caret_moved)
+        self.setMouseTracking(True)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.document().setDocumentMargin(0)
+        self.document().documentLayout().documentSizeChanged.connect(self._fit)
+
+    @Slot()
+    def _fit(self) -> None:
+        self.setFixedHeight(max(round(self.document().size().height()), self.fontMetrics().lineSpacing()) + 2)
+        self.code.place_buttons()
+
+    def set_markdown(self, text: str) -> None:
+        """Show a text; raw HTML in it is shown as it is written."""
+        if text == self._markdown:
+            return
+        self._markdown, self._plain = text, ""
+        self.document().setMarkdown(text, INERT)
+        self.moveCursor(QTextCursor.MoveOperation.Start)  # whoever comes with the keyboard reads from there
+        self.code.find()
+        space_headings(self.document())
+        dress_tables(self.document(), self._theme.colors)
+        dress_rules(self.document(), self._theme.colors)
+
+    def set_plain(self, text: str) -> None:
+        """Show a text as it is; one that begins with what is shown so is only made longer."""
+        cursor = QTextCursor(self.document())
+        if self._plain and text.startswith(self._plain):
+            cursor.movePosition(QTextCursor.MoveOperation.End)
+            cursor.insertText(text[len(self._plain) :])
+        else:
+            self.setPlainText(text)
+            self.code.find()
+        self._markdown, self._plain = None, text
+
+    @Slot()
+    def _on_theme_changed(self) -> None:
+        if self._markdown:
+            dress_tables(self.document(), self._theme.colors)
+            dress_rules(self.document(), self._theme.colors)
+            colour_links(self.document(), self._theme.colors)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self.code.runs:
+            painter = QPainter(self.viewport())
+            self.code.paint(painter)
+            painter.end()
+        super().paintEvent(event)
+
+    @Slot(QUrl)
+    def _on_link(self, url: QUrl) -> None:
+        LinkDialog(url, self.window()).open()
+
+    @Slot()
+    def _on_caret_moved(self) -> None:
+        """Follow the keyboard; a text that is shown anew moves the caret, too."""
+        if self.hasFocus():
+            self.word_pointed.emit(*word_at(self.textCursor()))
+            self._reveal_caret()
+
+    def _reveal_caret(self) -> None:
+        """The text is as high as all its lines: it is what stands around it that scrolls."""
+        around = self.parentWidget()
+        while around is not None and not isinstance(around, QScrollArea):
+            around = around.parentWidget()
+        if around is not None and (content := around.widget()) is not None:
+            place = self.viewport().mapTo(content, self.cursorRect().center())
+            around.ensureVisible(place.x(), place.y(), 0, 2 * self.fontMetrics().lineSpacing())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        is_enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if is_enter and not self.textCursor().charFormat().isAnchor():
+            self.word_chosen.emit(*word_at(self.textCursor()))
+        else:
+            super().keyPressEvent(event)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        if event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason):
+            self._on_caret_moved()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self.word_pointed.emit("", 0)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
+        self.word_pointed.emit(*word_at(self.cursorForPosition(event.position().toPoint())))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self.word_pointed.emit("", 0)
+
+    def loadResource(self, _kind: int, _name: QUrl | str) -> Any:
+        return QByteArray()  # for None, the document would look for a local file itself, on other PCs' disks too
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def sizeHint(self) -> QSize:
+        return QSize(200, self.height())
+
+
+def word_at(cursor: QTextCursor) -> tuple[str, int]:
+    """The word that a cursor is at, or its selection begins in, and how many equal ones stand before it."""
+    cursor.setPosition(cursor.selectionStart())
+    cursor.select(QTextCursor.SelectionType.WordUnderCursor)
+    word = cursor.selectedText()
+    cursor.setPosition(cursor.selectionStart())
+    cursor.movePosition(QTextCursor.MoveOperation.Start, QTextCursor.MoveMode.KeepAnchor)
+    return word, len(word_places(word, cursor.selectedText()))
+
+
+def word_places(word: str, text: str) -> list[int]:
+    """Where a word begins in a text."""
+    return [found.start() for found in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text)] if word else []

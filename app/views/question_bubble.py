@@ -1,0 +1,37 @@
+"""A question as it was asked, in a bubble."""
+
+from typing import Final
+
+from PySide6.QtCore import QEvent, QRect, Qt
+from PySide6.QtWidgets import QLabel, QWidget
+
+SHARE: Final = 0.85
+"""Of the column's width, so much at most."""
+PADDING: Final = 34
+"""On both sides together, and two pixels for what is rounded."""
+
+
+class QuestionBubble(QLabel):
+    """As wide as its text, up to most of the column."""
+
+    def __init__(self, question: str, parent: QWidget | None = None) -> None:
+        super().__init__(question, parent)
+        self.setObjectName("question")
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setWordWrap(True)
+        self.setIndent(0)  # else Qt adds one as wide as an x to the style sheet's padding, on one side
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def fit(self, column_width: int) -> None:
+        """Follow the width of the column."""
+        flags = Qt.TextFlag.TextExpandTabs
+        natural = self.fontMetrics().boundingRect(QRect(0, 0, 100_000, 100_000), flags, self.text()).width()
+        width = min(natural + PADDING, round(SHARE * column_width))
+        self.setMinimumHeight(0)  # the height that it had would be the least that the next one can be
+        self.setFixedWidth(width)
+        self.setFixedHeight(self.heightForWidth(width))
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and (parent := self.parentWidget()):
+            self.fit(parent.width())
