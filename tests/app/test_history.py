@@ -364,6 +364,30 @@ def leave(driver: AppDriver) -> None:
     assert driver.application.closed_in_time
 
 
+def test_of_documents_whose_beginning_was_read_the_beginning_is_read_again(
+    restarted: Callable[[], AppDriver], book: Path
+) -> None:
+    first = restarted()
+    first.controller.set_options(ChatOptions(first_tokens=700), True)
+    first.controller.open_files([book])
+    first.until_read(ReadingState.STOPPED)
+    first.controller.ask("Who?")
+    first.until_answered()
+    first.controller.new_chat()
+    assert first.chat.options.first_tokens == 0, "that is nothing for other documents"
+    leave(first)
+
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    second.application.chats.show(second.window.sidebar.found.chat_at(second.window.sidebar.found.index(1, 0)))
+    second.until(lambda: second.chat.is_loaded)
+    assert second.transcript.card.state.text().startswith("Not in memory; the first 700 tokens are opened")
+    second.controller.ask("And then?")
+    second.until_answered(1)
+    assert second.chat.has_beginning_only
+    assert second.chat.reading.tokens_read == 700 < second.chat.placed_tokens
+
+
 def test_a_chat_comes_back_and_goes_on(restarted: Callable[[], AppDriver], book: Path) -> None:
     first = restarted()
     first.controller.open_files([book])
