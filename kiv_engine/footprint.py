@@ -76,15 +76,17 @@ class Footprint:
 
     def too_large(self, num_tokens: int, wanted_tokens: int, unread_tokens: int) -> OutOfMemoryError:
         """What is raised where so many tokens more are predicted not to fit, of those that are not read."""
-        need = wanted_tokens * self.token_bytes
+        length, most = num_tokens + wanted_tokens, self.most_tokens(num_tokens, unread_tokens)
+        if wanted_tokens == unread_tokens:
+            begins, need, fits = f"The document has {wanted_tokens:,} tokens, which", wanted_tokens, most - num_tokens
+        else:  # told with what is read already, as it was asked for
+            begins, need, fits = f"The first {length:,} tokens", length, most
         where = "RAM" if self._config.store_folder is None else "disk"
-        whole = f"The document has {wanted_tokens:,} tokens, which need"
-        begins = whole if wanted_tokens == unread_tokens else f"The first {num_tokens + wanted_tokens:,} tokens need"
         return OutOfMemoryError(
-            f"{begins} {need / 1e9:.1f} GB of {where}; about {self.tokens_that_fit():,} tokens fit.",
-            num_tokens + wanted_tokens,
+            f"{begins} need {need * self.token_bytes / 1e9:.1f} GB of {where}; about {fits:,} tokens fit.",
+            length,
             is_predicted=True,
-            fit_tokens=max(0, self.most_tokens(num_tokens, unread_tokens) - ASKING_TOKENS),
+            fit_tokens=max(0, most - ASKING_TOKENS),
         )
 
     def failed(self, error: BaseException, num_tokens: int, wanted_tokens: int) -> Failed:

@@ -66,6 +66,17 @@ def test_of_a_document_too_large_as_much_is_read_as_fits(monkeypatch: pytest.Mon
     assert failure.message.startswith(f"The first {fits + 1:,} tokens need ")
     assert isinstance(read(context, DOCUMENT, up_to=fits - 7), ReadFinished)
     assert (context.num_tokens, context.unread_tokens) == (fits - 7, len(TEXT) + len("u:") - (fits - 7))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10_000))
+    more, length = context.footprint.tokens_that_fit(), fits + 200
+    failure = read(context, up_to=length)
+    assert isinstance(failure, Failed)
+    assert isinstance(failure.error, OutOfMemoryError)
+    assert failure.message.startswith(f"The first {length:,} tokens need ")
+    # what is read already counts on both sides
+    assert failure.message.endswith(f"about {fits - 7 + more:,} tokens fit."), (
+        "what is read already counts on both sides"
+    )
+    assert failure.error.fit_tokens == max(0, fits - 7 + more - 7)
     context.close()
 
 
