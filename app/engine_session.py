@@ -218,19 +218,25 @@ class EngineSession:
                 return  # the last event was the terminal one
             context, documents = self._saved_context(request, documents, should_stop)
         except StoppedError:
-            yield ReadFinished(0, 0, 0.0, stopped=True, prefill_mode="", prefill_reason="")
+            yield self._as_before(request)
             return
         if not request.sources and context.turns:  # they come behind the documents: the next question says them again
             context.rewind(context.turns[0].start)
         yield from self._read_into(context, documents, request, should_stop)
+
+    def _as_before(self, request: Read) -> ReadFinished:
+        """Reading ended before it began: what the chat had read before is still there."""
+        context = self._contexts.get(request.chat)
+        read, unread = (context.num_tokens, context.unread_tokens) if context else (0, 0)
+        return ReadFinished(read, read + unread, 0.0, stopped=True, prefill_mode="", prefill_reason="")
 
     def _read_into(
         self, context: "Context", documents: "list[Document]", request: Read, should_stop: ShouldStop
     ) -> Iterator[object]:
         """What is to be known of the documents comes before their first token is read."""
         placed = not request.sources
-        first = request.first_tokens
-        for event in context.read(*documents, should_stop=should_stop, anyway=request.anyway, up_to=first or None):
+        up_to = request.first_tokens or None
+        for event in context.read(*documents, should_stop=should_stop, anyway=request.anyway, up_to=up_to):
             if not placed and isinstance(event, ReadProgress | ReadFinished):
                 placed = True
                 yield documents_placed(context, opened=not documents and isinstance(event, ReadFinished))
@@ -241,12 +247,12 @@ class EngineSession:
                 yield from self._measure_sometimes(request.chat, context)
             elif not isinstance(event, TokenizeProgress):
                 yield self._measure(request.chat, context)
-            if isinstance(event, ReadFinished) and (not event.stopped or 0 < first <= event.tokens_read):
+            if isinstance(event, ReadFinished) and not event.stopped:
                 self._read_by[request.chat] = event.prefill_mode
                 yield from self._end_reading(request, context, should_stop)
             yield self._with_smaller(context, event)
             if isinstance(event, ReadProgress) and not event.tokens_per_s:
-                yield from self._time_reading(context, first)
+                yield from self._time_reading(context, up_to)
 
     def _end_reading(self, request: Read, context: "Context", should_stop: ShouldStop) -> Iterator[ShelfMeasured]:
         """All that is to be is read: note what that took, and what of it is kept."""
@@ -255,11 +261,10 @@ class EngineSession:
         self._trim_shelf(request.options)
         yield from self._measure_shelf()
 
-    def _time_reading(self, context: "Context", first_tokens: int) -> Iterator[ReadingTimed]:
+    def _time_reading(self, context: "Context", up_to: int | None) -> Iterator[ReadingTimed]:
         """Before the first token is read: about how long it will take, where that can be told."""
-        if (seconds := self._loaded().seconds_to_read(context)) is not None:
-            wanted = first_tokens - context.num_tokens if first_tokens else context.unread_tokens
-            yield ReadingTimed(seconds * min(1.0, wanted / context.unread_tokens))
+        if (seconds := self._loaded().seconds_to_read(context, up_to)) is not None:
+            yield ReadingTimed(seconds)
 
     def _saved_context(
         self, request: Read, documents: "list[Document]", should_stop: ShouldStop

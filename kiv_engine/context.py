@@ -176,8 +176,9 @@ class Context:
     ) -> Iterator[ReadEvent]:
         """Read documents into the context; without documents, go on where reading stopped or failed.
 
-        What is larger than what is free fails before the first token, unless it is to be tried `anyway`. Reading stops
-        at a length `up_to` of the context, in tokens, if it is longer then; what is left can be read later.
+        What is larger than what is free fails before the first token, unless it is to be tried `anyway`. With `up_to`
+        only a beginning is read, until the context has so many tokens; the rest can be read later, and what is read
+        already stays.
 
         Once all tokens are counted, and before the first is read, the first ReadProgress comes.
 

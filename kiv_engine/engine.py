@@ -103,19 +103,24 @@ class Engine:
         """Keep what the model and this context took, beside what was planned: `kiv fit` and `kiv models` show it."""
         keep(measure(self.loaded, self.options, context))
 
-    def seconds_to_read(self, context: Context) -> float | None:
-        """About how long reading the rest of the documents takes; None where that grows faster than the text.
+    def seconds_to_read(self, context: Context, up_to: int | None = None) -> float | None:
+        """About how long reading the rest of the documents takes, or to a length `up_to` of the context, in tokens.
+
+        None where that grows faster than the text.
 
         The rate is that of the newest reading with this model here; before there is one, a second goes into measuring.
         """
         if not context.reads_linearly:
             return None
+        unread = context.unread_tokens
+        if up_to is not None:
+            unread = min(unread, max(0, up_to - context.num_tokens))
         record = read_records().get((self.options.model, self.options.quantize))
         if record is not None and record.device == self.loaded.device.type and record.read_tokens_per_s > 0:
-            return context.unread_tokens / record.read_tokens_per_s
+            return unread / record.read_tokens_per_s
         if self._token_s is None:
             self._token_s = self._measure_token(context.config)
-        return context.unread_tokens * self._token_s
+        return unread * self._token_s
 
     def _measure_token(self, config: KIVConfig) -> float:
         setting = Setting(self.options.quantize, "cuda" if self.loaded.device.type == "cuda" else "cpu", config)

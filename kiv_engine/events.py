@@ -140,7 +140,10 @@ class TokenizeProgress:
 
 @dataclass(frozen=True)
 class ReadProgress:
-    """Tokens of the documents read so far, of how many; the rate is 0 and `eta_s` None until they can be told."""
+    """Tokens of the documents read so far, of how many; the rate is 0 and `eta_s` None until they can be told.
+
+    Where only a beginning is to be read, `eta_s` is to the end of that.
+    """
 
     tokens_read: int
     tokens_total: int
@@ -150,8 +153,9 @@ class ReadProgress:
 
 @dataclass(frozen=True)
 class ReadFinished:
-    """Terminal. `stopped` says that reading was interrupted; what was read stays usable, and reading can go on.
+    """Terminal. `stopped` says that reading was interrupted before it came to the end, or to the length asked for.
 
+    What was read stays usable, and reading can go on: fewer `tokens_read` than `tokens_total` are left unread.
     `not_saved` says why the context is no longer being saved, if it was to be.
     """
 

@@ -119,7 +119,7 @@ class Reader:
             if now - last_report >= PROGRESS_INTERVAL_S or is_at_end:
                 last_report = now
                 yield progress(len(self._tokens), first, end, total, now - reading_since)
-        self._note_rate(len(self._tokens) - first, time.perf_counter() - reading_since)
+        self._note_rate(first, end, time.perf_counter() - reading_since)
         self._tokens.take_snapshot()
         self._cache.check_saved()
         if self._checkpoints.is_saving and laid.placed and queued:
@@ -128,7 +128,7 @@ class Reader:
             len(self._tokens),
             total,
             time.perf_counter() - begin,
-            bool(laid.unread) or not queued,
+            len(self._tokens) < end or not queued,
             prefill_mode=self._cache.policy.prefill_mode(end),
             prefill_reason=self._cache.policy.prefill_reason(end),
             not_saved=self._checkpoints.take_problem(),
@@ -201,9 +201,10 @@ class Reader:
             self._tokens.snapshots_to_here(),
         )
 
-    def _note_rate(self, num_tokens: int, seconds: float) -> None:
+    def _note_rate(self, first: int, end: int, seconds: float) -> None:
         """Less than a chunk tells more of the first step than of the rate."""
-        if num_tokens >= READ_CHUNK_TOKENS and self._cache.policy.reads_linearly(self.total) and seconds > 0:
+        num_tokens = len(self._tokens) - first
+        if num_tokens >= READ_CHUNK_TOKENS and self._cache.policy.reads_linearly(end) and seconds > 0:
             self.tokens_per_s = num_tokens / seconds
 
 

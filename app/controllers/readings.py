@@ -106,6 +106,7 @@ class Readings(QObject):
         self._status.set_state(EngineState.READING, request.chat)
         if chat := self._chats.numbered(request.chat):
             chat.reading.state = ReadingState.OPENING if request.sources else ReadingState.READING
+            chat.reading.first_tokens = request.first_tokens
             chat.reading_changed.emit()
 
     def take(self, request: Read, event: object) -> None:
@@ -179,15 +180,14 @@ class Readings(QObject):
         reading.seconds += event.seconds
         if event.not_saved:
             self._notice(self.tr("What was read is not kept: {}").format(event.not_saved), NoticeKind.INFO)
-        as_wanted = not event.stopped or 0 < chat.options.first_tokens <= event.tokens_read
-        if reading.again and (not as_wanted or reading.message):
+        if reading.again and (event.stopped or reading.message):
             self._stay_closed(chat, reading.message)
             return
         if not reading.again:
             self._drop_unread(chat)
         reading.again = False
-        whole = not event.stopped or event.tokens_read >= event.tokens_total
-        reading.state = ReadingState.READ if whole else ReadingState.STOPPED
+        is_there = not event.stopped or event.tokens_read >= reading.tokens_to_read
+        reading.state = ReadingState.READ if is_there else ReadingState.STOPPED
         if not chat.documents:
             reading.state = ReadingState.NONE
         elif self._reads_more(chat):

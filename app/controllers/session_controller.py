@@ -155,7 +155,7 @@ class SessionController(QObject):
         """
         chat = self._chats.current
         if chat.can_continue:
-            anyway = chat.has_beginning_only
+            anyway = chat.reading.is_beginning_only
             if anyway:
                 chat.set_options(replace(chat.options, first_tokens=0))
             self._readings.resume(chat, anyway)

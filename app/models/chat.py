@@ -23,7 +23,7 @@ TITLE_CHARACTERS: Final = 60
 
 
 class ReadingState(Enum):
-    """How far the documents of a chat are. CLOSED: they were read once, and are not in memory now."""
+    """How far the documents of a chat are. READ: as far as they are to be. CLOSED: once, and not in memory now."""
 
     NONE = "none"
     WAITING = "waiting"
@@ -46,6 +46,7 @@ class Reading:
     Attributes:
         parsing: how far a file is turned into text; None unless one is.
         share: of the characters turned into tokens, while counting.
+        first_tokens: the engine is to read, or has read, only so many; 0 is all.
         ram_bytes, fit_tokens: what all documents need, and how long a context fits; None until they are counted.
         read_s: about how long reading takes, told before it begins; None until then.
         message: why reading failed.
@@ -57,6 +58,7 @@ class Reading:
     state: ReadingState = ReadingState.NONE
     parsing: ParseProgress | None = None
     share: float = 0.0
+    first_tokens: int = 0
     tokens_read: int = 0
     tokens_total: int = 0
     tokens_per_s: float = 0.0
@@ -69,6 +71,16 @@ class Reading:
     again: bool = False
     opened: bool = False
     offers: tuple[StoreOffer, ...] = ()
+
+    @property
+    def tokens_to_read(self) -> int:
+        """How far the documents are to be read."""
+        return min(self.tokens_total, self.first_tokens or self.tokens_total)
+
+    @property
+    def is_beginning_only(self) -> bool:
+        """Whether the documents are read as far as they are to be, and that is not to their end."""
+        return self.state is ReadingState.READ and self.tokens_read < self.tokens_total
 
 
 @dataclass
@@ -220,18 +232,8 @@ class Chat(QObject):
 
     @property
     def can_continue(self) -> bool:
-        """Whether a part of the documents is unread, because reading was stopped."""
-        return self.is_loaded and self.reading.state is ReadingState.STOPPED
-
-    @property
-    def tokens_to_read(self) -> int:
-        """How far its documents are to be read."""
-        return min(self.reading.tokens_total, self.options.first_tokens or self.reading.tokens_total)
-
-    @property
-    def has_beginning_only(self) -> bool:
-        """Whether its documents are read as far as they are to be, and that is not to their end."""
-        return self.reading.state is ReadingState.STOPPED and 0 < self.options.first_tokens <= self.reading.tokens_read
+        """Whether a part of the documents is unread, because reading was stopped, or only the beginning was wanted."""
+        return self.is_loaded and (self.reading.state is ReadingState.STOPPED or self.reading.is_beginning_only)
 
     @property
     def placed_tokens(self) -> int:

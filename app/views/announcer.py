@@ -48,7 +48,7 @@ class Announcer(QObject):
     def _read_text(self, chat: Chat) -> str:
         reading = chat.reading
         if reading.state is ReadingState.READ:
-            return self.tr("Reading is over")
+            return self.tr("The beginning is read") if reading.is_beginning_only else self.tr("Reading is over")
         if reading.state in UNDER_WAY:  # more documents wait
             return ""
         failed = self.tr("Reading failed: {0}").format(reading.message)

@@ -130,20 +130,19 @@ class DocumentCard(QFrame):
         self.stop.setVisible(is_reading)
         self._show_resume()
         self.again.setVisible(reading.state is ReadingState.CLOSED)
-        stopped = reading.state is ReadingState.STOPPED and not self._chat.has_beginning_only
-        self.progress.setVisible(reading.state in UNDER_WAY or stopped)
+        self.progress.setVisible(reading.state in UNDER_WAY or reading.state is ReadingState.STOPPED)
         if reading.state in (ReadingState.WAITING, ReadingState.OPENING):
             parsing = reading.parsing
             self.progress.setValue(1_000 * parsing.done // parsing.total if parsing and parsing.total else 0)
         elif reading.state is ReadingState.COUNTING:
             self.progress.setValue(round(1_000 * reading.share))
         else:
-            self.progress.setValue(1_000 * reading.tokens_read // max(self._chat.tokens_to_read, 1))
+            self.progress.setValue(1_000 * reading.tokens_read // max(reading.tokens_to_read, 1))
 
     def _show_resume(self) -> None:
         """What Continue takes is known from what was read until the stop."""
         self.resume.setVisible(self._chat.can_continue)
-        if self._chat.has_beginning_only:
+        if self._chat.reading.is_beginning_only:
             self.resume.setText(self.tr("Read the rest") if self._fits else self.tr("Read the rest anyway"))
             self.resume.setAccessibleName(self.resume.text())
         elif rest_s := self._chat.reading.eta_s:
@@ -198,7 +197,7 @@ class DocumentCard(QFrame):
                 return self.tr("Counting tokens: {0:.0f} %").format(100 * reading.share)
             case ReadingState.READING:
                 return self._progress_line()
-            case ReadingState.STOPPED if self._chat.has_beginning_only:
+            case ReadingState.READ if reading.is_beginning_only:
                 read = self.tr("The first {0:,} of {1:,} tokens are read. The rest is not: answers know nothing of it")
                 return read.format(reading.tokens_read, reading.tokens_total)
             case ReadingState.STOPPED:
@@ -231,7 +230,7 @@ class DocumentCard(QFrame):
         reading = self._chat.reading
         if not reading.tokens_total:
             return self.tr("Reading")
-        wanted = self._chat.tokens_to_read
+        wanted = reading.tokens_to_read
         whole = self.tr("{0:,} of {1:,} tokens")
         beginning = self.tr("{0:,} of the first {1:,} tokens; the rest, to {2:,}, is not read")
         done = (whole if wanted == reading.tokens_total else beginning).format(

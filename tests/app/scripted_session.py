@@ -137,7 +137,8 @@ class ScriptedSession:
                 if sources:
                     self._step("open", should_stop)
                     if should_stop():
-                        yield ReadFinished(0, 0, 0.0, stopped=True, prefill_mode="", prefill_reason="")
+                        read, total = self._read.get(chat, 0), self._total(chat)
+                        yield ReadFinished(read, total, 0.0, stopped=True, prefill_mode="", prefill_reason="")
                         return
                 yield from self._open(chat, sources)
                 if self._texts.get(chat):
@@ -227,7 +228,7 @@ class ScriptedSession:
             yield ReadProgress(read, total, 2_125.0, (end - read) / 2_125)
             if read >= end // 2:
                 self._step("read", should_stop)
-        yield ReadFinished(read, total, total / 2_125, read < total, "sparse", "as asked")
+        yield ReadFinished(read, total, total / 2_125, read < end, "sparse", "as asked")
 
     def _measured(self, chat: int, num_tokens: int, unread: int) -> ContextMeasured:
         self._length[chat] = num_tokens

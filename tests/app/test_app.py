@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFrame, QL
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.requests import Ask, LoadModel, Read
+from app.settings import ChatOptions
 from app.views import announcer
 from kiv_engine.errors import CapacityError, ModelNotFoundError
 from tests.app.conftest import AppDriver, read_book, type_and_send
@@ -129,6 +130,11 @@ def test_screen_readers_are_told_what_is_over(driver: AppDriver, book: Path, mon
     driver.until_answered()
     driver.until_state(EngineState.IDLE)
     assert said == ["Reading is over", "The answer is finished"]
+    driver.controller.new_chat()
+    driver.chat.set_options(ChatOptions(first_tokens=100))
+    read_book(driver, book)
+    driver.until_state(EngineState.IDLE)
+    assert said[2:] == ["The beginning is read"]
 
 
 def test_screen_readers_are_told_of_what_was_stopped_and_what_failed(

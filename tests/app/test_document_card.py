@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel
@@ -9,6 +10,7 @@ from PySide6.QtWidgets import QLabel
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.requests import Read, Said
+from app.settings import ChatOptions
 from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import Failed
 from tests.app.conftest import AppDriver
@@ -116,7 +118,7 @@ def test_of_what_does_not_fit_a_beginning_is_read_and_called_that(driver: AppDri
     driver.until(lambda: card.state.text() == line)
     assert card.progress.value() == 600
     driver.session.go()
-    driver.until_read(ReadingState.STOPPED)
+    driver.until_read()
     driver.until_state(EngineState.IDLE)
     assert card.state.text() == BEGINNING
     assert not card.progress.isVisible()
@@ -136,7 +138,7 @@ def test_of_what_does_not_fit_a_beginning_is_read_and_called_that(driver: AppDri
 
 def test_a_beginning_is_what_is_opened_again(driver: AppDriver) -> None:
     read_beginning(driver)
-    driver.until_read(ReadingState.STOPPED)
+    driver.until_read()
     driver.until_state(EngineState.IDLE)
     driver.controller.unload_model()
     driver.until_read(ReadingState.CLOSED)
@@ -151,13 +153,42 @@ def test_a_beginning_is_what_is_opened_again(driver: AppDriver) -> None:
 
 def test_a_beginning_that_is_kept_in_another_way_is_read_to_its_end(driver: AppDriver) -> None:
     read_beginning(driver)
-    driver.until_read(ReadingState.STOPPED)
+    driver.until_read()
     driver.until_state(EngineState.IDLE)
     driver.controller.set_store("int8")
     driver.until_read()
     assert driver.chat.reading.tokens_read == LONG_TOKENS
     assert driver.chat.options.first_tokens == 0
     assert driver.chat.options.for_new_chats.store == ""
+
+
+@pytest.mark.parametrize("first", [0, 150_000])
+def test_a_document_that_is_not_added_after_all_changes_nothing(driver: AppDriver, book: Path, first: int) -> None:
+    driver.chat.set_options(ChatOptions(first_tokens=first))
+    driver.controller.read_pasted(LONG)
+    driver.until_read()
+    driver.until_state(EngineState.IDLE)
+    line, documents = driver.transcript.card.state.text(), list(driver.chat.documents)
+    driver.session.held_at = {"open"}
+    driver.controller.open_files([book])
+    driver.until_state(EngineState.READING)
+    driver.controller.stop()
+    driver.until_state(EngineState.IDLE)
+    assert driver.chat.documents == documents
+    assert driver.chat.reading.is_beginning_only == bool(first)
+    told = driver.transcript.card.state.text()
+    assert (told == BEGINNING == line) if first else told.startswith("All 300,000 tokens read in ")
+
+
+def test_a_beginning_is_told_by_what_is_read_and_not_by_what_is_wanted_next(driver: AppDriver) -> None:
+    driver.session.held_at = {"read"}
+    driver.controller.read_pasted(LONG)
+    driver.until_reached("read")
+    driver.chat.set_options(ChatOptions(first_tokens=LONG_TOKENS // 2))
+    assert driver.transcript.card.state.text().startswith("150,000 of 300,000 tokens · ")
+    driver.session.go()
+    driver.until_read()
+    assert driver.transcript.card.state.text().startswith("All 300,000 tokens read in ")
 
 
 def test_documents_are_read_in_the_order_that_is_shown(driver: AppDriver, tmp_path: Path) -> None:

@@ -370,7 +370,7 @@ def test_of_documents_whose_beginning_was_read_the_beginning_is_read_again(
     first = restarted()
     first.controller.set_options(ChatOptions(first_tokens=700), True)
     first.controller.open_files([book])
-    first.until_read(ReadingState.STOPPED)
+    first.until_read()
     first.controller.ask("Who?")
     first.until_answered()
     first.controller.new_chat()
@@ -384,7 +384,7 @@ def test_of_documents_whose_beginning_was_read_the_beginning_is_read_again(
     assert second.transcript.card.state.text().startswith("Not in memory; the first 700 tokens are opened")
     second.controller.ask("And then?")
     second.until_answered(1)
-    assert second.chat.has_beginning_only
+    assert second.chat.reading.is_beginning_only
     assert second.chat.reading.tokens_read == 700 < second.chat.placed_tokens
 
 

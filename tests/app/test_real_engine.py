@@ -32,7 +32,7 @@ from app.reports import (
     StoreOffer,
     StoresOffered,
 )
-from app.requests import Ask, CloseChat, ContextOptions, LoadModel, Read, Said, TextSource, UnloadModel
+from app.requests import ArchiveSource, Ask, CloseChat, ContextOptions, LoadModel, Read, Said, TextSource, UnloadModel
 from app.settings import AnswerSettings, with_store
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import OutOfMemoryError
@@ -132,7 +132,7 @@ def test_of_what_does_not_fit_exactly_the_beginning_is_read_that_is_offered(
     qtbot.waitUntil(lambda: application.status.state is EngineState.IDLE, timeout=WAIT_MS)
     texts = [button.text() for button in window.banner.offers if button.isVisible()]
     QTest.mouseClick(window.banner.offers[texts.index("Read the first 623 tokens")], Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: chat.reading.state is ReadingState.STOPPED, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: chat.reading.state is ReadingState.READ, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: application.status.state is EngineState.IDLE, timeout=WAIT_MS)
     total = chat.placed_tokens
     assert total > 800
@@ -147,8 +147,8 @@ def test_of_what_does_not_fit_exactly_the_beginning_is_read_that_is_offered(
     assert chat.exchanges[0].finished.reused_tokens == 623
     assert all(passage.token_end <= 623 for passage in chat.exchanges[0].passages)
     application.controller.continue_reading()
+    qtbot.waitUntil(lambda: chat.reading.tokens_read == total, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: chat.reading.state is ReadingState.READ, timeout=WAIT_MS)
-    assert chat.reading.tokens_read == total
 
 
 def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
@@ -328,10 +328,14 @@ def test_opening_what_was_read_before_can_be_stopped(tmp_path: Path) -> None:
         for event in session.handle(request, lambda opened=opened, count=count: len(opened) == count):
             opened += [event] if isinstance(event, DocumentOpened) else []
         assert isinstance(event, ReadFinished)
-        assert (event.stopped, event.tokens_read) == (True, 0)
+        assert (event.stopped, event.tokens_read, event.tokens_total) == (True, 0, 0)
         events = list(session.handle(request, never))
         assert isinstance(events[-1], ReadFinished)
         assert not events[-1].stopped
+    more = list(session.handle(Read(2, (ArchiveSource(2_000),)), lambda: True))
+    assert [event for event in more if isinstance(event, ReadFinished)] == more[-1:]
+    assert (more[-1].stopped, more[-1].tokens_read) == (True, more[-1].tokens_total)
+    assert more[-1].tokens_read == session._contexts[2].num_tokens
     session.close()
     torch.set_num_threads(threads)
 

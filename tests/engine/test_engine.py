@@ -64,6 +64,8 @@ def test_the_time_that_reading_takes_is_told_by_the_last_reading_or_else_by_a_me
     record = Record("demo", "none", "cpu", 9_000, 1, 1, 1, 1, read_tokens_per_s=50.0)
     known["demo", "none"] = record
     assert engine.seconds_to_read(context) == total / 50
+    for up_to, wanted in ((100, 100), (0, 0), (total + 1, total)):
+        assert engine.seconds_to_read(context, up_to) == wanted / 50
     known["demo", "none"] = replace(record, device="cuda")
     assert engine.seconds_to_read(context) == planned
     list(reading)

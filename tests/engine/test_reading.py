@@ -63,7 +63,7 @@ def test_reading_stops_at_the_length_that_is_asked_for_and_goes_on_as_if_it_had_
     assert isinstance(last_progress, ReadProgress)
     assert (last_progress.tokens_read, last_progress.tokens_total, last_progress.eta_s) == (end, total, 0)
     assert isinstance(last, ReadFinished)
-    assert (last.tokens_read, last.tokens_total, last.stopped) == (end, total, True)
+    assert (last.tokens_read, last.tokens_total, last.stopped) == (end, total, False)
     assert (context.num_tokens, context.unread_tokens) == (end, total - end)
     answered = ask(context)
     assert isinstance(answered, AnswerFinished)
