@@ -19,7 +19,7 @@ from app.code_colours import colour_code
 from app.document_text import DocumentText
 from app.evidence import HEAT_BINS, NO_BASELINE, Baseline, HitCollector, TokenHits
 from app.machine import find_gpu
-from app.quote_check import Place, check_claims, never
+from app.quote_check import Place, check_claims
 from app.reports import (
     AnswerChecked,
     ChatClosed,
@@ -64,6 +64,7 @@ from kiv_engine.events import (
     TextDelta,
     TokenizeProgress,
 )
+from kiv_engine.stopping import ShouldStop, never
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,8 +85,6 @@ PROBES: Final = ("What?", "Please go on.", "Hello.")
 """Questions about nothing: what their answers look at is no evidence."""
 PROBE_TOKENS: Final = 3
 HEAVY_MODULES: Final = ("numpy", "torch", "transformers", "kiv_engine.engine")
-
-ShouldStop = Callable[[], bool]
 
 
 class StoppedError(Exception):

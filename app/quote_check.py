@@ -1,9 +1,11 @@
 """Which quotes and numbers of an answer stand in the documents, character by character. Plain text search, no model."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from kiv_engine.stopping import ShouldStop, never
 
 MAX_CLAIMS: Final = 12
 MIN_QUOTE: Final = 3
@@ -39,13 +41,8 @@ class Claim:
     place: Place | None
 
 
-def never() -> bool:
-    """Stop never."""
-    return False
-
-
 def check_claims(
-    answer: str, texts: Sequence[str], likely: Sequence[Place] = (), should_stop: Callable[[], bool] = never
+    answer: str, texts: Sequence[str], likely: Sequence[Place] = (), should_stop: ShouldStop = never
 ) -> tuple[Claim, ...]:
     """The first claims of an answer, in order; what stands in a `likely` place is looked up there first."""
     claims: list[Claim] = []

@@ -47,6 +47,7 @@ from kiv_engine.events import Downloaded, DownloadEvent, DownloadProgress
 from kiv_engine.hardware import existing_folder
 from kiv_engine.hub_token import has_token, keyring_token
 from kiv_engine.model_places import downloads_folder, model_folders
+from kiv_engine.stopping import ShouldStop
 
 WHOLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
@@ -87,8 +88,6 @@ MEANINGS: Final = (
     ),
 )
 """What went wrong on the way to a hub id; the first that fits."""
-
-ShouldStop = Callable[[], bool]
 
 
 @dataclass(frozen=True)

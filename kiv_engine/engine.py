@@ -11,10 +11,10 @@ from kiv_engine.document import Document
 from kiv_engine.events import MemoryPlaces, MemoryUse, SmallerPlan
 from kiv_engine.fit import ModelShape, Setting, measure_reading, token_seconds
 from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load, weight_bytes
-from kiv_engine.reading import ShouldStop, never
 from kiv_engine.records import keep, measure, read_records
 from kiv_engine.remedy import for_context, require_room
 from kiv_engine.saving import SavedContext
+from kiv_engine.stopping import ShouldStop, never
 
 
 class Engine:

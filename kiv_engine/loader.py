@@ -37,7 +37,6 @@ from transformers.utils import logging as transformers_logging
 from kiv_engine.catalogue import find_entry
 from kiv_engine.config import Quantize
 from kiv_engine.download import (
-    ShouldStop,
     connection_problem,
     download,
     fetch_config,
@@ -62,6 +61,7 @@ from kiv_engine.errors import (
 from kiv_engine.events import DownloadProgress, LoadProgress
 from kiv_engine.hardware import available_ram_bytes
 from kiv_engine.memory import forget_frames, free_vram_bytes, give_back
+from kiv_engine.stopping import ShouldStop
 
 DeviceChoice: TypeAlias = Literal["auto", "cpu", "cuda"]
 OnProgress: TypeAlias = Callable[[DownloadProgress | LoadProgress], None]

@@ -2,7 +2,7 @@
 
 import time
 from array import array
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Final
 
 import torch
@@ -18,19 +18,13 @@ from kiv_engine.footprint import Footprint
 from kiv_engine.memory import trim_heap
 from kiv_engine.passages import PlacedDocument
 from kiv_engine.saving import Progress
+from kiv_engine.stopping import ShouldStop
 
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
 TRIM_TOKENS: Final = 131_072
 """After so many tokens read, what reading freed goes back to the system, which takes some ten milliseconds."""
 PROGRESS_INTERVAL_S: Final = 0.1
-
-ShouldStop = Callable[[], bool]
-
-
-def never() -> bool:
-    """The stop callback of a caller who does not stop."""
-    return False
 
 
 class LaidDocuments:

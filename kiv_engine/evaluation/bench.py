@@ -33,7 +33,7 @@ from kiv_engine.hardware import available_ram_bytes
 from kiv_engine.hits import HitRecorder, LayerHits
 from kiv_engine.layer import KIVLayer
 from kiv_engine.prefill import ScoreRule
-from kiv_engine.reading import ShouldStop
+from kiv_engine.stopping import ShouldStop
 
 KIV: Final = "kiv"
 INT8: Final = "kiv int8"

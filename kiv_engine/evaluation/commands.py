@@ -20,7 +20,7 @@ from kiv_engine.evaluation.machine import describe_machine, load_average
 from kiv_engine.evaluation.prediction import gpu_of, predict
 from kiv_engine.evaluation.progress import Note, Progress
 from kiv_engine.evaluation.run import QUICK_LENGTHS, QUICK_QUADRATIC_TOKENS, Evaluation, Plan
-from kiv_engine.reading import ShouldStop
+from kiv_engine.stopping import ShouldStop
 
 PREDICTED_TOKENS: Final = (4_096, 131_072, 1_048_576)
 

@@ -20,8 +20,9 @@ from kiv_engine.engine import Engine
 from kiv_engine.errors import EngineError
 from kiv_engine.evaluation.caches import PEERS, Named, Peer, close
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress
-from kiv_engine.reading import READ_CHUNK_TOKENS, ShouldStop
+from kiv_engine.reading import READ_CHUNK_TOKENS
 from kiv_engine.sampling import Sampler
+from kiv_engine.stopping import ShouldStop
 
 EVERYTHING: Final = 2**31 - 1
 """As `retrieved_tokens`: the question and the answer attend exactly to all that was read."""

@@ -16,8 +16,8 @@ from kiv_engine.evaluation.machine import describe_machine, shortage
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import BY_NAME, ENTRANTS, Entrant, Reader, ReadingStoppedError
 from kiv_engine.evaluation.tasks import TASKS, Question
-from kiv_engine.reading import ShouldStop
 from kiv_engine.saving import fingerprint
+from kiv_engine.stopping import ShouldStop
 
 LENGTHS: Final = (4_096, 16_384, 65_536, 262_144, 1_048_576)
 QUICK_LENGTHS: Final = (4_096, 16_384, 65_536)

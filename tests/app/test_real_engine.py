@@ -21,7 +21,6 @@ from app.engine_session import EngineSession, leave_a_core
 from app.folders import Folders
 from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
-from app.quote_check import never
 from app.reports import (
     DocumentOpened,
     DocumentsPlaced,
@@ -39,6 +38,7 @@ from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 from kiv_engine.loader import DEMO_FOLDER
 from kiv_engine.saving import SavedContext
+from kiv_engine.stopping import never
 from tests.app.scripted_session import ScriptedSession
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 

@@ -8,7 +8,6 @@ import pytest
 
 from app import section_answers
 from app.engine_session import EngineSession
-from app.quote_check import never
 from app.reports import AnswerChecked, SectionProgress
 from app.requests import ArchiveSource, Ask, LoadModel, Read, TextSource
 from app.section_answers import ABOUT_NOTHING, ask_by_section
@@ -16,6 +15,7 @@ from kiv_engine.config import SamplingConfig
 from kiv_engine.document import Document
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, TextDelta
 from kiv_engine.sections import Section
+from kiv_engine.stopping import never
 
 SECTION_TOKENS = 512
 NAMES = ("Anna Thornwick", "Bela Orsted", "Carl Umber")
