@@ -220,7 +220,7 @@ class EngineSession:
             yield self._as_before(request)
             return
         if not request.sources and context.turns:  # they come behind the documents: the next question says them again
-            context.rewind(context.turns[0].start)
+            context.rewind(context.chat_start)
         yield from self._read_into(context, documents, request, should_stop)
 
     def _as_before(self, request: Read) -> ReadFinished:
@@ -546,8 +546,7 @@ def bin_of_token(context: "Context") -> "NDArray[np.int16]":
     """The bin of each position of a context, as HitCollector wants it: equal parts of all documents' characters."""
     import numpy as np
 
-    length = context.turns[0].start if context.turns else context.num_tokens
-    bins = np.full(length, -1, np.int16)
+    bins = np.full(context.chat_start, -1, np.int16)
     total = max(1, sum(len(document.tokens.document.text) for document in context.documents))
     before = 0
     for document in context.documents:

@@ -178,7 +178,7 @@ def sections_read(context: "Context") -> "Iterator[tuple[str, str, Section]]":
 
     for placed in context.documents:
         document = placed.tokens.document
-        for section in cut_sections(placed.tokens, context.num_tokens - placed.start, SECTION_TOKENS):
+        for section in cut_sections(placed.tokens, context.chat_start - placed.start, SECTION_TOKENS):
             yield document.name, document.text[section.start : section.end], section
 
 

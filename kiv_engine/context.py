@@ -116,6 +116,11 @@ class Context:
         return len(self._tokens)
 
     @property
+    def chat_start(self) -> int:
+        """Where the first question begins, or would: behind what is read of the documents."""
+        return self.turns[0].start if self.turns else self.num_tokens
+
+    @property
     def unread_tokens(self) -> int:
         """Document tokens that reading has not reached."""
         return len(self._laid.unread)

@@ -240,3 +240,14 @@ def test_the_built_in_models_words_for_having_found_nothing_are_known(monkeypatc
     assert answer.text == ""
     session.close()
     torch.set_num_threads(threads)
+
+
+def test_what_was_asked_does_not_count_as_read() -> None:
+    tiny = pytest.importorskip("tests.engine.tiny_context", reason="the engine needs torch")
+    context = tiny.new_context()
+    assert isinstance(tiny.read(context, tiny.DOCUMENT, up_to=300), ReadFinished)
+    before = list(section_answers.sections_read(context))
+    assert sum(section.tokens for _name, _text, section in before) == 300 - len("u:")
+    assert isinstance(tiny.ask(context), AnswerFinished)
+    assert list(section_answers.sections_read(context)) == before
+    context.close()
