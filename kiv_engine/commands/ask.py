@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
-from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype
+from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype, require_whole
 from kiv_engine.errors import CapacityError, ConfigError, OutOfMemoryError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
@@ -88,6 +88,10 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="ask a saved context; no DOCUMENT is needed. With documents that grew, and --save ANOTHER, only what "
         "is new is read",
     )  # fmt: skip
+    ask.add_argument(
+        "--first", type=whole_number, metavar="N",
+        help="read only the first N tokens; the rest of the documents is left unread",
+    )  # fmt: skip
     ask.add_argument("--max-new-tokens", type=whole_number, default=256, metavar="N")
     ask.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 takes the likeliest token")
     ask.add_argument("--seed", type=whole_number, default=None, metavar="N", help="of the sampling")
@@ -155,6 +159,7 @@ class AskCommand:
             return self._go_on_from(SavedContext.open(self._options.context), engine, config, documents), []
         if self._options.context or (folder and SavedContext.exists(folder)):
             saved = SavedContext.open(folder)
+            self._check_first(saved)
             if documents:
                 self._require_same(saved, saved.config if self._options.context else config, documents)
             context = engine.open_context(folder, retrieved_tokens=self._options.retrieved_tokens, store=config.store)
@@ -173,6 +178,7 @@ class AskCommand:
         self, saved: "SavedContext", engine: "Engine", config: KIVConfig, documents: "list[Document]"
     ) -> "Context":
         """What is saved of documents as they were before they grew, to be kept in another folder."""
+        self._check_first(saved)
         if not saved.complete:
             raise BadInputError(
                 f"{saved.folder} was not read to its end; read on with --context alone, or leave it out."
@@ -184,6 +190,14 @@ class AskCommand:
         context = engine.grow_context(saved.folder, documents, target, retrieved_tokens=retrieved, store=config.store)
         print(f"Went on from {context.num_tokens:,} tokens in {saved.folder}.", file=sys.stderr)
         return context
+
+    def _check_first(self, saved: "SavedContext") -> None:
+        """What is read already cannot be left out any more."""
+        if self._options.first is not None and saved.num_tokens > self._options.first:
+            raise BadInputError(
+                f"--first {self._options.first}: of what {saved.folder} holds, {saved.num_tokens:,} tokens are read "
+                "already; leave it out."
+            )
 
     @staticmethod
     def _require_same(saved: "SavedContext", config: KIVConfig, documents: "list[Document]") -> None:
@@ -211,6 +225,8 @@ class AskCommand:
                 "--context asks what was saved, so it takes no DOCUMENT; leave one of the two out, or, where the "
                 "document grew, name another folder with --save."
             )
+        if options.first is not None and not options.documents and not options.context:
+            raise BadInputError("--first is for reading; name a DOCUMENT.")
         if options.save and not options.documents:
             raise BadInputError("--save keeps what is read; name a DOCUMENT.")
         if options.context and config.store_folder is not None and not options.documents:
@@ -238,6 +254,8 @@ class AskCommand:
         sampling = SamplingConfig(
             temperature=options.temperature, max_new_tokens=options.max_new_tokens, seed=options.seed
         )
+        if options.first is not None:
+            require_whole("first", options.first, 1, 2**31 - 1)
         return config, sampling
 
     def _check_documents(self) -> None:
@@ -322,9 +340,9 @@ class AskCommand:
         return FAILED if read and read.not_saved else DONE
 
     def _read(self, context: "Context", documents: "list[Document]", stop: StopFlag) -> ReadFinished | int:
-        """Read everything; the terminal event, or an exit code."""
-        bar = ProgressBar(sys.stderr)
-        for event in context.read(*documents, should_stop=stop, anyway=self._options.anyway):
+        """Read everything, or as far as is asked for; the terminal event, or an exit code."""
+        bar, options = ProgressBar(sys.stderr), self._options
+        for event in context.read(*documents, should_stop=stop, anyway=options.anyway, up_to=options.first):
             if isinstance(event, TokenizeProgress | ReadProgress):
                 bar.show(event)
             elif isinstance(event, Failed):
@@ -355,6 +373,8 @@ class AskCommand:
             f"({rate:,.0f} tokens/s), prefill {event.prefill_mode}: {event.prefill_reason}.",
             file=sys.stderr,
         )
+        if unread := event.tokens_total - event.tokens_read:
+            print(f"The other {unread:,} tokens are not read: answers know nothing of them.", file=sys.stderr)
         if event.not_saved:
             print_error(f"Not saved: {event.not_saved}")
         return event
@@ -388,6 +408,7 @@ class AskCommand:
         memory = context.footprint.parts()
         report: dict[str, Any] = {
             "document_tokens": context.document_tokens,
+            "unread_tokens": context.unread_tokens,
             "prompt_tokens": self._answers[0]["prompt_tokens"] if self._answers else context.num_tokens,
             "prefill_mode": read.prefill_mode if read else None,
             "prefill_s": round(read.seconds, 3) if read else 0.0,
@@ -455,14 +476,15 @@ def check_question(question: str) -> None:
 
 def with_remedy(error: OutOfMemoryError, plan: SmallerPlan | None) -> str:
     """What went wrong where memory ran out, and which options to add so that it fits."""
-    anyway = " Or add --anyway to try it as it is." if error.is_predicted else ""
+    others = f" Or add --first {error.fit_tokens} to read only the beginning." if error.fit_tokens else ""
+    others += " Or add --anyway to try it as it is." if error.is_predicted else ""
     if plan is None:
-        return f"{error}\nNo smaller plan fits; close other programs, or take a smaller model (./kiv models).{anyway}"
+        return f"{error}\nNo smaller plan fits; close other programs, or take a smaller model (./kiv models).{others}"
     options = remedy_options(plan)
     fits = f"up to {plan.tokens:,} tokens fit" if plan.tokens else "it fits"
     how = f"With {options} {fits}" if options else fits.capitalize()
     figures = f"{plan.need_bytes / 1e9:.1f} GB before the first token, of {plan.free_bytes / 1e9:.1f} GB"
-    return f"{error}\n{how}, by the plan ({figures}).{anyway}"
+    return f"{error}\n{how}, by the plan ({figures}).{others}"
 
 
 def remedy_options(plan: SmallerPlan) -> str:

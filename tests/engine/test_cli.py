@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -32,8 +33,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 TEXT = "".join(f"Entry {n}: goose {n * 31 % 97} of Salt Steps was counted at noon. " for n in range(40))
 TOP_KEYS = {
-    "document_tokens", "prompt_tokens", "prefill_mode", "prefill_s", "prefill_tokens_per_s", "memory", "answers",
-    "question", "answer", "finish_reason", "first_token_s", "decode_tokens_per_s", "passages",
+    "document_tokens", "unread_tokens", "prompt_tokens", "prefill_mode", "prefill_s", "prefill_tokens_per_s", "memory",
+    "answers", "question", "answer", "finish_reason", "first_token_s", "decode_tokens_per_s", "passages",
 }  # fmt: skip
 ANSWER_KEYS = {"question", "answer", "finish_reason", "first_token_s", "decode_tokens_per_s", "passages"}
 PASSAGE_KEYS = {"document", "page", "section", "row", "line", "start", "end", "weight", "text"}
@@ -159,6 +160,20 @@ def test_text_shows_answer_passages_and_figures(kiv: Kiv, book: Path) -> None:
     assert f"[{report['finish_reason']}; {report['answer_tokens']} tokens, " in result.out
     assert not {"\r", "\x1b", "#"} & set(result.out)
     assert "Reading [########################]" in result.err
+
+
+def test_only_a_beginning_is_read_and_the_rest_told(kiv: Kiv, book: Path) -> None:
+    whole, some = (
+        kiv("ask", book, "-q", "What of goose 31?", "--json", *SMALL, *more) for more in ([], ["--first", 300])
+    )
+    total, unread = json.loads(whole.out)["document_tokens"], json.loads(some.out)["unread_tokens"]
+    assert (whole.code, some.code, json.loads(whole.out)["unread_tokens"]) == (0, 0, 0)
+    assert json.loads(some.out)["document_tokens"] == total
+    assert f"Read 300 of {300 + unread:,} tokens in " in some.err
+    assert f"The other {unread:,} tokens are not read: answers know nothing of them." in some.err
+    assert "not read" not in whole.err
+    assert all(passage["end"] < len(TEXT) / 2 for passage in json.loads(some.out)["passages"])
+    assert_refused(kiv("ask", "-q", "Who?", "--first", 300), "--first", "name a DOCUMENT")
 
 
 def test_several_questions_share_one_context(kiv: Kiv, book: Path) -> None:
@@ -435,6 +450,7 @@ def test_standard_input_that_cannot_be_read(kiv: Kiv, monkeypatch: pytest.Monkey
     [
         ("--hot-tokens", ["0", "15", "-1", "1048577", "many", "64.5", "", "9" * 5_000], "16 to 1,048,576"),
         ("--retrieved-tokens", ["0", "-3", "2147483648", "x"], "1 to 2,147,483,647"),
+        ("--first", ["0", "-5", "2147483648", "all", "2.5"], "1 to 2,147,483,647"),
         ("--max-new-tokens", ["0", "-1", "1e3"], "1 to 2,147,483,647"),
         ("--temperature", ["-0.1", "11", "nan", "inf", "warm"], "0 to 10"),
         ("--seed", ["-1", "9223372036854775808", "1.5", "seed"], "0 to 9,223,372,036,854,775,807"),
@@ -518,6 +534,18 @@ def test_options_that_contradict_each_other(kiv: Kiv, book: Path, llama: Path) -
 def test_a_document_too_large_for_ram(kiv: Kiv, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1_000_000))
     assert_refused(kiv("ask", book, "-q", "Who?", *SMALL), "of RAM", "tokens fit")
+
+
+def test_of_a_document_too_large_the_beginning_that_fits_is_named_and_read(
+    kiv: Kiv, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1_000_000))
+    monkeypatch.setattr("kiv_engine.footprint.ASKING_TOKENS", 0)
+    refused = kiv("ask", book, "-q", "Who?", *SMALL)
+    found = re.search(r"Or add --first (\d+) to read only the beginning\.", refused.err)
+    assert found
+    some = kiv("ask", book, "-q", "Who?", *SMALL, "--first", found[1])
+    assert (some.code, f"Read {int(found[1]):,} of " in some.err) == (0, True), some
 
 
 def test_a_disk_that_is_full(kiv: Kiv, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

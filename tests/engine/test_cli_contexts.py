@@ -138,3 +138,23 @@ def test_saving_that_fails_is_told_by_the_exit_code(
     assert result.code == 1
     assert "Not saved: The disk is full." in result.err
     assert json.loads(result.out)["answer"]
+
+
+def test_a_beginning_is_kept_and_read_on_from(kiv: Kiv, book: Path, tmp_path: Path) -> None:
+    folder, whole = tmp_path / "kept", tmp_path / "whole"
+    assert kiv("ask", book, "--save", whole, *SMALL, *QUESTION).code == 0
+    first = kiv("ask", book, "--save", folder, "--first", "300", *SMALL, *QUESTION)
+    unread = json.loads(first.out)["unread_tokens"]
+    assert f"The other {unread:,} tokens are not read" in first.err
+    less = ("--first", "299")
+    assert_refused(kiv("ask", "--context", folder, *less, *QUESTION), "--first 299", "300 tokens are read already")
+    assert_refused(kiv("ask", book, "--save", folder, *less, *SMALL, *QUESTION), "--first 299", "leave it out")
+    same = kiv("ask", "--context", folder, "--first", "300", *QUESTION)
+    assert json.loads(same.out)["answer"] == json.loads(first.out)["answer"]
+    rest, opened = kiv("ask", "--context", folder, *QUESTION), kiv("ask", "--context", whole, *QUESTION)
+    assert (json.loads(rest.out)["unread_tokens"], rest.code) == (0, 0)
+    assert json.loads(rest.out)["answer"] == json.loads(opened.out)["answer"]
+    book.write_text(book.read_text() + "\n\nFrom that day on there were 17 geese at the mill.\n")
+    grown = ("ask", book, "--context", folder, "--save", tmp_path / "new", "--first", "300")
+    assert_refused(kiv(*grown, *QUESTION), "--first 300", "are read already")
+    assert not (tmp_path / "new").exists()
