@@ -70,10 +70,10 @@ class AnswerText(QTextBrowser):
         self._markdown, self._plain = text, ""
         self.document().setMarkdown(text, INERT)
         self.moveCursor(QTextCursor.MoveOperation.Start)  # whoever comes with the keyboard reads from there
-        self.code.find()
         space_headings(self.document())
         dress_tables(self.document(), self._theme.colors)
         dress_rules(self.document(), self._theme.colors)
+        self.code.find()  # last, for it counts paragraphs, and tables lose some
 
     def set_plain(self, text: str) -> None:
         """Show a text as it is; one that begins with what is shown so is only made longer."""

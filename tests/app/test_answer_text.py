@@ -203,3 +203,26 @@ def test_a_heading_stands_apart_from_what_is_above_it(driver: AppDriver) -> None
     below = tops["Seven."][0] - tops["2 / 2"][1]
     assert above >= 2 * below > 0
     assert tops["1 / 2"][0] == 0
+
+
+TABLE = "| Goose | Noon |\n|---|---|\n| 41 | 7 |\n"
+FENCED = "```python\nfirst = 41\nlast = 7\n```\n"
+
+
+@pytest.mark.parametrize("above", ["- A list.\n\n", FENCED, "A paragraph.\n\n", "# A heading\n\n", TABLE + "\n"])
+def test_code_below_a_table_has_its_panel_and_button(driver: AppDriver, above: str) -> None:
+    view = answered(driver, f"{above}{TABLE}\n{FENCED}\nThe end.")
+    driver.until(lambda: len(view.code.buttons) == len(view.code.runs))
+    run, document = view.code.runs[-1], view.document()
+    assert [document.findBlockByNumber(number).text() for number in (run.first, run.last)] == ["first = 41", "last = 7"]
+    assert run.text == "first = 41\nlast = 7"
+
+
+def test_a_table_is_as_far_from_code_as_from_other_text(driver: AppDriver) -> None:
+    view = answered(driver, f"{FENCED}{TABLE}\nA paragraph.\n\n{TABLE}")
+    first, second = view.document().rootFrame().childFrames()
+    block, layout = view.document().begin(), view.document().documentLayout()
+    while block.text() != "A paragraph.":
+        block = block.next()
+    below_text = layout.frameBoundingRect(second).top() - layout.blockBoundingRect(block).bottom()
+    assert layout.frameBoundingRect(first).top() - view.code.area(view.code.runs[0]).bottom() == below_text
