@@ -18,7 +18,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from app.evidence import ANSWER_TOKENS, HEAT_BINS, Evidence, Mass, hot_places
-from app.models.chat import Chat, ExchangeState
+from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.views.heat_strip import announce, draw_focus, moved_by, tinted
 from app.views.theme import GAP, Theme, with_letters
@@ -28,12 +28,15 @@ MIN_ROW: Final = 3
 """Pixels of a token, while there are few."""
 SPOT: Final = 3
 """Pixels across of a single hit, so that it is seen."""
+RING: Final = 4
+"""Pixels of a check box around what it shows: its edge, which is seen with the keyboard, and its padding."""
+WORDS: Final = int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap)
 CAPTION_FROM: Final = 420
 """From this width on there is room for the map's name."""
 
 
 class MapPicture(QWidget):
-    """Paints mass per token and bin.
+    """Paints mass per token and bin; where there is none, words can stand in its place.
 
     With the keyboard: up and down go from token to token, left and right through the places that one looked at, from
     the brightest on; Enter chooses one.
@@ -54,6 +57,8 @@ class MapPicture(QWidget):
         self._room: Mass = np.zeros((0, HEAT_BINS), np.float32)
         self._rows = self._room
         self._narrow = np.zeros((0, 0), np.float32)
+        self._is_lit = False
+        self._words = ""
         self._pointed = range(0)
         self._places: list[int] = []
         self._at = 0
@@ -70,8 +75,23 @@ class MapPicture(QWidget):
     def num_rows(self) -> int:
         return len(self._rows)
 
+    @property
+    def is_dark(self) -> bool:
+        """Whether none of the tokens has mass anywhere."""
+        return not self._is_lit
+
+    @property
+    def words(self) -> str:
+        return self._words
+
+    def set_words(self, words: str) -> None:
+        """Have words stand in the middle, or none: for a picture without a spot."""
+        self._words = words
+        self.update()
+
     def clear(self) -> None:
         """Show nothing."""
+        self._is_lit, self._words = False, ""
         self._room = self._rows = np.zeros((0, HEAT_BINS), np.float32)
         self._narrow = self._narrow[:0]
         self._on_theme_changed()
@@ -83,6 +103,7 @@ class MapPicture(QWidget):
             self._room = np.empty((2 * after, HEAT_BINS), np.float32)
             self._room[:before] = self._rows
         self._room[before:after] = rows
+        self._is_lit = self._is_lit or bool(rows.any())
         self._rows = self._room[:after]
         self._on_theme_changed()
 
@@ -133,6 +154,9 @@ class MapPicture(QWidget):
             tint.setAlphaF(0.16)
             painter.fillRect(QRectF(0, top, self.width(), max(tall, 2)), tint)
             painter.fillRect(QRectF(0, top, 3, max(tall, 2)), QColor(colors.accent))
+        if self._words:
+            painter.setPen(QColor(colors.muted))
+            painter.drawText(self.rect().adjusted(2 * GAP, 0, -2 * GAP, 0), WORDS, self._words)
         painter.setPen(QColor(colors.border))
         painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
         if self.hasFocus():
@@ -238,6 +262,7 @@ class EvidenceMap(QWidget):
         self.above.setChecked(True)
         self.word = QLabel()
         self.word.setObjectName("caption")
+        self._head = QHBoxLayout()
         self._arrange()
         self.picture.place_chosen.connect(self.place_chosen)
         self.picture.token_pointed.connect(self._on_token_pointed)
@@ -248,11 +273,10 @@ class EvidenceMap(QWidget):
         self._on_current_changed()
 
     def _arrange(self) -> None:
-        head = QHBoxLayout()
-        head.setSpacing(GAP + GAP // 2)
-        head.addWidget(self.caption, 1)
-        head.addWidget(self.above)
-        head.addWidget(self.layer)
+        self._head.setSpacing(GAP + GAP // 2)
+        self._head.addWidget(self.caption, 1)
+        self._head.addWidget(self.above)
+        self._head.addWidget(self.layer)
         axis = QHBoxLayout()
         for text in (self.tr("beginning"), None, self.tr("end of the document")):
             if text is None:
@@ -264,11 +288,15 @@ class EvidenceMap(QWidget):
             label.setObjectName("caption")
             axis.addWidget(label)
         column = QVBoxLayout(self)
-        column.setContentsMargins(2 * GAP, GAP, 2 * GAP, GAP)
+        column.setContentsMargins(2 * GAP - RING, GAP, 2 * GAP, GAP)
         column.setSpacing(GAP // 2)
-        column.addLayout(head)
-        column.addWidget(self.picture)
-        column.addLayout(axis)
+        column.addLayout(self._head)
+        column.addLayout(self._head)
+        picture = QHBoxLayout()
+        picture.addWidget(self.picture)
+        for row in (picture, axis):
+            row.setContentsMargins(RING, 0, 0, 0)
+            column.addLayout(row)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -280,8 +308,10 @@ class EvidenceMap(QWidget):
             self._give_way()
 
     def _give_way(self) -> None:
-        """Half a word helps nobody."""
-        self.caption.setVisible(self.width() >= with_letters(CAPTION_FROM, self.fontMetrics()))
+        """Half a word helps nobody. Without the name the box of `above` stands at the map's edge, its ring outside."""
+        has_caption = self.width() >= with_letters(CAPTION_FROM, self.fontMetrics())
+        self.caption.setVisible(has_caption)
+        self._head.setContentsMargins(RING if has_caption else 0, 0, 0, 0)
 
     @property
     def _evidence(self) -> Evidence | None:
@@ -309,7 +339,7 @@ class EvidenceMap(QWidget):
     @Slot(int)
     def _on_exchange_changed(self, exchange: int) -> None:
         chat = self._chats.current
-        if exchange == chat.selected_exchange and chat.all_exchanges[exchange].state is ExchangeState.FAILED:
+        if exchange == chat.selected_exchange and chat.all_exchanges[exchange].is_over:
             self._on_changed()
 
     @property
@@ -353,10 +383,22 @@ class EvidenceMap(QWidget):
             self._shown = (evidence, layer, above)
             self.picture.clear()
         self.picture.add_rows(evidence.rows(layer, above=above, first=self.picture.num_rows))
+        self.picture.set_words(self._words_for_nothing())
         some = self.tr("The first {0:,} words").format(ANSWER_TOKENS)
         self.caption.setText(some if evidence.is_full else self.tr("Evidence, by word"))
         self.caption.setToolTip(self.tr("Where each word of the answer looked in the document; a row is a word"))
         self._on_pointed()
+
+    def _words_for_nothing(self) -> str:
+        """What an empty picture of an answer that is there says; else nothing."""
+        if not self.picture.is_dark or self._is_to_come:
+            return ""
+        if self.above.isChecked():
+            words = self.tr(
+                "Nothing stands out: this answer looked where every answer looks. Untick “{0}” to see where"
+            )
+            return words.format(self.above.text())
+        return self.tr("Nothing of the document was fetched")
 
     @Slot(int)
     def _on_token_pointed(self, token: int) -> None:
@@ -385,7 +427,9 @@ class EvidenceMap(QWidget):
         if pointed:
             word = self.tr("Word {0:,} of {1:,} {2}")
             lines = [word.format(pointed.start + 1, self.picture.num_rows, self.word.text()).rstrip()]
-        if pointed and place is None:
+        if self.picture.words:
+            lines.append(self.picture.words)
+        elif pointed and place is None:
             lines.append(self.tr("looked nowhere in particular"))
         elif pointed and place is not None:
             line = self.tr("place {0:,} of {1:,}, at {2:.0f} % of the document; Enter goes there")

@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QAccessible, QColor, QMouseEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QStyle, QStyleOptionButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import evidence
@@ -119,6 +119,45 @@ def test_layers_and_the_baseline_can_be_chosen(driver: AppDriver, book: Path) ->
     assert pane.word.text() == "“The captain”"
     pane.picture.leaveEvent(None)
     assert not driver.chat.pointed
+
+
+def test_a_map_without_a_spot_says_so(driver: AppDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver.session, "_passages", lambda _chat: ())  # what is left is what every answer hits
+    driver.controller.read_pasted("The goose of Salt Steps was counted at noon. " * 40)
+    driver.until_read()
+    driver.session.held_at = {"write"}
+    driver.controller.ask("Who?")
+    driver.until_reached("write")
+    pane = driver.window.document.map
+    driver.until(lambda: pane.picture.num_rows > 0)
+    assert (pane.picture.is_dark, pane.picture.words) == (True, ""), "more may come"
+    driver.session.go()
+    driver.until_answered()
+    nothing = "Nothing stands out: this answer looked where every answer looks. Untick “What stands out” to see where"
+    driver.until(lambda: pane.picture.words == nothing)
+    assert nothing in pane.picture.accessibleDescription()
+    dark = pane.picture.grab().toImage()
+    pane.picture.set_words("")
+    assert pane.picture.grab().toImage() != dark, "the words are painted"
+    pane.above.click()
+    assert (pane.picture.is_dark, pane.picture.words) == (False, "")
+    assert "Nothing" not in pane.picture.accessibleDescription()
+
+
+def test_the_box_stands_at_the_maps_edge_without_a_name_beside_it(driver: AppDriver, book: Path) -> None:
+    ask_about(driver, book)
+    driver.until_answered()
+    pane = driver.window.document.map
+    option = QStyleOptionButton()
+    for width, has_name in ((300, False), (600, True)):
+        pane.resize(width, pane.height())
+        QApplication.sendPostedEvents()
+        pane.layout().activate()
+        assert pane.caption.isVisible() == has_name
+        pane.above.initStyleOption(option)
+        box = pane.style().subElementRect(QStyle.SubElement.SE_CheckBoxIndicator, option, pane.above)
+        left = pane.above.mapTo(pane, box.topLeft()).x()
+        assert (left == pane.picture.x()) != has_name
 
 
 def test_no_hit_is_lost_when_a_map_is_made_small() -> None:
