@@ -4,13 +4,59 @@ from collections.abc import Sequence
 from typing import Final
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtGui import QPaintEvent, QTextLayout
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionButton,
+    QStylePainter,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.views.flow import FlowLayout
 from app.views.icons import IconButton, IconLabel
 from app.views.theme import GAP, Theme
 
 MOST_OFFERS: Final = 3
+
+
+class OfferButton(QPushButton):
+    """Breaks its words into lines where there is no room for them on one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shape = QSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Minimum)
+        shape.setHeightForWidth(True)
+        self.setSizePolicy(shape)
+
+    def _lines(self, width: int) -> list[str]:
+        """The words as they stand on a button of a width."""
+        wanted = self.sizeHint().width()
+        if width >= wanted:
+            return [self.text()]
+        room = width - wanted + self.fontMetrics().horizontalAdvance(self.text())
+        layout, lines = QTextLayout(self.text(), self.font()), []
+        layout.beginLayout()
+        while (line := layout.createLine()).isValid():
+            line.setLineWidth(max(room, 1))
+            lines.append(self.text()[line.textStart() :][: line.textLength()].strip())
+        layout.endLayout()
+        return lines
+
+    def heightForWidth(self, width: int) -> int:
+        return self.sizeHint().height() + (len(self._lines(width)) - 1) * self.fontMetrics().lineSpacing()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        option, painter = QStyleOptionButton(), QStylePainter(self)
+        self.initStyleOption(option)
+        option.text = "\n".join(self._lines(self.width()))
+        painter.drawControl(QStyle.ControlElement.CE_PushButton, option)
+        painter.end()
 
 
 class Banner(QWidget):
@@ -72,8 +118,8 @@ class Banner(QWidget):
         column.addLayout(line)
         return column
 
-    def _offer_button(self, place: int) -> QPushButton:
-        button = QPushButton()
+    def _offer_button(self, place: int) -> OfferButton:
+        button = OfferButton()
         button.setObjectName("small" if place else "smallprimary")
         button.setAccessibleName(self.tr("Way out"))
         button.setProperty("place", place)

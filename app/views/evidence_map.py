@@ -291,7 +291,6 @@ class EvidenceMap(QWidget):
         column.setContentsMargins(2 * GAP - RING, GAP, 2 * GAP, GAP)
         column.setSpacing(GAP // 2)
         column.addLayout(self._head)
-        column.addLayout(self._head)
         picture = QHBoxLayout()
         picture.addWidget(self.picture)
         for row in (picture, axis):

@@ -7,7 +7,10 @@ from app.views.theme import GAP
 
 
 class FlowLayout(QLayout):
-    """Lines as wide as the widget; widgets keep the size that they want, and hidden ones take no room."""
+    """Lines as wide as the widget; widgets keep the size that they want, and hidden ones take no room.
+
+    One that wants to be wider than all may be higher instead.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,12 +25,14 @@ class FlowLayout(QLayout):
         x, y, line = area.x(), area.y(), 0
         for item in self._shown():
             size = item.sizeHint()
-            width = min(size.width(), area.width())
+            width, height = min(size.width(), area.width()), size.height()
+            if width < size.width() and item.hasHeightForWidth():
+                height = item.heightForWidth(width)
             if x + width > area.right() + 1 and line:
                 x, y, line = area.x(), y + line + GAP, 0
             if really:
-                item.setGeometry(QRect(QPoint(x, y), QSize(width, size.height())))
-            x, line = x + width + GAP, max(line, size.height())
+                item.setGeometry(QRect(QPoint(x, y), QSize(width, height)))
+            x, line = x + width + GAP, max(line, height)
         return y + line - area.y()
 
     # -- QLayout -------------------------------------------------------------------------------------------------

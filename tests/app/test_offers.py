@@ -93,6 +93,27 @@ def test_as_much_as_fits_is_offered_by_its_length(driver: AppDriver, book: Path)
     assert (last.first_tokens, last.anyway, last.options.config.store_dtype) == (283_000, False, "auto")
 
 
+def test_an_offer_that_is_wider_than_the_window_stands_on_several_lines(driver: AppDriver, book: Path) -> None:
+    driver.window.resize(900, 600)
+    plan = SmallerPlan(quantize="4bit", store_dtype="int8", store="/tmp/kiv", hot_tokens=1_024)
+    fail_reading(driver, book, too_large(plan, is_predicted=True))
+    banner = driver.window.banner
+    long, other = banner.offers[:2]
+    assert long.text() == "Use 4 bit weights, int8 for old text, the disk for old text, 1,024 hot tokens"
+    heights = []
+    for width in (900, 240):
+        banner.setFixedWidth(width)
+        QApplication.sendPostedEvents()
+        assert " ".join(long._lines(long.width())) == long.text()
+        widest = max(long.fontMetrics().horizontalAdvance(line) for line in long._lines(long.width()))
+        assert widest <= long.contentsRect().width()
+        assert long.height() >= len(long._lines(long.width())) * long.fontMetrics().lineSpacing()
+        assert other._lines(other.width()) == ["Try anyway"]
+        assert other.mapTo(banner, other.rect().bottomRight()).y() < banner.height()
+        heights.append(long.height())
+    assert heights[0] == other.height() < heights[1]
+
+
 def test_an_answer_that_ran_out_of_memory_is_given_with_a_smaller_plan(driver: AppDriver, book: Path) -> None:
     driver.controller.open_files([book])
     driver.until_read()
