@@ -29,7 +29,7 @@ from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.evaluation.bench import feed
 from kiv_engine.evaluation.recall import Sample, probing, summarize
-from kiv_engine.saving import SavedContext
+from kiv_engine.saved_context import SavedContext
 
 QUESTIONS: Final = 10
 GENERAL_QUESTIONS: Final = (

@@ -7,7 +7,8 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import CapacityError, ConfigError, SavedContextError
 from kiv_engine.loader import LoadedModel
-from kiv_engine.saving import ContextWriter, Progress, SavedContext
+from kiv_engine.saved_context import SavedContext
+from kiv_engine.saving import ContextWriter, Progress
 
 CHECKPOINT_S: Final = 20.0
 

@@ -27,7 +27,7 @@ from kiv_engine.memory import forget_frames, trim_heap
 from kiv_engine.passages import PlacedDocument, rank_passages, token_mass
 from kiv_engine.reading import LaidDocuments, Reader, progress
 from kiv_engine.sampling import Sampler
-from kiv_engine.saving import SavedContext
+from kiv_engine.saved_context import SavedContext
 from kiv_engine.stopping import ShouldStop, never
 from kiv_engine.turn import Turn
 

@@ -13,7 +13,7 @@ from kiv_engine.fit import ModelShape, Setting, measure_reading, token_seconds
 from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load, weight_bytes
 from kiv_engine.records import keep, measure, read_records
 from kiv_engine.remedy import for_context, require_room
-from kiv_engine.saving import SavedContext
+from kiv_engine.saved_context import SavedContext
 from kiv_engine.stopping import ShouldStop, never
 
 

@@ -12,10 +12,11 @@ from typing import Final
 import platformdirs
 
 from kiv_engine.config import KIVConfig
+from kiv_engine.context_folder import MANIFEST, fingerprint
 from kiv_engine.document import Document
 from kiv_engine.errors import SavedContextError
 from kiv_engine.loader import LoadedModel
-from kiv_engine.saving import MANIFEST, SavedContext, fingerprint
+from kiv_engine.saved_context import SavedContext
 
 QUOTA_BYTES: Final = 32 << 30
 NAME_CHARACTERS: Final = 24

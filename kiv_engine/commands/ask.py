@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from kiv_engine.documents.text_builder import ParsedText
     from kiv_engine.engine import Engine
     from kiv_engine.loader import LoadOptions
-    from kiv_engine.saving import SavedContext
+    from kiv_engine.saved_context import SavedContext
 
 STANDARD_INPUT: Final = "standard input"
 ARCHIVE_PREFIX: Final = "archive:"
@@ -152,7 +152,7 @@ class AskCommand:
         self, engine: "Engine", config: KIVConfig, documents: "list[Document]"
     ) -> "tuple[Context, list[Document]]":
         """A new context or a saved one, and the documents that it lacks."""
-        from kiv_engine.saving import SavedContext
+        from kiv_engine.saved_context import SavedContext
 
         folder = self._options.save or self._options.context
         if self._options.context and documents and not SavedContext.exists(folder):

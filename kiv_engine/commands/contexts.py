@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kiv_engine.terminal import DONE, FAILED, Parser
 
 if TYPE_CHECKING:
-    from kiv_engine.saving import SavedContext
+    from kiv_engine.saved_context import SavedContext
 
 
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -46,7 +46,7 @@ class ContextsCommand:
 
     def _list(self, folder: str | None) -> int:
         from kiv_engine.errors import SavedContextError
-        from kiv_engine.saving import SavedContext
+        from kiv_engine.saved_context import SavedContext
         from kiv_engine.shelf import default_shelf
 
         shelf = default_shelf()
@@ -63,7 +63,7 @@ class ContextsCommand:
         return DONE
 
     def _show(self, folder: str) -> int:
-        from kiv_engine.saving import SavedContext
+        from kiv_engine.saved_context import SavedContext
 
         saved = SavedContext.open(folder)
         lines = [context_line(saved), *(f"  {name}" for name in saved.document_names)]
@@ -72,7 +72,7 @@ class ContextsCommand:
         return DONE
 
     def _remove(self, folder: str) -> int:
-        from kiv_engine.saving import SavedContext
+        from kiv_engine.saved_context import SavedContext
 
         freed = SavedContext.remove(folder)
         self._print({"folder": folder, "removed_bytes": freed}, f"Removed {folder} ({freed / 1e6:,.1f} MB).")
@@ -80,7 +80,7 @@ class ContextsCommand:
 
     def _verify(self, folder: str) -> int:
         from kiv_engine.errors import DamagedContextError
-        from kiv_engine.saving import SavedContext
+        from kiv_engine.saved_context import SavedContext
 
         try:
             SavedContext.open(folder).verify()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kiv_engine.config import KIVConfig, require_choice, require_whole
+from kiv_engine.context_folder import fingerprint
 from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError, ConfigError
 from kiv_engine.evaluation.haystack import FEWEST_TOKENS, Haystack, make_haystack
@@ -16,7 +17,6 @@ from kiv_engine.evaluation.machine import describe_machine, shortage
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import BY_NAME, ENTRANTS, Entrant, Reader, ReadingStoppedError
 from kiv_engine.evaluation.tasks import TASKS, Question
-from kiv_engine.saving import fingerprint
 from kiv_engine.stopping import ShouldStop
 
 LENGTHS: Final = (4_096, 16_384, 65_536, 262_144, 1_048_576)
