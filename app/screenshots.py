@@ -54,7 +54,7 @@ class Photographer(QObject):
         self._qt, self._application, self._folder, self._tokens = qt, application, folder, tokens
         self._link: LinkDialog | None = None
         self._steps = self._make_steps()
-        self._taken = self._names(only)
+        self._taken = self._choose(only)
         self._looks = 0
         self._begun = False
         self._clock = QTimer(self, interval=LOOK_MS)
@@ -69,8 +69,8 @@ class Photographer(QObject):
         self._application.start()
         self._clock.start()
 
-    def _names(self, only: str | None) -> list[str]:
-        """Which pictures are taken. Drops the steps that no picture needs."""
+    def _choose(self, only: str | None) -> list[str]:
+        """Drop the steps that no picture needs; the names of the pictures that are taken."""
         names = [name for name, _begin, _is_there in self._steps]
         if only is None:
             return names

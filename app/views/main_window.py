@@ -422,7 +422,7 @@ class MainWindow(QMainWindow):
     def _context_line(self, chat: Chat, measured: ContextMeasured) -> str:
         """How much is in the chat's context, and that it is not all, where that is so for good."""
         if chat.reading.is_beginning_only:
-            line = self.tr("{0:,} of {1:,} tokens read, the rest is not")
+            line = self.tr("Only {0:,} of {1:,} tokens read")
             return line.format(chat.reading.tokens_read, chat.reading.tokens_total)
         if not measured.unread_tokens:
             return self.tr("{0:,} tokens in context").format(measured.num_tokens)

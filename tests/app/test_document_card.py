@@ -123,11 +123,11 @@ def test_of_what_does_not_fit_a_beginning_is_read_and_called_that(driver: AppDri
     assert card.state.text() == BEGINNING
     assert not card.progress.isVisible()
     assert card.facts.text() == "Needs 326 MB · does not fit this PC (up to about 150,000 tokens do)"
-    assert driver.window.tokens.text() == "150,000 of 300,000 tokens read, the rest is not"
+    assert driver.window.tokens.text() == "Only 150,000 of 300,000 tokens read"
     driver.controller.ask("Who?")
     driver.until_answered()
     assert driver.chat.exchanges[0].state is ExchangeState.DONE
-    assert driver.window.tokens.text() == "150,000 of 300,000 tokens read, the rest is not"
+    assert driver.window.tokens.text() == "Only 150,000 of 300,000 tokens read"
     assert (card.resume.text(), card.resume.accessibleName()) == ("Read the rest anyway",) * 2
     card.resume.click()
     driver.until_read()

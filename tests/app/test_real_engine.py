@@ -138,7 +138,7 @@ def test_of_what_does_not_fit_exactly_the_beginning_is_read_that_is_offered(
     assert total > 800
     told = f"The first 623 of {total:,} tokens are read. The rest is not: answers know nothing of it"
     assert window.conversation.transcript.card.state.text() == told
-    assert window.tokens.text() == f"623 of {total:,} tokens read, the rest is not"
+    assert window.tokens.text() == f"Only 623 of {total:,} tokens read"
     measured = application.status.measured[chat.number]
     assert (measured.num_tokens, measured.unread_tokens) == (623, total - 623)
     application.controller.ask("Who counted the goose?")
