@@ -183,9 +183,10 @@ def test_a_document_that_is_not_added_after_all_changes_nothing(driver: AppDrive
 def test_a_beginning_is_told_by_what_is_read_and_not_by_what_is_wanted_next(driver: AppDriver) -> None:
     driver.session.held_at = {"read"}
     driver.controller.read_pasted(LONG)
-    driver.until_reached("read")
+    driver.until(lambda: driver.transcript.card.state.text().startswith("150,000 of 300,000 tokens · "))
     driver.chat.set_options(ChatOptions(first_tokens=LONG_TOKENS // 2))
     assert driver.transcript.card.state.text().startswith("150,000 of 300,000 tokens · ")
+    assert driver.transcript.card.progress.value() == 500
     driver.session.go()
     driver.until_read()
     assert driver.transcript.card.state.text().startswith("All 300,000 tokens read in ")
