@@ -16,7 +16,16 @@ from functools import partial
 
 import torch
 
-from kiv_engine.scan_kernel import AVX2, BLOCK_TOKENS, ScanJob, ScanKernel, ScanShape, host_shuffle, scan_heads
+from kiv_engine.scan_kernel import (
+    AVX2,
+    BLOCK_TOKENS,
+    ScanJob,
+    ScanKernel,
+    ScanShape,
+    host_shuffle,
+    lookup_tables,
+    scan_heads,
+)
 
 SHAPES = {"64x4": (64, 4), "128x8 (Qwen2.5-3B)": (128, 8), "512x8 (Gemma E2B)": (512, 8), "64x2": (64, 2)}
 BYTES_IN_TURN = 160 << 20
@@ -35,16 +44,12 @@ class Row:
     passing_per_million: int
 
 
-def layer(dim: int, heads: int, tokens: int) -> tuple[torch.Tensor, ...]:
+def layer(dim: int, heads: int, tokens: int, bits: int) -> tuple[torch.Tensor, ...]:
     """Random codes, and tables of random queries, of which about PASSING of the tokens pass."""
     octets, blocks = dim // 8, tokens // BLOCK_TOKENS
     codes = torch.randint(0, 256, (blocks, octets, BLOCK_TOKENS), dtype=torch.uint8)
     factors = torch.randint(70, 91, (blocks, BLOCK_TOKENS), dtype=torch.uint8)
-    signs = (torch.arange(16)[:, None] >> torch.arange(4) & 1) * 2.0 - 1
-    sums = torch.randn(heads, dim // 4, 4) @ signs.T
-    sums -= sums.amin(-1, keepdim=True)
-    lut = (sums * (12 / sums.amax(-1).mean())).clamp(max=15).to(torch.uint8)
-    bias = (lut.float().mean(-1).sum(-1)).round().to(torch.int16)
+    lut, bias, _ = lookup_tables(torch.randn(heads, dim), bits)
     deviation = lut.float().var(-1, correction=0).sum(-1).sqrt() * 80 / 2 ** ScanShape(octets, heads).value_shift
     limit = torch.special.ndtri(torch.tensor(1 - PASSING / heads, dtype=torch.float64))
     return codes, factors, lut, bias, (deviation * limit).to(torch.int16)
@@ -76,7 +81,7 @@ def measure(name: str, tokens: int, repeats: int) -> list[Row]:
     shape = ScanShape(dim // 8, heads)
     kernels: list[ScanKernel] = []
     compile_ms = timed(lambda: kernels.append(ScanKernel(shape, host_shuffle() or AVX2)), time.thread_time)
-    first = layer(dim, heads, tokens)
+    first = layer(dim, heads, tokens, kernels[0].shuffle.bits)
     num_layers = max(1, BYTES_IN_TURN // first[0].numel())
     layers = [first, *[(first[0].clone(), first[1].clone(), *first[2:]) for _ in range(num_layers - 1)]]
     rows = []

@@ -363,7 +363,7 @@ class CodeIndex:
         rotated, spread: (H, G, D) queries times `query_map` and `deviation_map`.
         """
         assert self._space is not None
-        lut, bias, scale = lookup_tables(rotated)
+        lut, bias, scale = lookup_tables(rotated, kernel.shuffle.bits)
         # Plain numbers from here on: of a few query heads they take less time than arrays.
         units = (scale / (self._space.factor_step * (1 << kernel.shape.value_shift))).flatten().tolist()
         deviation = torch.linalg.vector_norm(spread, dim=-1).flatten().tolist()

@@ -1,12 +1,12 @@
 """The scan: a SIMD kernel over 1-bit key codes, compiled at run time, that lists the tokens above a threshold.
 
-A code is looked up, not multiplied: 4 sign bits select one of 16 partial sums of a query, which is one byte shuffle for
-a whole vector of tokens (Quick ADC, arXiv:1704.07355). The partial sums are bytes and are added as bytes within one
-group of 64 dimensions; between groups they are widened to 16 bits.
+A code is looked up, not multiplied: 4 sign bits select one of 16 partial sums of a query, or 6 bits one of 64, which is
+one byte shuffle for a whole vector of tokens (Quick ADC, arXiv:1704.07355). The partial sums are bytes and are added as
+bytes within one group of 64 dimensions; between groups they are widened to 16 bits.
 
 For token t and query head g:
 
-    s = the sum of the head's entries that the nibbles of the code select
+    s = the sum of the head's entries that the bits of the code select, one of each row
     c = s - bias[g]                    the caller's tables keep -128 P <= c < 128 P
     v = (c * factor[t]) >> (1 + log2 P)
     the token passes if v > threshold[g] for any g
@@ -17,13 +17,14 @@ Layouts (all contiguous, on the CPU):
 
     codes      uint8 (blocks, code_bytes, 32): byte j of each of the 32 tokens of a block; bit i is dimension 8 j + i
     factors    uint8 (blocks, 32)
-    lut        uint8 (heads, 2 code_bytes, 16): row 2 j for the low nibble of code byte j, row 2 j + 1 for the high one;
-               the greatest entries of the 16 rows of a group (code bytes 8 k to 8 k + 7) sum to at most 255
+    lut        uint8 (heads, rows, 2^B), see `row_dims`: entry e of a row is for the code whose bits at the row's
+               dimensions are those of e; the greatest entries of a group's rows sum to at most 255
     bias       int16 (heads,)
     threshold  int16 (heads,)
     bitmap     int32 (blocks,): bit t of word b is token 32 b + t
 
-The kernel needs a byte shuffle: AVX2, SSSE3 or NEON. Without one `scan_kernel` returns None.
+The kernel needs a byte shuffle: AVX2, SSSE3 or NEON look up 4 bits at once (B above), AVX-512 with VBMI looks up 6.
+Without one `scan_kernel` returns None.
 """
 
 import ctypes
@@ -53,12 +54,12 @@ MAX_CODE_BYTES: Final = 64
 MAX_HEADS: Final = 16
 
 CACHE_LINE_BYTES: Final = 64
-PREFETCH_BYTES: Final = 4_096
+PREFETCH_BYTES: Final = 8_192
 """How far ahead codes are asked for: the hardware's own prefetching stops at every page of memory."""
 
 TABLE_RANGE: Final = 246
-"""Of the 255 that the 16 rows of a group may reach, what is left after rounding each; even, for its half is the bias of
-a single group, and rounding that must not hang on the last bit."""
+"""Of the 255 that the rows of a group, 16 at most, may reach, what is left after rounding each; even, for its half is
+the bias of a single group, and rounding that must not hang on the last bit."""
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 FLOAT = ir.FloatType()
@@ -66,24 +67,50 @@ POINTER = ir.PointerType()
 
 
 class Shuffle(NamedTuple):
-    """A byte shuffle: the intrinsic's name and how many tokens it looks up at once."""
+    """A byte shuffle: the intrinsic's name, how many tokens it looks up at once, and by how many bits."""
 
     name: str
     width: int
+    bits: int
 
 
-AVX2: Final = Shuffle("llvm.x86.avx2.pshuf.b", 32)
-SSSE3: Final = Shuffle("llvm.x86.ssse3.pshuf.b.128", 16)
-NEON: Final = Shuffle("llvm.aarch64.neon.tbl1.v16i8", 16)
+VBMI: Final = Shuffle("llvm.x86.avx512.permvar.qi.512", 64, 6)
+AVX2: Final = Shuffle("llvm.x86.avx2.pshuf.b", 32, 4)
+SSSE3: Final = Shuffle("llvm.x86.ssse3.pshuf.b.128", 16, 4)
+NEON: Final = Shuffle("llvm.aarch64.neon.tbl1.v16i8", 16, 4)
 
 
 @functools.cache
 def host_shuffle() -> Shuffle | None:
     """The widest byte shuffle of this machine."""
+    return next(iter(host_shuffles()), None)
+
+
+def host_shuffles() -> list[Shuffle]:
+    """All byte shuffles of this machine, the widest first."""
     if binding.get_process_triple().startswith(("aarch64", "arm64")):
-        return NEON
+        return [NEON]
     features = binding.get_host_cpu_features()
-    return AVX2 if features.get("avx2") else SSSE3 if features.get("ssse3") else None
+    needed = {VBMI: ("avx512vbmi", "avx512bw"), AVX2: ("avx2",), SSSE3: ("ssse3",)}
+    return [shuffle for shuffle, names in needed.items() if all(features.get(name) for name in names)]
+
+
+def row_dims(code_bytes: int, bits: int) -> list[tuple[int, ...]]:
+    """The dimensions of each row of the tables, at most `bits`.
+
+    4 bits: the low and the high half of each code byte. 6 bits: the low six of each of up to three code bytes of a
+    group, then what is left of them, two each, so that no bits need to be brought together but in every fourth row.
+    """
+    if bits == 4:
+        return [tuple(range(first, first + 4)) for first in range(0, 8 * code_bytes, 4)]
+    rows: list[tuple[int, ...]] = []
+    for group in range(0, code_bytes, GROUP_BYTES):
+        end = min(group + GROUP_BYTES, code_bytes)
+        for first in range(group, end, 3):
+            octets = range(first, min(first + 3, end))
+            rows += [tuple(range(8 * octet, 8 * octet + 6)) for octet in octets]
+            rows.append(tuple(dim for octet in octets for dim in (8 * octet + 6, 8 * octet + 7)))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -133,14 +160,16 @@ def best_tiling(num_heads: int, shuffle: Shuffle) -> tuple[int, int]:
 class ScanWriter:
     """Writes `scan`, for one shape, as LLVM IR.
 
-    A unit is one vector of tokens: a block, or half a block. The units of a turn share each load of a table row, and
-    the heads of a pass share each split of the codes into nibbles.
+    A unit is one vector of tokens: two blocks, a block, or half a block. The units of a turn share each load of a table
+    row, and the heads of a pass share the indices that the codes are made into.
     """
 
     def __init__(self, module: ir.Module, shape: ScanShape, shuffle: Shuffle) -> None:
         self.shape, self.shuffle = shape, shuffle
         self.heads_per_pass, self.num_units = best_tiling(shape.num_heads, shuffle)
         self.bytes, self.words = ir.VectorType(I8, shuffle.width), ir.VectorType(I16, shuffle.width // 2)
+        self.row_bytes = 1 << shuffle.bits
+        self.head_bytes = len(row_dims(shape.code_bytes, shuffle.bits)) * self.row_bytes
         self.module = module
         signature = ir.FunctionType(ir.VoidType(), [POINTER] * 6 + [I64])
         self.function = ir.Function(self.module, signature, "scan")
@@ -180,11 +209,19 @@ class ScanWriter:
     def load_word(self, pointer: ir.Value, index: int) -> ir.Value:
         return self.b.load(self.at(pointer, index, I16), typ=I16, align=2)
 
-    def load_bytes(self, pointer: ir.Value) -> ir.Value:
-        return self.b.load(pointer, typ=self.bytes, align=1)
+    def load_bytes(self, places: Sequence[ir.Value]) -> ir.Value:
+        """A vector of the bytes at one place, or of those at two."""
+        part = ir.VectorType(I8, self.shuffle.width // len(places))
+        parts = [self.b.load(place, typ=part, align=1) for place in places]
+        if len(parts) == 1:
+            return parts[0]
+        lanes = ir.Constant(ir.VectorType(I32, self.shuffle.width), list(range(self.shuffle.width)))
+        return self.b.shuffle_vector(*parts, lanes)
 
     def load_row(self, pointer: ir.Value) -> ir.Value:
-        """A table row, in both halves of a 32-byte vector."""
+        """A table row; one of 16 bytes in both halves of a 32-byte vector."""
+        if self.row_bytes >= self.shuffle.width:
+            return self.b.load(pointer, typ=self.bytes, align=1)
         half = ir.VectorType(I64, 2)
         row = self.b.load(pointer, typ=half, align=1)
         octets = self.shuffle.width // 8
@@ -212,15 +249,15 @@ class ScanWriter:
         bias = self.load_word(self.bias, head)
         if self.shape.num_groups > 1:
             return self.splat_word(self.b.neg(bias))
-        row = self.load_row(self.at(self.lut, head * self.shape.code_bytes * 32))
+        row = self.load_row(self.at(self.lut, head * self.head_bytes))
         return self.b.sub(row, self.splat(self.b.trunc(bias, I8), self.bytes))
 
     def write_turn(self, index: ir.Value) -> None:
         """All heads for the tokens of `num_units` units."""
         b, heads = self.b, self.shape.num_heads
         self.prefetch_later(index)
-        self.turn = [self.unit_position(index, unit) for unit in range(self.num_units)]
-        self.even_factors, self.odd_factors = zip(*[self.load_factors(*unit) for unit in self.turn], strict=True)
+        self.turn = [self.unit_parts(index, unit) for unit in range(self.num_units)]
+        self.even_factors, self.odd_factors = zip(*[self.load_factors(unit) for unit in self.turn], strict=True)
         passed = [(self.word(0), self.word(0))] * self.num_units
         for first in range(0, heads, self.heads_per_pass):
             batch = range(first, min(first + self.heads_per_pass, heads))
@@ -229,8 +266,8 @@ class ScanWriter:
                 even = self.exceeds(even, self.even_factors[unit], limit)
                 odd = self.exceeds(odd, self.odd_factors[unit], limit)
                 passed[unit] = b.or_(passed[unit][0], even), b.or_(passed[unit][1], odd)
-        for (block, lane), (even, odd) in zip(self.turn, passed, strict=True):
-            self.store_mask(self.at(self.at(self.out, block, I32), lane // 8), even, odd)
+        for parts, (even, odd) in zip(self.turn, passed, strict=True):
+            self.store_mask([self.at(self.at(self.out, block, I32), lane // 8) for block, lane in parts], even, odd)
 
     def prefetch_later(self, index: ir.Value) -> None:
         """Ask for the codes and factors of a later turn; past the end of the memory this does nothing."""
@@ -239,23 +276,32 @@ class ScanWriter:
         later = self.b.add(index, I64(-(-PREFETCH_BYTES // block_bytes)))
         codes = self.at(self.codes, self.b.mul(later, I64(block_bytes)))
         factors = self.at(self.factors, self.b.mul(later, I64(BLOCK_TOKENS)))
-        for place in [self.at(codes, offset) for offset in range(0, turn_bytes, CACHE_LINE_BYTES)] + [factors]:
+        turn_tokens = self.num_units * self.shuffle.width
+        places = [self.at(codes, offset) for offset in range(0, turn_bytes, CACHE_LINE_BYTES)]
+        places += [self.at(factors, offset) for offset in range(0, turn_tokens, CACHE_LINE_BYTES)]
+        for place in places:
             self.b.call(self.prefetch, [place, I32(0), I32(3), I32(1)])
 
-    def unit_position(self, index: ir.Value, unit: int) -> tuple[ir.Value, int]:
-        """The block of a unit, and its first lane there; past the end the last block is done again."""
-        offset, lane = divmod(unit * self.shuffle.width, BLOCK_TOKENS)
+    def unit_parts(self, index: ir.Value, unit: int) -> list[tuple[ir.Value, int]]:
+        """The blocks of a unit, and its first lane in each; past the end the last block is done again."""
+        first = unit * self.shuffle.width
+        return [
+            (self.block_at(index, lane // BLOCK_TOKENS), lane % BLOCK_TOKENS)
+            for lane in range(first, first + self.shuffle.width, BLOCK_TOKENS)
+        ]
+
+    def block_at(self, index: ir.Value, offset: int) -> ir.Value:
         if offset == 0:
-            return index, lane
+            return index
         block = self.b.add(index, I64(offset))
         inside = self.b.icmp_unsigned("<", block, self.last_block)
-        return self.b.select(inside, block, self.last_block), lane
+        return self.b.select(inside, block, self.last_block)
 
-    def load_factors(self, block: ir.Value, lane: int) -> tuple[ir.Value, ir.Value]:
+    def load_factors(self, unit: list[tuple[ir.Value, int]]) -> tuple[ir.Value, ir.Value]:
         """The factors << 7 of the even and of the odd tokens of a unit."""
         b = self.b
-        place = self.at(self.at(self.factors, b.shl(block, I64(5))), lane)
-        pairs = b.bitcast(self.load_bytes(place), self.words)
+        places = [self.at(self.at(self.factors, b.shl(block, I64(5))), lane) for block, lane in unit]
+        pairs = b.bitcast(self.load_bytes(places), self.words)
         even = b.shl(b.and_(pairs, self.word(255)), self.word(7))
         return even, b.and_(b.lshr(pairs, self.word(1)), self.word(255 << 7))
 
@@ -310,36 +356,56 @@ class ScanWriter:
 
     def group_sums(self, heads: range, group: ir.Value, code_bytes: int) -> dict[tuple[int, int], ir.Value]:
         """Byte sums over one group of code bytes, for each (unit, head)."""
-        offset = self.b.mul(group, I64(GROUP_BYTES * BLOCK_TOKENS))  # the same in the codes and in the tables
-        codes = [self.at(self.at(self.codes, self.code_offset(*unit)), offset) for unit in self.turn]
-        tables = self.at(self.lut, offset)
+        b = self.b
+        offset = b.mul(group, I64(GROUP_BYTES * BLOCK_TOKENS))
+        codes = [[self.at(self.code_place(*part), offset) for part in unit] for unit in self.turn]
+        tables = self.at(self.lut, b.mul(group, I64(len(row_dims(GROUP_BYTES, self.shuffle.bits)) * self.row_bytes)))
         sums: dict[tuple[int, int], ir.Value] = {}
-        for row in range(2 * code_bytes):
-            octets = [self.load_bytes(self.at(place, row // 2 * BLOCK_TOKENS)) for place in codes]
-            nibbles = [self.nibbles(octet, row % 2) for octet in octets]
+        for row, dims in enumerate(row_dims(code_bytes, self.shuffle.bits)):
+            indices = [self.indices(places, dims) for places in codes]
             for head in heads:
                 table = self.table(tables, head, row)
-                for unit, indices in enumerate(nibbles):
-                    entries = self.b.call(self.lookup, [table, indices])
-                    sums[unit, head] = self.b.add(sums[unit, head], entries) if row else entries
+                for unit, index in enumerate(indices):
+                    entries = b.call(self.lookup, [table, index])
+                    sums[unit, head] = b.add(sums[unit, head], entries) if row else entries
         return sums
 
     def table(self, tables: ir.Value, head: int, row: int) -> ir.Value:
         """One row of a head's tables; of a single group, the first row holds the bias too."""
         if row == 0 and self.shape.num_groups == 1:
             return self.b.load(self.starts[head], typ=self.bytes)
-        return self.load_row(self.at(tables, (head * 2 * self.shape.code_bytes + row) * 16))
+        return self.load_row(self.at(tables, head * self.head_bytes + row * self.row_bytes))
 
-    def code_offset(self, block: ir.Value, lane: int) -> ir.Value:
-        return self.b.add(self.b.mul(block, I64(self.shape.code_bytes * 32)), I64(lane))
+    def code_place(self, block: ir.Value, lane: int) -> ir.Value:
+        return self.at(self.codes, self.b.add(self.b.mul(block, I64(self.shape.code_bytes * 32)), I64(lane)))
 
-    def nibbles(self, octets: ir.Value, half: int) -> ir.Value:
+    def indices(self, places: list[ir.Value], dims: tuple[int, ...]) -> ir.Value:
+        """Where a unit's tokens look up in the row of these dimensions. Higher bits than the shuffle's do not count."""
+        octets = [
+            self.load_bytes([self.at(place, octet * BLOCK_TOKENS) for place in places])
+            for octet in sorted({dim // 8 for dim in dims})
+        ]
+        if self.shuffle.bits == 4:
+            return self.nibbles(octets[0], dims[0] % 8)
+        return octets[0] if dims[0] % 8 == 0 else self.top_bits(octets)
+
+    def nibbles(self, octets: ir.Value, first_bit: int) -> ir.Value:
+        """4 bits of each byte; the byte shuffles give zero where the highest bit of an index is set."""
         b = self.b
         low = self.repeated(15, self.bytes)
-        if half == 0:
+        if first_bit == 0:
             return b.and_(octets, low)
         pairs = b.lshr(b.bitcast(octets, self.words), self.word(4))
         return b.and_(b.bitcast(pairs, self.bytes), low)
+
+    def top_bits(self, octets: list[ir.Value]) -> ir.Value:
+        """The two highest bits of up to three bytes. Where there are fewer, the row is the same for any other bits."""
+        b = self.b
+        words = [b.lshr(b.bitcast(each, self.words), self.word(6 - 2 * i)) for i, each in enumerate(octets)]
+        index = words[0]
+        for word, mask in zip(words[1:], (0x0C0C, 0x3030), strict=False):
+            index = b.or_(b.and_(word, self.word(mask)), b.and_(index, self.word(~mask & 0xFFFF)))
+        return b.bitcast(index, self.bytes)
 
     def exceeds(self, centred: ir.Value, factors: ir.Value, limit: ir.Value) -> ir.Value:
         """-1 where the high half of the product exceeds the limit, else 0."""
@@ -348,13 +414,15 @@ class ScanWriter:
         high = b.trunc(b.lshr(product, self.repeated(16, wide)), self.words)
         return b.sext(b.icmp_signed(">", high, limit), self.words)
 
-    def store_mask(self, place: ir.Value, even: ir.Value, odd: ir.Value) -> None:
-        """Store one bit per token of a unit."""
+    def store_mask(self, places: list[ir.Value], even: ir.Value, odd: ir.Value) -> None:
+        """Store one bit per token of a unit, for each of its parts."""
         b = self.b
         merged = b.or_(b.and_(even, self.word(0x00FF)), b.and_(odd, self.word(0xFF00)))
         signs = b.icmp_signed("<", b.bitcast(merged, self.bytes), self.repeated(0, self.bytes))
-        bits = ir.IntType(self.shuffle.width)
-        b.store(b.bitcast(signs, bits), place, align=1)
+        part = ir.IntType(self.shuffle.width // len(places))
+        mask = b.bitcast(signs, ir.VectorType(part, len(places)))
+        for i, place in enumerate(places):
+            b.store(b.extract_element(mask, I32(i)), place, align=1)
 
     def clear_past_the_end(self) -> None:
         """Clear the bits of the last block from num_tokens on."""
@@ -447,17 +515,21 @@ class WorkWriter:
 
 
 class TablesWriter:
-    """Writes `tables`: what the scan looks up for queries (heads, 4 nibbles), float32.
+    """Writes `tables`: what the scan looks up for queries (heads, dim), float32.
+
+    `order` (rows, bits), int64, has the dimensions of each row, and `dim` where a row has fewer than `bits`.
 
     On arrays this small the calls of NumPy or torch would take as long as a tenth of a million-token scan.
     """
 
-    def __init__(self, module: ir.Module) -> None:
-        signature = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, POINTER, POINTER, POINTER])
+    def __init__(self, module: ir.Module, bits: int) -> None:
+        self.bits, self.group_rows = bits, len(row_dims(GROUP_BYTES, bits))
+        signature = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, POINTER, I64, POINTER, POINTER, POINTER])
         self.function = ir.Function(module, signature, "tables")
-        self.queries, self.heads, self.nibbles, self.lut, self.bias, self.scale = self.function.args
+        self.queries, self.heads, self.dim, self.order, self.rows, *outputs = self.function.args
+        self.lut, self.bias, self.scale = outputs
         self.fabs = ir.Function(module, ir.FunctionType(FLOAT, [FLOAT]), "llvm.fabs.f32")
-        self.row = ir.VectorType(FLOAT, 16)
+        self.row = ir.VectorType(FLOAT, 1 << bits)
         self.b = ir.IRBuilder(self.function.append_basic_block())
 
     def write(self) -> ir.Function:
@@ -468,44 +540,51 @@ class TablesWriter:
         return self.function
 
     def write_head(self, head: ir.Value) -> None:
-        """The scale that fits the widest group of nibbles into TABLE_RANGE, all rows, and the bias."""
+        """The scale that fits the widest group of rows into TABLE_RANGE, all rows, and the bias."""
         b = self.b
-        first = b.mul(head, self.nibbles)
         for place in (self.greatest, self.total):
             b.store(FLOAT(0), place)
-        write_loop(b, self.nibbles, 1, lambda nibble: self.add_reach(first, nibble))
+        write_loop(b, self.rows, 1, lambda row: self.add_reach(self.coordinates(head, row), row))
         greatest = self.larger(b.load(self.greatest, typ=FLOAT), FLOAT(1e-30))
         scale = b.fdiv(FLOAT(TABLE_RANGE / 2), greatest)
-        write_loop(b, self.nibbles, 1, lambda nibble: self.write_row(b.add(first, nibble), scale))
+        write_loop(b, self.rows, 1, lambda row: self.write_row(head, row, scale))
         bias = b.fadd(b.fmul(b.load(self.total, typ=FLOAT), scale), FLOAT(0.5))
         b.store(b.fptosi(bias, I16), b.gep(self.bias, [head], source_etype=I16))
         b.store(scale, b.gep(self.scale, [head], source_etype=FLOAT))
 
-    def add_reach(self, first: ir.Value, nibble: ir.Value) -> None:
+    def add_reach(self, coordinates: list[ir.Value], row: ir.Value) -> None:
         b = self.b
-        reach = self.reach(self.coordinates(b.add(first, nibble)))
-        starts = b.icmp_unsigned("==", b.and_(nibble, I64(2 * GROUP_BYTES - 1)), I64(0))
+        reach = self.reach(coordinates)
+        starts = b.icmp_unsigned("==", b.urem(row, I64(self.group_rows)), I64(0))
         group = b.fadd(b.select(starts, FLOAT(0), b.load(self.group, typ=FLOAT)), reach)
         b.store(group, self.group)
         b.store(self.larger(b.load(self.greatest, typ=FLOAT), group), self.greatest)
         b.store(b.fadd(b.load(self.total, typ=FLOAT), reach), self.total)
 
-    def write_row(self, row: ir.Value, scale: ir.Value) -> None:
-        """The 16 sums of +-coordinates, from zero up: bit i of the place in the row is the sign of coordinate i."""
+    def write_row(self, head: ir.Value, row: ir.Value, scale: ir.Value) -> None:
+        """The sums of +-coordinates, from zero up: bit i of the place in the row is the sign of coordinate i."""
         b = self.b
-        coordinates = [b.fmul(x, scale) for x in self.coordinates(row)]
+        coordinates = [b.fmul(x, scale) for x in self.coordinates(head, row)]
         sums = self.splat(b.fadd(self.reach(coordinates), FLOAT(0.5)))
         for i, x in enumerate(coordinates):
-            signs = ir.Constant(self.row, [1.0 if place >> i & 1 else -1.0 for place in range(16)])
+            signs = ir.Constant(self.row, [1.0 if place >> i & 1 else -1.0 for place in range(1 << self.bits)])
             sums = b.fadd(sums, b.fmul(self.splat(x), signs))
-        wide = b.fptosi(sums, ir.VectorType(I32, 16))
-        entries = b.trunc(wide, ir.VectorType(I8, 16))
-        b.store(entries, b.gep(self.lut, [b.mul(row, I64(16))], source_etype=I8), align=1)
+        wide = b.fptosi(sums, ir.VectorType(I32, 1 << self.bits))
+        entries = b.trunc(wide, ir.VectorType(I8, 1 << self.bits))
+        place = b.shl(b.add(b.mul(head, self.rows), row), I64(self.bits))
+        b.store(entries, b.gep(self.lut, [place], source_etype=I8), align=1)
 
-    def coordinates(self, row: ir.Value) -> list[ir.Value]:
-        b, first = self.b, self.b.mul(row, I64(4))
-        places = [b.gep(self.queries, [b.add(first, I64(i))], source_etype=FLOAT) for i in range(4)]
-        return [b.load(place, typ=FLOAT, align=4) for place in places]
+    def coordinates(self, head: ir.Value, row: ir.Value) -> list[ir.Value]:
+        """Of a row's dimensions; zero where it has fewer."""
+        b = self.b
+        first, query = b.mul(row, I64(self.bits)), b.mul(head, self.dim)
+        found = []
+        for i in range(self.bits):
+            dim = b.load(b.gep(self.order, [b.add(first, I64(i))], source_etype=I64), typ=I64)
+            real = b.icmp_unsigned("<", dim, self.dim)
+            place = b.gep(self.queries, [b.add(query, b.select(real, dim, I64(0)))], source_etype=FLOAT)
+            found.append(b.select(real, b.load(place, typ=FLOAT, align=4), FLOAT(0)))
+        return found
 
     def reach(self, coordinates: list[ir.Value]) -> ir.Value:
         """The largest sum of +-coordinates."""
@@ -516,7 +595,7 @@ class TablesWriter:
 
     def splat(self, value: ir.Value) -> ir.Value:
         undefined = ir.Constant(self.row, ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(I32, 16), [0] * 16)
+        zeros = ir.Constant(ir.VectorType(I32, 1 << self.bits), [0] * (1 << self.bits))
         return self.b.shuffle_vector(self.b.insert_element(undefined, value, I32(0)), undefined, zeros)
 
 
@@ -546,15 +625,17 @@ class ScanKernel:
 
     Attributes:
         work: takes the address of a batch, see WorkWriter; lets go of Python's lock. address: of its machine code.
+        table_bytes: of one head's tables.
     """
 
     def __init__(self, shape: ScanShape, shuffle: Shuffle) -> None:
-        self.shape = shape
+        self.shape, self.shuffle = shape, shuffle
         module = ir.Module("kernel")
         scan, list_bits = ScanWriter(module, shape, shuffle).write(), ListWriter(module).write()
         self._code = MachineCode.of(module, WorkWriter(module).write(scan, list_bits))
         self.address = self._code.address
         self.work = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self.address)
+        self.table_bytes = len(row_dims(shape.code_bytes, shuffle.bits)) << shuffle.bits
 
     def __call__(self, *arguments: Any) -> int:
         """The count of one job, ScanJob(self, *arguments), done on this thread."""
@@ -569,7 +650,7 @@ class ScanKernel:
         return (
             address_of(job.codes, torch.uint8, blocks * BLOCK_TOKENS * shape.code_bytes),
             address_of(job.factors, torch.uint8, blocks * BLOCK_TOKENS),
-            address_of(job.lut, torch.uint8, shape.num_heads * shape.code_bytes * 32),
+            address_of(job.lut, torch.uint8, shape.num_heads * self.table_bytes),
             address_of(job.bias, torch.int16, shape.num_heads),
             address_of(job.threshold, torch.int16, shape.num_heads),
             address_of(job.bitmap, torch.int32, blocks),
@@ -594,37 +675,48 @@ _COMPILING: Final = threading.RLock()
 
 
 class Tables:
-    """Computes lookup tables."""
+    """Computes lookup tables of rows for so many bits."""
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int) -> None:
         module = ir.Module("tables")
-        self._code = MachineCode.of(module, TablesWriter(module).write())
+        self._bits = bits
+        self._code = MachineCode.of(module, TablesWriter(module, bits).write())
         pointer, number = ctypes.c_void_p, ctypes.c_int64
-        signature = ctypes.CFUNCTYPE(None, pointer, number, number, pointer, pointer, pointer)
+        signature = ctypes.CFUNCTYPE(None, pointer, number, number, pointer, number, pointer, pointer, pointer)
         self._tables = signature(self._code.address)
 
     def __call__(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of queries (..., heads, D): lut (..., heads, D / 4, 16), bias (..., heads), and (..., heads) float32 scales.
+        """Of queries (..., heads, D): lut (..., heads, rows, 2^bits), bias (..., heads), and (..., heads) scales.
 
-        A scale is the entry units per unit of query . signs.
+        A scale is the entry units per unit of query . signs, float32.
         """
         *heads, dim = queries.shape
-        lut = torch.empty((*heads, dim // 4, 16), dtype=torch.uint8)
+        order = row_order(dim, self._bits)
+        rows = len(order) // self._bits
+        lut = torch.empty((*heads, rows, 1 << self._bits), dtype=torch.uint8)
         bias, scale = torch.empty(heads, dtype=torch.int16), torch.empty(heads)
         source = address_of(queries, torch.float32, 1)
-        self._tables(source, bias.numel(), dim // 4, lut.data_ptr(), bias.data_ptr(), scale.data_ptr())
+        places = lut.data_ptr(), bias.data_ptr(), scale.data_ptr()
+        self._tables(source, bias.numel(), dim, order.buffer_info()[0], rows, *places)
         return lut, bias, scale
 
 
 @functools.cache
-def _tables() -> Tables:
-    return Tables()
+def row_order(dim: int, bits: int) -> "array[int]":
+    """The dimensions of all rows one after another; `dim`, that is none, where a row has fewer than `bits`."""
+    rows = row_dims(dim // 8, bits)
+    return array("q", [one for dims in rows for one in (*dims, *[dim] * (bits - len(dims)))])
 
 
-def lookup_tables(queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """See Tables, which is compiled at its first use."""
+@functools.cache
+def _tables(bits: int) -> Tables:
+    return Tables(bits)
+
+
+def lookup_tables(queries: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What kernels that look up so many bits at once read, see Tables, which are compiled at their first use."""
     with _COMPILING:
-        tables = _tables()
+        tables = _tables(bits)
     return tables(queries)
 
 

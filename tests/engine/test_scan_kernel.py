@@ -16,14 +16,14 @@ from kiv_engine.scan_kernel import (
     ScanKernel,
     ScanShape,
     lookup_tables,
+    row_dims,
     scan_heads,
     scan_kernel,
 )
 
 SHAPES = [(8, 4), (64, 8), (16, 1), (16, 7), (4, 3), (8, 16), (10, 5), (23, 2), (32, 9)]
-WIDTHS = [shuffle for shuffle in (scans.AVX2, scans.SSSE3, scans.NEON) if shuffle == scans.host_shuffle()]
-if scans.host_shuffle() == scans.AVX2:
-    WIDTHS.append(scans.SSSE3)
+WIDTHS = scans.host_shuffles()
+BITS = WIDTHS[0].bits if WIDTHS else 4
 
 pytestmark = pytest.mark.skipif(not WIDTHS, reason="this machine has no byte shuffle")
 
@@ -40,12 +40,12 @@ class Case:
     num_tokens: int
 
     @classmethod
-    def random(cls, code_bytes: int, num_heads: int, num_tokens: int, seed: int = 0) -> "Case":
+    def random(cls, code_bytes: int, num_heads: int, num_tokens: int, seed: int = 0, bits: int = BITS) -> "Case":
         rng = np.random.default_rng(seed)
         blocks = -(-num_tokens // BLOCK_TOKENS)
         codes = rng.integers(0, 256, (blocks, code_bytes, BLOCK_TOKENS), dtype=np.uint8)
         factors = rng.integers(0, 256, (blocks, BLOCK_TOKENS), dtype=np.uint8)
-        lut = tables(rng.standard_normal((num_heads, code_bytes * 8)))
+        lut = tables(rng.standard_normal((num_heads, code_bytes * 8)), bits)
         bias = lut.max(-1).sum(-1, dtype=np.int16) // 2
         values = values_of(codes, factors, lut, bias)
         threshold = np.quantile(values, 0.99, -1) if num_tokens else np.zeros(num_heads)
@@ -71,15 +71,23 @@ class Case:
         return ScanJob(kernel or self.kernel, *tensors, self.num_tokens, ids, bitmap, base)
 
 
-def tables(query: np.ndarray) -> np.ndarray:
-    """Tables (heads, rows, 16) of queries (heads, dim): partial sums of +-q from zero up, at most 255 a group."""
+def tables(query: np.ndarray, bits: int) -> np.ndarray:
+    """Tables (heads, rows, 2^bits) of queries (heads, dim): partial sums of +-q from zero up, at most 255 a group."""
     heads, dim = query.shape
-    signs = (np.arange(16)[:, None] >> np.arange(4) & 1) * 2.0 - 1
-    sums = query.reshape(heads, dim // 4, 4) @ signs.T
+    rows = row_dims(dim // 8, bits)
+    sums = np.zeros((heads, len(rows), 1 << bits))
+    for row, dims in enumerate(rows):
+        for bit, one in enumerate(dims):
+            sums[:, row] += np.outer(query[:, one], (np.arange(1 << bits) >> bit & 1) * 2.0 - 1)
     sums -= sums.min(-1, keepdims=True)
-    starts = range(0, dim // 4, 16)
-    greatest = np.stack([sums[:, start : start + 16].max(-1).sum(-1) for start in starts]).max(0)
-    return np.floor(sums * (255 / greatest)[:, None, None]).astype(np.uint8)
+    greatest = max(sums[:, group].max(-1).sum(-1).max() for group in groups_of(rows))
+    return np.floor(sums * (255 / greatest)).astype(np.uint8)
+
+
+def groups_of(rows: list[tuple[int, ...]]) -> list[list[int]]:
+    """The rows of each group of 64 dimensions."""
+    groups = sorted({dims[0] // 64 for dims in rows})
+    return [[row for row, dims in enumerate(rows) if dims[0] // 64 == group] for group in groups]
 
 
 def values_of(codes: np.ndarray, factors: np.ndarray, lut: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -87,9 +95,9 @@ def values_of(codes: np.ndarray, factors: np.ndarray, lut: np.ndarray, bias: np.
     code_bytes = codes.shape[1]
     value_shift = 1 + ((code_bytes + 7) // 8 - 1).bit_length()
     sums = np.zeros((len(lut), codes.shape[0], BLOCK_TOKENS), np.int64)
-    for byte in range(code_bytes):
-        sums += lut[:, 2 * byte][:, codes[:, byte] & 15]
-        sums += lut[:, 2 * byte + 1][:, codes[:, byte] >> 4]
+    for row, dims in enumerate(row_dims(code_bytes, lut.shape[-1].bit_length() - 1)):
+        entries = sum((codes[:, dim // 8] >> dim % 8 & 1).astype(np.int64) << bit for bit, dim in enumerate(dims))
+        sums += lut[:, row][:, entries]
     values = (sums - bias[:, None, None].astype(np.int64)) * factors >> value_shift
     return values.reshape(len(lut), -1)
 
@@ -103,7 +111,7 @@ def call(job: ScanJob) -> list[int]:
 @pytest.mark.parametrize(("code_bytes", "num_heads"), SHAPES)
 @pytest.mark.parametrize("shuffle", WIDTHS, ids=lambda shuffle: f"{shuffle.width}_lanes")
 def test_the_scan_finds_what_obvious_code_finds(code_bytes: int, num_heads: int, shuffle: scans.Shuffle) -> None:
-    case = Case.random(code_bytes, num_heads, 5_000)
+    case = Case.random(code_bytes, num_heads, 5_000, bits=shuffle.bits)
     kernel = ScanKernel(ScanShape(code_bytes, num_heads), shuffle)
     assert len(case.expected) >= 40
     assert call(case.job(kernel=kernel)) == case.expected
@@ -122,8 +130,10 @@ def test_the_greatest_and_the_least_sums_do_not_wrap() -> None:
     """A code that selects all maxima, one that selects all minima, with tables that use the whole range."""
     for code_bytes in (8, 16, 24, 64):
         case = Case.random(code_bytes, 1, 64)
-        case.lut[:] = torch.tensor([0] * 15 + [15])
-        case.lut[:, ::16, 15] += 15  # 255 a group
+        case.lut[:] = 0
+        for group in groups_of(row_dims(code_bytes, BITS)):
+            case.lut[:, group, -1] = 255 // len(group)
+            case.lut[:, group[0], -1] += 255 % len(group)
         case.bias[:] = 128 * code_bytes // 8
         case.factors.fill_(255)
         case.codes[0], case.codes[1] = 255, 0
@@ -135,16 +145,31 @@ def test_the_greatest_and_the_least_sums_do_not_wrap() -> None:
         assert call(case.job()) == list(range(64))
 
 
+@pytest.mark.parametrize("code_bytes", [1, 2, 8, 10, 23, 64])
+@pytest.mark.parametrize("bits", [4, 6])
+def test_each_dimension_is_in_one_row_and_a_group_keeps_its_rows_together(code_bytes: int, bits: int) -> None:
+    rows = row_dims(code_bytes, bits)
+    assert sorted(dim for dims in rows for dim in dims) == list(range(8 * code_bytes))
+    assert all(0 < len(dims) <= bits for dims in rows)
+    full = len(row_dims(8, bits))
+    assert [row // full for row in range(len(rows))] == [dims[0] // 64 for dims in rows]
+    assert all(len({dim // 64 for dim in dims}) == 1 for dims in rows)
+
+
 @pytest.mark.parametrize("dim", [8, 64, 80, 512])
-def test_lookup_tables_hold_the_partial_sums_of_a_query(dim: int) -> None:
+@pytest.mark.parametrize("bits", [4, 6])
+def test_lookup_tables_hold_the_partial_sums_of_a_query(dim: int, bits: int) -> None:
     queries = torch.randn(2, 3, dim, generator=torch.Generator().manual_seed(dim))
-    lut, bias, scale = lookup_tables(queries)
-    nibbles = queries.view(2, 3, dim // 4, 1, 4) * scale[..., None, None, None]
-    signs = torch.tensor([[1 if place >> i & 1 else -1 for i in range(4)] for place in range(16)])
-    reach = nibbles.abs().sum(-1)
-    assert ((nibbles * signs).sum(-1) + reach - lut).abs().max() <= 0.501
-    assert (reach.sum((-1, -2)) - bias).abs().max() <= 0.501
-    widest = torch.stack([part.amax(-1).int().sum(-1) for part in lut.split(16, 2)]).amax(0)
+    lut, bias, scale = lookup_tables(queries, bits)
+    rows = row_dims(dim // 8, bits)
+    assert lut.shape == (2, 3, len(rows), 1 << bits)
+    for row, dims in enumerate(rows):
+        coordinates = queries[..., dims] * scale[..., None]
+        signs = torch.tensor([[1 if place >> i & 1 else -1 for i in range(len(dims))] for place in range(1 << bits)])
+        sums = coordinates @ signs.float().T + coordinates.abs().sum(-1, keepdim=True)
+        assert (sums - lut[:, :, row]).abs().max() <= 0.501
+    assert ((queries.abs().sum(-1) * scale) - bias).abs().max() <= 0.501
+    widest = torch.stack([lut[:, :, group].amax(-1).int().sum(-1) for group in groups_of(rows)]).amax(0)
     assert widest.max() <= 255
     assert widest.min() >= 240
 
@@ -225,7 +250,7 @@ def test_two_threads_work_at_the_same_time(monkeypatch: pytest.MonkeyPatch, team
     [
         ("codes", torch.zeros(2, 8, 32, dtype=torch.int8)),
         ("factors", torch.zeros(31, dtype=torch.uint8)),
-        ("lut", torch.zeros(4, 16, 32, dtype=torch.uint8)[..., ::2]),
+        ("lut", torch.zeros(4, 16, 128, dtype=torch.uint8)[..., ::2]),
         ("bias", torch.zeros(4, dtype=torch.int32)),
         ("threshold", torch.zeros(3, dtype=torch.int16)),
         ("bitmap", torch.zeros(0, dtype=torch.int32)),
