@@ -176,6 +176,8 @@ class ScanWriter:
         self.codes, self.factors, self.lut, self.bias, self.threshold, self.out, self.num_tokens = self.function.args
         lookup = ir.FunctionType(self.bytes, [self.bytes, self.bytes])
         self.lookup = ir.Function(self.module, lookup, shuffle.name)
+        signature = ir.FunctionType(self.words, [self.words, self.words])
+        self.subtract = ir.Function(self.module, signature, f"llvm.ssub.sat.v{self.words.count}i16")
         prefetch = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
         self.prefetch = ir.Function(self.module, prefetch, "llvm.prefetch.p0")
         self.b = ir.IRBuilder(self.function.append_basic_block())
@@ -408,16 +410,19 @@ class ScanWriter:
         return b.bitcast(index, self.bytes)
 
     def exceeds(self, centred: ir.Value, factors: ir.Value, limit: ir.Value) -> ir.Value:
-        """-1 where the high half of the product exceeds the limit, else 0."""
+        """Less than 0 where the high half of the product exceeds the limit.
+
+        A comparison would do, but AVX-512 has its results in mask registers, and few units that work on those.
+        """
         b, wide = self.b, ir.VectorType(I32, self.words.count)
         product = b.mul(b.sext(centred, wide), b.sext(factors, wide))
         high = b.trunc(b.lshr(product, self.repeated(16, wide)), self.words)
-        return b.sext(b.icmp_signed(">", high, limit), self.words)
+        return b.call(self.subtract, [limit, high])
 
     def store_mask(self, places: list[ir.Value], even: ir.Value, odd: ir.Value) -> None:
         """Store one bit per token of a unit, for each of its parts."""
         b = self.b
-        merged = b.or_(b.and_(even, self.word(0x00FF)), b.and_(odd, self.word(0xFF00)))
+        merged = b.or_(b.lshr(even, self.word(8)), b.and_(odd, self.word(0xFF00)))
         signs = b.icmp_signed("<", b.bitcast(merged, self.bytes), self.repeated(0, self.bytes))
         part = ir.IntType(self.shuffle.width // len(places))
         mask = b.bitcast(signs, ir.VectorType(part, len(places)))
