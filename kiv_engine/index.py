@@ -9,10 +9,10 @@ Letters: H KV heads, G query heads per KV head, D head_dim, N cold tokens, C can
 """
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from statistics import NormalDist
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 
@@ -76,6 +76,16 @@ class CodeSpace:
     query_map: torch.Tensor
     factor_step: torch.Tensor
     deviation_map: torch.Tensor
+
+    @cached_property
+    def factor_steps(self) -> list[float]:
+        """`factor_step` as numbers."""
+        return self.factor_step.flatten().tolist()
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of it by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def fit(cls, keys: torch.Tensor) -> "CodeSpace":
@@ -160,6 +170,11 @@ class CodePlanes:
     @property
     def all(self) -> tuple[torch.Tensor, ...]:
         return tuple(self.named.values())
+
+    @cached_property
+    def by_head(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Signs and factors of each head. Taken apart once, for indexing tensors one by one takes long."""
+        return list(zip(self.signs.unbind(), self.factors.unbind(), strict=True))
 
     @property
     def capacity(self) -> int:
@@ -303,7 +318,7 @@ class CodeIndex:
     def maps(self) -> dict[str, torch.Tensor]:
         """What the codes are made with; or, before there are codes, the keys that wait."""
         if self._space is not None:
-            return dict(vars(self._space))
+            return self._space.tensors
         return {"first_keys": self.first_keys} if self._first_keys else {}
 
     def codes(self, start: int, end: int) -> dict[str, torch.Tensor]:
@@ -365,10 +380,11 @@ class CodeIndex:
         assert self._space is not None
         lut, bias, scale = lookup_tables(rotated, kernel.shuffle.bits)
         # Plain numbers from here on: of a few query heads they take less time than arrays.
-        units = (scale / (self._space.factor_step * (1 << kernel.shape.value_shift))).flatten().tolist()
+        group = rotated.shape[1]
+        steps = [step * (1 << kernel.shape.value_shift) for step in self._space.factor_steps for _ in range(group)]
+        units = [one / step for one, step in zip(scale.flatten().tolist(), steps, strict=True)]
         deviation = torch.linalg.vector_norm(spread, dim=-1).flatten().tolist()
         counts = effort.counts(deviation, limit)
-        group = rotated.shape[1]
         wanted = max(sum(counts[first : first + group]) for first in range(0, len(counts), group))
         if effort.is_dense(wanted, limit):
             return None
@@ -402,9 +418,9 @@ class CodeIndex:
         bitmaps = torch.empty((num_jobs, size // CODE_BLOCK_TOKENS), dtype=torch.int32)
         # Unbound at once, for indexing tensors one by one takes longer.
         buffers = zip(ids.unbind(), bitmaps.unbind(), strict=True)
-        per_head = (self._planes.signs, self._planes.factors, *query)
+        tables = zip(*(tensor.unbind() for tensor in query), strict=True)
         jobs = []
-        for signs, factors, lut, bias, limits in zip(*(tensor.unbind() for tensor in per_head), strict=True):
+        for (signs, factors), (lut, bias, limits) in zip(self._planes.by_head, tables, strict=True):
             for first in starts:
                 blocks = slice(first // CODE_BLOCK_TOKENS, None)
                 places = (signs[blocks], factors[blocks]) if first else (signs, factors)
@@ -443,8 +459,7 @@ def mask_repeats(ids: torch.Tensor) -> torch.Tensor:
     return ordered
 
 
-@dataclass(frozen=True)
-class SearchEffort:
+class SearchEffort(NamedTuple):
     """How many candidates a query head gets.
 
     A head whose scores are spread wide puts most of its mass on few tokens, which the codes must not miss: it gets

@@ -36,10 +36,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import torch
 from llvmlite import binding, ir
+
+T = TypeVar("T")
 
 BLOCK_TOKENS: Final = 32
 
@@ -54,7 +56,7 @@ MAX_CODE_BYTES: Final = 64
 MAX_HEADS: Final = 16
 
 CACHE_LINE_BYTES: Final = 64
-PREFETCH_BYTES: Final = 8_192
+PREFETCH_BYTES: Final = 16_384
 """How far ahead codes are asked for: the hardware's own prefetching stops at every page of memory."""
 
 TABLE_RANGE: Final = 246
@@ -679,6 +681,21 @@ def address_of(tensor: torch.Tensor, dtype: torch.dtype, at_least: int) -> int:
 _COMPILING: Final = threading.RLock()
 
 
+def compiled_once(compile_it: Callable[..., T]) -> Callable[..., T]:
+    """Like functools.cache, but one thread compiles while others wait; what is compiled is there without a lock."""
+    known: dict[tuple[object, ...], T] = {}
+
+    @functools.wraps(compile_it)
+    def find(*key: object) -> T:
+        if key not in known:
+            with _COMPILING:
+                if key not in known:
+                    known[key] = compile_it(*key)
+        return known[key]
+
+    return find
+
+
 class Tables:
     """Computes lookup tables of rows for so many bits."""
 
@@ -713,21 +730,19 @@ def row_order(dim: int, bits: int) -> "array[int]":
     return array("q", [one for dims in rows for one in (*dims, *[dim] * (bits - len(dims)))])
 
 
-@functools.cache
+@compiled_once
 def _tables(bits: int) -> Tables:
     return Tables(bits)
 
 
 def lookup_tables(queries: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What kernels that look up so many bits at once read, see Tables, which are compiled at their first use."""
-    with _COMPILING:
-        tables = _tables(bits)
-    return tables(queries)
+    return _tables(bits)(queries)
 
 
-@functools.cache
-def _scan_kernel(shape: ScanShape, shuffle: Shuffle) -> ScanKernel:
-    return ScanKernel(shape, shuffle)
+@compiled_once
+def _scan_kernel(code_bytes: int, num_heads: int, shuffle: Shuffle) -> ScanKernel:
+    return ScanKernel(ScanShape(code_bytes, num_heads), shuffle)
 
 
 def scan_kernel(code_bytes: int, num_heads: int) -> ScanKernel | None:
@@ -738,8 +753,7 @@ def scan_kernel(code_bytes: int, num_heads: int) -> ScanKernel | None:
     shuffle = host_shuffle()
     if shuffle is None or not (0 < code_bytes <= MAX_CODE_BYTES and 0 < num_heads <= MAX_HEADS):
         return None
-    with _COMPILING:
-        return _scan_kernel(ScanShape(code_bytes, num_heads), shuffle)
+    return _scan_kernel(code_bytes, num_heads, shuffle)
 
 
 class ScanJob(NamedTuple):

@@ -1,7 +1,5 @@
 """The code index: its codes outlive growth, and a search does not depend on how its scan is split."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -82,8 +80,8 @@ def test_a_search_finds_what_scores_best() -> None:
 def test_too_many_candidates_are_not_searched_for(bits: int) -> None:
     index = filled(2 * FIT_TOKENS, bits)
     query = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(2))
-    assert index.search(query, index.num_tokens, replace(EFFORT, dense_share=0.01)) is None
-    assert index.search(query, index.num_tokens, replace(EFFORT, dense_share=0.9)) is not None
+    assert index.search(query, index.num_tokens, EFFORT._replace(dense_share=0.01)) is None
+    assert index.search(query, index.num_tokens, EFFORT._replace(dense_share=0.9)) is not None
 
 
 def test_a_query_of_zeros_still_finds_tokens() -> None:
