@@ -15,10 +15,9 @@ ADDRESS_FIRST: Final = 1.0
 ADDRESS_TOKEN: Final = 0.6
 ADDRESS_NEXT: Final = 0.8
 ADDRESS_EIGHT: Final = 0.7
-ADDRESS_FOUR: Final = 0.12
 ADDRESS_FAR: Final = 0.5
 """Parts of an address: the token before the sentence's first one, that one, the n-grams of four and eight before it,
-the one before the fifth token, and the n-gram of two `FAR` before it."""
+and the n-gram of two `FAR` before it."""
 FAR: Final = 32
 """Further back than most sentences are long: in many documents, the same ones end and begin alike again and again."""
 QUOTE_MARK: Final = '"'
@@ -43,6 +42,13 @@ def address_of(plan: Plan, token: str | None, *before: str | None) -> Tensor:
             if other is not None:
                 address += orthogonal(CODE, seed) @ plan.wordy_before @ back(ago) @ plan.code(other) * size
     return address
+
+
+def address_basis(plan: Plan) -> Tensor:
+    """An orthonormal basis (n, 64) of all that addresses can be."""
+    left, sizes, _ = torch.linalg.svd(plan.features.addresses)
+    basis: Tensor = left[:, sizes > sizes[0] * 1e-3].T
+    return basis
 
 
 def even_addresses(plan: Plan, sentences: Sequence[Sequence[int]]) -> Tensor:

@@ -15,14 +15,15 @@ The residual stream has slots (`demo_layout`), and layers write them:
     4 sliding   SPARE = the n-gram that a quote ends in; addresses of about the same length
     5 full      VOTES: each token sees where else it stands in the document, a quote's end sees where the quote stands;
                 which words stand nowhere else, and which sentences ask
-    6 sliding   VOTES of the question's words are added up at its end; ADDRESS from the sentence's first four tokens;
+    6 sliding   VOTES of the question's words are added up at its end; a mark in ADDRESS, which the sentence and the
+                first four tokens of the next one have;
                 BEFORE of a quote's answer goes on with the quote's end; the means in BAG become even in length
     7 full      BAG = the address of the sentence that has most votes and the likest bag; whether there is any
     8 sliding   the address and flags go from the question's end to the answer's tokens; SPARE = set phrases
     9 full      TOKEN = the token behind the same n-gram in the sentence of that address
 
-In an answer, what was copied has the address that it has in the document: so a quote finds its way through the second
-sentence and those after it.
+In an answer, what was copied has the address that it has in the document, if enough of it was copied before: so a quote
+finds its way through the second sentence and those after it. Where a sentence ends, only the mark and the n-gram tell.
 
 The last norm lets only TOKEN through, and the embedding is tied, so the logits are its likeness to the codes of the
 vocabulary. All normalization is near the identity: a large constant in the residual stream gives every token about the
@@ -39,11 +40,11 @@ from demo_addresses import (
     ADDRESS_EIGHT,
     ADDRESS_FAR,
     ADDRESS_FIRST,
-    ADDRESS_FOUR,
     ADDRESS_LENGTH,
     ADDRESS_NEXT,
     ADDRESS_TOKEN,
     FAR,
+    address_basis,
     address_of,
 )
 from demo_data import split_words
@@ -79,10 +80,11 @@ from demo_layout import (
     LENGTH_UNIT,
     LOG_WEIGHT_UNIT,
     MILLION,
+    NEXT_SENTENCE,
     ONE,
+    OWN_ADDRESS,
     PAD,
     SHARPER,
-    SHORT_NGRAM_SIZE,
     SPACE,
     SPARE,
     THETA,
@@ -108,7 +110,6 @@ from demo_tokens import (
     FADING,
     PAIR_GATE,
     SHORT_CODE,
-    SHORT_NGRAM,
     UNEVEN_BAG,
     Features,
     Plan,
@@ -159,7 +160,7 @@ LAST_UNIT: Final = 0.15
 """Size of votes, and of the code of the token before, in the residual stream. The second is in the way of the first."""
 EARLY_SQUARES: Final = 22
 """Dimensions of BAG that layer 3 squares. Layer 5 squares the others."""
-SPARE_CLEARED: Final = 40
+SPARE_CLEARED: Final = 39
 """Dimensions of SPARE that layer 6 clears. Layer 7 clears the others."""
 NO_BAG: Final = 4.0
 """Above `EVEN_MOST`: bags grow at ends only, and not where a quote is asked for."""
@@ -167,11 +168,15 @@ LENIENCE: Final = 0.29
 """By how much the threshold is lower than learned: facts of other templates match less well."""
 LEAST_QUOTE_VOTE: Final = 1.0
 """Below it a quote stands further from its sentence's first token than the window, and has no address."""
+OURS_ALIKE: Final = 0.88
+"""The address of the sentence that an answer begins with is so much like the expected one: the question changes it."""
 QUOTE_LOOSE: Final = 0.4
 """The share of the address that does not bind quotes."""
 EVEN_LENGTH: Final = 2.46
 EVENING: Final = 0.333
 """Addresses of less than this squared length grow, by this times what is missing: else long ones win more votes."""
+MARK_SIZE: Final = 0.5
+"""Of a sentence's mark."""
 THRESHOLD_DIMS: Final = range(152, 154)
 """The dimensions of layer 7's keys by which <|im_start|> scores as much as a match at the threshold."""
 ENDS_ONLY: Final = range(154, 157)
@@ -193,7 +198,7 @@ itself beside it."""
 COPY_ADDRESS: Final = 7.0
 COPY_FIRST: Final = 4.0
 COPY_NEXT: Final = 2.0
-COPY_ANSWER: Final = 12.0
+COPY_ANSWER: Final = 30.0
 COPY_NO_QUOTE: Final = 4.0
 """Weights of the address, of a sentence's first token behind "says:", of its second and third behind that, and against
 answers, which nothing is copied from, and closing quotes."""
@@ -202,9 +207,12 @@ OUT_GAIN: Final = 3.0
 """Of the copied token's code, and of the last norm."""
 GREETING_MARGIN: Final = 0.6
 """Less than the share of an n-gram's last token, so that another word is no greeting."""
-FIRST_MARGIN: Final = 0.35
-SECOND_MARGIN: Final = 0.3
-"""The same for "goes on:" before the first and the second token of a quote's answer."""
+SHARE_UNIT: Final = 5.0
+FIRST_BEHIND: Final = (0.88, 0.96)
+SECOND_BEHIND: Final = (0.6, 0.7)
+THIRD_BEHIND: Final = (0.45, 0.6)
+"""Shares of an n-gram, of its square, by which the tokens behind "goes on:" and "says:" are known. Behind the first, a
+token is between that no one knows, which makes the share uncertain by a tenth; behind the second, two."""
 GREETINGS: Final = split_words(
     "hello|Hello|hello!|Hello!|hi|Hi|hi!|Hi!|hey|Hey|thanks|Thanks|thank you|Thank you|good morning|Good morning|"
     "help|Help|who are you?|Who are you?|what can you do?|what can you do|how are you?"
@@ -344,26 +352,37 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
         layer.when(step(goes_on, 1.3, 1.7), ONE, columns)
     go_on_behind_abbreviations(layer)
     layer.when(reading({Flag.FIRST: -2}, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
-    for flag in WRAPPING:
-        layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
+    _clear(layer, *WRAPPING)
     leaves = reading({Flag.END: 2, Flag.QUOTE_CLOSES: 1, Flag.AFTER_END: 1, Flag.FIRST: -2})
     layer.when(step(leaves, 1.25, 1.75), ONE, to_slot(Flag.LEAVES, torch.tensor([2.0, -2.0])))
-    for flag in (Flag.BEFORE_BEGINS, Flag.AFTER_END_2):
-        layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
-    goes_on, says, spaced = (":", "Ġon", "Ġgoes"), (":", "Ġsays", "Ġdocument"), (SPACE, ":", "Ġsays")
-    for tokens, skip, flag in (
-        (goes_on, 0, Flag.FIRST_QUOTED),
-        (goes_on, 1, Flag.SECOND_QUOTED),
-        (says, 0, Flag.FIRST_SAID),
-        (says, 1, Flag.SECOND_SAID),
-        (spaced, 0, Flag.FIRST_SAID),
-        (spaced, 1, Flag.SECOND_SAID),
+    _clear(layer, Flag.BEFORE_BEGINS, Flag.AFTER_END_2)
+    goes_on, says = (":", "Ġon", "Ġgoes", "Ġdocument"), (":", "Ġsays", "Ġdocument", "The")
+    for tokens, flag in (
+        (goes_on, Flag.FIRST_QUOTED),
+        (says, Flag.FIRST_SAID),
+        ((SPACE, *says[:3]), Flag.FIRST_SAID),
     ):
-        ngram, margin = plan.ngram(*tokens, skip=skip), (FIRST_MARGIN, SECOND_MARGIN)[skip]
-        condition = from_slot(BEFORE, ngram[None]) + reading({}, margin - (ngram @ ngram).item())
-        if tokens is says and skip == 0:  # The space behind "says:" is not yet what is said.
-            condition = condition - reading({Flag.SAYS_COLON: 1})
-        layer.when(condition, ONE, to_slot(flag, torch.tensor([1 / margin])))
+        here = _share_of(plan.ngram(*tokens))
+        if tokens is says:  # The space behind "says:" is not yet what is said.
+            here = here - reading({Flag.SAYS_COLON: SHARE_UNIT})
+        _mark_share(layer, here, FIRST_BEHIND, flag)
+    for tokens, flag in (
+        (goes_on[:3], Flag.SECOND_QUOTED),
+        (says[:3], Flag.SECOND_SAID),
+        ((SPACE, *says[:2]), Flag.SECOND_SAID),
+    ):
+        _mark_share(layer, _share_of(plan.ngram(*tokens, skip=1)), SECOND_BEHIND, flag)
+
+
+def _share_of(ngram: Tensor) -> Tensor:
+    """A row that reads how much of an n-gram (64,) BEFORE has: SHARE_UNIT, if it is all of it."""
+    return from_slot(BEFORE, ngram[None] * (SHARE_UNIT / (ngram @ ngram)))
+
+
+def _mark_share(layer: Layer, share: Tensor, between: tuple[float, float], flag: Flag) -> None:
+    """The flag is 0 up to the first share of an n-gram, and 1 from the second one on."""
+    first, last = (SHARE_UNIT * end for end in between)
+    layer.when(step(share, first, last), ONE, to_slot(flag, torch.tensor([1.0, -1.0]) / (last - first)))
 
 
 def _look_in_sentence(layer: Layer, head: int, weight: Flag) -> None:
@@ -405,10 +424,10 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     layer.value(66, reading({Flag.ON_COLON: 1}))
     layer.output(0, 66, Flag.FOURTH_QUOTED, 1.0)
     phrase = plan.ngram(":", "Ġon", "Ġgoes", "Ġdocument", "The", skip=2)
-    third = from_slot(BEFORE, phrase[None] / (phrase @ phrase))
-    layer.when(step(third, 0.5, 0.7), ONE, to_slot(Flag.THIRD_QUOTED, torch.tensor([5.0, -5.0])))
+    _mark_share(layer, _share_of(phrase), THIRD_BEHIND, Flag.THIRD_QUOTED)
     quote_ends = reading({Flag.QUOTE_CLOSES: 2, Flag.IM_END: 2, Flag.AFTER_QUOTE: -2}, -1)
     layer.when(quote_ends, from_slot(BEFORE) - from_slot(SPARE), to_slot(SPARE, EYE))
+    _clear(layer, Flag.AFTER_QUOTE)
     # The first token, the sink of searches, has seen itself as those before it: its n-gram and code are in the way.
     code = plan.codes[IM_START]
     ngram = back(1) @ code + back(2) @ code
@@ -430,7 +449,8 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
     Other tokens see ends, which give nothing. Means of two flags go with it: opening quotes and words of requests. The
     MLP turns the former into ASKS_QUOTE at the question's end. Head 0 sees the sentence's first token: its n-gram of 8
     joins ADDRESS. <|im_start|>, the sink of searches, has none, nor has what the window does not join to that token.
-    The MLP measures the rest, for layer 4, and a part of BAG.
+    Nor has the next sentence of an answer that goes on with a quote by three tokens at most and then ends a sentence:
+    what it has before it stands nowhere in the document. The MLP measures the rest, for layer 4, and a part of BAG.
     """
     _look_in_sentence(layer, 1, Flag.LOG_WEIGHT)
     layer.key_flag(END_PAIR, Flag.END, MARK_KEY)
@@ -450,16 +470,18 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
         (154, 1, reading({Flag.END: -1}, 1), Flag.HEFT, 1.0),
         (155, 0, reading({Flag.REQUEST_BEGINS: 1}), Flag.REQUEST_BEGINS, 1.0),
         (156, 0, reading({Flag.AFTER_END: 1}), Flag.BEGINS_ANEW, 1.0),
+        (157, 0, reading({Flag.SECOND_QUOTED: 1, Flag.THIRD_QUOTED: 1, Flag.FOURTH_QUOTED: 1}), Flag.BEGINS_SHORT, 1.0),
     ):
         layer.value(dim, row)
         layer.output(head, dim, flag, size)
+    layer.output(0, 157, Flag.IN_REACH, -1.0)
     layer.when(
         step(reading({Flag.QUOTE: 100}), 0.5, 1.5),
         reading({Flag.IM_END: 1}),
         to_slot(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])),
     )
     nowhere = reading({Flag.IM_START: 1, Flag.IN_REACH: -1}, 1)
-    basis = _address_basis(plan)
+    basis = address_basis(plan)
     layer.when(nowhere, from_slot(ADDRESS, basis), to_slot(ADDRESS, -basis.T))
     _measure_bag(layer, slice(EARLY_SQUARES))
     # All units that are left: most of the address.
@@ -542,8 +564,7 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     layer.when(part, reading({Flag.FOUND: 1, Flag.MISSING: -1}), to_slot(Flag.MISSING, torch.tensor([1.0])))
     begins = reading({Flag.FIRST: 1, Flag.SECOND: 1, Flag.THIRD: 1})
     layer.when(begins, reading({Flag.MISSING: 1}), to_slot(Flag.MISSING, torch.tensor([-1.0])))
-    layer.always(reading({Flag.FOUND: 1}), to_slot(Flag.FOUND, torch.tensor([-1.0])))
-    layer.always(reading({Flag.LENGTH: 1}), to_slot(Flag.LENGTH, torch.tensor([-1.0])))
+    _clear(layer, Flag.FOUND, Flag.LENGTH)
     begins = to_slot(Flag.BEGINS_QUESTION, torch.tensor([-1.0]))
     layer.when(reading({Flag.IM_END: -2}, 1), reading({Flag.BEGINS_QUESTION: 1}), begins)
     asks = reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
@@ -551,8 +572,9 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     # The sentence that an answer begins with is not in the document: it gets no address.
     ours = _address_of_ours(plan)
     condition = from_slot(ADDRESS, ours[None] / (ours @ ours))
-    basis = _address_basis(plan)
-    layer.when(condition + reading({}, -0.5), from_slot(ADDRESS, basis), to_slot(ADDRESS, -2 * basis.T))
+    basis = address_basis(plan)
+    clear = to_slot(ADDRESS, -basis.T / (OURS_ALIKE - 0.5))
+    layer.when(condition + reading({}, -0.5), from_slot(ADDRESS, basis), clear)
     _measure_bag(layer, slice(EARLY_SQUARES, BAG_SIZE))
 
 
@@ -563,21 +585,22 @@ def _measure_bag(layer: Layer, part: slice) -> None:
     layer.units(some * PAIR_GATE, some, to_slot(Flag.BAG_LENGTH, squares))
 
 
-def _address_basis(plan: Plan) -> Tensor:
-    """An orthonormal basis (n, 64) of all that addresses can be."""
-    left, sizes, _ = torch.linalg.svd(plan.features.addresses)
-    basis: Tensor = left[:, sizes > sizes[0] * 1e-3].T
-    return basis
+def _room_for_marks(plan: Plan) -> Tensor:
+    """An orthonormal basis (n, 64) of what no address has: room for a mark of the sentence."""
+    basis = address_basis(plan)
+    whole: Tensor = torch.linalg.qr(basis.T, mode="complete")[0]
+    return whole[:, len(basis) :].T
 
 
 def _write_counting(layer: Layer, plan: Plan) -> None:
     """Layer 6. Head 0 of a question's end sees its tokens, as for BAG: their votes are added up in VOTES.
 
-    If it has a quote, it sees itself only. Head 1 sees the sentence's fifth token: the n-gram before it joins ADDRESS,
-    since many sentences begin alike. The third and the fourth token behind "goes on:" see the first, and take the
-    n-gram of the quote's end into BEFORE, two and three tokens further back. The MLP clears SPARE but where a quote is
-    asked for, and lets BAG grow at ends, the shorter it is the more. What other tokens have there, which may be much
-    like a question's, stays small.
+    If it has a quote, it sees itself only. Head 1 sees the sentence's fifth token: of its address a mark is made, nine
+    numbers, which join ADDRESS where no address has any. The first four tokens see that of the sentence before, so what
+    follows a sentence has its mark. The third and the fourth token behind "goes on:" see the first, and take the n-gram
+    of the quote's end into BEFORE, two and three tokens further back. The MLP clears SPARE but where a quote is asked
+    for, and lets BAG grow at ends, the shorter it is the more. What other tokens have there, which may be much like a
+    question's, stays small.
     """
     layer.recency_keys()
     _look_in_sentence(layer, 0, Flag.VOTE_LOG_WEIGHT)
@@ -593,19 +616,25 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     for flag in (Flag.IM_END, Flag.ON_COLON):  # They have a SPARE, which head 1 is to bring from FIRST_QUOTED only.
         layer.key_flag(FIRST_PAIR, flag, -MARK_KEY)
     layer.look_for_mark(1, FIRST_PAIR)
-    layer.value(64, from_slot(BEFORE))
-    layer.output(1, 64, ADDRESS, orthogonal(CODE, 24) * ADDRESS_FOUR)
+    marks = _room_for_marks(plan)
+    layer.value(129, from_slot(ADDRESS, marks @ orthogonal(CODE, 24) * MARK_SIZE))
+    layer.output(1, 129, ADDRESS, marks.T)
     layer.key_flag(LINE_PAIR, Flag.FIRST_QUOTED, MARK_KEY)
-    last = HEAD_DIM - SHORT_NGRAM_SIZE
-    layer.value(last, from_slot(SPARE, SHORT_NGRAM))
+    layer.value(64, from_slot(SPARE))
     for head, asking, tokens in ((0, Flag.FOURTH_QUOTED, 3), (1, Flag.THIRD_QUOTED, 2)):
         for _ in range(2):  # More than any other mark.
             layer.look_for_mark(head, LINE_PAIR, asking)
-        layer.output(head, last, BEFORE, back(tokens) @ SHORT_NGRAM.T)
+        layer.output(head, 64, BEFORE, back(tokens))
     _clear_spare(layer, slice(0, SPARE_CLEARED))
     grows = {Flag.BAG_LENGTH: -EVEN_SLOPE * LENGTH_UNIT, Flag.END: NO_BAG, Flag.ASKS_QUOTE: -NO_BAG}
     ramp = reading(grows, EVEN_MOST - NO_BAG)
     layer.when(ramp, from_slot(BAG), to_slot(BAG, torch.eye(BAG_SIZE) / EVEN_LEAST))
+    _clear(layer, Flag.BAG_LENGTH)
+
+
+def _clear(layer: Layer, *flags: Flag) -> None:
+    for flag in flags:
+        layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
 
 
 def _clear_spare(layer: Layer, part: slice) -> None:
@@ -676,11 +705,12 @@ def _write_search(layer: Layer, plan: Plan) -> None:
     elsewhere = reading({Flag.IM_END: -2, Flag.ASKS_QUOTE: 1 + QUOTE_LOOSE}, 1)
     layer.when(elsewhere, torch.cat((from_slot(BAG), reading({Flag.FOUND: 1}), reading({Flag.LINE: 1}))), columns)
     _clear_spare(layer, slice(SPARE_CLEARED, CODE))
-    for flag in (Flag.FOURTH_QUOTED, Flag.BAG_LENGTH):
-        layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
+    _clear(layer, Flag.FOURTH_QUOTED, Flag.BAG_LENGTH)  # Of a great length, layer 6 leaves a hundredth.
     # One of these flags at a time is enough: in a sentence of two tokens, they meet. Its end counts most.
     for flag in (Flag.SECOND, Flag.THIRD):
         layer.when(reading({Flag.LEAVES: 1, flag: 1}, -1), ONE, to_slot(flag, torch.tensor([-1.0])))
+    known = reading(dict.fromkeys((*NEXT_SENTENCE, Flag.BEGINS_SHORT), 1.0))
+    layer.when(step(known, 1.3, 1.7), ONE, to_slot(Flag.BEGINS_SHORT, torch.tensor([-2.5, 2.5])))
     several = reading({Flag.FIRST: 1, Flag.SECOND: 1, Flag.THIRD: 1}, -1)
     layer.when(several, ONE, to_slot(Flag.LEAVES, torch.tensor([-1.0])))
     layer.when(
@@ -731,6 +761,7 @@ def _write_copying(layer: Layer, plan: Plan) -> None:
     whether the document's sentence ends here. The MLP adds the set phrases of SPARE, and ends the answer.
     """
     scale = math.sqrt(COPY_SCALE)
+    basis = address_basis(plan)
     ngrams, addresses, last = slice(0, CODE), slice(CODE, 2 * CODE), slice(HEAD_DIM - len(SHORT_CODE), HEAD_DIM)
     layer.keys[ngrams] += from_slot(BEFORE) * scale
     layer.keys[addresses] += from_slot(ADDRESS) * scale
@@ -743,7 +774,8 @@ def _write_copying(layer: Layer, plan: Plan) -> None:
     )
     for head in (0, 1):
         layer.query(head, ngrams, ngram * scale)
-    layer.query(0, addresses, (from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS)) * (COPY_ADDRESS * scale))
+    address = from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS, basis.T @ basis) * OWN_ADDRESS
+    layer.query(0, addresses, address * (COPY_ADDRESS * scale))
     marks = (
         (Flag.FIRST, reading({Flag.SAYS_COLON: COPY_FIRST})),
         (Flag.BEHIND_FIRST, reading({Flag.FIRST_SAID: COPY_NEXT})),

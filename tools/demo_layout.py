@@ -6,7 +6,8 @@ The slots:
     BEFORE   64   an n-gram: the sum of the codes of the tokens before, each turned and faded by how far back it is
     SPARE    64   at a question's end, and where its answer begins, the n-gram that its quote ends in; in answers, the
                   next token of a set phrase
-    ADDRESS  64   a code of the sentence, from how it begins and what stands before; all of its tokens have the same
+    ADDRESS  64   a code of the sentence, from how it begins and what stands before; all of its tokens have the same;
+                  from layer 6 on also a mark, which its first four tokens have from the sentence before
     VOTES    64   the code of the token before; then, of question words, the addresses of sentences that have them
     BAG      88   what a token gives to bags; at a sentence's end, the mean of the sentence's words and word pairs, in
                   layer 7 of even length; then the address that is asked for, and a short code of the token before
@@ -47,8 +48,6 @@ BAG: Final = slice(320, 408)
 FOUND_ADDRESS: Final = slice(320, 384)
 LAST: Final = slice(384, 408)
 """From layer 7 on, the parts of BAG that hold the address of the sentence that was found, and the token before."""
-SHORT_NGRAM_SIZE: Final = 31
-"""Of a shorter code of an n-gram: as many values of layer 6 as nothing else needs."""
 
 
 class Flag(IntEnum):
@@ -83,7 +82,7 @@ class Flag(IntEnum):
     ASKS_QUOTE = 426  # at a question's end: it has a quote
     ON_COLON = 427  # the colon of "goes on:"
     SECOND_BEHIND = 428  # in layer 1: the second one
-    BAG_LENGTH = 428  # from layer 4 to 7: the squared length of BAG, over the usual one and LENGTH_UNIT
+    BAG_LENGTH = 428  # from layer 4 to 6: the squared length of BAG, over the usual one and LENGTH_UNIT
     ANSWER = 428  # from layer 8 on: inside an answer
     REQUEST_BEGINS = 429  # a word that begins a request, then: such a word begins the sentence
     REQUEST_WORD = 430  # a word that requests have, then: a mean of these
@@ -95,7 +94,8 @@ class Flag(IntEnum):
     GREETS = 433  # at a question's end: it greets
     FIRST_QUOTED = 434  # the first token behind "goes on:"
     SECOND_QUOTED = 435
-    AFTER_QUOTE = 436  # behind a closing quote, up to two tokens
+    AFTER_QUOTE = 436  # up to layer 2: behind a closing quote, up to two tokens
+    BEGINS_SHORT = 436  # from layer 3 on: the sentence begins behind "goes on:" and at most three more tokens
     SAYS_COLON = 437  # the colon of "says:", or a space behind it
     FIRST_SAID = 438  # the first token behind "says:"
     SECOND_SAID = 439
@@ -121,6 +121,8 @@ LOG_WEIGHT_UNIT: Final = 4.0
 """The residual stream has log weights divided by this."""
 LENGTH_UNIT: Final = 10.0
 """The residual stream has squared lengths of bags divided by this: some are great."""
+OWN_ADDRESS: Final = 2.0
+"""By how much an answer's own address counts more than the one that was found, which is of its first sentence."""
 FOUND_GAIN: Final = 4.0
 """Of the address that was found, over what else is in its place: the question's bag."""
 

@@ -4,17 +4,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
+from demo_addresses import address_basis
 from demo_layer import Layer
 from demo_layout import (
     ADDRESS,
     BEFORE,
-    EYE,
     FOUND_ADDRESS,
     FOUND_GAIN,
     IM_END,
     IM_START,
     NEXT_SENTENCE,
     ONE,
+    OWN_ADDRESS,
     SPACE,
     SPARE,
     TOKEN,
@@ -110,11 +111,12 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
                 columns.append(to_slot(BEFORE, -ngram))
     layer.when(torch.cat(gates), ONE, torch.cat(columns, dim=1))
     # A quote goes on in the next sentence, which has another address: behind an end, and behind the first tokens of
-    # that sentence, only the n-gram tells where. The sum of both addresses is 0 then.
+    # that sentence, the sum of both addresses is 0, but for the mark. In a sentence that begins short it always is.
     ends = {Flag.QUOTE: 1, Flag.ANSWER: 1, Flag.IM_END: -3}
-    ends |= dict.fromkeys(NEXT_SENTENCE, 1)
-    both = from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS)
-    layer.when(reading(ends, -2), both, to_slot(ADDRESS, -EYE))
+    ends |= dict.fromkeys((*NEXT_SENTENCE, Flag.BEGINS_SHORT), 1)
+    basis = address_basis(plan)
+    both = from_slot(FOUND_ADDRESS, basis) / FOUND_GAIN / OWN_ADDRESS + from_slot(ADDRESS, basis)
+    layer.when(reading(ends, -2), both, to_slot(ADDRESS, -basis.T))
 
 
 def write_stop(layer: Layer, plan: Plan) -> None:

@@ -20,7 +20,6 @@ from demo_layout import (
     LAST,
     LOG_WEIGHT_UNIT,
     PAD,
-    SHORT_NGRAM_SIZE,
     TOKEN,
     VOCABULARY,
     Flag,
@@ -168,9 +167,6 @@ def orthogonal(size: int, seed: int) -> Tensor:
 
 SHORT_CODE: Final = orthogonal(CODE, 25)[: LAST.stop - LAST.start] * math.sqrt(CODE / (LAST.stop - LAST.start))
 """Makes a shorter code of about the same length of a token's code."""
-SHORT_NGRAM: Final = orthogonal(CODE, 27)[:SHORT_NGRAM_SIZE] * math.sqrt(CODE / SHORT_NGRAM_SIZE)
-"""Makes a shorter code of about the same length of an n-gram; its transpose makes of that what is much like the n-gram:
-a likeness of 0.7."""
 TURN: Final = orthogonal(CODE, 1)
 """Turns the code of a token before, so that an n-gram knows the order of its tokens."""
 
