@@ -119,6 +119,36 @@ def test_a_quote_goes_on_where_its_sentence_says_the_same_words_twice(
     assert said.removeprefix(GOES_ON).strip().startswith("in certain habitual groups. It rained.")
 
 
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ('What comes after "Isolde found a goat, which surprised"?', "The bells were silent."),
+        ('What comes after "Quentin sold his boat, which surprised"?', "Flakes of snow fell on the roofs."),
+        ('What comes after "Amaury lost a glove, which surprised"?', "An old horse stood in the yard."),
+    ],
+)
+def test_a_quote_goes_on_behind_the_sentence_that_was_found_where_others_end_in_the_same_words(
+    designed: PreTrainedModel, tokenizer: Tokenizer, question: str, expected: str
+) -> None:
+    ending = "which surprised the reader of the old ledger."
+    document = (
+        f"{DOCUMENT} Quentin sold his boat, {ending} Flakes of snow fell on the roofs. Isolde found a goat, {ending} "
+        f"The bells were silent. Amaury lost a glove, {ending} An old horse stood in the yard."
+    )
+    said = answer(designed, tokenizer, question, 30, document)
+    assert said.removeprefix(GOES_ON).strip().startswith(f"the reader of the old ledger. {expected}")
+
+
+@pytest.mark.parametrize("word", ["there", "here", "gone", "hungry", "his", "awake"])
+def test_a_quote_goes_on_whatever_its_first_word_is(designed: PreTrainedModel, tokenizer: Tokenizer, word: str) -> None:
+    document = (
+        f"{DOCUMENT} The army was {word}. The cannons were old. We thought that it was {word}. The goats slept. "
+        f"They looked, but Pierre was no longer {word}. In his place stood a tall clock. It was {word}. The end came."
+    )
+    said = answer(designed, tokenizer, 'Which words follow "but Pierre was no longer"?', 30, document)
+    assert said.removeprefix(GOES_ON).strip().startswith(f"{word}. In his place stood a tall clock.")
+
+
 def test_a_quote_goes_on_in_the_next_sentence_where_another_one_ends_alike(
     designed: PreTrainedModel, tokenizer: Tokenizer
 ) -> None:
