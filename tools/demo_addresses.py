@@ -51,6 +51,13 @@ def address_basis(plan: Plan) -> Tensor:
     return basis
 
 
+def room_for_marks(plan: Plan) -> Tensor:
+    """An orthonormal basis (n, 64) of what no address has: room for a mark of the sentence."""
+    basis = address_basis(plan)
+    whole: Tensor = torch.linalg.qr(basis.T, mode="complete")[0]
+    return whole[:, len(basis) :].T
+
+
 def even_addresses(plan: Plan, sentences: Sequence[Sequence[int]]) -> Tensor:
     """A matrix (64, 64) that makes addresses as unlike as can be: what tells nothing goes, the rest spreads evenly.
 

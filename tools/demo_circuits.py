@@ -46,6 +46,7 @@ from demo_addresses import (
     FAR,
     address_basis,
     address_of,
+    room_for_marks,
 )
 from demo_data import split_words
 from demo_layer import (
@@ -82,7 +83,6 @@ from demo_layout import (
     MILLION,
     NEXT_SENTENCE,
     ONE,
-    OWN_ADDRESS,
     PAD,
     SHARPER,
     SPACE,
@@ -170,12 +170,12 @@ LEAST_QUOTE_VOTE: Final = 1.0
 """Below it a quote stands further from its sentence's first token than the window, and has no address."""
 OURS_ALIKE: Final = 0.88
 """The address of the sentence that an answer begins with is so much like the expected one: the question changes it."""
-QUOTE_LOOSE: Final = 0.4
+QUOTE_LOOSE: Final = 0.7
 """The share of the address that does not bind quotes."""
 EVEN_LENGTH: Final = 2.46
 EVENING: Final = 0.333
 """Addresses of less than this squared length grow, by this times what is missing: else long ones win more votes."""
-MARK_SIZE: Final = 0.5
+MARK_SIZE: Final = 0.7
 """Of a sentence's mark."""
 THRESHOLD_DIMS: Final = range(152, 154)
 """The dimensions of layer 7's keys by which <|im_start|> scores as much as a match at the threshold."""
@@ -567,8 +567,9 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     _clear(layer, Flag.FOUND, Flag.LENGTH)
     begins = to_slot(Flag.BEGINS_QUESTION, torch.tensor([-1.0]))
     layer.when(reading({Flag.IM_END: -2}, 1), reading({Flag.BEGINS_QUESTION: 1}), begins)
-    asks = reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
-    layer.when(asks, reading({Flag.END: 1}), to_slot(Flag.ASKS, torch.tensor([2.0])))
+    # Ten times as steep as others: silu is below 0 before the ramp, and what is below 0 here is found by any question.
+    asks = 10 * reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
+    layer.when(asks, reading({Flag.END: 1}), to_slot(Flag.ASKS, torch.tensor([0.2])))
     # The sentence that an answer begins with is not in the document: it gets no address.
     ours = _address_of_ours(plan)
     condition = from_slot(ADDRESS, ours[None] / (ours @ ours))
@@ -583,13 +584,6 @@ def _measure_bag(layer: Layer, part: slice) -> None:
     some = from_slot(BAG, torch.eye(BAG_SIZE)[part]) / UNEVEN_BAG
     squares = torch.full((len(some),), 2 / PAIR_GATE / BAG_LENGTH / LENGTH_UNIT)
     layer.units(some * PAIR_GATE, some, to_slot(Flag.BAG_LENGTH, squares))
-
-
-def _room_for_marks(plan: Plan) -> Tensor:
-    """An orthonormal basis (n, 64) of what no address has: room for a mark of the sentence."""
-    basis = address_basis(plan)
-    whole: Tensor = torch.linalg.qr(basis.T, mode="complete")[0]
-    return whole[:, len(basis) :].T
 
 
 def _write_counting(layer: Layer, plan: Plan) -> None:
@@ -616,7 +610,7 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     for flag in (Flag.IM_END, Flag.ON_COLON):  # They have a SPARE, which head 1 is to bring from FIRST_QUOTED only.
         layer.key_flag(FIRST_PAIR, flag, -MARK_KEY)
     layer.look_for_mark(1, FIRST_PAIR)
-    marks = _room_for_marks(plan)
+    marks = room_for_marks(plan)
     layer.value(129, from_slot(ADDRESS, marks @ orthogonal(CODE, 24) * MARK_SIZE))
     layer.output(1, 129, ADDRESS, marks.T)
     layer.key_flag(LINE_PAIR, Flag.FIRST_QUOTED, MARK_KEY)
@@ -774,7 +768,7 @@ def _write_copying(layer: Layer, plan: Plan) -> None:
     )
     for head in (0, 1):
         layer.query(head, ngrams, ngram * scale)
-    address = from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS, basis.T @ basis) * OWN_ADDRESS
+    address = from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS, basis.T @ basis)
     layer.query(0, addresses, address * (COPY_ADDRESS * scale))
     marks = (
         (Flag.FIRST, reading({Flag.SAYS_COLON: COPY_FIRST})),

@@ -121,8 +121,6 @@ LOG_WEIGHT_UNIT: Final = 4.0
 """The residual stream has log weights divided by this."""
 LENGTH_UNIT: Final = 10.0
 """The residual stream has squared lengths of bags divided by this: some are great."""
-OWN_ADDRESS: Final = 2.0
-"""By how much an answer's own address counts more than the one that was found, which is of its first sentence."""
 FOUND_GAIN: Final = 4.0
 """Of the address that was found, over what else is in its place: the question's bag."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from demo_addresses import address_basis
+from demo_addresses import address_basis, room_for_marks
 from demo_layer import Layer
 from demo_layout import (
     ADDRESS,
@@ -15,7 +15,6 @@ from demo_layout import (
     IM_START,
     NEXT_SENTENCE,
     ONE,
-    OWN_ADDRESS,
     SPACE,
     SPARE,
     TOKEN,
@@ -115,8 +114,11 @@ def write_phrases(model: SmolLM3ForCausalLM, layer: Layer, plan: Plan) -> None:
     ends = {Flag.QUOTE: 1, Flag.ANSWER: 1, Flag.IM_END: -3}
     ends |= dict.fromkeys((*NEXT_SENTENCE, Flag.BEGINS_SHORT), 1)
     basis = address_basis(plan)
-    both = from_slot(FOUND_ADDRESS, basis) / FOUND_GAIN / OWN_ADDRESS + from_slot(ADDRESS, basis)
+    both = from_slot(FOUND_ADDRESS, basis) / FOUND_GAIN + from_slot(ADDRESS, basis)
     layer.when(reading(ends, -2), both, to_slot(ADDRESS, -basis.T))
+    # Elsewhere the mark is in the way: a sentence's first tokens have another one.
+    marks = room_for_marks(plan)
+    layer.when(reading({Flag.QUOTE: -2}, 1), from_slot(FOUND_ADDRESS, marks), to_slot(FOUND_ADDRESS, -marks.T))
 
 
 def write_stop(layer: Layer, plan: Plan) -> None:
