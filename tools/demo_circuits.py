@@ -197,7 +197,7 @@ COPY_AGAIN: Final = 2.5
 itself beside it."""
 COPY_ADDRESS: Final = 7.0
 COPY_FIRST: Final = 4.0
-COPY_NEXT: Final = 2.0
+COPY_NEXT: Final = 1.3
 COPY_ANSWER: Final = 30.0
 COPY_NO_QUOTE: Final = 4.0
 """Weights of the address, of a sentence's first token behind "says:", of its second and third behind that, and against

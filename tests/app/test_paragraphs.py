@@ -40,7 +40,7 @@ def lines(edit: QPlainTextEdit, number: int) -> list[tuple[float, float]]:
 def test_each_paragraph_begins_on_its_own_side(qtbot: QtBot, kind: type[QPlainTextEdit]) -> None:
     edit = kind()
     qtbot.addWidget(edit)
-    edit.resize(400, 300)
+    edit.resize(900, 300)  # wide enough for large letters
     edit.setPlainText("\n".join((HEBREW, "Noon.", ARABIC, LONG)))
     edit.show()
     for number, is_right in enumerate((True, False, True)):
