@@ -45,7 +45,8 @@ def test_each_paragraph_begins_on_its_own_side(qtbot: QtBot, kind: type[QPlainTe
     edit.show()
     for number, is_right in enumerate((True, False, True)):
         [(left, right)] = lines(edit, number)
-        assert (left > 100 and abs(right) < 1) if is_right else (abs(left) < 1 and right > 100)
+        # Qt rounds widths to whole pixels, with some letters by one.
+        assert (left > 100 and abs(right) < 2) if is_right else (abs(left) < 2 and right > 100)
     assert len(lines(edit, 3)) > 1
     assert all(abs(left) < 1 and right > 0 for left, right in lines(edit, 3)), "lines are not stretched"
 
