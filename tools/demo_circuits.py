@@ -208,6 +208,7 @@ OUT_GAIN: Final = 3.0
 GREETING_MARGIN: Final = 0.6
 """Less than the share of an n-gram's last token, so that another word is no greeting."""
 SHARE_UNIT: Final = 5.0
+"""What a whole share reads as: the greater, the less the ramps of a step, which are round at their ends, blur it."""
 FIRST_BEHIND: Final = (0.88, 0.96)
 SECOND_BEHIND: Final = (0.6, 0.7)
 THIRD_BEHIND: Final = (0.45, 0.6)
@@ -627,6 +628,7 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
 
 
 def _clear(layer: Layer, *flags: Flag) -> None:
+    """Set flags to 0, but for about a hundredth."""
     for flag in flags:
         layer.always(reading({flag: 1}), to_slot(flag, torch.tensor([-1.0])))
 
@@ -703,6 +705,7 @@ def _write_search(layer: Layer, plan: Plan) -> None:
     # One of these flags at a time is enough: in a sentence of two tokens, they meet. Its end counts most.
     for flag in (Flag.SECOND, Flag.THIRD):
         layer.when(reading({Flag.LEAVES: 1, flag: 1}, -1), ONE, to_slot(flag, torch.tensor([-1.0])))
+    # Layer 8 adds them up: one is enough.
     known = reading(dict.fromkeys((*NEXT_SENTENCE, Flag.BEGINS_SHORT), 1.0))
     layer.when(step(known, 1.3, 1.7), ONE, to_slot(Flag.BEGINS_SHORT, torch.tensor([-2.5, 2.5])))
     several = reading({Flag.FIRST: 1, Flag.SECOND: 1, Flag.THIRD: 1}, -1)
@@ -768,6 +771,7 @@ def _write_copying(layer: Layer, plan: Plan) -> None:
     )
     for head in (0, 1):
         layer.query(head, ngrams, ngram * scale)
+    # An answer's own mark does not count: at its beginning, it is that of the question's sentence.
     address = from_slot(FOUND_ADDRESS) / FOUND_GAIN + from_slot(ADDRESS, basis.T @ basis)
     layer.query(0, addresses, address * (COPY_ADDRESS * scale))
     marks = (

@@ -95,7 +95,7 @@ def test_as_much_as_fits_is_offered_by_its_length(driver: AppDriver, book: Path)
 
 def test_an_offer_that_is_wider_than_the_window_stands_on_several_lines(driver: AppDriver, book: Path) -> None:
     driver.window.resize(900, 600)
-    plan = SmallerPlan(quantize="4bit", store_dtype="int8", store="/tmp/kiv", hot_tokens=1_024)
+    plan = SmallerPlan(quantize="4bit", store_dtype="int8", store="stores", hot_tokens=1_024)
     fail_reading(driver, book, too_large(plan, is_predicted=True))
     banner = driver.window.banner
     long, other = banner.offers[:2]
