@@ -12,9 +12,10 @@ MIN_QUOTE: Final = 3
 """Shorter texts in quotation marks are no quotes."""
 
 _QUOTED: Final = re.compile(r"“([^”]+)”|«([^»]+)»|„([^“]+)“|\"([^\"]+)\"")
-_SAID: Final = re.compile(r"\bThe document (?:says|goes on:)\s+(?!nothing\b|that\b)([^\n]+)")
+_SAID: Final = re.compile(r"\bThe document (?:says:|goes on:|says(?!\s+(?:nothing|that)\b))\s+([^\n]+)")
 """How the built-in model begins what it quotes."""
-_NUMBER: Final = re.compile(r"(?<![\w.,])[-+]?\d+(?:[.,:/]\d+)*(?:\s?%)?(?!\w)")
+_NUMBER: Final = re.compile(r"(?<![\w.,])(?:[-+]|(?:[A-Z]+-)+)?\d+(?:[.,:/]\d+)*(?:\s?%)?(?!\w)")
+"""With the letters before it that make it a code, like LX-7900."""
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,13 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
         marks = window.document.text.extraSelections()
         marked = marks[number].cursor.selectedText().replace("\u2029", "\n")
         assert marked == passage.text == text[passage.start : passage.end]
+    said, claims = (
+        exchange.answer.removeprefix("The document says: "),
+        window.conversation.transcript.exchanges[0].claims,
+    )
+    assert [(claim.text, claim.place is not None) for claim in exchange.claims] == [(said.rstrip("."), True)]
+    QTest.mouseClick(claims.buttons[0], Qt.MouseButton.LeftButton)
+    assert chat.selected_place == exchange.claims[0].place
 
 
 @contextmanager
