@@ -14,7 +14,7 @@ from PySide6.QtGui import (
     QTextTable,
 )
 
-from app.views.code_blocks import PADDING, code_language
+from app.views.code_blocks import PADDING, code_fence
 from app.views.theme import GAP, Colors
 
 
@@ -75,7 +75,7 @@ def dress_tables(document: QTextDocument, colors: Colors) -> None:
             shape.setBorderCollapse(True)
             shape.setCellPadding(GAP - 2)
             above = table.firstCursorPosition().block().previous()
-            is_below_code = code_language(above) is not None  # whose panel is larger than its paragraphs
+            is_below_code = code_fence(above) is not None  # whose panel is larger than its paragraphs
             shape.setTopMargin(2 * GAP + (PADDING if is_below_code else 0))
             shape.setBottomMargin(GAP)
             table.setFormat(shape)

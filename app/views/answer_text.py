@@ -16,6 +16,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QTextBrowser, QWidget
 
+from app.code_fences import tell_apart
 from app.views.answer_look import colour_links, dress_rules, dress_tables, space_headings
 from app.views.code_blocks import CodeBlocks
 from app.views.link_dialog import LinkDialog
@@ -68,7 +69,7 @@ class AnswerText(QTextBrowser):
         if text == self._markdown:
             return
         self._markdown, self._plain = text, ""
-        self.document().setMarkdown(text, INERT)
+        self.document().setMarkdown(tell_apart(text), INERT)
         self.moveCursor(QTextCursor.MoveOperation.Start)  # whoever comes with the keyboard reads from there
         space_headings(self.document())
         dress_tables(self.document(), self._theme.colors)

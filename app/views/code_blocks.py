@@ -111,7 +111,8 @@ class CodeBlocks(QObject):
         room.setRightMargin(PADDING + BUTTON)
         room.setNonBreakableLines(False)  # a long line would be cut off
         above, below = QTextBlockFormat(), QTextBlockFormat()
-        above.setTopMargin(PADDING + GAP)
+        is_below_code = code_fence(first.previous()) is not None  # whose panel is larger than its paragraphs
+        above.setTopMargin(PADDING + GAP + (PADDING if is_below_code else 0))
         below.setBottomMargin(PADDING + 2 * GAP)
         cursor = QTextCursor(document)
         cursor.beginEditBlock()
@@ -192,29 +193,30 @@ class CodeBlocks(QObject):
 
 
 def code_runs(view: QTextBrowser) -> list[CodeRun]:
-    """The fenced blocks of code in a view's document."""
+    """The fenced blocks of code in a view's document, of Markdown in which neighbours are told apart."""
     runs: list[CodeRun] = []
     lines: list[str] = []
     block, before = view.document().begin(), None
     first = 0
     while block.isValid() or lines:
-        language = code_language(block) if block.isValid() else None
-        if lines and language != before:
-            runs.append(CodeRun(first, first + len(lines) - 1, before or "", "\n".join(lines)))
+        fence = code_fence(block) if block.isValid() else None
+        if before and lines and fence != before:
+            runs.append(CodeRun(first, first + len(lines) - 1, before[1], "\n".join(lines)))
             lines = []
-        if language is not None:
+        if fence is not None:
             first = first if lines else block.blockNumber()
             lines.append(block.text().replace("\u2028", "\n"))
-        before, block = language, block.next()
+        before, block = fence, block.next()
     return runs
 
 
-def code_language(block: QTextBlock) -> str | None:
-    """The language of a line of fenced code, which may be ""; None for other text."""
+def code_fence(block: QTextBlock) -> tuple[str, str] | None:
+    """The fence and the language, which may be "", of a line of fenced code; None for other text."""
     shape, fence = block.blockFormat(), QTextFormat.Property.BlockCodeFence
     if not shape.hasProperty(fence.value):
         return None
-    return str(shape.property(QTextFormat.Property.BlockCodeLanguage.value) or "")
+    language = shape.property(QTextFormat.Property.BlockCodeLanguage.value) or ""
+    return str(shape.property(fence.value)), str(language)
 
 
 def format_of(start: int, length: int, color: str) -> QTextLayout.FormatRange:

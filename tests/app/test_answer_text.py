@@ -1,5 +1,6 @@
 """An answer as it is shown: code with colours and a button, links that ask, and nothing that is fetched."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from app.views.answer_look import links_of
 from app.views.answer_text import AnswerText
 from app.views.link_dialog import LinkDialog
-from app.views.theme import DARK, LIGHT
+from app.views.theme import DARK, GAP, LIGHT
 from tests.app.conftest import AppDriver
 
 CODE = "def f(x):\n    return x + 41"
@@ -226,3 +227,14 @@ def test_a_table_is_as_far_from_code_as_from_other_text(driver: AppDriver) -> No
         block = block.next()
     below_text = layout.frameBoundingRect(second).top() - layout.blockBoundingRect(block).bottom()
     assert layout.frameBoundingRect(first).top() - view.code.area(view.code.runs[0]).bottom() == below_text
+
+
+@pytest.mark.parametrize("between", ["", "\n", "\n\n"])
+def test_neighbouring_blocks_of_code_have_a_panel_and_a_button_each(driver: AppDriver, between: str) -> None:
+    view = answered(driver, f"Two:\n\n{FENCED}{between}{FENCED}{between}```python\nthird = 3\n```\n")
+    driver.until(lambda: len(view.code.buttons) == 3)
+    assert [run.text for run in view.code.runs] == ["first = 41\nlast = 7", "first = 41\nlast = 7", "third = 3"]
+    areas = [view.code.area(run) for run in view.code.runs]
+    for above, below in pairwise(areas):
+        assert below.top() - above.bottom() == GAP
+    assert colours(view, "third = 3"), "each has its colours"

@@ -1,0 +1,38 @@
+"""Neighbouring blocks of code in Markdown get different fences, and nothing else of the text changes."""
+
+import pytest
+
+from app.code_fences import tell_apart
+
+
+@pytest.mark.parametrize(
+    ("markdown", "told_apart"),
+    [
+        ("```\na\n```\n```\nb\n```", "```\na\n```\n~~~\nb\n~~~"),
+        ("```py\na\n```\n\n```py\nb\n```\n\n```py\nc\n```", "```py\na\n```\n\n~~~py\nb\n~~~\n\n```py\nc\n```"),
+        ("~~~\na\n~~~\n~~~\nb\n~~~\n", "~~~\na\n~~~\n```\nb\n```\n"),
+        ("```\na\n```\n```\n~~~~\n```", "```\na\n```\n~~~~~\n~~~~\n~~~~~"),
+        ("```\na\n```\n```\n```\n```\nb\n```", "```\na\n```\n```\n```\n~~~\nb\n~~~"),
+        ("```\na\n```\n```\nb", "```\na\n```\n~~~\nb"),
+        ("- ```\n  a\n  ```\n- ```\n  b\n  ```", "- ```\n  a\n  ```\n- ~~~\n  b\n  ~~~"),
+        ("````\na\n```\n````\n```\nb\n````", "````\na\n```\n````\n~~~\nb\n~~~"),
+    ],
+)
+def test_neighbours_are_told_apart(markdown: str, told_apart: str) -> None:
+    assert tell_apart(markdown) == told_apart
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "",
+        "```\na\n```\n\nText.\n\n```\nb\n```\n",
+        "```\na\n```\n~~~\nb\n~~~",
+        "~~~\na\n~~~\n~~~ a`b\nb\n~~~",
+        "```\n~~~\n~~~\n~~~\n~~~\n```",
+        "Say ```a``` and ```b```.\n```a``` b\n```c```",
+        "\r\n\n  \t```",
+    ],
+)
+def test_what_has_no_neighbour_stays_as_it_is(markdown: str) -> None:
+    assert tell_apart(markdown) == markdown
