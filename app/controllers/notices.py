@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 from PySide6.QtCore import QCoreApplication
 
@@ -11,6 +12,9 @@ from app.figures import rounded_down
 from app.requests import Ask, LoadModel, Read, Request, UnloadModel
 from kiv_engine.errors import DocumentError, EngineError, OutOfMemoryError
 from kiv_engine.events import Failed, SmallerPlan
+
+PAGE_TOKENS: Final = 500
+"""A beginning that is shorter than a page is of no use to anyone."""
 
 
 def tr(text: str) -> str:
@@ -80,9 +84,9 @@ def offers_after(request: Request, event: Failed, reload: LoadModel | None = Non
 
 
 def offers_of_beginning(request: Request, error: OutOfMemoryError) -> Iterator[Offer]:
-    """To read as much as fits, where that is something."""
+    """To read as much as fits, where that is a page at least."""
     tokens = rounded_down(error.fit_tokens)
-    if isinstance(request, Read) and tokens:
+    if isinstance(request, Read) and tokens >= PAGE_TOKENS:
         yield Offer(tr("Read the first {0:,} tokens").format(tokens), replace(request, first_tokens=tokens))
 
 

@@ -7,6 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from app.controllers.notices import PAGE_TOKENS
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.reports import NotHereError
@@ -91,6 +92,17 @@ def test_as_much_as_fits_is_offered_by_its_length(driver: AppDriver, book: Path)
     driver.until_read()
     last = driver.session.read[-1]
     assert (last.first_tokens, last.anyway, last.options.config.store_dtype) == (283_000, False, "auto")
+
+
+@pytest.mark.parametrize(
+    ("fit_tokens", "offered"),
+    [(5, []), (PAGE_TOKENS - 1, []), (PAGE_TOKENS, [f"Read the first {PAGE_TOKENS:,} tokens"])],
+)
+def test_a_beginning_that_is_less_than_a_page_is_not_offered(
+    driver: AppDriver, book: Path, fit_tokens: int, offered: list[str]
+) -> None:
+    fail_reading(driver, book, too_large(None, is_predicted=True, fit_tokens=fit_tokens))
+    assert offers(driver) == [*offered, "Try anyway"]
 
 
 def test_an_offer_that_is_wider_than_the_window_stands_on_several_lines(driver: AppDriver, book: Path) -> None:
