@@ -5,10 +5,12 @@ from typing import Final
 from PySide6.QtCore import QEvent, QRect, Qt
 from PySide6.QtWidgets import QLabel, QWidget
 
+from app.views.theme import BUBBLE_PADDING
+
 SHARE: Final = 0.85
 """Of the column's width, so much at most."""
-PADDING: Final = 34
-"""On both sides together, and two pixels for what is rounded."""
+ROUNDED: Final = 2
+"""Pixels more than the words take: their width is rounded."""
 
 
 class QuestionBubble(QLabel):
@@ -26,7 +28,7 @@ class QuestionBubble(QLabel):
         """Follow the width of the column."""
         flags = Qt.TextFlag.TextExpandTabs
         natural = self.fontMetrics().boundingRect(QRect(0, 0, 100_000, 100_000), flags, self.text()).width()
-        width = min(natural + PADDING, round(SHARE * column_width))
+        width = min(natural + 2 * BUBBLE_PADDING + ROUNDED, round(SHARE * column_width))
         self.setMinimumHeight(0)  # the height that it had would be the least that the next one can be
         self.setFixedWidth(width)
         self.setFixedHeight(self.heightForWidth(width))

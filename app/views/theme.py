@@ -14,6 +14,9 @@ from app.resources import FOLDER, resource_text
 GAP: Final = 8
 """Every distance is a multiple of it."""
 
+BUBBLE_PADDING: Final = 2 * GAP
+"""Left and right of a question's words."""
+
 USUAL_LINE: Final = 16
 """Pixels from line to line with letters of the usual size."""
 
@@ -180,7 +183,8 @@ class Theme(QObject):
         letters = {name: f"{factor * self.points:.1f}pt" for name, factor in sizes.items()}
         theme = "dark" if self.colors in (DARK, CONTRAST_DARK) else "light"
         drawn = {name: (FOLDER / "icons" / f"{name}-{theme}.svg").as_posix() for name in ("arrow", "tick")}
-        more = {**drawn, "veil": "#f6" + self.colors.soft[1:]}  # the first two digits are the opacity
+        veil = "#f6" + self.colors.soft[1:]  # the first two digits are the opacity
+        more = {**drawn, "veil": veil, "bubble": f"{BUBBLE_PADDING}px"}
         self._application.setStyleSheet(sheet.substitute(asdict(self.colors) | letters | more))
 
 

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 
-from app.views.theme import CONTRAST_DARK, CONTRAST_LIGHT, DARK, LIGHT, Colors, Theme
+from app.views.question_bubble import ROUNDED
+from app.views.theme import BUBBLE_PADDING, CONTRAST_DARK, CONTRAST_LIGHT, DARK, LIGHT, Colors, Theme
 from tests.app.conftest import AppDriver
 from tests.app.test_answer_text import contrast
 
@@ -55,6 +56,17 @@ def test_high_contrast_is_a_setting_and_follows_light_and_dark(driver: AppDriver
     assert driver.application.settings_dialog.theme.currentText() == "High contrast"
     preferences.set(replace(preferences.settings, theme="dark"))
     assert theme.colors == DARK
+
+
+def test_a_question_in_a_bubble_is_as_wide_as_its_words_and_what_the_style_puts_around_them(driver: AppDriver) -> None:
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    bubble = driver.transcript.exchanges[0].question
+    plain, styled = QLabel(bubble.text(), driver.window), QLabel(bubble.text(), driver.window)
+    styled.setObjectName(bubble.objectName())
+    styled.setIndent(0)
+    assert styled.sizeHint().width() == plain.sizeHint().width() + 2 * BUBBLE_PADDING
+    assert bubble.width() == styled.sizeHint().width() + ROUNDED
 
 
 @pytest.mark.parametrize(("scheme", "expected"), [("Light", CONTRAST_LIGHT), ("Dark", CONTRAST_DARK)])
