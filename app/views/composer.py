@@ -14,6 +14,7 @@ from app.views.theme import GAP, Theme
 PASTE_CHARACTERS: Final = 2_000
 """A longer text that is pasted is a document."""
 MAX_LINES: Final = 8
+MARGIN: Final = 2
 SEND_PIXELS: Final = 36
 
 
@@ -39,6 +40,7 @@ class QuestionEdit(QPlainTextEdit):
         self.setTabChangesFocus(True)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.document().setDocumentMargin(0)
+        self.setViewportMargins(0, MARGIN, 0, MARGIN)  # above as below: beside buttons, the words stand in the middle
         align_by_script(self.document())
         self.textChanged.connect(self._fit)
         self._fit()
@@ -48,7 +50,7 @@ class QuestionEdit(QPlainTextEdit):
         lines = round(self.document().size().height())  # QPlainTextEdit's layout counts lines
         policy = Qt.ScrollBarPolicy
         self.setVerticalScrollBarPolicy(policy.ScrollBarAsNeeded if lines > MAX_LINES else policy.ScrollBarAlwaysOff)
-        self.setFixedHeight(max(1, min(lines, MAX_LINES)) * self.fontMetrics().lineSpacing() + 4)
+        self.setFixedHeight(max(1, min(lines, MAX_LINES)) * self.fontMetrics().lineSpacing() + 2 * MARGIN)
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 

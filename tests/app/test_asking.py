@@ -209,3 +209,10 @@ def test_what_stands_above_an_answer_is_not_painted_anew_while_that_grows(
     assert bar.value() == bar.maximum() > end, "it stays at its end"
     assert painted
     assert not above.intersection(painted)
+
+
+def test_what_is_typed_stands_in_the_middle_of_its_field_as_the_buttons_do(driver: AppDriver) -> None:
+    composer, window = driver.window.composer, driver.window
+    words = composer.edit.viewport().mapTo(window, composer.edit.cursorRect().center()).y()
+    for button in (composer.open, composer.send):
+        assert abs(button.mapTo(window, button.rect().center()).y() - words) <= 1
