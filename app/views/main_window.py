@@ -19,9 +19,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import (
     QFileDialog,
-    QFrame,
     QHBoxLayout,
-    QLabel,
     QMainWindow,
     QMenu,
     QPushButton,
@@ -42,6 +40,7 @@ from app.views.banner import Banner
 from app.views.composer import Composer
 from app.views.conversation_view import ConversationView
 from app.views.document_pane import DocumentPane
+from app.views.drop_overlay import DropOverlay
 from app.views.exchange_stack import TEXT_WIDTH
 from app.views.icons import IconButton
 from app.views.meters import Meters
@@ -113,7 +112,7 @@ class MainWindow(QMainWindow):
         self.tokens.setObjectName("muted")
         self._arrange()
         self._add_actions()
-        self._overlay = self._make_overlay()
+        self.overlay = DropOverlay(theme, self)
         figures = status.figures_changed, status.loading_changed
         for signal in (chats.current_changed, chats.dataChanged, *figures, status.changed):
             signal.connect(self._on_facts_changed)
@@ -191,16 +190,6 @@ class MainWindow(QMainWindow):
         row.addWidget(self.options_button)
         row.addWidget(self.document_button)
         return header
-
-    def _make_overlay(self) -> QFrame:
-        overlay = QFrame(self)
-        overlay.setObjectName("dropoverlay")
-        label = QLabel(self.tr("Drop to read"), overlay)
-        label.setObjectName("headline")
-        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        QVBoxLayout(overlay).addWidget(label)
-        overlay.hide()
-        return overlay
 
     # -- actions -------------------------------------------------------------------------------------------------
 
@@ -439,14 +428,13 @@ class MainWindow(QMainWindow):
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if local_files(event.mimeData()) or event.mimeData().hasText():
             event.acceptProposedAction()
-            self._overlay.show()
-            self._overlay.raise_()
+            self.overlay.open(self._chats.current)
 
     def dragLeaveEvent(self, _event: QDragLeaveEvent) -> None:
-        self._overlay.hide()
+        self.overlay.hide()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        self._overlay.hide()
+        self.overlay.hide()
         event.acceptProposedAction()
         if paths := local_files(event.mimeData()):
             self.files_chosen.emit(paths)
@@ -455,7 +443,7 @@ class MainWindow(QMainWindow):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._overlay.setGeometry(self.rect().adjusted(GAP, GAP, -GAP, -GAP))
+        self.overlay.setGeometry(self.rect().adjusted(GAP, GAP, -GAP, -GAP))
         self._give_way(event.oldSize().width(), event.size().width())
 
     def _give_way(self, before: int, now: int) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QGuiApplication
 from PySide6.QtTest import QTest
 
 from app.models.chat import ExchangeState, ReadingState
@@ -14,14 +14,36 @@ from kiv_engine.errors import DamagedContextError, OutOfMemoryError
 from tests.app.conftest import AppDriver, read_book, type_and_send
 from tests.app.scripted_session import ANSWER, SENTENCE, ScriptedSession
 
+COPY, LEFT, NONE = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
-def drop(driver: AppDriver, *paths: Path) -> None:
+
+def drag(driver: AppDriver, *paths: Path) -> QMimeData:
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    copy, none = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
-    left = Qt.MouseButton.LeftButton
-    driver.window.dragEnterEvent(QDragEnterEvent(QPoint(9, 9), copy, data, left, none))
-    driver.window.dropEvent(QDropEvent(QPointF(9, 9), copy, data, left, none))
+    driver.window.dragEnterEvent(QDragEnterEvent(QPoint(9, 9), COPY, data, LEFT, NONE))
+    return data
+
+
+def drop(driver: AppDriver, *paths: Path) -> None:
+    data = drag(driver, *paths)
+    driver.window.dropEvent(QDropEvent(QPointF(9, 9), COPY, data, LEFT, NONE))
+
+
+def test_while_files_are_dragged_the_window_says_where_they_will_be_read(driver: AppDriver, book: Path) -> None:
+    overlay, told = driver.window.overlay, []
+    for step in (lambda: None, lambda: drop(driver, book), lambda: driver.controller.ask("Who?")):
+        step()
+        drag(driver, book)
+        assert overlay.isVisible()
+        told.append(overlay.place.text())
+        driver.window.dragLeaveEvent(QDragLeaveEvent())
+        assert not overlay.isVisible()
+    assert told == [
+        "All of it, in one context",
+        "Behind the documents of this chat, in the same context",
+        "In a new chat: documents come before the first question",
+    ]
+    driver.until_answered()
 
 
 def test_a_dropped_file_is_read_and_shown(driver: AppDriver, book: Path) -> None:
