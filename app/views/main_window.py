@@ -409,11 +409,11 @@ class MainWindow(QMainWindow):
         self.tokens.setToolTip(self.tokens.text())  # in a narrow window the line is cut off
 
     def _context_line(self, chat: Chat, measured: ContextMeasured) -> str:
-        """How much is in the chat's context, and that it is not all, where that is so for good."""
+        """How much of the documents and of what was said is in the context; of a beginning, that it is only that."""
         if chat.reading.is_beginning_only:
             line = self.tr("Only {0:,} of {1:,} tokens read")
             return line.format(chat.reading.tokens_read, chat.reading.tokens_total)
-        if not measured.unread_tokens:
+        if not chat.documents:
             return self.tr("{0:,} tokens in context").format(measured.num_tokens)
         whole = measured.num_tokens + measured.unread_tokens
         return self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole)

@@ -168,8 +168,8 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
     assert [document.name for document in chat.documents] == ["good.txt"]
     assert chat.reading.state is ReadingState.READ
     assert chat.reading.tokens_read == chat.reading.tokens_total > 800
-    in_context, words = window.tokens.text().split(" ", 1)
-    assert words == "tokens in context"
+    in_context, of, whole, words = window.tokens.text().split(" ", 3)
+    assert (of, whole, words) == ("of", in_context, "tokens in context")
     assert int(in_context.replace(",", "")) > chat.reading.tokens_total, "the question and the answer count, too"
     exchange, rows = chat.exchanges[0], window.conversation.transcript.exchanges[0].rows
     assert exchange.finished is not None
