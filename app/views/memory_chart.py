@@ -62,10 +62,14 @@ class FigureAxis(pyqtgraph.AxisItem):  # type: ignore[misc]
         return [(next(step * power for step in (1, 2, 5, 10) if step * power >= least), 0)]
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
-        """Without one so near the upper end that its figure would be cut off."""
+        """Without one so near the upper end that its figure would be cut off, but with one at least."""
         most = high - (high - low) * TICK_PIXELS / 4 / max(1.0, size)
         ticks = super().tickValues(low, high, size)
-        return [(spacing, [value for value in values if value <= most]) for spacing, values in ticks]
+        shown = [(spacing, [value for value in values if value <= most]) for spacing, values in ticks]
+        if most < 1 or any(value > 0 for _spacing, values in shown for value in values):
+            return shown
+        power = 10.0 ** math.floor(math.log10(most))
+        return [(power, [most // power * power])]
 
     def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
         return [self._write(int(value)) if value > 0 else "" for value in values]

@@ -164,6 +164,13 @@ def test_no_figure_of_an_axis_is_cut_off_at_its_upper_end(driver: AppDriver) -> 
         assert [tick for _spacing, ticks in axis.tickValues(0, most, 80) for tick in ticks] == expected
 
 
+@pytest.mark.parametrize(("most", "expected"), [(5_197, [4_000]), (130, [0, 100]), (0.9, [0])])
+def test_a_low_axis_has_one_figure_at_least(driver: AppDriver, most: float, expected: list[int]) -> None:
+    toggle(driver)
+    axis = driver.window.chart.rate.getAxis("left")
+    assert [tick for _spacing, ticks in axis.tickValues(0, most, 36) for tick in ticks] == expected
+
+
 def test_figures_stand_still_while_one_beside_them_gets_shorter(scripted_driver: AppDriver) -> None:
     driver, meters = scripted_driver, scripted_driver.window.meters
     driver.until_state(EngineState.IDLE)
