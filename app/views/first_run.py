@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QDialog, QFrame, QHBoxLayout, QLabel, QPushButton,
 from app.models.engine_status import EngineState, EngineStatus
 from app.models.model_list import ModelList
 from app.settings import DEMO
+from app.views.fit_bar import BarLegend
 from app.views.form import heading
 from app.views.models_dialog import ModelRowView
 from app.views.room import open_with_room
@@ -43,6 +44,7 @@ class FirstRunDialog(QDialog):
         open_with_room(self, SIZE)
         self.facts = self._line("caption")
         self.state = self._line("muted")
+        self.legend = BarLegend()
         self.all = QPushButton(self.tr("All models …"))
         self.all.setAccessibleName(self.tr("All models"))
         self.all.setAutoDefault(False)
@@ -89,6 +91,7 @@ class FirstRunDialog(QDialog):
         top.addWidget(self.facts)
         top.addSpacing(GAP)
         top.addWidget(self._line("title", self.tr("Models that suit it best")))
+        top.addWidget(self.legend)
         buttons = QHBoxLayout()
         buttons.setContentsMargins(3 * GAP, GAP, 3 * GAP, 2 * GAP)
         buttons.setSpacing(GAP)
@@ -121,6 +124,7 @@ class FirstRunDialog(QDialog):
                 self._rows.insertWidget(place, self.views[name])
         for name, view in self.views.items():
             view.setVisible(name in names)
+        self.legend.setVisible(bool(names))
         self.state.setText(self._state_line())
         self.state.setVisible(bool(self.state.text()))
         model = self._status.model

@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtCore import QSize, Qt, Signal, Slot
 from PySide6.QtWidgets import (
     QDialog,
     QFileDialog,
@@ -14,7 +13,6 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -24,6 +22,7 @@ from app.models.engine_status import EngineState, EngineStatus, Loading
 from app.models.model_list import ModelList, ModelRow
 from app.reports import ModelListed, ModelTimed, WeightsFit
 from app.settings import DEMO
+from app.views.fit_bar import FULL_BAR_TOKENS, BarLegend, FitBar
 from app.views.form import heading
 from app.views.room import open_with_room
 from app.views.settings_dialog import Choice
@@ -31,40 +30,8 @@ from app.views.theme import GAP, Theme
 from app.views.token_line import TokenLine
 
 SIZE: Final = QSize(820, 680)
-FULL_BAR_TOKENS: Final = 1_000_000
-"""A bar this many tokens long is full: a million tokens are what the app is for."""
 BUTTON_WIDTH: Final = 132
 WEIGHTS_WIDTH: Final = 96
-
-
-class FitBar(QWidget):
-    """How many of a million tokens fit: in RAM in the accent's colour, with the disk in a pale one."""
-
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._theme = theme
-        self._shares = (0.0, 0.0)
-        self.setFixedHeight(6)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        theme.changed.connect(self.update)
-
-    def set_shares(self, in_ram: float, in_all: float) -> None:
-        """Show shares, 0 to 1."""
-        self._shares = (min(1.0, in_ram), min(1.0, in_all))
-        self.update()
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        colors = self._theme.colors
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        pale = QColor(colors.accent)
-        pale.setAlphaF(0.35)
-        in_ram, in_all = self._shares
-        for share, color in ((1.0, QColor(colors.hover)), (in_all, pale), (in_ram, QColor(colors.accent))):
-            if share > 0:
-                painter.setBrush(color)
-                painter.drawRoundedRect(QRectF(0, 0, max(6.0, self.width() * share), self.height()), 3, 3)
 
 
 class ModelRowView(QFrame):
@@ -345,12 +312,7 @@ class ModelsDialog(QDialog):
         top.setSpacing(GAP)
         top.addWidget(heading(self.tr("Models")))
         top.addWidget(self.facts)
-        legend = QLabel(
-            self.tr("A full bar is a million tokens: the strong part fits into RAM, the faint one needs the disk, too.")
-        )
-        legend.setObjectName("caption")
-        legend.setWordWrap(True)
-        top.addWidget(legend)
+        top.addWidget(BarLegend())
         bottom = QVBoxLayout()
         bottom.setContentsMargins(3 * GAP, GAP, 3 * GAP, 2 * GAP)
         bottom.setSpacing(GAP)

@@ -48,6 +48,7 @@ def first(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: F
 def test_it_tells_what_this_pc_can_do_and_which_models_suit_it(first: FirstRunDriver) -> None:
     assert "16.0 GB free" in first.dialog.facts.text()
     assert set(first.dialog.views) == {SMALL.name}, "only those to take"
+    assert first.dialog.legend.isVisible(), "there are bars to explain"
     view = first.view(SMALL.name)
     assert view.button.text() == "Get 2.00 GB"
     assert view.fit.text() == (
