@@ -28,7 +28,7 @@ class PassageRow(QAbstractButton):
         self._weight = f"{100 * weight:.0f} %" if weight >= 0.01 else "< 1 %"
         self._bar = bar
         self._place = place
-        self._text = " ".join(text.split())
+        self._text = with_ellipsis(" ".join(text.split()))
         self._broken_for: tuple[int, str] | None = None
         self._broken: list[tuple[int, int]] = []
         self.setAccessibleName(self.tr("Passage, weight {0}, {1}: {2}").format(self._weight, place, self._text))
@@ -126,3 +126,8 @@ class PassageRow(QAbstractButton):
             lines.append((line.textStart(), line.textLength()))
         layout.endLayout()
         return lines
+
+
+def with_ellipsis(text: str) -> str:
+    """Mark a passage that begins within a sentence: in its text, or at what only follows a word."""
+    return f"… {text}" if text and (text[0].islower() or text[0] in ",.;:!?)’") else text

@@ -18,6 +18,7 @@ from app.views import evidence_map
 from app.views.answer_text import AnswerText
 from app.views.evidence_map import MapPicture, squeezed
 from app.views.heat_strip import tinted
+from app.views.passage_row import with_ellipsis
 from app.views.theme import Theme
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import COMMON_BIN, LAYERS, SENTENCE, WORDS
@@ -416,3 +417,18 @@ def test_the_transcript_follows_the_caret(driver: AppDriver, book: Path) -> None
     assert end > bar.maximum() // 2
     QTest.keyClick(view, Qt.Key.Key_Home, Qt.KeyboardModifier.ControlModifier)
     assert bar.value() < end
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cannot be taxed.", "… cannot be taxed."),
+        (", and no goose.", "… , and no goose."),
+        ("The goose.", "The goose."),
+        ("41 geese.", "41 geese."),
+        ("הַאֲוָז", "הַאֲוָז"),
+        ("", ""),
+    ],
+)
+def test_a_passage_that_begins_within_a_sentence_says_so(text: str, shown: str) -> None:
+    assert with_ellipsis(text) == shown
