@@ -95,7 +95,8 @@ class Photographer(QObject):
 
         def shows_answer() -> bool:
             written = len(application.chats.current.exchanges[-1].answer)
-            return written > 20 and window.conversation.transcript.exchanges[-1].answer.isVisible()
+            is_shown = written > 20 and window.conversation.transcript.exchanges[-1].answer.isVisible()
+            return is_shown and window.document.map.isVisible()
 
         def idle() -> bool:
             return status.state is EngineState.IDLE
@@ -181,7 +182,7 @@ class Photographer(QObject):
     def _show_too_long(self) -> None:
         """As on a PC with less RAM, where it is read anyway."""
         chats = self._application.chats
-        chats.show(next(chat for chat in map(chats.at, range(chats.rowCount())) if chat.reading.fit_tokens))
+        chats.show(max(map(chats.at, range(chats.rowCount())), key=lambda chat: chat.reading.tokens_total))
         reading = chats.current.reading
         reading.fit_tokens = reading.tokens_total // 2
         chats.current.reading_changed.emit()
