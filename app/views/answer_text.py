@@ -61,7 +61,9 @@ class AnswerText(QTextBrowser):
 
     @Slot()
     def _fit(self) -> None:
-        self.setFixedHeight(max(round(self.document().size().height()), self.fontMetrics().lineSpacing()) + 2)
+        below = self.code.bottom  # the document ends with its last line, and the panel around that somewhat later
+        height = max(self.document().size().height(), below, self.fontMetrics().lineSpacing())
+        self.setFixedHeight(round(height) + 2)
         self.code.place_buttons()
 
     def set_markdown(self, text: str) -> None:
@@ -75,6 +77,7 @@ class AnswerText(QTextBrowser):
         dress_tables(self.document(), self._theme.colors)
         dress_rules(self.document(), self._theme.colors)
         self.code.find()  # last, for it counts paragraphs, and tables lose some
+        self._fit()
 
     def set_plain(self, text: str) -> None:
         """Show a text as it is; one that begins with what is shown so is only made longer."""
@@ -85,6 +88,7 @@ class AnswerText(QTextBrowser):
         else:
             self.setPlainText(text)
             self.code.find()
+            self._fit()
         self._markdown, self._plain = None, text
 
     @Slot()

@@ -91,6 +91,11 @@ class CodeBlocks(QObject):
         right = self._view.viewport().width() - 1
         return QRectF(left, top.top() - PADDING, right - left, bottom.bottom() - top.top() + 2 * PADDING)
 
+    @property
+    def bottom(self) -> float:
+        """The lower edge of the last panel; 0 without one."""
+        return self.area(self.runs[-1]).bottom() if self.runs else 0.0
+
     def paint(self, painter: QPainter) -> None:
         """Draw the panels; before the text."""
         colors = self._theme.colors

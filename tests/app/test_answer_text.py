@@ -238,3 +238,11 @@ def test_neighbouring_blocks_of_code_have_a_panel_and_a_button_each(driver: AppD
     for above, below in pairwise(areas):
         assert below.top() - above.bottom() == GAP
     assert colours(view, "third = 3"), "each has its colours"
+
+
+@pytest.mark.parametrize("behind", ["", "\nThe end.", f"\n{FENCED}"])
+def test_the_panel_of_code_is_whole_also_at_the_end_of_an_answer(driver: AppDriver, behind: str) -> None:
+    view = answered(driver, f"Two geese:\n\n{FENCED}{behind}")
+    assert view.code.area(view.code.runs[-1]).bottom() < view.viewport().height()
+    view.set_markdown("Two geese")
+    assert view.height() == view.document().size().height() + 2
