@@ -16,6 +16,8 @@ _SAID: Final = re.compile(r"\bThe document (?:says:|goes on:|says(?!\s+(?:nothin
 """How the built-in model begins what it quotes."""
 _NUMBER: Final = re.compile(r"(?<![\w.,])(?:[-+]|(?:[A-Z]+-)+)?\d+(?:[.,:/]\d+)*(?:\s?%)?(?!\w)")
 """With the letters before it that make it a code, like LX-7900."""
+_LISTED: Final = re.compile(r"^[ \t>#*_]*\d+[.)](?=[ \t*_])", re.MULTILINE)
+"""The number of an item in a list, or of a heading: it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,10 @@ def _claims(answer: str) -> Iterator[tuple[int, int]]:
     for found in _SAID.finditer(answer):
         if not _QUOTED.search(found[1]):
             yield _trimmed(answer, *found.span(1))
+    listed = {found.end() - 1 for found in _LISTED.finditer(answer)}
     for found in _NUMBER.finditer(answer):
-        yield found.span()
+        if found.end() not in listed:
+            yield found.span()
 
 
 def _trimmed(answer: str, start: int, end: int) -> tuple[int, int]:
