@@ -57,6 +57,8 @@ class ExchangeView(QWidget):
         self.question = QuestionBubble(self._exchange.question)
         self.waiting = QLabel()
         self.waiting.setObjectName("muted")
+        self.waiting.setTextFormat(Qt.TextFormat.PlainText)
+        self.waiting.setWordWrap(True)
         self.rows: list[PassageRow] = []
         self._to_come: deque[Callable[[], None]] = deque()
         self._is_live = False

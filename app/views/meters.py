@@ -20,7 +20,8 @@ BUSY_MS: Final = 250
 PARTS_FROM: Final = 1_200
 CHIP_FROM: Final = 800
 PC_FROM: Final = 680
-"""From these widths on there is room for the parts of the memory, for the GPU or CPU, and for the PC's RAM."""
+RATE_FROM: Final = 520
+"""From these widths on there is room for the parts of the memory, the GPU or CPU, the PC's RAM, and the speed."""
 
 
 class Meter(QWidget):
@@ -174,10 +175,12 @@ class Meters(QWidget):
 
     def _give_way(self, width: int) -> None:
         """What a narrow window has no room for is left out; the chart tells it, too."""
-        parts, chip, pc = (with_letters(least, self.fontMetrics()) for least in (PARTS_FROM, CHIP_FROM, PC_FROM))
+        metrics = self.fontMetrics()
+        parts, chip, pc, rate = (with_letters(each, metrics) for each in (PARTS_FROM, CHIP_FROM, PC_FROM, RATE_FROM))
         for meter in self.parts.values():
             meter.setVisible(width >= parts)
         self.system.setVisible(width >= pc)
+        self.rate.setVisible(width >= rate)
         self.vram.setVisible(width >= chip and self._log.has_gpu)
         self.cpu.setVisible(width >= chip and not self._log.has_gpu)
 

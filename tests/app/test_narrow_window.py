@@ -7,7 +7,9 @@ from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
 from app.models.engine_status import EngineState
+from app.requests import Ask
 from app.views.main_window import DOCUMENT_FROM, LEAST_SIZE, SIDEBAR_FROM
+from app.views.meters import Meter
 from tests.app.conftest import AppDriver
 
 
@@ -84,3 +86,29 @@ def test_no_size_is_too_small(driver: AppDriver, size: QSize) -> None:
     window.document.resize(0, 0)
     window.document.text.resize(0, 0)
     window.document.grab()
+
+
+@pytest.mark.parametrize("width", [LEAST_SIZE.width(), 519, 520, 679, 680, 799, 800, 1199, 1200])
+def test_no_figure_in_the_strip_is_cut_off(driver: AppDriver, width: int) -> None:
+    driver.until_state(EngineState.IDLE)
+    meters = driver.window.meters
+    resize(driver, width)
+    meters.context.set_value("1,048,576 tokens")
+    meters.rate.set_value("12,345 tok/s")
+    QApplication.sendPostedEvents()
+    shown = [meter for meter in meters.findChildren(Meter) if meter.isVisible()]
+    assert meters.context in shown
+    for meter in shown:
+        assert meter.value.width() >= meter.value.sizeHint().width(), meter.accessibleName()
+        assert meter.mapTo(meters, meter.rect().topRight()).x() < meters.chart.x() < meters.width()
+
+
+def test_why_an_answer_failed_is_told_whole_in_a_narrow_window(driver: AppDriver) -> None:
+    driver.session.fails_on = {Ask: OSError("The disk is gone, " * 20)}
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    resize(driver, LEAST_SIZE.width())
+    failed = driver.transcript.exchanges[0].waiting
+    assert "The disk is gone" in failed.text()
+    assert failed.width() <= driver.transcript.viewport().width()
+    assert failed.height() >= failed.heightForWidth(failed.width()) > 2 * failed.fontMetrics().lineSpacing()
