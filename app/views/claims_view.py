@@ -1,8 +1,16 @@
 """The quote check below an answer: a tick and a way there for what stands in the document, a mark for what does not."""
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
-from PySide6.QtGui import QIcon
-from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QIcon, QPaintEvent
+from PySide6.QtWidgets import (
+    QLabel,
+    QPushButton,
+    QStyle,
+    QStyleOptionButton,
+    QStylePainter,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.quote_check import Claim
 from app.views.flow import FlowLayout
@@ -11,6 +19,28 @@ from app.views.theme import GAP, Theme
 
 SHOWN_CHARACTERS = 60
 CLAIM_PIXELS = 14
+
+
+class ClaimButton(QPushButton):
+    """A quote, and what is said of it, which stays whole: where there is no room for both, the quote is cut short."""
+
+    def __init__(self, quote: str, said: str, parent: QWidget | None = None) -> None:
+        super().__init__(escaped(quote + said), parent)
+        self._quote, self._said = quote, said
+
+    def shown(self, width: int) -> str:
+        """What stands on a button of a width."""
+        metrics = self.fontMetrics()
+        lacks = max(0, self.sizeHint().width() - width)
+        room = max(metrics.horizontalAdvance(self._quote) - lacks, metrics.horizontalAdvance("…"))
+        return metrics.elidedText(self._quote, Qt.TextElideMode.ElideRight, room) + self._said
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        option, painter = QStyleOptionButton(), QStylePainter(self)
+        self.initStyleOption(option)
+        option.text = escaped(self.shown(self.width()))
+        painter.drawControl(QStyle.ControlElement.CE_PushButton, option)
+        painter.end()
 
 
 class ClaimsView(QWidget):
@@ -26,7 +56,7 @@ class ClaimsView(QWidget):
         super().__init__(parent)
         self._theme = theme
         self._claims: tuple[Claim, ...] = ()
-        self.buttons: list[QPushButton] = []
+        self.buttons: list[ClaimButton] = []
         self._flow = FlowLayout()
         caption = QLabel(self.tr("Quotes and numbers, looked up in the document"))
         caption.setObjectName("caption")
@@ -52,12 +82,12 @@ class ClaimsView(QWidget):
         self._draw_icons()
         self.setVisible(bool(claims))
 
-    def _button(self, number: int, claim: Claim) -> QPushButton:
+    def _button(self, number: int, claim: Claim) -> ClaimButton:
         text = " ".join(claim.text.split())
         short = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
         found = claim.place is not None
         missing = self.tr("not found in the document")
-        button = QPushButton(short.replace("&", "&&") if found else f"{short.replace('&', '&&')} · {missing}", self)
+        button = ClaimButton(short, "" if found else f" · {missing}", self)
         button.setObjectName("found" if found else "notfound")
         button.setProperty("number", number)
         button.setCheckable(found)
@@ -86,3 +116,8 @@ class ClaimsView(QWidget):
             name, color = ("check", colors.good) if claim.place else ("question", colors.muted)
             button.setIcon(QIcon(pixmap(name, color, CLAIM_PIXELS, self._theme.scale)))
             button.setIconSize(QSize(CLAIM_PIXELS, CLAIM_PIXELS))
+
+
+def escaped(text: str) -> str:
+    """For a button, on which an ampersand marks a key."""
+    return text.replace("&", "&&")

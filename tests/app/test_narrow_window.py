@@ -112,3 +112,17 @@ def test_why_an_answer_failed_is_told_whole_in_a_narrow_window(driver: AppDriver
     assert "The disk is gone" in failed.text()
     assert failed.width() <= driver.transcript.viewport().width()
     assert failed.height() >= failed.heightForWidth(failed.width()) > 2 * failed.fontMetrics().lineSpacing()
+
+
+@pytest.mark.parametrize("width", [160, 300, 900])
+def test_that_a_quote_was_not_found_is_told_whole_in_little_room(driver: AppDriver, width: int) -> None:
+    driver.session.words = ("“Geese & ganders of the Salt Steps, never counted” was not said.",)
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    [button] = driver.transcript.exchanges[0].claims.buttons
+    shown = button.shown(width)
+    assert shown.endswith(" · not found in the document")
+    assert ("…" in shown) == (width < button.sizeHint().width())
+    beside = button.sizeHint().width() - button.fontMetrics().horizontalAdvance(button.shown(10_000))
+    least = button.fontMetrics().horizontalAdvance("… · not found in the document")
+    assert button.fontMetrics().horizontalAdvance(shown) <= max(width - beside, least)
