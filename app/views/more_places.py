@@ -4,8 +4,9 @@ import re
 from typing import Final
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
+from app.views.flow import FlowLayout
 from app.views.theme import GAP
 from kiv_engine.config import SECTION_TOKENS
 
@@ -48,13 +49,15 @@ class MorePlaces(QWidget):
         self.line = QLabel()
         self.line.setObjectName("caption")
         self.line.setWordWrap(True)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(GAP)
-        row.addWidget(self.line, 1)
+        row = FlowLayout()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GAP)
+        column.addWidget(self.line)
+        column.addLayout(row)
         self.buttons: list[QPushButton] = []
         for count in OFFERED:
-            button = QPushButton(self.tr("With {0:,}").format(count))
+            button = QPushButton(self.tr("With {0:,} places").format(count))
             button.setObjectName("small")
             button.setAccessibleName(self.tr("Answer again with {0:,} places for each word").format(count))
             button.setProperty("count", count)

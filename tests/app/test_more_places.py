@@ -93,7 +93,7 @@ def test_an_answer_with_more_places_is_another_branch(driver: AppDriver, tmp_pat
     one, many = driver.transcript.exchanges
     assert (one.more.isVisible(), many.more.isVisible()) == (False, True)
     assert "at most 256 places" in many.more.line.text()
-    assert many.more.buttons[0].text() == "With 512"
+    assert many.more.buttons[0].text() == "With 512 places"
     QTest.mouseClick(many.more.buttons[0], Qt.MouseButton.LeftButton)
     driver.until(lambda: driver.chat.exchanges[1].id == 2 and driver.chat.exchanges[1].is_over)
     assert [ask.retrieved_tokens for ask in driver.session.asked] == [0, 0, 512]
