@@ -31,7 +31,9 @@ class ClaimButton(QPushButton):
     def shown(self, width: int) -> str:
         """What stands on a button of a width."""
         metrics = self.fontMetrics()
-        lacks = max(0, self.sizeHint().width() - width)
+        lacks = self.sizeHint().width() - width
+        if lacks <= 0:
+            return self._quote + self._said
         room = max(metrics.horizontalAdvance(self._quote) - lacks, metrics.horizontalAdvance("…"))
         return metrics.elidedText(self._quote, Qt.TextElideMode.ElideRight, room) + self._said
 

@@ -123,6 +123,7 @@ def test_that_a_quote_was_not_found_is_told_whole_in_little_room(driver: AppDriv
     shown = button.shown(width)
     assert shown.endswith(" · not found in the document")
     assert ("…" in shown) == (width < button.sizeHint().width())
+    assert "…" not in button.shown(button.sizeHint().width())
     beside = button.sizeHint().width() - button.fontMetrics().horizontalAdvance(button.shown(10_000))
     least = button.fontMetrics().horizontalAdvance("… · not found in the document")
     assert button.fontMetrics().horizontalAdvance(shown) <= max(width - beside, least)
