@@ -16,6 +16,8 @@ _SAID: Final = re.compile(r"\bThe document (?:says:|goes on:|says(?!\s+(?:nothin
 """How the built-in model begins what it quotes."""
 _NUMBER: Final = re.compile(r"(?<![\w.,])(?:[-+]|(?:[A-Z]+-)+)?\d+(?:[.,:/]\d+)*(?:\s?%)?(?!\w)")
 """With the letters before it that make it a code, like LX-7900."""
+_CODE: Final = re.compile(r"^[ \t>]*(`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t>]*\1|\Z)", re.MULTILINE | re.DOTALL)
+"""What stands in code is no claim."""
 _LISTED: Final = re.compile(r"^[ \t>#*_]*\d+[.)](?=[ \t*_])", re.MULTILINE)
 """The number of an item in a list, or of a heading: it says nothing."""
 
@@ -49,7 +51,10 @@ def check_claims(
 ) -> tuple[Claim, ...]:
     """The first claims of an answer, in order; what stands in a `likely` place is looked up there first."""
     claims: list[Claim] = []
+    code = [found.span() for found in _CODE.finditer(answer)]
     for start, end in sorted(_claims(answer), key=lambda span: (span[0], -span[1])):
+        if any(first <= start < last for first, last in code):
+            continue
         text = answer[start:end]
         inside_found = any(claim.place and claim.start <= start and end <= claim.end for claim in claims)
         if inside_found or any(claim.text == text for claim in claims):
