@@ -130,6 +130,7 @@ class Application(QObject):
         dialog.use_wanted.connect(self.controller.use_model)
         dialog.all_wanted.connect(self.window.models_action.trigger)
         dialog.seen.connect(self._on_welcomed)
+        dialog.seen.connect(controller.stop_timing)
         return dialog
 
     def _connect(self) -> None:

@@ -104,6 +104,14 @@ class ModelsController(QObject):
         self._times_next = True
         self.list_models()
 
+    @Slot()
+    def stop_timing(self) -> None:
+        """Measure no more, when nobody looks: it takes all cores, which are wanted for reading now."""
+        self._times_next = False
+        for number, request in self._requests.items():
+            if isinstance(request, TimeModels):
+                self._engine.stop(number)
+
     def _time(self, names: tuple[str, ...]) -> None:
         self._times_next = False
         rows = [row for name in names if (row := self._models.row(name)) is not None]

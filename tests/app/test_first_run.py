@@ -1,6 +1,7 @@
 """The first page: shown once by itself, what it says, and what can be done on it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from PySide6.QtCore import Qt
@@ -26,9 +27,11 @@ class FirstRunDriver(ModelsDriver):
         return self.application.first_run
 
 
-@pytest.fixture
-def first(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Folders) -> Iterator[FirstRunDriver]:
-    models = ScriptedModels()
+@contextmanager
+def welcomed(
+    qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Folders, models: ScriptedModels
+) -> Iterator[FirstRunDriver]:
+    """An app that is started for the first time, up to where the models are timed; closed in the end."""
     application = Application(qapp, session, folders, models)
     application.start()
     application.welcome()
@@ -36,13 +39,33 @@ def first(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: F
     driver.models = models
     driver.until_state(EngineState.IDLE)
     driver.until(lambda: any(isinstance(request, TimeModels) for request in models.asked))
-    driver.until(lambda: not application.models.is_timing)
     yield driver
     models.go()
     application.window.close()
     assert application.closed_in_time
     application.window.deleteLater()
     application.deleteLater()
+
+
+@pytest.fixture
+def first(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Folders) -> Iterator[FirstRunDriver]:
+    with welcomed(qtbot, qapp, session, folders, ScriptedModels()) as driver:
+        driver.until(lambda: not driver.application.models.is_timing)
+        yield driver
+
+
+def test_models_are_timed_no_longer_than_somebody_looks(
+    qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Folders
+) -> None:
+    with welcomed(qtbot, qapp, session, folders, ScriptedModels(slow=True)) as driver:
+        assert driver.application.models.is_timing
+        QTest.mouseClick(driver.dialog.stay, Qt.MouseButton.LeftButton)
+        driver.until(lambda: not driver.application.models.is_timing)
+        row = driver.application.models.row(SMALL.name)
+        assert row is not None
+        assert row.timed is None
+        driver.window.welcome_action.trigger()
+        driver.until(lambda: driver.application.models.is_timing)
 
 
 def test_it_tells_what_this_pc_can_do_and_which_models_suit_it(first: FirstRunDriver) -> None:

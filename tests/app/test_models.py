@@ -54,10 +54,11 @@ LARGE = ModelListed(
 
 
 class ScriptedModels:
-    """Lists two models; a download waits in its middle until `go` or a stop."""
+    """Lists two models; a download waits in its middle until `go` or a stop, and a measurement if it is `slow`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, slow: bool = False) -> None:
         self.asked: list[Request] = []
+        self._slow = slow
         self.error: BaseException | None = None
         self._gate = threading.Event()
 
@@ -77,7 +78,8 @@ class ScriptedModels:
                 yield from (SMALL, LARGE)
                 yield ModelsListed((SMALL.name,))
             case TimeModels(names):
-                yield from (ModelTimed(name, 36_000.0, 1.25) for name in names)
+                if not self._slow or self._waited(should_stop):
+                    yield from (ModelTimed(name, 36_000.0, 1.25) for name in names)
                 yield ModelsListed()
             case DescribeModel(name):
                 yield ConfigFetched(name)
@@ -91,11 +93,17 @@ class ScriptedModels:
                 yield ModelsListed((SMALL.name,))
             case DownloadModel():
                 yield DownloadProgress("model.safetensors", GB, 2 * GB, 5e6, 200.0)
-                while not self._gate.wait(0.01):
-                    if should_stop():
-                        yield Downloaded("", GB, 2 * GB, 1.0, stopped=True)
-                        return
-                yield Downloaded("/somewhere", 2 * GB, 2 * GB, 2.0, stopped=False)
+                if self._waited(should_stop):
+                    yield Downloaded("/somewhere", 2 * GB, 2 * GB, 2.0, stopped=False)
+                else:
+                    yield Downloaded("", GB, 2 * GB, 1.0, stopped=True)
+
+    def _waited(self, should_stop: Callable[[], bool]) -> bool:
+        """Wait until `go`; False after a stop."""
+        while not self._gate.wait(0.01):
+            if should_stop():
+                return False
+        return True
 
 
 class ModelsDriver(AppDriver):
