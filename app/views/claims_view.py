@@ -17,7 +17,7 @@ from app.views.flow import FlowLayout
 from app.views.icons import pixmap
 from app.views.theme import GAP, Theme
 
-SHOWN_CHARACTERS = 60
+SHOWN_CHARACTERS = 160
 CLAIM_PIXELS = 14
 
 
