@@ -1,6 +1,5 @@
 """The window: three panes and the meters. Arrangement, and what is dropped on it."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ from PySide6.QtGui import (
     QResizeEvent,
 )
 from PySide6.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QMainWindow,
     QMenu,
@@ -42,6 +40,7 @@ from app.views.conversation_view import ConversationView
 from app.views.document_pane import DocumentPane
 from app.views.drop_overlay import DropOverlay
 from app.views.exchange_stack import TEXT_WIDTH
+from app.views.file_choice import FileChoice
 from app.views.icons import IconButton
 from app.views.meters import Meters
 from app.views.model_name import model_name
@@ -49,7 +48,6 @@ from app.views.room import open_with_room
 from app.views.sidebar import Sidebar
 from app.views.theme import GAP, Theme
 from app.views.title import Header, Title
-from kiv_engine.documents.kinds import KINDS
 
 if TYPE_CHECKING:
     from app.views.memory_chart import MemoryChart
@@ -101,6 +99,7 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(LEAST_SIZE)
         open_with_room(self, SIZE)
         self.sidebar = Sidebar(theme, chats)
+        self._choice = FileChoice(self)
         self.banner = Banner(theme)
         self.conversation = ConversationView(theme, status, chats)
         self.composer = Composer(theme, status)
@@ -361,36 +360,26 @@ class MainWindow(QMainWindow):
     @Slot()
     def choose_files(self) -> None:
         """Ask for files."""
-        patterns = " ".join(f"*.{extension}" for kind in KINDS for extension in kind.extensions)
-        kinds = self.tr("Documents ({0});;All files (*)").format(patterns)
-        hide_patterns = QFileDialog.Option.HideNameFilterDetails
-        names, _kind = QFileDialog.getOpenFileNames(self, self.tr("Open documents"), "", kinds, options=hide_patterns)
-        if names:
-            self.files_chosen.emit([Path(name) for name in names])
+        if paths := self._choice.documents():
+            self.files_chosen.emit(paths)
 
     @Slot()
     def choose_folder(self) -> None:
         """Ask for a folder, whose files become one document."""
-        if name := QFileDialog.getExistingDirectory(self, self.tr("Open a folder")):
-            self.files_chosen.emit([Path(name)])
+        if path := self._choice.folder():
+            self.files_chosen.emit([path])
 
     @Slot()
     def choose_export(self) -> None:
         """Ask where to write the chat that is shown; the kind is told by the name."""
-        names = {".md": "Markdown", ".pdf": "PDF", ".html": "HTML", ".json": self.tr("JSON, to be imported again")}
-        kinds = {f"{name} (*{suffix})": suffix for suffix, name in names.items()}
-        title = re.sub(r'[\\/:*?"<>|\x00-\x1f]+', " ", self._chats.current.title).strip() or self.tr("Chat")
-        name, kind = QFileDialog.getSaveFileName(self, self.tr("Export this chat"), title + ".md", ";;".join(kinds))
-        if name:
-            path = Path(name)
-            self.export_wanted.emit(path if path.suffix.lower() in names else Path(name + kinds.get(kind, ".md")))
+        if path := self._choice.export(self._chats.current.title):
+            self.export_wanted.emit(path)
 
     @Slot()
     def choose_import(self) -> None:
         """Ask for a chat that was exported as JSON."""
-        name, _kind = QFileDialog.getOpenFileName(self, self.tr("Import a chat"), "", self.tr("Chats (*.json)"))
-        if name:
-            self.import_wanted.emit(Path(name))
+        if path := self._choice.exported():
+            self.import_wanted.emit(path)
 
     # -- facts in the header -------------------------------------------------------------------------------------
 
