@@ -17,7 +17,16 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QTextBrowser, QWidget
 
 from app.code_fences import tell_apart
-from app.views.answer_look import colour_links, dress_rules, dress_tables, space_headings
+from app.views.answer_look import (
+    QuoteRun,
+    colour_links,
+    dress_rules,
+    dress_tables,
+    indent_quotes,
+    paint_quotes,
+    quote_runs,
+    space_headings,
+)
 from app.views.code_blocks import CodeBlocks
 from app.views.link_dialog import LinkDialog
 from app.views.theme import Theme
@@ -30,6 +39,7 @@ class AnswerText(QTextBrowser):
 
     Attributes:
         code: the blocks of code in it.
+        quotes: what is quoted in it.
 
     Signals:
         word_pointed: the word under the mouse or at the caret, and how many equal ones stand before it; empty for none.
@@ -43,6 +53,7 @@ class AnswerText(QTextBrowser):
         super().__init__(parent)
         self._theme = theme
         self.code = CodeBlocks(theme, self)
+        self.quotes: list[QuoteRun] = []
         self._markdown: str | None = ""
         self._plain = ""
         theme.changed.connect(self._on_theme_changed)
@@ -74,10 +85,10 @@ class AnswerText(QTextBrowser):
         self.document().setMarkdown(tell_apart(text), INERT)
         self.moveCursor(QTextCursor.MoveOperation.Start)  # whoever comes with the keyboard reads from there
         space_headings(self.document())
+        indent_quotes(self.document())
         dress_tables(self.document(), self._theme.colors)
         dress_rules(self.document(), self._theme.colors)
-        self.code.find()  # last, for it counts paragraphs, and tables lose some
-        self._fit()
+        self._find_panels()  # last, for paragraphs are counted, and tables lose some
 
     def set_plain(self, text: str) -> None:
         """Show a text as it is; one that begins with what is shown so is only made longer."""
@@ -87,9 +98,14 @@ class AnswerText(QTextBrowser):
             cursor.insertText(text[len(self._plain) :])
         else:
             self.setPlainText(text)
-            self.code.find()
-            self._fit()
+            self._find_panels()
         self._markdown, self._plain = None, text
+
+    def _find_panels(self) -> None:
+        """What is drawn behind and beside the text that is there now."""
+        self.code.find()
+        self.quotes = quote_runs(self.document())
+        self._fit()
 
     @Slot()
     def _on_theme_changed(self) -> None:
@@ -99,9 +115,10 @@ class AnswerText(QTextBrowser):
             colour_links(self.document(), self._theme.colors)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        if self.code.runs:
+        if self.code.runs or self.quotes:
             painter = QPainter(self.viewport())
             self.code.paint(painter)
+            paint_quotes(painter, self.document(), self.quotes, self._theme.colors)
             painter.end()
         super().paintEvent(event)
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import QByteArray, QUrl
 from PySide6.QtGui import QColor, QDesktopServices, QGuiApplication, QTextCursor, QTextDocument, QTextLayout
 from pytestqt.qtbot import QtBot
 
-from app.views.answer_look import links_of
+from app.views.answer_look import QUOTE_INDENT, QuoteRun, links_of
 from app.views.answer_text import AnswerText
 from app.views.link_dialog import LinkDialog
 from app.views.theme import DARK, GAP, LIGHT
@@ -246,3 +246,24 @@ def test_the_panel_of_code_is_whole_also_at_the_end_of_an_answer(driver: AppDriv
     assert view.code.area(view.code.runs[-1]).bottom() < view.viewport().height()
     view.set_markdown("Two geese")
     assert view.height() == view.document().size().height() + 2
+
+
+def test_what_is_quoted_has_a_bar_beside_it(driver: AppDriver) -> None:
+    view = answered(driver, "Two:\n\n> Forty-one\n> geese.\n>\n> Seven.\n>\n>> Deep.\n\nText.\n\n> Noon.")
+    document = view.document()
+    texts = [document.findBlockByNumber(number).text() for number in range(document.blockCount())]
+    assert texts == ["Two:", "Forty-one geese.", "Seven.", "Deep.", "Text.", "Noon."]
+    assert view.quotes == [QuoteRun(1, 1, 3), QuoteRun(2, 3, 3), QuoteRun(1, 5, 5)]
+    middles = [document.documentLayout().blockBoundingRect(document.findBlockByNumber(n)).center() for n in range(6)]
+    for theme in (DARK, LIGHT):
+        driver.application.theme.choose(theme)
+        picture = view.viewport().grab().toImage()
+        for bar, quoted in ((1, {1, 2, 3, 5}), (1 + QUOTE_INDENT, {3})):
+            has_bar = {
+                n
+                for n, middle in enumerate(middles)
+                if picture.pixelColor(bar, round(middle.y())).name() == theme.other
+            }
+            assert has_bar == quoted
+    view.set_plain("> Plain")
+    assert view.quotes == []
