@@ -14,6 +14,8 @@ MIN_QUOTE: Final = 3
 _QUOTED: Final = re.compile(r"“([^”]+)”|«([^»]+)»|„([^“]+)“|\"([^\"]+)\"")
 _SAID: Final = re.compile(r"\bThe document (?:says:|goes on:|says(?!\s+(?:nothing|that)\b))\s+([^\n]+)")
 """How the built-in model begins what it quotes."""
+_BLOCK: Final = re.compile(r"^[ \t]*>[ \t>]*(?![-–—#*+>\s]|\d+[.)]\s)([^\n]+)", re.MULTILINE)
+"""A line of a quote as Markdown sets it; none that says who said it, and no list."""
 _NUMBER: Final = re.compile(r"(?<![\w.,])(?:[-+]|(?:[A-Z]+-)+)?\d+(?:[.,:/]\d+)*(?:\s?%)?(?!\w)")
 """With the letters before it that make it a code, like LX-7900."""
 _CODE: Final = re.compile(r"^[ \t>]*(`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t>]*\1|\Z)", re.MULTILINE | re.DOTALL)
@@ -71,7 +73,7 @@ def _claims(answer: str) -> Iterator[tuple[int, int]]:
         group = next(number for number in range(1, 5) if found[number] is not None)
         if len(found[group].strip()) >= MIN_QUOTE:
             yield _trimmed(answer, *found.span(group))
-    for found in _SAID.finditer(answer):
+    for found in (*_SAID.finditer(answer), *_BLOCK.finditer(answer)):
         if not _QUOTED.search(found[1]):
             yield _trimmed(answer, *found.span(1))
     listed = {found.end() - 1 for found in _LISTED.finditer(answer)}
