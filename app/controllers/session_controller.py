@@ -94,7 +94,8 @@ class SessionController(QObject):
     def open_files(self, paths: Sequence[Path]) -> None:
         """Read files into the chat that is shown."""
         if len(paths) > MAX_FILES:
-            self._notice(self.tr("These are {0:,} files; open at most {1} at once.").format(len(paths), MAX_FILES))
+            line = self.tr("These are {0:,} files; open at most {1} at once, or the folder that they are in.")
+            self._notice(line.format(len(paths), MAX_FILES))
         elif paths:
             self.read([FileSource(path.absolute()) for path in paths])
 

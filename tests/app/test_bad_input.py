@@ -44,7 +44,8 @@ def drop_files(driver: AppDriver, paths: list[Path]) -> None:
 def test_ten_thousand_files_at_once_are_a_slip_of_the_hand(driver: AppDriver, tmp_path: Path) -> None:
     drop_files(driver, [tmp_path / f"{number}.txt" for number in range(10_000)])
     assert driver.window.banner.isVisible()
-    assert driver.window.banner.text.text() == f"These are 10,000 files; open at most {MAX_FILES} at once."
+    told = f"These are 10,000 files; open at most {MAX_FILES} at once, or the folder that they are in."
+    assert driver.window.banner.text.text() == told
     assert driver.chat.is_empty
     assert driver.session.read == []
 
