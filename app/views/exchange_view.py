@@ -287,8 +287,10 @@ class ExchangeView(QWidget):
         self.edit.setVisible(not (self._is_built("editor") and self.editor.isVisibleTo(self)))
 
     def _show_claims(self) -> None:
-        if self._exchange.claims or self._is_built("claims"):
-            self.claims.set_claims(self._exchange.claims)
+        """Without a document there is nowhere to look them up."""
+        claims = self._exchange.claims if self._chat.documents else ()
+        if claims or self._is_built("claims"):
+            self.claims.set_claims(claims)
 
     def _waiting_line(self) -> str:
         exchange = self._exchange

@@ -244,3 +244,10 @@ def test_what_is_found_stands_where_one_can_read_on(driver: AppDriver, line: int
     before = view.verticalScrollBar().value()
     assert view.select_next("goose")
     assert view.verticalScrollBar().value() == before, "what can be read stays where it is"
+
+
+def test_without_a_document_nothing_is_said_not_to_stand_in_it(driver: AppDriver) -> None:
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    assert driver.chat.exchanges[0].claims
+    assert not driver.transcript.exchanges[0]._is_built("claims")

@@ -10,7 +10,7 @@ from app.models.engine_status import EngineState
 from app.requests import Ask
 from app.views.main_window import DOCUMENT_FROM, LEAST_SIZE, SIDEBAR_FROM
 from app.views.meters import Meter
-from tests.app.conftest import AppDriver
+from tests.app.conftest import AppDriver, read_book
 
 
 def resize(driver: AppDriver, width: int, height: int = 600) -> None:
@@ -115,7 +115,8 @@ def test_why_an_answer_failed_is_told_whole_in_a_narrow_window(driver: AppDriver
 
 
 @pytest.mark.parametrize("width", [160, 300, 900])
-def test_that_a_quote_was_not_found_is_told_whole_in_little_room(driver: AppDriver, width: int) -> None:
+def test_that_a_quote_was_not_found_is_told_whole_in_little_room(driver: AppDriver, book: Path, width: int) -> None:
+    read_book(driver, book)
     driver.session.words = ("“Geese & ganders of the Salt Steps, never counted” was not said.",)
     driver.controller.ask("Who?")
     driver.until_answered()
