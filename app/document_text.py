@@ -3,8 +3,10 @@
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from kiv_engine.documents.places import Places
 
 BLOCK_CHARACTERS: Final = 1_000
 """Longer lines are cut for display: a widget lays out whole blocks, and one of a megabyte takes 400 ms."""
@@ -21,17 +23,19 @@ class DocumentText:
         text: the document's text; all offsets are characters of it.
         folded: the same for searching: as long, in small letters.
         starts: where each block begins; its line end, if it has one, is its last character.
+        places: where its characters stood in the file.
     """
 
     name: str
     text: str
     folded: str
     starts: "array[int]"
+    places: Places = field(default_factory=Places, repr=False)
 
     @classmethod
-    def cut(cls, name: str, text: str) -> "DocumentText":
+    def cut(cls, name: str, text: str, places: Places | None = None) -> "DocumentText":
         """Cut at line ends, and long lines at blanks."""
-        return cls(name, text, fold(text), array("i", _starts(text)))
+        return cls(name, text, fold(text), array("i", _starts(text)), places or Places())
 
     @property
     def num_blocks(self) -> int:

@@ -345,7 +345,7 @@ class EngineSession:
                 errors.append((source.name, error))
                 continue
             documents.append(document)
-            yield DocumentOpened(DocumentText.cut(document.name, document.text), notes)
+            yield DocumentOpened(DocumentText.cut(document.name, document.text, document.places), notes)
         if documents:
             for name, rejected in errors:
                 yield DocumentRejected(name, str(rejected))

@@ -10,6 +10,13 @@ from typing import Literal, TypeAlias
 FinishReason: TypeAlias = Literal["stop", "length", "stop_string", "cancelled"]
 
 
+def place_words(page: int | None, section: str, row: int | None, line: int | None) -> str:
+    """Like "page 12, The Whale"; empty where only the character is known."""
+    numbers = {"page": page, "row": row, "line": line}
+    parts = [f"{unit} {number:,}" for unit, number in numbers.items() if number is not None]
+    return ", ".join([*parts, *filter(None, [section])])
+
+
 @dataclass(frozen=True)
 class Passage:
     """A stretch of a document that an answer drew on. Offsets are characters of the document's text.
@@ -38,10 +45,8 @@ class Passage:
 
     @property
     def place(self) -> str:
-        """Like "page 12, The Whale"; empty where only the character is known."""
-        numbers = {"page": self.page, "row": self.row, "line": self.line}
-        parts = [f"{unit} {number:,}" for unit, number in numbers.items() if number is not None]
-        return ", ".join([*parts, *filter(None, [self.section])])
+        """As `place_words` tells it."""
+        return place_words(self.page, self.section, self.row, self.line)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,14 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
+from app.document_text import DocumentText
+from app.models.chat import ChatDocument
 from app.models.engine_status import EngineState
+from app.reports import DocumentPlace
 from app.settings import ChatOptions
 from app.views.exchange_view import ExchangeView
 from app.views.theme import DARK
+from kiv_engine.documents.places import Places
 from tests.app.conftest import AppDriver, read_book, type_and_send
 from tests.app.scripted_session import SENTENCE
 
@@ -251,3 +255,43 @@ def test_without_a_document_nothing_is_said_not_to_stand_in_it(driver: AppDriver
     driver.until_answered()
     assert driver.chat.exchanges[0].claims
     assert not driver.transcript.exchanges[0]._is_built("claims")
+
+
+def test_the_pane_tells_which_document_is_on_screen_and_where_in_it_one_is(driver: AppDriver, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("first.txt", "second.txt")]
+    for path in files:
+        path.write_text("A line of words.\n" * 400)
+    driver.controller.open_files(files)
+    driver.until_read()
+    pane = driver.window.document
+    driver.until(lambda: pane.text.is_complete)
+    told = []
+    for share in (0.0, 0.25, 0.75, 0.5):
+        pane.text.show_share(share)
+        told.append((pane.name.text(), pane.place.text()))
+    assert told[0] == ("first.txt · 1 of 2", "at 0 %")
+    assert told[1][0] == "first.txt · 1 of 2"
+    assert told[2][0] == "second.txt · 2 of 2"
+    assert 40 < int(told[2][1].split()[1]) < 52, "of the document, not of all of them"
+    border = pane.text.palette().mid().color().name()
+    top = round(pane.text.cursorRect(pane.text.cursor_at(1, 0, 0)).top())
+    picture = pane.text.viewport().grab().toImage()
+    between = {picture.pixelColor(x, y).name() for x in (40, 200) for y in range(max(0, top - 2), top + 2)}
+    assert border in between, "a line parts the two"
+
+
+def test_the_page_and_the_section_that_are_on_screen_are_told(driver: AppDriver) -> None:
+    places = Places()
+    text = "A line of words.\n" * 400
+    for page in range(1, 5):
+        places.pages.append((page - 1) * 1_700, page)
+    places.append_section(3_400, "The Whale")
+    chat = driver.chat
+    chat.set_documents(
+        [ChatDocument("whale.pdf", None, DocumentText.cut("whale.pdf", text, places), DocumentPlace(0, 9))]
+    )
+    pane = driver.window.document
+    driver.until(lambda: pane.text.is_complete)
+    assert pane.place.text() == "at 0 % · page 1"
+    pane.text.show_share(0.6)
+    assert pane.place.text().endswith(" % · page 3, The Whale")

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QPlainTextEdit
 from pytestqt.qtbot import QtBot
 
 from app.views.composer import QuestionEdit
-from app.views.document_pane import DocumentView
+from app.views.document_view import DocumentView
 from app.views.paragraphs import direction_of
 from app.views.passage_row import PassageRow
 from app.views.theme import LIGHT, Theme

@@ -1,0 +1,192 @@
+"""The text of all documents of a chat, one below the other."""
+
+import time
+from typing import Final
+
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QTextCursor
+from PySide6.QtWidgets import QPlainTextEdit, QWidget
+
+from app.document_text import DocumentText, fold
+from app.quote_check import Place
+from app.views.paragraphs import align_by_script
+from app.views.theme import GAP
+
+POUR_BLOCKS: Final = 50
+"""Blocks added to the text at once."""
+POUR_S: Final = 0.006
+"""So long blocks are added, before the window gets its turn."""
+
+
+class DocumentView(QPlainTextEdit):
+    """Read-only text of all documents, one below the other; knows where their characters are.
+
+    A long text comes bit by bit. Places can be gone to once it is complete.
+
+    Signals:
+        completed: all of the text is there.
+    """
+
+    completed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("documenttext")
+        self.setReadOnly(True)
+        self.setAcceptDrops(False)
+        self.setUndoRedoEnabled(False)
+        self.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self.setWordWrapMode(self.wordWrapMode().WrapAtWordBoundaryOrAnywhere)
+        align_by_script(self.document())
+        self.document().setDocumentMargin(2 * GAP)
+        self._texts: list[DocumentText] = []
+        self._pouring: list[tuple[DocumentText, int]] = []
+        self._pour = QTimer(self, interval=0)
+        self._pour.timeout.connect(self._on_pour)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the text is in the widget."""
+        return not self._pouring
+
+    def set_texts(self, texts: list[DocumentText]) -> None:
+        """Show documents; what is there already stays."""
+        if texts[: len(self._texts)] != self._texts:
+            self.clear()
+            self._texts = []
+            self._pouring = []
+        self._pouring += [(text, 0) for text in texts[len(self._texts) :]]
+        self._texts = list(texts)
+        if self._pouring:
+            self._pour.start()
+            self._on_pour()
+
+    @Slot()
+    def _on_pour(self) -> None:
+        """Add blocks for some milliseconds."""
+        end = time.perf_counter() + POUR_S
+        while self._pouring and time.perf_counter() < end:
+            self._pour_some()
+        if not self._pouring:
+            self._pour.stop()
+            self.completed.emit()
+
+    def _pour_some(self) -> None:
+        text, first = self._pouring[0]
+        last = min(first + POUR_BLOCKS, text.num_blocks)
+        cursor = QTextCursor(self.document())
+        cursor.movePosition(QTextCursor.MoveOperation.End)
+        if text is not self._texts[0] or first:
+            cursor.insertBlock()
+        cursor.insertText(text.shown(first, last))
+        self._pouring[0] = (text, last)
+        if last == text.num_blocks:
+            del self._pouring[0]
+
+    # -- where things are ----------------------------------------------------------------------------------------
+
+    def says_at(self, place: Place, text: str) -> bool:
+        """Whether a text stands at a place; its lines may be broken otherwise."""
+        if place.document >= len(self._texts):
+            return False
+        return self._texts[place.document].text[place.start : place.end].split() == text.split()
+
+    def cursor_at(self, document: int, start: int, end: int) -> QTextCursor:
+        """A cursor that spans characters of a document. The text is complete."""
+        cursor = QTextCursor(self.document())
+        cursor.setPosition(self._position(document, start))
+        cursor.setPosition(self._position(document, end), QTextCursor.MoveMode.KeepAnchor)
+        return cursor
+
+    def _position(self, document: int, offset: int) -> int:
+        text = self._texts[document]
+        block = self.document().findBlockByNumber(self._first_block(document) + text.block_at(offset))
+        return block.position() + min(text.units_before(offset), max(0, block.length() - 1))
+
+    def _first_block(self, document: int) -> int:
+        return sum(text.num_blocks for text in self._texts[:document])
+
+    def _place_at(self, position: int) -> tuple[int, int]:
+        """The document and the character that the widget has at a position."""
+        block = self.document().findBlock(position)
+        document, number = 0, block.blockNumber()
+        while number >= self._texts[document].num_blocks:
+            number -= self._texts[document].num_blocks
+            document += 1
+        return document, self._texts[document].offset_at(number, position - block.position())
+
+    def select_next(self, words: str, *, back: bool = False) -> bool:
+        """Select where words stand next, or before, and around the end; False if they do not. The text is complete."""
+        cursor, wanted, count = self.textCursor(), fold(words), len(self._texts)
+        here, offset = self._place_at(cursor.selectionStart() if back else cursor.selectionEnd())
+        for step in range(count + 1):  # of the document that it begins in, the other part comes last
+            number = (here + (-step if back else step)) % count
+            text, begins, ends = self._texts[number].folded, step == 0, step == count
+            if back:
+                at = text.rfind(wanted, max(0, offset - len(wanted)) if ends else 0, offset if begins else len(text))
+            else:
+                at = text.find(wanted, offset if begins else 0, offset + len(wanted) if ends else len(text))
+            if at >= 0:
+                self._select(self.cursor_at(number, at, at + len(wanted)))
+                return True
+        return False
+
+    def _select(self, cursor: QTextCursor) -> None:
+        """Select what a cursor spans, where one can read on: not on the last line of the view."""
+        line = self.fontMetrics().lineSpacing()
+        if not self.viewport().rect().adjusted(0, line, 0, -3 * line).contains(self.cursorRect(cursor).center()):
+            self.reveal(cursor)
+        self.setTextCursor(cursor)
+
+    def share_of_block(self, number: int) -> float:
+        """How far into all the text a block begins, 0 to 1, in characters."""
+        before = 0
+        for text in self._texts:
+            if number < text.num_blocks:
+                before += text.starts[number]
+                break
+            number -= text.num_blocks
+            before += len(text.text)
+        return before / max(1, sum(len(text.text) for text in self._texts))
+
+    def show_share(self, share: float) -> None:
+        """Scroll to a place, given as a share of the characters."""
+        offset = int(share * sum(len(text.text) for text in self._texts))
+        for number, text in enumerate(self._texts):
+            if offset <= len(text.text):
+                self.reveal(self.cursor_at(number, offset, offset))
+                return
+            offset -= len(text.text)
+
+    def reveal(self, cursor: QTextCursor) -> None:
+        """Scroll so that a place stands in the upper part of the view."""
+        block = self.document().findBlock(cursor.selectionStart())
+        self.verticalScrollBar().setValue(max(0, block.firstLineNumber() - 4))
+        mark = QTextCursor(self.document())
+        mark.setPosition(cursor.selectionStart())
+        self.setTextCursor(mark)
+        self.ensureCursorVisible()
+
+    def place_on_top(self) -> tuple[int, int] | None:
+        """The document, and its character, with which what is on screen begins; None without documents."""
+        return self._place_at(self.firstVisibleBlock().position()) if self._texts else None
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """With a line between two documents."""
+        super().paintEvent(event)
+        painter = QPainter(self.viewport())
+        painter.setPen(self.palette().color(QPalette.ColorRole.Mid))
+        for number in range(1, len(self._texts)):
+            block = self.document().findBlockByNumber(self._first_block(number))
+            if block.isValid() and block.isVisible():
+                top = round(self.blockBoundingGeometry(block).translated(self.contentOffset()).top())
+                painter.drawLine(2 * GAP, top, self.viewport().width() - 2 * GAP, top)
+        painter.end()
+
+    def visible_share(self) -> tuple[float, float]:
+        """Which part of the text is on screen."""
+        first = self.firstVisibleBlock().blockNumber()
+        last = self.cursorForPosition(self.viewport().rect().bottomRight()).blockNumber()
+        return self.share_of_block(first), self.share_of_block(last + 1)

@@ -1,0 +1,102 @@
+"""Search in the text of the documents."""
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
+from PySide6.QtGui import QHideEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QWidget
+
+from app.views.composer import is_escape
+from app.views.document_view import DocumentView
+from app.views.icons import IconButton
+from app.views.theme import GAP, Theme
+
+
+class FindBar(QWidget):
+    """Search in the text: Enter goes on, Shift+Enter back, Esc closes.
+
+    Signals:
+        left: it was closed while it had the keyboard.
+    """
+
+    left = Signal()
+
+    def __init__(self, theme: Theme, view: DocumentView, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._view = view
+        self.edit = QLineEdit()
+        self.edit.setPlaceholderText(self.tr("Find in the document"))
+        self.edit.setAccessibleName(self.tr("Find in the document"))
+        self.found = QLabel()
+        self.found.setObjectName("caption")
+        self.before = IconButton(theme, "up", self.tr("Find previous (Shift+Enter)"))
+        self.after = IconButton(theme, "down", self.tr("Find next (Enter)"))
+        self.shut = IconButton(theme, "close", self.tr("Close search (Esc)"))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(2 * GAP, GAP, GAP, GAP)
+        row.setSpacing(GAP // 2)
+        row.addWidget(self.edit, 1)
+        for widget in (self.found, self.before, self.after, self.shut):
+            row.addWidget(widget)
+        self.before.clicked.connect(self.find_previous)
+        self.after.clicked.connect(self.find_next)
+        self.shut.clicked.connect(self.hide)
+        self.edit.textEdited.connect(self._on_edited)
+        self.edit.installEventFilter(self)
+        view.completed.connect(self._on_completed)
+        self.hide()
+
+    @Slot()
+    def open(self) -> None:
+        """Show the bar and take the keyboard."""
+        self.show()
+        self.edit.setFocus()
+        self.edit.selectAll()
+
+    @Slot()
+    def find_next(self) -> None:
+        """Go to the next place, from the end to the beginning."""
+        self._find()
+
+    @Slot()
+    def find_previous(self) -> None:
+        """Go to the place before."""
+        self._find(back=True)
+
+    @Slot()
+    def _on_edited(self) -> None:
+        cursor = self._view.textCursor()
+        cursor.setPosition(cursor.selectionStart())
+        self._view.setTextCursor(cursor)
+        self.find_next()
+
+    @Slot()
+    def _on_completed(self) -> None:
+        if self.isVisible() and self.edit.text():
+            self.find_next()
+
+    def _find(self, *, back: bool = False) -> None:
+        words = self.edit.text()
+        if not self._view.is_complete:
+            self.found.setText(self.tr("Loading …"))
+            return
+        found = not words or self._view.select_next(words, back=back)
+        self.found.setText("" if found else self.tr("Not found"))
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        if is_escape(event) and event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()  # else the window takes it, to stop the engine
+            return True
+        if event.type() != QEvent.Type.KeyPress:
+            return False
+        key, shift = event.key(), event.modifiers() & Qt.KeyboardModifier.ShiftModifier  # type: ignore[attr-defined]
+        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            (self.find_previous if shift else self.find_next)()
+            return True
+        if key == Qt.Key.Key_Escape:
+            self.hide()
+            return True
+        return False
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        if self.window().focusWidget() in (self.edit, self.before, self.after, self.shut):
+            self.left.emit()
