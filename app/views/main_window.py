@@ -52,7 +52,8 @@ from app.views.title import Header, Title
 if TYPE_CHECKING:
     from app.views.memory_chart import MemoryChart
 
-SIZE = QSize(1280, 800)
+SIZE = QSize(1280, 856)
+"""Where the screen has it: an answer of some lines stands whole, from its document's card to its last passage."""
 WIDTHS = [216, 604, 460]
 LEAST_SIZE = QSize(440, 360)
 SIDEBAR_FROM, DOCUMENT_FROM = 960, 720
