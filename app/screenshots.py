@@ -186,6 +186,7 @@ class Photographer(QObject):
         reading = chats.current.reading
         reading.fit_tokens = reading.tokens_total // 2
         chats.current.reading_changed.emit()
+        self._application.window.conversation.transcript.verticalScrollBar().setValue(0)
 
     def _make_low(self) -> None:
         self._application.controller.new_chat()
