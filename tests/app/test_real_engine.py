@@ -48,6 +48,12 @@ LONG_PDF_PAGES = 4000
 LINES = [f"Entry {n}: goose {n * 31 % 97} of Salt Steps 🪿 was counted at noon. " for n in range(60)]
 
 
+@pytest.fixture(autouse=True)
+def _garbage_goes_here() -> None:
+    """What tests before left of Qt's objects: the engine collects garbage in its thread, where they must not end."""
+    gc.collect()
+
+
 @pytest.fixture
 def application(qapp: QApplication) -> Application:
     torch = pytest.importorskip("torch", reason="the engine needs torch")
