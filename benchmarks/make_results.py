@@ -361,6 +361,10 @@ def not_measured(records: dict[str, Record]) -> Iterator[str]:
     machines = [record["machine"] for record in records.values()]
     if not any(machine.get("gpu") for machine in machines):
         yield "- CUDA: no result is from a machine with a GPU. Its code is there and its logic is tested on the CPU."
+        yield (
+            "- Several GPUs: never run. That layers, and what a cache keeps of them, can lie on two devices is tested "
+            "on the CPU, with devices that pretend."
+        )
     for prefix, system in (("Windows", "Windows"), ("macOS", "macOS")):
         if not any(machine["system"].startswith(prefix) for machine in machines):
             yield f"- {system}: no result is from it."

@@ -184,13 +184,18 @@ class KIVCache(Cache):
         """The files that rows are mapped from."""
         return [file for layer in self.growing_layers for file in layer.saved_files]
 
-    def bytes_by_part(self) -> dict[str, int]:
-        """Bytes of hot (with the layers that forget), index, cold_keys and cold_values over all layers."""
+    def bytes_by_part(self, device: torch.device | None = None) -> dict[str, int]:
+        """Bytes of hot (with the layers that forget), index, cold_keys and cold_values over all layers.
+
+        `device`: over those that are there.
+        """
         total = {"hot": 0, "index": 0, "cold_keys": 0, "cold_values": 0}
         for layer in self.growing_layers:
-            for part, size in layer.bytes_by_part().items():
-                total[part] += size
-        total["hot"] += sum(_tensor_bytes(vars(layer)) for layer in self.forgetting_layers.values())
+            if device is None or (layer.is_initialized and layer.device == device):
+                for part, size in layer.bytes_by_part().items():
+                    total[part] += size
+        forgetting = (vars(layer) for layer in self.forgetting_layers.values())
+        total["hot"] += sum(_tensor_bytes(state, device) for state in forgetting)
         return total
 
     def mapped_bytes(self) -> MemoryUse:
@@ -324,12 +329,12 @@ def _copy_value(value: Any) -> Any:
     return copy.copy(value)
 
 
-def _tensor_bytes(state: dict[str, Any]) -> int:
-    """Bytes of the tensors among a layer's attributes."""
+def _tensor_bytes(state: dict[str, Any], device: torch.device | None = None) -> int:
+    """Bytes of the tensors among a layer's attributes, all or those on a device."""
     total = 0
     for value in state.values():
         if isinstance(value, torch.Tensor):
-            total += value.numel() * value.element_size()
+            total += value.numel() * value.element_size() if device in (None, value.device) else 0
         elif isinstance(value, dict):
-            total += _tensor_bytes(value)
+            total += _tensor_bytes(value, device)
     return total

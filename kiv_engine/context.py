@@ -93,7 +93,7 @@ class Context:
         self._laid.placed = saved.documents()
         self._tokens.ids, self._laid.unread = tokens[: saved.num_tokens], tokens[saved.num_tokens :]
         self.cache.policy.planned_tokens = saved.planned_tokens if copy else 0
-        self._tokens.snapshots = saved.restore(self.cache, self._loaded.device, copy=copy)
+        self._tokens.snapshots = saved.restore(self.cache, self._loaded.layer_device, copy=copy)
         self.cache.policy.planned_tokens = saved.planned_tokens
         if files := self.cache.saved_files:
             self._check = BackgroundCheck(files)

@@ -84,7 +84,9 @@ def verdict(hardware: Hardware) -> str:
     """What all of this means for somebody who wants to use a model here."""
     ram, disk = hardware.ram, hardware.disk
     if hardware.cuda.usable:
-        where = f"Models run on the {hardware.gpus[0].name}; {gigabytes(ram.available_bytes)} of RAM hold long texts."
+        gpus = hardware.model_gpus
+        too_large = f", those too large for it on {len(gpus)} GPUs together" if len(gpus) > 1 else ""
+        where = f"Models run on the {gpus[0].name}{too_large}; {gigabytes(ram.available_bytes)} of RAM hold long texts."
     elif hardware.gpus:
         where = f"There is an NVIDIA GPU, but models run on the CPU for now: {hardware.cuda.remedy}"
     else:
@@ -130,6 +132,8 @@ def fit_lines(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") ->
     """The table of one model, what is best, and what all of it rests on."""
     room = plans["model"][best].room
     where = "on the CPU" if room.vram is None else f"on the GPU, with {gigabytes(room.vram)} of VRAM free"
+    if room.more_vram:
+        where = f"on up to {len(room.all_vram)} GPUs, with {' and '.join(map(gigabytes, room.all_vram))} of VRAM free"
     yield f"{name} {where}, with {gigabytes(room.ram)} of RAM and {gigabytes(room.disk)} of disk free:"
     yield ""
     yield f"{'weights':<10}{'in memory':>12}{'tokens in RAM':>16}{'with int8 K/V':>16}{'on disk':>16}"
@@ -141,6 +145,8 @@ def fit_lines(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") ->
         yield f"{WEIGHTS[kind]:<10}{size:>12}{cells[0]:>16}{cells[1]:>16}{cells[2]:>16}"
     yield ""
     yield f"Weights {WEIGHTS[best]}: {fit_sentence(plans['model'][best], pace)}."
+    if layers := plans["model"][best].gpu_layers:
+        yield f"Its layers are spread over the GPUs: {', '.join(map(str, layers))}."
     yield from measured_lines(name)
     yield ""
     yield from assumptions(plans["model"][best].needs, pace)

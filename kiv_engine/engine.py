@@ -12,7 +12,7 @@ from kiv_engine.events import MemoryPlaces, MemoryUse, SmallerPlan
 from kiv_engine.fit import ModelShape, Setting, measure_reading, token_seconds
 from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load, weight_bytes
 from kiv_engine.records import keep, measure, read_records
-from kiv_engine.remedy import for_context, require_room
+from kiv_engine.remedy import choose_devices, for_context
 from kiv_engine.saved_context import SavedContext
 from kiv_engine.stopping import ShouldStop, never
 
@@ -40,12 +40,12 @@ class Engine:
 
         A hub id is downloaded first, unless it is complete in the cache: `on_progress` hears of that and of
         loading, and `should_stop` ends both with a StoppedError. A model that is larger than what is free raises
-        OutOfMemoryError before it is loaded, unless it is to be tried `anyway`.
+        OutOfMemoryError before it is loaded, unless it is to be tried `anyway`. What is too large for one GPU is
+        spread over several.
         """
         options = LoadOptions(model, quantize, device)
-        if anyway:
-            return cls(load(options, on_progress, should_stop), options)
-        return cls(load(options, on_progress, should_stop, partial(require_room, options)), options)
+        choose = partial(choose_devices, options, anyway=anyway)
+        return cls(load(options, on_progress, should_stop, choose), options)
 
     def memory_places(self) -> MemoryPlaces:
         """Where the model's weights lie."""

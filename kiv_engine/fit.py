@@ -19,6 +19,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from kiv_engine.banded import block_tokens
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
+from kiv_engine.device_map import Piece, decoder_layers, is_text, split
 from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
 from kiv_engine.hardware import Hardware
 from kiv_engine.index import (
@@ -119,11 +120,17 @@ class Needs:
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes that are free; `vram` is None where the CPU runs the model."""
+    """Bytes that are free; `vram` is None where the CPU runs the model, `more_vram` that of further GPUs."""
 
     ram: int
     disk: int
     vram: int | None = None
+    more_vram: tuple[int, ...] = ()
+
+    @property
+    def all_vram(self) -> tuple[int, ...]:
+        """Of each GPU."""
+        return () if self.vram is None else (self.vram, *self.more_vram)
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,7 @@ class Plan:
         tokens_in_ram: with the store in RAM.
         tokens_on_disk: with the store in files.
         missing: bytes that are short before the first token, of RAM or of VRAM; 0 where the model fits.
+        gpu_layers: how many layers go on each GPU; empty where all are on one, or on the CPU.
     """
 
     needs: Needs
@@ -141,6 +149,7 @@ class Plan:
     tokens_in_ram: int
     tokens_on_disk: int
     missing: int
+    gpu_layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,18 +225,56 @@ class ModelShape:
 
     def weight_bytes(self, quantize: Quantize, element_bytes: int) -> int:
         """Bytes of the weights as the loader would store them."""
-        total = sum(tensor.numel() for tensor in self.model.parameters()) * element_bytes
-        total += sum(tensor.nbytes for tensor in self.model.buffers())
+        return self._weight_bytes_of(self.model, quantize, element_bytes)
+
+    def _weight_bytes_of(self, module: nn.Module, quantize: Quantize, element_bytes: int) -> int:
+        """Those of a part of the model."""
+        total = sum(tensor.numel() for tensor in module.parameters()) * element_bytes
+        total += sum(tensor.nbytes for tensor in module.buffers())
+        parts = set(module.modules())
         for linear in quantized_linears(self.model, quantize):
-            total += quantized_bytes(linear.weight, quantize) - linear.weight.numel() * element_bytes
+            if linear in parts:
+                total += quantized_bytes(linear.weight, quantize) - linear.weight.numel() * element_bytes
         return total
 
     def _hot_bytes(self, config: KIVConfig, element_bytes: int) -> int:
+        return sum(self._hot_bytes_of(index, config, element_bytes) for index in range(self.topology.num_layers))
+
+    def _hot_bytes_of(self, index: int, config: KIVConfig, element_bytes: int) -> int:
+        """Hot window, or what a layer that forgets keeps, of one layer."""
         slots = config.sink_tokens + config.hot_tokens + CODE_BLOCK_TOKENS
         windows = (
-            window_bytes(layer.num_kv_heads, layer.head_dim, slots, element_bytes) for layer in self.topology.growing
+            window_bytes(layer.num_kv_heads, layer.head_dim, slots, element_bytes)
+            for layer in self.topology.growing
+            if layer.index == index
         )
-        return sum(windows) + sum(layer.num_values for layer in self.topology.forgetting) * element_bytes
+        forgetting = (layer.num_values for layer in self.topology.forgetting if layer.index == index)
+        return sum(windows) + sum(forgetting) * element_bytes
+
+    # -- several GPUs --------------------------------------------------------------------------------------------
+
+    def pieces(self, setting: Setting) -> list[Piece]:
+        """The layers as they can be spread over GPUs, in order; none where they cannot be.
+
+        Layers that use the K/V of another are on the GPU of that one: K/V that is brought to another GPU is a copy,
+        which no longer knows the cache that it came from.
+        """
+        layers = decoder_layers(self.model)
+        if layers is None:
+            return []
+        each = [self._piece(index, layer, setting) for index, layer in enumerate(layers)]
+        first = self.topology.first_shared
+        joined = each[first:]
+        together = Piece(len(joined), sum(one.fixed for one in joined), sum(one.token for one in joined))
+        return [*each[:first], together] if joined else each
+
+    def _piece(self, index: int, layer: nn.Module, setting: Setting) -> Piece:
+        element_bytes = load_dtype(self.config, setting.device).itemsize
+        growing = [one for one in self.topology.growing if one.index == index]
+        fixed = self._weight_bytes_of(layer, setting.quantize, element_bytes)
+        fixed += self._hot_bytes_of(index, setting.config, element_bytes)
+        fixed += sum(map_bytes(one.num_kv_heads, one.head_dim) for one in growing)
+        return Piece(1, fixed, token_bytes(growing, setting.config, element_bytes, setting.device)[1])
 
     # -- activations ---------------------------------------------------------------------------------------------
 
@@ -340,7 +387,7 @@ class ModelShape:
         head = self.model.get_output_embeddings()
         total = 0.0
         for name, module in self.model.named_modules():
-            if any(part in f"{name}." for part in shared) or not _is_text(name) or (reading and module is head):
+            if any(part in f"{name}." for part in shared) or not is_text(name) or (reading and module is head):
                 continue
             total += sum(self._share_used(name, each) for each in module.parameters(recurse=False) if each.ndim > 1)
             if isinstance(module, nn.Embedding):
@@ -371,11 +418,6 @@ def attended_keys(config: KIVConfig) -> int:
     return config.sink_tokens + config.hot_tokens + config.retrieved_tokens + SEARCH_BLOCK_TOKENS
 
 
-def _is_text(name: str) -> bool:
-    """Whether a module belongs to the language model of a checkpoint that also sees and hears."""
-    return not any(part in name for part in ("vision", "audio", "image", "visual"))
-
-
 def shape_of(layer: GrowingLayer) -> tuple[int, int, int]:
     """Query heads, KV heads, head_dim."""
     return layer.num_query_heads, layer.num_kv_heads, layer.head_dim
@@ -396,8 +438,31 @@ def quantized_bytes(weight: torch.Tensor, quantize: Quantize) -> int:
 # -- what fits -------------------------------------------------------------------------------------------------------
 
 
+def plan_of(shape: ModelShape, setting: Setting, room: Room) -> Plan:
+    """How many cold tokens fit; on several GPUs together where one does not hold a long text."""
+    needs = shape.needs(setting)
+    alone = plan(needs, room)
+    if not room.more_vram or alone.tokens_in_ram >= ENOUGH_TOKENS["cuda"]:
+        return alone
+    spread = plan_spread(needs, room, shape.pieces(setting))
+    return max(alone, spread, key=lambda each: (each.tokens_in_ram, -each.missing))
+
+
+def plan_spread(needs: Needs, room: Room, pieces: list[Piece]) -> Plan:
+    """How many cold tokens fit where layers are spread over all GPUs; each has a CUDA context and reads chunks."""
+    beside = needs.activations + needs.runtime
+    rooms = [int(free * VRAM_SHARE) - beside for free in room.all_vram]
+    rooms[0] -= needs.fixed - beside - sum(piece.fixed for piece in pieces)
+    found = split(pieces, rooms)
+    left = int(room.ram * RAM_SHARE) - CUDA_HOST_BYTES
+    if missing := max(-left, found.missing, 0):
+        return Plan(needs, room, 0, 0, missing, found.layers)
+    in_ram, on_disk = _count(left, needs.token_keys_values), _count(room.disk, needs.token_keys_values)
+    return Plan(needs, room, min(in_ram, found.tokens), min(on_disk, found.tokens), 0, found.layers)
+
+
 def plan(needs: Needs, room: Room) -> Plan:
-    """How many cold tokens fit; sinks and hot window are among the needs already."""
+    """How many cold tokens fit on the CPU or on the first GPU; sinks and hot window are among the needs already."""
     ram = int(room.ram * RAM_SHARE)
     if room.vram is None:
         left = ram - needs.fixed
@@ -423,8 +488,8 @@ def _count(room: int, per_token: int) -> int:
 
 def room_of(hardware: Hardware) -> Room:
     """What is free on a PC, and where its models run."""
-    vram = hardware.gpus[0].free_bytes if hardware.cuda.usable else None
-    return Room(hardware.ram.available_bytes, hardware.disk.free_bytes, vram)
+    vram = [gpu.free_bytes for gpu in hardware.model_gpus]
+    return Room(hardware.ram.available_bytes, hardware.disk.free_bytes, vram[0] if vram else None, tuple(vram[1:]))
 
 
 def room_elsewhere(room: Room, gpu_gb: float | None, ram_gb: float | None) -> Room:
@@ -432,14 +497,15 @@ def room_elsewhere(room: Room, gpu_gb: float | None, ram_gb: float | None) -> Ro
     ram = room.ram if ram_gb is None else int(ram_gb * 1e9 * (1 - DESKTOP_SHARE))
     if gpu_gb is None:
         return replace(room, ram=ram)
-    return replace(room, ram=ram, vram=max(0, int(gpu_gb * 1e9) - DESKTOP_VRAM_BYTES) if gpu_gb else None)
+    vram = max(0, int(gpu_gb * 1e9) - DESKTOP_VRAM_BYTES) if gpu_gb else None
+    return replace(room, ram=ram, vram=vram, more_vram=())
 
 
 def plan_all(shape: ModelShape, room: Room, config: KIVConfig | None = None) -> dict[Quantize, Plan]:
     """A plan for each way to keep the weights."""
     device: Device = "cpu" if room.vram is None else "cuda"
     config = config or KIVConfig()
-    return {kind: plan(shape.needs(Setting(kind, device, config)), room) for kind in FINEST_FIRST}
+    return {kind: plan_of(shape, Setting(kind, device, config), room) for kind in FINEST_FIRST}
 
 
 def plan_stores(shape: ModelShape, room: Room) -> dict[str, dict[Quantize, Plan]]:

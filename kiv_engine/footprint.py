@@ -13,6 +13,7 @@ from kiv_engine.hardware import available_ram_bytes, existing_folder
 from kiv_engine.layer import token_bytes
 from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.memory import forget_frames, free_vram_bytes, give_back
+from kiv_engine.topology import GrowingLayer
 
 RAM_SHARE: Final = 0.9
 """Of the free RAM, a document may take this share."""
@@ -49,19 +50,35 @@ class Footprint:
 
     def tokens_that_fit(self, config: KIVConfig | None = None) -> int:
         """How many more tokens fit, 0 or more: K and V into the free RAM or a store folder's disk, and the codes of the
-        index into the memory of the model's device. `config` asks for another context than this one.
+        index into the memory of their layers' devices. `config` asks for another context than this one.
         """
         config = config or self._config
         rows, codes = self.token_bytes_with(config)
-        folder, device = config.store_folder, self._loaded.device
-        on_gpu = device.type == "cuda"
+        folder = config.store_folder
+        on_gpu = self._loaded.device.type == "cuda"
         per_token = (rows if folder is None else 0) + (0 if on_gpu else codes)
         fits = [int(available_ram_bytes() * RAM_SHARE) // max(1, per_token)]
         if folder is not None:
             fits.append(shutil.disk_usage(existing_folder(folder)).free // max(1, rows))
         if on_gpu:
-            fits.append(int(free_vram_bytes(device) * VRAM_SHARE) // max(1, codes))
+            fits += self._tokens_on_gpus(config)
         return min(fits)
+
+    def _tokens_on_gpus(self, config: KIVConfig) -> list[int]:
+        """How many more tokens each GPU has room for, by the codes of the layers on it."""
+        by_device: dict[torch.device, list[GrowingLayer]] = {}
+        for layer in self._cache.topology.growing:
+            by_device.setdefault(self._loaded.layer_device(layer.index), []).append(layer)
+        itemsize = self._loaded.model.dtype.itemsize
+        return [
+            int(free_vram_bytes(device) * VRAM_SHARE) // max(1, token_bytes(layers, config, itemsize, device.type)[1])
+            for device, layers in by_device.items()
+        ]
+
+    def held_on(self, device: torch.device) -> int:
+        """Bytes of weights, hot windows and index on one of the model's devices."""
+        parts = self._cache.bytes_by_part(device)
+        return weight_bytes(self._loaded.model, device) + parts["hot"] + parts["index"]
 
     def most_tokens(self, num_tokens: int, unread_tokens: int) -> int:
         """How long the context can become that has so many tokens, and so many more that it is to read."""
@@ -99,7 +116,7 @@ class Footprint:
         memory = self.parts()
         place, free = "RAM", available_ram_bytes()
         if self._loaded.device.type == "cuda" and isinstance(error, torch.OutOfMemoryError):
-            place, free = "VRAM", free_vram_bytes(self._loaded.device)
+            place, free = "VRAM", min(map(free_vram_bytes, self._loaded.devices))
         message = (
             f"Memory ran out with {num_tokens:,} of {wanted_tokens:,} tokens read: the weights take "
             f"{memory.weights / 1e9:.1f} GB, the context {(memory.total - memory.weights) / 1e9:.1f} GB, and "

@@ -123,6 +123,7 @@ class Hardware:
 
     Attributes:
         spilled_bytes: what of this process's VRAM lies in RAM, at least.
+        num_model_gpus: so many of the first GPUs can run models, together if need be.
     """
 
     cpu: Cpu
@@ -132,15 +133,24 @@ class Hardware:
     torch: TorchBuild
     cuda: Cuda
     spilled_bytes: int = 0
+    num_model_gpus: int = 1
+
+    @property
+    def model_gpus(self) -> tuple[Gpu, ...]:
+        """Those that can run models; none where CUDA is not usable."""
+        return self.gpus[: self.num_model_gpus] if self.cuda.usable else ()
 
 
 def inspect_hardware(folder: Path) -> Hardware:
     """Look at everything now; `folder` says which disk. Imports PyTorch only where an NVIDIA GPU seems usable."""
     driver, build = read_driver(), read_torch_build()
     cuda = judge_cuda(driver, build) or ask_torch(driver)
+    usable = 0
     if cuda.usable:
         driver = in_order_of_torch(driver)
-    return Hardware(read_cpu(), read_ram(), read_disk(folder), driver.gpus, build, cuda, read_spilled_bytes())
+        usable = 1 + len(further_gpus(0))
+    parts = read_cpu(), read_ram(), read_disk(folder)
+    return Hardware(*parts, driver.gpus, build, cuda, read_spilled_bytes(), usable)
 
 
 # -- processor -------------------------------------------------------------------------------------------------------
@@ -265,25 +275,38 @@ def spilled_bytes(reserved: int, used: int) -> int:
 
 def read_reserved_bytes() -> int:
     """Bytes of VRAM that PyTorch has for this process, used or not; 0 where it has nothing on a GPU. Wakes no GPU."""
+    return sum(_reserved_by_gpu().values())
+
+
+def _reserved_by_gpu() -> dict[int, int]:
+    """That by PyTorch's number of the GPU, of those where it has anything."""
     torch: Any = sys.modules.get("torch")
-    return 0 if torch is None or not torch.cuda.is_initialized() else int(torch.cuda.memory_reserved())
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    reserved = {index: int(torch.cuda.memory_reserved(index)) for index in range(torch.cuda.device_count())}
+    return {index: size for index, size in reserved.items() if size}
 
 
 def read_spilled_bytes() -> int:
-    """That of this process now; 0 where it has nothing on a GPU. Takes under a millisecond, and wakes no GPU."""
-    if not (reserved := read_reserved_bytes()):
+    """That of this process now; 0 where it has nothing on a GPU. Takes under a millisecond a GPU, and wakes none."""
+    if not (reserved := _reserved_by_gpu()):
         return 0
     import pynvml
 
-    torch: Any = sys.modules["torch"]
     try:
         with _nvml():
-            handle = pynvml.nvmlDeviceGetHandleByUUID(
-                f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
-            )
-            return spilled_bytes(reserved, int(pynvml.nvmlDeviceGetMemoryInfo(handle).used))
+            return sum(spilled_bytes(size, _used_bytes(index)) for index, size in reserved.items())
     except pynvml.NVMLError:
         return 0
+
+
+def _used_bytes(index: int) -> int:
+    """Bytes of a GPU's memory that all programs use; `index` is PyTorch's."""
+    import pynvml
+
+    torch: Any = sys.modules["torch"]
+    handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(index).uuid}")
+    return int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
 
 
 @contextmanager
@@ -392,11 +415,25 @@ def ask_torch(driver: Driver) -> Cuda:
 
 
 def in_order_of_torch(driver: Driver) -> Driver:
-    """With the GPU first that PyTorch calls device 0: CUDA_VISIBLE_DEVICES and CUDA have orders of their own."""
+    """With the GPU first that PyTorch calls device 0, then the others that can run models, in its order.
+
+    CUDA_VISIBLE_DEVICES and CUDA have orders of their own.
+    """
     import torch
 
-    uuid = str(torch.cuda.get_device_properties(0).uuid)  # PyTorch leaves out the "GPU-"
-    return replace(driver, gpus=tuple(sorted(driver.gpus, key=lambda gpu: not gpu.uuid.endswith(uuid))))
+    # PyTorch leaves out the "GPU-".
+    uuids = [str(torch.cuda.get_device_properties(index).uuid) for index in (0, *further_gpus(0))]
+    places = {gpu: n for n, uuid in enumerate(uuids) for gpu in driver.gpus if gpu.uuid.endswith(uuid)}
+    return replace(driver, gpus=tuple(sorted(driver.gpus, key=lambda gpu: places.get(gpu, len(uuids)))))
+
+
+def further_gpus(first: int) -> list[int]:
+    """PyTorch's numbers of the GPUs beside its `first` that it has code for."""
+    import torch
+
+    others = (index for index in range(torch.cuda.device_count()) if index != first)
+    built_for = torch.cuda.get_arch_list()
+    return [each for each in others if runs_on("{}.{}".format(*torch.cuda.get_device_capability(each)), built_for)]
 
 
 def runs_on(capability: str, architectures: list[str]) -> bool:

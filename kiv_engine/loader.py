@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from transformers.utils import logging as transformers_logging
 
 from kiv_engine.catalogue import find_entry
 from kiv_engine.config import Quantize
+from kiv_engine.device_map import device_map, devices_by_layer, is_spread
 from kiv_engine.download import (
     connection_problem,
     download,
@@ -65,6 +66,8 @@ from kiv_engine.stopping import ShouldStop
 
 DeviceChoice: TypeAlias = Literal["auto", "cpu", "cuda"]
 OnProgress: TypeAlias = Callable[[DownloadProgress | LoadProgress], None]
+LayerDevices: TypeAlias = tuple[torch.device, ...]
+"""A device for each decoder layer, or none where the whole model goes on one."""
 
 DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-demo"
 """The embedded model. `resources` lies beside `kiv_engine`, in a source tree as in an installed wheel."""
@@ -106,6 +109,7 @@ class LoadedModel:
 
     Attributes:
         name: what the user called it.
+        device: takes the tokens and gives the logits.
         generation_config: the model's own; it names the tokens that end a text.
     """
 
@@ -115,18 +119,27 @@ class LoadedModel:
     device: torch.device
     generation_config: GenerationConfig
 
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """All that the weights lie on, `device` first."""
+        return tuple(dict.fromkeys([self.device, *(devices_by_layer(self.model) if is_spread(self.model) else ())]))
+
+    def layer_device(self, index: int) -> torch.device:
+        """Where a decoder layer is, with what a cache keeps of it on a device."""
+        return devices_by_layer(self.model)[index] if is_spread(self.model) else self.device
+
 
 def load(
     options: LoadOptions,
     on_progress: OnProgress = lambda _: None,
     should_stop: ShouldStop = lambda: False,
-    require_room: Callable[[PreTrainedConfig, torch.device], None] = lambda _config, _device: None,
+    choose_devices: Callable[[PreTrainedConfig, torch.device], LayerDevices] = lambda _config, _device: (),
 ) -> LoadedModel:
     """Load a model and its tokenizer; a hub id is downloaded first, if it is not complete in the cache.
 
     A model that is in the cache, or in a folder, is loaded without any connection. `should_stop` is asked while
-    downloading, and before each tensor of the weights. `require_room` is called before the first of them and may raise.
-    Whatever is raised, the memory is given back.
+    downloading, and before each tensor of the weights. `choose_devices` is called before the first of them: it may
+    spread the layers over several GPUs, and may raise. Whatever is raised, the memory is given back.
 
     Weights are in the checkpoint's dtype on CUDA, and in float32 on the CPU, where bfloat16 is slow without AMX.
 
@@ -142,11 +155,11 @@ def load(
     device = device_of(options.device)
     source = _source(options.model, on_progress, should_stop)
     config = _checked_config(source)
-    require_room(config, device)
+    layer_devices = choose_devices(config, device)
     with _quiet(), _watched(on_progress, should_stop), _giving_back():
         try:
             tokenizer = _tokenizer(source)
-            model = _model(source, config, options.quantize, device)
+            model = _model(source, config, options.quantize, device, layer_devices)
         except OSError as error:
             raise ModelNotFoundError(f"{source} cannot be loaded: {first_line(error)}") from error
     model.eval()
@@ -159,10 +172,13 @@ def _generation_config(model: PreTrainedModel) -> GenerationConfig:
     return config if isinstance(config, GenerationConfig) else GenerationConfig()
 
 
-def weight_bytes(model: nn.Module) -> int:
-    """Bytes of parameters and buffers as they are stored; tied ones count once, quantized ones with their scales."""
-    storages = {tensor.data_ptr(): tensor.nbytes for tensor in _stored_tensors(model)}
-    return sum(storages.values())
+def weight_bytes(model: nn.Module, device: torch.device | None = None) -> int:
+    """Bytes of parameters and buffers as they are stored; tied ones count once, quantized ones with their scales.
+
+    `device`: only of what lies there.
+    """
+    tensors = (tensor for tensor in _stored_tensors(model) if device is None or tensor.device == device)
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 
 def _stored_tensors(model: nn.Module) -> Iterator[Tensor]:
@@ -461,15 +477,18 @@ def device_of(choice: DeviceChoice) -> torch.device:
     raise DeviceError("PyTorch finds no NVIDIA GPU or no driver for it; install the driver, or use the CPU.")
 
 
-def _model(source: _Source, config: PreTrainedConfig, quantize: Quantize, device: torch.device) -> PreTrainedModel:
-    """The model on the device, quantized if asked for."""
+def _model(
+    source: _Source, config: PreTrainedConfig, quantize: Quantize, device: torch.device, layer_devices: LayerDevices
+) -> PreTrainedModel:
+    """The model on the device, or with its layers on several, quantized if asked for."""
     if quantize != "none" and getattr(config, "quantization_config", None) is not None:
         raise ConfigError(f"{source} is already quantized; load it without quantizing it again.")
     arguments: dict[str, Any] = {"dtype": torch.float32}
     if quantize != "none":
         _import_bitsandbytes()
-    if device.type == "cuda" or quantize != "none":
-        arguments |= {"device_map": {"": device}, "quantization_config": _quantization(quantize, config, device)}
+    if device.type != "cpu" or quantize != "none":
+        placed = device_map(empty_model(config), device, layer_devices) if layer_devices else {"": device}
+        arguments |= {"device_map": placed, "quantization_config": _quantization(quantize, config, device)}
     if device.type == "cuda":
         arguments["dtype"] = "auto"
     try:
@@ -482,11 +501,15 @@ def _model(source: _Source, config: PreTrainedConfig, quantize: Quantize, device
             **arguments,
         )
     except (ImportError, RuntimeError, MemoryError, ValueError, SafetensorError) as error:
-        raise _cannot_load(source, quantize, error) from error
+        raise _cannot_load(source, quantize, error, {device, *layer_devices}) from error
     model, report = loaded
     assert isinstance(model, PreTrainedModel)
     if missing := sorted(report["missing_keys"]):
         raise ModelNotFoundError(f"{source} lacks {len(missing)} of its weights, such as {missing[0]}.")
+    if len({device, *layer_devices}) > 1:
+        # accelerate takes any of the devices for the one that inputs go to first; what reads tokens is on this one.
+        hook: Any = model._hf_hook
+        hook.execution_device = device
     if quantize == "8bit":
         _silence_cast_warning()
     return model
@@ -507,10 +530,12 @@ def _quantization(quantize: Quantize, config: PreTrainedConfig, device: torch.de
     )
 
 
-def _cannot_load(source: _Source, quantize: Quantize, error: Exception) -> EngineError:
+def _cannot_load(
+    source: _Source, quantize: Quantize, error: Exception, devices: Collection[torch.device]
+) -> EngineError:
     if is_out_of_memory(error):
         on_gpu = isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_initialized()
-        free, place = (free_vram_bytes(torch.device("cuda")), "VRAM") if on_gpu else (available_ram_bytes(), "RAM")
+        free, place = (min(map(free_vram_bytes, devices)), "VRAM") if on_gpu else (available_ram_bytes(), "RAM")
         return OutOfMemoryError(f"Memory ran out while {source} was loaded; {free / 1e9:.1f} GB of {place} are free.")
     if quantize != "none":
         return EngineError(f"bitsandbytes cannot load {source} in {quantize}: {first_line(error)}")

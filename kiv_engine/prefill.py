@@ -5,8 +5,9 @@ Shapes: H KV heads, G query heads per KV head, T queries, N keys, D head_dim; qu
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -143,20 +144,25 @@ def attend_at_once(
         mask = causal_mask(*shape, keys.device) if mask is None else mask
         return PartialAttention.over(rule, queries, keys, values, mask).finish(rule)
     if mask is None:
-        mask = causal_bias(*shape, queries.dtype, queries.device)
+        mask = causal_biases(queries.device)(*shape, queries.dtype)
     keys, values = (rows[:, None].expand(-1, queries.shape[1], -1, -1) for rows in (keys, values))
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask[None, None], scale=rule.scaling)
 
 
-@lru_cache(maxsize=2)
-def causal_bias(num_queries: int, num_keys: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The causal mask (T, N) as what is added to scores: kernels make that of a mask, anew for each block.
+@cache
+def causal_biases(device: torch.device) -> Callable[[int, int, torch.dtype], torch.Tensor]:
+    """Makes the causal mask (T, N) as what is added to scores: kernels make that of a mask, anew for each block.
 
-    While a document is read, all blocks have the same shape.
+    While a document is read, all blocks have the same shape, on each device: that of the newest two is kept.
     """
-    with torch.inference_mode(False):
-        hidden = ~causal_mask(num_queries, num_keys, device)
-        return torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, -math.inf)
+
+    @lru_cache(maxsize=2)
+    def causal_bias(num_queries: int, num_keys: int, dtype: torch.dtype) -> torch.Tensor:
+        with torch.inference_mode(False):
+            hidden = ~causal_mask(num_queries, num_keys, device)
+            return torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, -math.inf)
+
+    return causal_bias
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device) -> torch.Tensor:

@@ -106,6 +106,6 @@ def measure(loaded: "LoadedModel", options: "LoadOptions", context: "Context") -
         planned_ram=rows + (fit.CUDA_HOST_BYTES if on_gpu else kept + needs.runtime),
         ram=psutil.Process().memory_info().rss,
         planned_vram=kept if on_gpu else 0,
-        vram=torch.cuda.memory_allocated(loaded.device) if on_gpu else 0,
+        vram=sum(map(torch.cuda.memory_allocated, loaded.devices)) if on_gpu else 0,
         read_tokens_per_s=context.read_tokens_per_s,
     )

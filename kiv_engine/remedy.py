@@ -14,9 +14,9 @@ from kiv_engine import fit
 from kiv_engine.context import Context
 from kiv_engine.errors import EngineError, OutOfMemoryError, UnsupportedModelError
 from kiv_engine.events import SmallerPlan
-from kiv_engine.fit import Device, ModelShape, Needs, Room, Setting
-from kiv_engine.hardware import available_ram_bytes, existing_folder
-from kiv_engine.loader import LoadedModel, LoadOptions, device_of, read_config
+from kiv_engine.fit import Device, ModelShape, Needs, Plan, Room, Setting
+from kiv_engine.hardware import available_ram_bytes, existing_folder, further_gpus
+from kiv_engine.loader import LayerDevices, LoadedModel, LoadOptions, device_of, read_config
 from kiv_engine.memory import free_vram_bytes
 
 LESS_HOT_TOKENS: Final = 512
@@ -43,7 +43,7 @@ def smaller_plan(shape: ModelShape, setting: Setting, room: Room, tokens: int) -
     changes = _changes(setting, shape.config) if tokens else map(SmallerPlan, _coarser(setting, shape.config))
     for change in (*changes, SmallerPlan()):
         changed = _changed(setting, change)
-        plan = fit.plan(shape.needs(changed), room)
+        plan = fit.plan_of(shape, changed, room)
         most = plan.tokens_in_ram if changed.config.store_folder is None else plan.tokens_on_disk
         need = _demand(plan.needs, changed, tokens)
         if not plan.missing and most >= tokens and need < before:
@@ -54,7 +54,7 @@ def smaller_plan(shape: ModelShape, setting: Setting, room: Room, tokens: int) -
 
 
 def _place(room: Room) -> int:
-    return room.ram if room.vram is None else room.vram
+    return room.ram if room.vram is None else sum(room.all_vram)
 
 
 def _demand(needs: Needs, setting: Setting, tokens: int) -> int:
@@ -96,25 +96,46 @@ def _changed(setting: Setting, change: SmallerPlan) -> Setting:
 # -- when ------------------------------------------------------------------------------------------------------------
 
 
-def require_room(options: LoadOptions, config: PreTrainedConfig, device: torch.device) -> None:
-    """Raise OutOfMemoryError, with figures, where a model's weights and a first chunk are larger than what is free.
+def choose_devices(
+    options: LoadOptions, config: PreTrainedConfig, device: torch.device, *, anyway: bool = False
+) -> LayerDevices:
+    """The GPU of each layer, where one GPU does not hold the model and a long text and there are others.
 
-    Otherwise the system might end the whole program. Says nothing of checkpoints that are quantized already.
+    Raises OutOfMemoryError, with figures, where a model's weights and a first chunk are larger than what is free,
+    unless it is to be tried `anyway`: otherwise the system might end the whole program. Says nothing of checkpoints
+    that are quantized already.
     """
     if options.model == "demo" or getattr(config, "quantization_config", None) is not None:
-        return
+        return ()
     try:
-        needs = ModelShape(config).needs(Setting(options.quantize, _kind(device)))
+        shape = ModelShape(config)
     except UnsupportedModelError:
-        return  # told where a cache is made
-    room = _free_room(device)
+        return ()  # told where a cache is made
+    setting, room = Setting(options.quantize, _kind(device)), _free_room(device)
+    if room.vram is not None and fit.plan(shape.needs(setting), room).tokens_in_ram < fit.ENOUGH_TOKENS["cuda"]:
+        room = _with_further_gpus(room, device)
+    plan = fit.plan_of(shape, setting, room)
+    if plan.gpu_layers and (anyway or not plan.missing):
+        return tuple(gpu for gpu, count in zip(_gpus(device), plan.gpu_layers, strict=True) for _ in range(count))
+    if not anyway:
+        _require_room(options, plan)
+    return ()
+
+
+def _require_room(options: LoadOptions, plan: Plan) -> None:
+    """Raise OutOfMemoryError unless weights and a first chunk are smaller than what is free."""
+    needs, room = plan.needs, plan.room
+    device: Device = "cpu" if room.vram is None else "cuda"
     need = needs.fixed - needs.runtime
-    free = _place(room) - fit.RUNTIME_BYTES[_kind(device)]
+    free = sum(each - fit.RUNTIME_BYTES[device] for each in room.all_vram or (room.ram,))
+    together = f" on {len(room.all_vram)} GPUs" if room.more_vram else ""
+    if together:  # layers cannot be cut, and each GPU needs room for a chunk
+        need = free + plan.missing
     if need > free:
         place = "RAM" if room.vram is None else "VRAM"
         raise OutOfMemoryError(
             f"{options.model} needs about {need / GB:.1f} GB of {place} with these weights "
-            f"({needs.weights / GB:.1f} GB of them weights), and {free / GB:.1f} GB are free.",
+            f"({needs.weights / GB:.1f} GB of them weights), and {free / GB:.1f} GB are free{together}.",
             is_predicted=True,
         )
 
@@ -124,8 +145,10 @@ def for_loading(options: LoadOptions, error: EngineError) -> SmallerPlan | None:
     if not isinstance(error, OutOfMemoryError):
         return None
     device = device_of(options.device)
-    shape = ModelShape(read_config(options.model))
-    return smaller_plan(shape, Setting(options.quantize, _kind(device)), _free_room(device), 0)
+    shape, room = ModelShape(read_config(options.model)), _free_room(device)
+    if room.vram is not None:
+        room = _with_further_gpus(room, device)
+    return smaller_plan(shape, Setting(options.quantize, _kind(device)), room, 0)
 
 
 def for_context(
@@ -136,12 +159,14 @@ def for_context(
         return None
     device, held = loaded.device, context.footprint.parts()
     cold = held.cold_keys + held.cold_values if context.config.store_folder is None else 0
-    fast = held.weights + held.hot + held.index
     room = _free_room(device)
     if room.vram is None:
-        room = replace(room, ram=room.ram + fast + cold)
+        room = replace(room, ram=room.ram + held.weights + held.hot + held.index + cold)
     else:
-        room = replace(room, ram=room.ram + cold, vram=room.vram + fast)
+        room = _with_further_gpus(room, device)
+        held_on = map(context.footprint.held_on, _gpus(device))
+        first, *more = (free + of_this for free, of_this in zip(room.all_vram, held_on, strict=True))
+        room = replace(room, ram=room.ram + cold, vram=first, more_vram=tuple(more))
     setting = Setting(options.quantize, _kind(device), context.config)
     return smaller_plan(ModelShape(loaded.model.config), setting, room, error.tokens)
 
@@ -155,4 +180,18 @@ def _free_room(device: torch.device) -> Room:
     ram, disk = available_ram_bytes(), shutil.disk_usage(existing_folder(default_store())).free
     if device.type != "cuda":
         return Room(ram + fit.RUNTIME_BYTES["cpu"], disk)
-    return Room(ram + fit.CUDA_HOST_BYTES, disk, free_vram_bytes(device) + fit.RUNTIME_BYTES["cuda"])
+    return Room(ram + fit.CUDA_HOST_BYTES, disk, _free_vram(device))
+
+
+def _with_further_gpus(room: Room, device: torch.device) -> Room:
+    """The room with that of the other GPUs. To ask them takes some hundred MB of each."""
+    return replace(room, more_vram=tuple(map(_free_vram, _gpus(device)[1:])))
+
+
+def _free_vram(gpu: torch.device) -> int:
+    return free_vram_bytes(gpu) + fit.RUNTIME_BYTES["cuda"]
+
+
+def _gpus(first: torch.device) -> list[torch.device]:
+    """The GPU that models go on, and those that help it out."""
+    return [first, *(torch.device("cuda", index) for index in further_gpus(first.index))]

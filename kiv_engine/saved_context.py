@@ -1,7 +1,7 @@
 """A saved context as it lies on the disk: what it holds, whether it is sound, and the way back into a cache."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,8 +232,12 @@ class SavedContext:
                 placed.append(PlacedDocument(TokenizedDocument(document, ids[first:last], starts, ends), first))
         return placed
 
-    def restore(self, cache: KIVCache, device: torch.device, *, copy: bool) -> list[CacheSnapshot]:
+    def restore(
+        self, cache: KIVCache, layer_device: Callable[[int], torch.device], *, copy: bool
+    ) -> list[CacheSnapshot]:
         """Bring an empty cache to what was saved; the snapshots of the layers that forget.
+
+        `layer_device` says where a layer's part belongs: each follows its layer, wherever it was when it was saved.
 
         Rows are mapped; or, where many more will follow them, copied into memory.
         """
@@ -244,11 +248,12 @@ class SavedContext:
                 if self.num_tokens and layer.geometry.index not in cold:
                     raise ValueError("a layer is missing")
                 if layer.geometry.index in cold:
-                    self._restore_layer(layer, cold[layer.geometry.index], tensors, device, copy=copy)
+                    index = layer.geometry.index
+                    self._restore_layer(layer, cold[index], tensors, layer_device(index), copy=copy)
             snapshots = [
                 CacheSnapshot(
                     entry["num_tokens"],
-                    {index: value_from_json(state, tensors, device) for index, state in entry["layers"]},
+                    {index: value_from_json(state, tensors, layer_device(index)) for index, state in entry["layers"]},
                 )
                 for entry in self.manifest["snapshots"]
             ]

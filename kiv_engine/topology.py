@@ -59,6 +59,7 @@ class Topology:
         forgetting: the layers that own state which does not grow.
         num_layers: decoder layers in all.
         num_sharing: of them, the last ones, which only use the K/V of others.
+        first_shared: the first layer whose K/V others use, too; `num_layers` where there is none.
         last_owner: the last layer that owns state, of whatever kind.
         trained_tokens: context length the model was trained for, 0 where the config does not say.
         forgets: some layers keep only recent state (sliding window, linear attention).
@@ -69,6 +70,7 @@ class Topology:
     forgetting: tuple[ForgettingLayer, ...]
     num_layers: int
     num_sharing: int
+    first_shared: int
     last_owner: int
     trained_tokens: int
     forgets: bool
@@ -102,6 +104,9 @@ def inspect(config: Any) -> Topology:
         forgetting=tuple(_forgetting_layer(text, index, kind) for index, kind in owned if kind in FORGETTING),
         num_layers=len(types),
         num_sharing=len(types) - len(owned),
+        first_shared=min(
+            (last[kind] for index, kind in enumerate(types) if sharing[index] == "reuse"), default=len(types)
+        ),
         last_owner=max(index for index, kind in owned if kind not in WITHOUT_STATE),
         trained_tokens=int(getattr(text, "max_position_embeddings", 0) or 0),
         forgets=any(kind in FORGETTING for kind in types),

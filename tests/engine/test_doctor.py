@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kiv_engine import cli, doctor, hardware
-from kiv_engine.fit import Needs, Pace, Plan, Room, plan
+from kiv_engine.fit import Needs, Pace, Plan, Room, plan, room_of
 from kiv_engine.hardware import Cpu, Cuda, Disk, Gpu, Hardware, Ram, TorchBuild, inspect_hardware
 from kiv_engine.loader import DEMO_FOLDER
 
@@ -56,6 +56,19 @@ def test_a_gpu_has_a_line_and_the_verdict() -> None:
     assert "NVIDIA GeForce RTX 4070: 11.5 GB free of 12.9 GB, driver 550.54.14, compute capability 8.9" in text
     assert "Usable. PyTorch 2.13.0+cu126 uses" in text
     assert doctor.verdict(PC).startswith("Models run on the NVIDIA GeForce RTX 4070; 28.0 GB of RAM")
+
+
+def test_of_several_gpus_it_is_said_which_models_run_on() -> None:
+    both = replace(PC, gpus=(GPU, replace(GPU, free_bytes=9_000_000_000)))
+    assert doctor.verdict(both) == doctor.verdict(PC), "the other one is too old for this PyTorch"
+    assert room_of(both).all_vram == (GPU.free_bytes,)
+    both = replace(both, num_model_gpus=2)
+    assert "RTX 4070, those too large for it on 2 GPUs together; 28.0 GB" in doctor.verdict(both)
+    assert room_of(both).all_vram == (GPU.free_bytes, 9_000_000_000)
+    plans = plans_of(replace(plan(NEEDS, room_of(both)), gpu_layers=(20, 16)))
+    text = "\n".join(doctor.fit_lines("some/model", plans, "none", None))
+    assert "some/model on up to 2 GPUs, with 11.5 GB and 9.0 GB of VRAM free" in text
+    assert "Its layers are spread over the GPUs: 20, 16." in text
 
 
 def test_a_gpu_that_stays_idle_is_said_with_the_remedy() -> None:

@@ -15,7 +15,7 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.fit import ModelShape, Needs, Plan, Room, Setting
 from kiv_engine.index import CodeIndex, SearchEffort, code_bytes
 from kiv_engine.loader import LoadOptions, load, read_config, weight_bytes
-from kiv_engine.prefill import causal_bias
+from kiv_engine.prefill import causal_biases
 from kiv_engine.reading import READ_CHUNK_TOKENS
 from tests.engine.families import COMMON, FAMILIES, VOCABULARY, model_of
 from tests.engine.test_loader import copy_tokenizer
@@ -89,7 +89,7 @@ def check_peak(model: PreTrainedModel) -> None:
     cache = KIVCache(model, config)
     cache.plan(6 * READ_CHUNK_TOKENS)
     read_chunks(model, cache, 4)
-    causal_bias.cache_clear()
+    causal_biases.cache_clear()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         read_chunks(model, cache, 2)
     cache.close()

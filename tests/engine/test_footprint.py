@@ -16,6 +16,8 @@ from kiv_engine.errors import CapacityError, OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, MemoryPlaces, MemoryUse, ReadFinished
 from kiv_engine.fit import ModelShape, Setting
 from kiv_engine.footprint import Footprint
+from kiv_engine.index import code_bytes
+from kiv_engine.loader import LoadedModel
 from tests.engine.families import model_of
 from tests.engine.tiny_chat import loaded
 from tests.engine.tiny_context import CHUNK, DOCUMENT, SMALL, TEXT, ask, break_forward, new_context, read, ready, tokens
@@ -102,6 +104,23 @@ def test_on_a_gpu_the_index_has_to_fit_into_vram(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(footprint, "free_vram_bytes", {device: vram}.__getitem__)
         codes, rows = int(vram * 0.95) // needs.token_index, int(10**9 * 0.9) // needs.token_keys_values
         assert context.footprint.tokens_that_fit() == min(codes, rows)
+    context.close()
+
+
+def test_the_fullest_of_several_gpus_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The codes of a layer lie where the layer does."""
+    gpus = [torch.device("cuda", index) for index in range(2)]
+    monkeypatch.setattr(LoadedModel, "layer_device", lambda _loaded, index: gpus[index > 0])
+    context = Context(replace(loaded("llama"), device=gpus[0]), KIVConfig())
+    monkeypatch.setattr(footprint, "available_ram_bytes", lambda: 10**12)
+    growing = context.cache.topology.growing
+    first = [layer for layer in growing if layer.index == 0]
+    codes = [code_bytes(layer.num_kv_heads, layer.head_dim, 2) for layer in growing]
+    assert len(first) == 1 < len(codes)
+    for free in ((10**6, 10**9), (10**9, 10**6)):
+        monkeypatch.setattr(footprint, "free_vram_bytes", dict(zip(gpus, free, strict=True)).__getitem__)
+        each = [int(free[0] * 0.95) // codes[0], int(free[1] * 0.95) // sum(codes[1:])]
+        assert context.footprint.tokens_that_fit() == min(each)
     context.close()
 
 

@@ -207,6 +207,27 @@ def test_the_first_gpu_is_the_one_that_torch_calls_its_first(monkeypatch: pytest
     assert GPU.name in found.cuda.reason
 
 
+@pytest.mark.usefixtures("torch_sees")
+def test_further_gpus_are_those_that_torch_has_code_for_in_its_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    old = Gpu("GeForce GTX 1080", 8_000_000_000, 7_000_000_000, "550", "6.1", "GPU-0000")
+    second = replace(GPU, name="NVIDIA GeForce RTX 3060", compute_capability="8.6", uuid="GPU-3060")
+    in_torch = [(GPU, (8, 9)), (old, (6, 1)), (second, (8, 6))]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(in_torch))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: in_torch[index][1])
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=in_torch[index][0].uuid[4:])
+    )
+    monkeypatch.setattr(hardware, "read_driver", lambda: replace(NEW_DRIVER, gpus=(old, second, GPU)))
+    monkeypatch.setattr(hardware, "read_torch_build", lambda: CUDA_BUILD)
+    assert hardware.further_gpus(0) == [2]
+    assert hardware.further_gpus(2) == [0]
+    found = hardware.inspect_hardware(tmp_path)
+    assert found.gpus == (GPU, second, old)
+    assert found.model_gpus == (GPU, second)
+
+
 @pytest.mark.parametrize(
     ("capability", "runs"),
     [("7.5", True), ("8.0", True), ("8.9", True), ("9.0", True), ("6.1", False), ("7.0", False), ("10.3", False)],
@@ -233,10 +254,10 @@ def test_vram_that_lies_in_ram_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
     """PyTorch believes to have 14 GB, of a GPU on which all programs together use 11.9."""
     assert hardware.read_spilled_bytes() == hardware.read_reserved_bytes() == 0  # nothing here has touched a GPU
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1b2c"))
     reserved = 14_000_000_000
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: reserved)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda index: 0 if index else reserved)
     fake_nvml(
         monkeypatch,
         nvmlInit=lambda: None,
