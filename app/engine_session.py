@@ -166,7 +166,7 @@ class EngineSession:
         topology, loaded = context.cache.topology, self._engine.loaded.model
         row_bytes = topology.row_bytes(loaded.dtype.itemsize)
         fit, trained = context.footprint.tokens_that_fit(), topology.trained_tokens
-        gpu = find_gpu(_gpu_id(loaded.device))
+        gpu = find_gpu(*_gpu_ids(self._engine.loaded.devices))
         # These are half a million objects with torch and transformers. While the garbage collector goes through all of
         # them no other thread has Python's lock, and the window stands still for some tenths of a second.
         gc.freeze()
@@ -517,11 +517,12 @@ def leave_a_core() -> None:
     torch.set_num_threads(max(1, torch.get_num_threads() - 1))
 
 
-def _gpu_id(device: "torch.device") -> str:
-    """The driver's id of the GPU that a model runs on, or "" on the CPU."""
+def _gpu_ids(devices: "Sequence[torch.device]") -> list[str]:
+    """The driver's ids of the GPUs that a model runs on, none on the CPU."""
     import torch
 
-    return f"GPU-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else ""
+    gpus = (device for device in devices if device.type == "cuda")
+    return [f"GPU-{torch.cuda.get_device_properties(gpu).uuid}" for gpu in gpus]
 
 
 def documents_placed(context: "Context", *, opened: bool) -> DocumentsPlaced:

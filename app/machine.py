@@ -54,29 +54,33 @@ def read_ram() -> RamReading:
 
 @dataclass(frozen=True)
 class Gpu:
-    """An NVIDIA GPU. Its handle may be used from any thread."""
+    """An NVIDIA GPU, or several that share a model. Handles may be used from any thread."""
 
     handle: Any
+    others: tuple[Any, ...] = ()
 
     def read_vram(self) -> VramReading | None:
-        """Measure now; None where the driver no longer answers."""
+        """Measure now, of all together; None where the driver no longer answers."""
         import pynvml
 
+        handles = (self.handle, *self.others)
         try:
-            memory = pynvml.nvmlDeviceGetMemoryInfo(self.handle)
+            memory = [pynvml.nvmlDeviceGetMemoryInfo(each) for each in handles]
         except pynvml.NVMLError:
             return None
-        return VramReading(self._own_bytes(), int(memory.used), int(memory.total))
+        used, total = sum(int(each.used) for each in memory), sum(int(each.total) for each in memory)
+        return VramReading(sum(map(_own_bytes, handles)), used, total)
 
-    def _own_bytes(self) -> int:
-        """Windows, and containers with process numbers of their own, do not say."""
-        import pynvml
 
-        try:
-            processes = pynvml.nvmlDeviceGetComputeRunningProcesses(self.handle)
-        except pynvml.NVMLError:
-            return 0
-        return sum(int(each.usedGpuMemory or 0) for each in processes if each.pid == os.getpid())
+def _own_bytes(handle: Any) -> int:
+    """Windows, and containers with process numbers of their own, do not say."""
+    import pynvml
+
+    try:
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except pynvml.NVMLError:
+        return 0
+    return sum(int(each.usedGpuMemory or 0) for each in processes if each.pid == os.getpid())
 
 
 class Machine:
@@ -97,8 +101,8 @@ class Machine:
         return self._cpu_percent
 
 
-def find_gpu(uuid: str) -> Gpu | None:
-    """The NVIDIA GPU with this id, which is like "GPU-1b2c"; for "" the driver's first; or None.
+def find_gpu(*uuids: str) -> Gpu | None:
+    """The NVIDIA GPUs with these ids, which are like "GPU-1b2c"; without any the driver's first; or None.
 
     Waking the driver may take a while: not on the GUI thread.
     """
@@ -106,6 +110,7 @@ def find_gpu(uuid: str) -> Gpu | None:
         import pynvml
 
         pynvml.nvmlInit()
-        return Gpu(pynvml.nvmlDeviceGetHandleByUUID(uuid) if uuid else pynvml.nvmlDeviceGetHandleByIndex(0))
+        handles = tuple(map(pynvml.nvmlDeviceGetHandleByUUID, uuids)) or (pynvml.nvmlDeviceGetHandleByIndex(0),)
+        return Gpu(handles[0], handles[1:])
     except Exception:  # noqa: BLE001 - no library, no driver or no GPU: the same to us
         return None

@@ -14,7 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.engine_session import _gpu_id
+from app.engine_session import _gpu_ids
 from app.machine import Gpu, RamReading, VramReading, find_gpu, read_ram
 from app.models.engine_status import EngineState
 from app.models.memory_log import KNOWN, PARTS, of_process
@@ -133,8 +133,8 @@ def test_the_vram_is_that_of_the_gpu_which_runs_the_model(monkeypatch: pytest.Mo
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
-    assert find_gpu(_gpu_id(device)) == Gpu("GPU-1b2c")
-    assert find_gpu(_gpu_id(torch.device("cpu"))) == Gpu(0)
+    assert find_gpu(*_gpu_ids([device])) == Gpu("GPU-1b2c")
+    assert find_gpu(*_gpu_ids([torch.device("cpu")])) == Gpu(0)
 
 
 def test_a_minimised_window_with_the_chart_is_closed_without_a_warning(driver: AppDriver, book: Path) -> None:

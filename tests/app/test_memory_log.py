@@ -87,6 +87,7 @@ def test_of_a_gpus_processes_ones_own_are_counted(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda _: memory)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", lambda _: listed)
     assert Gpu(0).read_vram() == VramReading(900 * MB, 8 * GB, 12 * GB)
+    assert Gpu(0, (1,)).read_vram() == VramReading(1_800 * MB, 16 * GB, 24 * GB), "of both that share a model"
     monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", fail)
     assert Gpu(0).read_vram() == VramReading(0, 8 * GB, 12 * GB)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", fail)
