@@ -52,8 +52,9 @@ def nearest_ids(name: str, count: int = 3) -> list[str]:
     for entry in read_catalogue():
         by_spelling[entry.id.lower()] = by_spelling[entry.id.lower().partition("/")[2]] = entry.id
     wanted = name.lower().strip()
-    found = [spelling for spelling in by_spelling if wanted and wanted in spelling]
+    model = wanted.partition("/")[2]
+    found = [spelling for spelling in by_spelling if any(part and part in spelling for part in (wanted, model))]
     found += get_close_matches(wanted, by_spelling, 2 * count, 0.6)
-    if "/" in wanted:
-        found += get_close_matches(wanted.partition("/")[2], by_spelling, 2 * count, 0.6)
+    if model:
+        found += get_close_matches(model, by_spelling, 2 * count, 0.6)
     return list(dict.fromkeys(by_spelling[spelling] for spelling in found))[:count]

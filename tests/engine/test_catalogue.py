@@ -67,6 +67,7 @@ def test_what_is_computed_is_not_in_the_file() -> None:
         ("TinyLlama", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
         ("microsoft/Phi-3.5-mini", "microsoft/Phi-3.5-mini-instruct"),
         ("smollm3", "HuggingFaceTB/SmolLM3-3B"),
+        ("Qwn/Qwen3-4B", "Qwen/Qwen3-4B-Instruct-2507"),
     ],
 )
 def test_a_typo_leads_to_what_was_meant(typo: str, meant: str) -> None:
