@@ -1,7 +1,7 @@
 """What `kiv doctor`, `kiv fit` and `kiv models` say, as lines for people and as JSON. Prints nothing."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -182,13 +182,15 @@ def fit_report(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") -
     return {"model": name, "best": best, "summary": sentence, "pace": times, "settings": settings}
 
 
-def elsewhere(room: "Room", gpu_gb: float | None, ram_gb: float | None) -> str:
+def elsewhere(room: "Room", gpus_gb: Sequence[float] | None, ram_gb: float | None) -> str:
     """What a plan for a PC that is not at hand is for, or "" for this one."""
-    if gpu_gb is None and ram_gb is None:
+    if gpus_gb is None and ram_gb is None:
         return ""
     gpu = "no GPU" if room.vram is None else f"{gigabytes(room.vram)} of VRAM free"
-    if gpu_gb:
-        gpu = f"a GPU of {gpu_gb:g} GB ({gpu})"
+    if room.more_vram:
+        gpu = f"{len(room.all_vram)} GPUs ({' and '.join(map(gigabytes, room.all_vram))} of VRAM free)"
+    elif room.vram is not None and gpus_gb:
+        gpu = f"a GPU of {max(gpus_gb):g} GB ({gpu})"
     return f"Computed for a PC with {gpu} and {gigabytes(room.ram)} of RAM free, not measured on one."
 
 

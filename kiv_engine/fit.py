@@ -8,7 +8,7 @@ Letters: H KV heads, G query heads per KV head, T tokens of a chunk, N keys that
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal
@@ -439,10 +439,10 @@ def quantized_bytes(weight: torch.Tensor, quantize: Quantize) -> int:
 
 
 def plan_of(shape: ModelShape, setting: Setting, room: Room) -> Plan:
-    """How many cold tokens fit; on several GPUs together where one does not hold a long text."""
+    """How many cold tokens fit; on several GPUs together where one does not hold a million and all hold more."""
     needs = shape.needs(setting)
     alone = plan(needs, room)
-    if not room.more_vram or alone.tokens_in_ram >= ENOUGH_TOKENS["cuda"]:
+    if not room.more_vram or alone.tokens_in_ram >= MILLION:
         return alone
     spread = plan_spread(needs, room, shape.pieces(setting))
     return max(alone, spread, key=lambda each: (each.tokens_in_ram, -each.missing))
@@ -492,13 +492,18 @@ def room_of(hardware: Hardware) -> Room:
     return Room(hardware.ram.available_bytes, hardware.disk.free_bytes, vram[0] if vram else None, tuple(vram[1:]))
 
 
-def room_elsewhere(room: Room, gpu_gb: float | None, ram_gb: float | None) -> Room:
-    """The room on a PC with a GPU and RAM of so many GB (10^9 bytes), 0 for no GPU; what is None is as in `room`."""
+def room_elsewhere(room: Room, gpus_gb: Sequence[float] | None, ram_gb: float | None) -> Room:
+    """The room on a PC with GPUs and RAM of so many GB (10^9 bytes), 0 for no GPU; what is None is as in `room`.
+
+    The first GPU has the screen.
+    """
     ram = room.ram if ram_gb is None else int(ram_gb * 1e9 * (1 - DESKTOP_SHARE))
-    if gpu_gb is None:
+    if gpus_gb is None:
         return replace(room, ram=ram)
-    vram = max(0, int(gpu_gb * 1e9) - DESKTOP_VRAM_BYTES) if gpu_gb else None
-    return replace(room, ram=ram, vram=vram, more_vram=())
+    sizes = [int(size * 1e9) for size in gpus_gb if size]
+    if not sizes:
+        return replace(room, ram=ram, vram=None, more_vram=())
+    return replace(room, ram=ram, vram=max(0, sizes[0] - DESKTOP_VRAM_BYTES), more_vram=tuple(sizes[1:]))
 
 
 def plan_all(shape: ModelShape, room: Room, config: KIVConfig | None = None) -> dict[Quantize, Plan]:

@@ -99,7 +99,7 @@ def _changed(setting: Setting, change: SmallerPlan) -> Setting:
 def choose_devices(
     options: LoadOptions, config: PreTrainedConfig, device: torch.device, *, anyway: bool = False
 ) -> LayerDevices:
-    """The GPU of each layer, where one GPU does not hold the model and a long text and there are others.
+    """The GPU of each layer, where one GPU does not hold the model and a million tokens, and several hold more.
 
     Raises OutOfMemoryError, with figures, where a model's weights and a first chunk are larger than what is free,
     unless it is to be tried `anyway`: otherwise the system might end the whole program. Says nothing of checkpoints
@@ -112,9 +112,9 @@ def choose_devices(
     except UnsupportedModelError:
         return ()  # told where a cache is made
     setting, room = Setting(options.quantize, _kind(device)), _free_room(device)
-    if room.vram is not None and fit.plan(shape.needs(setting), room).tokens_in_ram < fit.ENOUGH_TOKENS["cuda"]:
-        room = _with_further_gpus(room, device)
     plan = fit.plan_of(shape, setting, room)
+    if room.vram is not None and plan.tokens_in_ram < fit.MILLION:
+        plan = fit.plan_of(shape, setting, _with_further_gpus(room, device))
     if plan.gpu_layers and (anyway or not plan.missing):
         return tuple(gpu for gpu, count in zip(_gpus(device), plan.gpu_layers, strict=True) for _ in range(count))
     if not anyway:

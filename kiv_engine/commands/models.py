@@ -62,8 +62,8 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
 def add_pc_options(parser: Parser) -> None:
     """Options that plan for a PC which is not at hand."""
     parser.add_argument(
-        "--gpu", type=gigabytes_of, metavar="GB",
-        help="plan for a PC with a GPU of so much memory, 0 for none, instead of this one",
+        "--gpu", type=gigabytes_of, metavar="GB", action="append",
+        help="plan for a PC with a GPU of so much memory, 0 for none, instead of this one; again for each further GPU",
     )  # fmt: skip
     parser.add_argument("--ram", type=gigabytes_of, metavar="GB", help="plan for a PC with so much RAM")
 

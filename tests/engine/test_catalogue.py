@@ -114,6 +114,11 @@ def test_one_model_for_a_pc_that_is_not_at_hand(capsys: pytest.CaptureFixture[st
     label, where, *_ = capsys.readouterr().out.splitlines()
     assert label.startswith("Computed for a PC with no GPU and 14.4 GB of RAM free")
     assert where.startswith("Qwen/Qwen2.5-3B-Instruct on the CPU, with 14.4 GB of RAM")
+    assert cli.main(["fit", "Qwen/Qwen2.5-7B-Instruct", "--gpu", "12", "--gpu", "0", "--gpu", "12", "--ram", "64"]) == 0
+    label, where, *lines = capsys.readouterr().out.splitlines()
+    assert label.startswith("Computed for a PC with 2 GPUs (11.5 GB and 12.0 GB of VRAM free) and 57.6 GB of RAM free")
+    assert "on up to 2 GPUs, with 11.5 GB and 12.0 GB of VRAM free" in where
+    assert any(line.startswith("in full") and "does not fit" not in line for line in lines)
     assert cli.main(["fit", "demo", "--gpu", "8", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["pace"] is None  # this PC's speed is not that one's

@@ -142,8 +142,9 @@ def test_what_is_too_large_for_one_gpu_is_planned_on_two(qwen7b: ModelShape) -> 
         assert used + needs.activations + needs.runtime <= 12 * GB * fit.VRAM_SHARE
 
 
-def test_one_gpu_is_enough_where_it_holds_a_long_text(qwen7b: ModelShape) -> None:
-    alone = fit.plan(qwen7b.needs(CUDA), Room(64 * GB, 500 * GB, vram=40 * GB))
+@pytest.mark.parametrize("ram", [100 * GB, 20 * GB], ids=["a million", "the RAM holds no more"])
+def test_one_gpu_is_enough_where_others_would_not_help(qwen7b: ModelShape, ram: int) -> None:
+    alone = fit.plan(qwen7b.needs(CUDA), Room(ram, 500 * GB, vram=40 * GB))
     found = fit.plan_of(qwen7b, CUDA, replace(alone.room, more_vram=(40 * GB,)))
     assert replace(found, room=alone.room) == alone
     assert found.gpu_layers == ()
@@ -166,7 +167,9 @@ def test_the_layers_devices_follow_the_plan(qwen7b: ModelShape, gpus: dict[int, 
     assert set(found) == {first, second}
     assert list(found) == sorted(found, key=lambda gpu: gpu.index)
     assert len(found) == qwen7b.topology.num_layers
-    assert remedy.choose_devices(replace(options, quantize="4bit"), qwen7b.config, first) == ()
+    gpus[0] = 80 * GB
+    assert remedy.choose_devices(options, qwen7b.config, first) == ()
+    gpus[0] = 12 * GB
     assert remedy.choose_devices(LoadOptions("demo"), qwen7b.config, first) == ()
 
 
