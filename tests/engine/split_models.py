@@ -1,7 +1,7 @@
 """For a child process: models spread over two pretended GPUs, through the same path that real ones take.
 
-    python -m tests.engine.split_models FOLDER SAVED    # what a context of a model says, on the CPU and on both GPUs
-    python -m tests.engine.split_models FOLDER          # how far logits are off
+    python -m tests.engine.split_models logits FOLDER...          # how far those of each model are off
+    python -m tests.engine.split_models context FOLDER SAVED      # what one says on the CPU and on both GPUs
 
 Prints one JSON object.
 """
@@ -61,7 +61,8 @@ def logits_of(loaded: LoadedModel) -> tuple[list[torch.Tensor], list[str]]:
     with torch.no_grad():
         for count in (256, 256, 1, 1):
             ids = torch.randint(0, 97, (1, count), generator=generator).to(loaded.device)
-            output = loaded.model(ids, past_key_values=cache, logits_to_keep=1).logits
+            with cache.reading() if count > 1 else contextlib.nullcontext():
+                output = loaded.model(ids, past_key_values=cache, logits_to_keep=1).logits
             assert output.device == loaded.device
             logits.append(output.cpu())
     places = [str(each.hot.keys.device) for each in cache.growing_layers]
@@ -116,5 +117,8 @@ def compare_answers(folder: str, saved: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     prepare()
-    folder, *rest = sys.argv[1:]
-    print(json.dumps(compare_answers(folder, Path(rest[0])) if rest else compare_logits(folder)))
+    what, *folders = sys.argv[1:]
+    if what == "logits":
+        print(json.dumps({Path(folder).name: compare_logits(folder) for folder in folders}))
+    else:
+        print(json.dumps(compare_answers(folders[0], Path(folders[1]))))

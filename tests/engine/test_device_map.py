@@ -193,20 +193,21 @@ def run_child(*arguments: object) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", ["gemma3", "gemma4", "gemma3n", "gpt_oss", "qwen3_next"])
-def test_a_spread_model_says_what_it_says_on_one_device(name: str, tmp_path: Path) -> None:
-    """Models with sliding, shared, sink and linear layers."""
-    model_of(name).save_pretrained(tmp_path)
-    copy_tokenizer(tmp_path)
-    found = run_child(tmp_path)
-    assert found["off"] < 1e-4
-    assert "privateuseone:1" in found["places"]
+def test_a_spread_model_says_what_it_says_on_one_device(tmp_path: Path) -> None:
+    """Models with sliding, shared, sink, chunked and linear layers, and with factors that follow the length."""
+    names = ("gemma3", "gemma3n", "gemma4", "gpt_oss", "llama4", "llama_dynamic", "qwen3_next")
+    for name in names:
+        model_of(name).save_pretrained(tmp_path / name)
+        copy_tokenizer(tmp_path / name)
+    for name, found in run_child("logits", *(tmp_path / name for name in names)).items():
+        assert found["off"] < 1e-4, name
+        assert "privateuseone:1" in found["places"], name
 
 
 def test_a_context_on_two_gpus_answers_and_is_saved_as_on_one(tmp_path: Path) -> None:
     tiny_llama().save_pretrained(tmp_path / "model")
     copy_tokenizer(tmp_path / "model")
-    found = run_child(tmp_path / "model", tmp_path / "saved")
+    found = run_child("context", tmp_path / "model", tmp_path / "saved")
     assert found["answers"] == found["answers"][:1] * 4
     assert found["answers"][0]
     assert found["devices"] == ["privateuseone:0", "privateuseone:1"]
