@@ -18,6 +18,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from kiv_engine.attention import Attachment
 from kiv_engine.blocks import MappedRows
 from kiv_engine.config import KIVConfig
+from kiv_engine.device_map import devices_by_layer, is_spread
 from kiv_engine.errors import BatchSizeError, ConfigError, CropError, UnsupportedModelError
 from kiv_engine.events import MemoryUse
 from kiv_engine.hits import HitRecorder
@@ -69,6 +70,7 @@ class KIVCache(Cache):
     def __init__(self, model: PreTrainedModel, config: KIVConfig | None = None) -> None:
         config = config or KIVConfig()
         self.topology: Topology = inspect(model.config)
+        _require_sharing_together(model, self.topology)
         decoder = _decoder(model)
         self.policy = _policy(config, self.topology, decoder)
         layers = DynamicCache(config=model.config).layers
@@ -303,6 +305,15 @@ def _compact_hot_tokens(config: KIVConfig, topology: Topology) -> int:
             f"window within the trained {topology.trained_tokens} tokens; lower retrieved_tokens."
         )
     return room
+
+
+def _require_sharing_together(model: PreTrainedModel, topology: Topology) -> None:
+    """Refuse a device map that parts layers from the K/V they use: brought to another device they lose their cache."""
+    if is_spread(model) and len(set(devices_by_layer(model)[topology.first_shared :])) > 1:
+        raise UnsupportedModelError(
+            f"{topology.model_type}: layers {topology.first_shared} to {topology.num_layers - 1} share keys and values "
+            "but lie on several devices; load the model with all of them on one."
+        )
 
 
 def _require_plain(layer: Any, model_type: str) -> None:

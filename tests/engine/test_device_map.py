@@ -4,6 +4,7 @@ No machine with several real GPUs has run any of this. What stands in for them r
 two devices, and otherwise computes on the CPU: `tests/engine/pretended_gpus.py`.
 """
 
+import copy
 import json
 import random
 import subprocess
@@ -19,13 +20,17 @@ import torch
 from accelerate.utils import check_device_map
 from transformers.integrations.accelerate import expand_device_map
 
-from kiv_engine import fit, remedy
+from kiv_engine import KIVConfig, fit, remedy
+from kiv_engine.cache import KIVCache
+from kiv_engine.context import Context
 from kiv_engine.device_map import Piece, decoder_layers, device_map, split
-from kiv_engine.errors import OutOfMemoryError
+from kiv_engine.errors import OutOfMemoryError, UnsupportedModelError
 from kiv_engine.fit import ModelShape, Room, Setting
+from kiv_engine.footprint import Footprint
 from kiv_engine.loader import LoadOptions, empty_model
 from tests.engine.families import FAMILIES, model_of
 from tests.engine.test_loader import copy_tokenizer, tiny_llama
+from tests.engine.tiny_chat import loaded as tiny_loaded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,6 +118,19 @@ def test_a_device_map_has_every_tensor_where_its_layer_is(name: str) -> None:
     assert {name: in_layers.get(one, gpus[0]) for name, one in names.items()} == expand_device_map(placed, [*names])
 
 
+@pytest.mark.parametrize("name", ["gemma3n", "gemma4"])
+def test_a_device_map_that_parts_shared_keys_from_their_users_is_refused(name: str) -> None:
+    """With such a map, which anybody may give transformers, the answers would be wrong without a word."""
+    model = copy.deepcopy(model_of(name))
+    layers = decoder_layers(model)
+    assert layers is not None
+    layers[-1].to("meta")
+    model.hf_device_map = {"model.layers.0": torch.device("cpu"), "model.layers.3": torch.device("meta")}
+    with pytest.raises(UnsupportedModelError, match="share keys and values but lie on several devices"):
+        KIVCache(model)
+    KIVCache(model_of(name)).close()
+
+
 # -- what fits ---------------------------------------------------------------------------------------------------------
 
 
@@ -180,6 +198,37 @@ def test_what_is_too_large_for_all_gpus_is_refused_with_figures(qwen7b: ModelSha
         remedy.choose_devices(options, qwen7b.config, first)
     assert caught.value.is_predicted
     assert len(remedy.choose_devices(options, qwen7b.config, first, anyway=True)) == qwen7b.topology.num_layers
+
+
+def test_a_smaller_plan_counts_all_gpus(
+    qwen7b: ModelShape, gpus: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus |= {0: 6 * GB, 1: 6 * GB}
+    monkeypatch.setattr(remedy, "device_of", lambda _choice: torch.device("cuda", 0))
+    options = LoadOptions("Qwen/Qwen2.5-7B-Instruct")
+    found = remedy.for_loading(options, OutOfMemoryError("all gone"))
+    assert found is not None
+    assert found.quantize == "8bit", "neither GPU alone has room for that"
+    assert found.free_bytes == 12 * GB + 2 * fit.RUNTIME_BYTES["cuda"]
+    gpus[1] = 0
+    alone = remedy.for_loading(options, OutOfMemoryError("all gone"))
+    assert alone is None or alone.quantize == "4bit"
+
+
+def test_what_a_context_holds_is_free_for_a_smaller_one_on_each_gpu(
+    gpus: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (torch.device("cuda", index) for index in gpus)
+    monkeypatch.setattr("kiv_engine.footprint.free_vram_bytes", lambda gpu: gpus[gpu.index])
+    context = Context(replace(tiny_loaded("llama"), device=first), KIVConfig())
+    held, seen = {first: 5 * GB, second: 7 * GB}, []
+    monkeypatch.setattr(Footprint, "held_on", lambda _footprint, gpu: held[gpu])
+    monkeypatch.setattr(remedy, "smaller_plan", lambda _shape, _setting, room, _tokens: seen.append(room))
+    loaded = replace(tiny_loaded("llama"), device=first)
+    remedy.for_context(loaded, LoadOptions("some"), context, OutOfMemoryError("all gone", 10_000))
+    context.close()
+    beside = fit.RUNTIME_BYTES["cuda"]
+    assert [room.all_vram for room in seen] == [(17 * GB + beside, 19 * GB + beside)]
 
 
 # -- on two of them ----------------------------------------------------------------------------------------------------
