@@ -272,17 +272,16 @@ def recommended(listed: Iterable[ListedModel]) -> list[ListedModel]:
     return sorted(able, key=lambda each: (each.entry.published_billions, each.tokens_of_long_text), reverse=True)
 
 
-def recommendation(listed: list[ListedModel]) -> str:
-    """Which model to take."""
+def recommendation(listed: list[ListedModel], *, is_here: bool = True) -> str:
+    """Which model to take, on this PC or on one that is not at hand."""
+    pc = "this PC" if is_here else "such a PC"
     able = recommended(listed)
     if not able:
-        return (
-            "None of them holds a long text in this PC's RAM; the built-in model does, and so do others with the disk."
-        )
+        return f"None of them holds a long text in the RAM of {pc}; the built-in model does, and others with the disk."
     best = able[0]
-    kind = best.for_long_text or best.best
+    kind, where = best.for_long_text or best.best, "here" if is_here else f"on {pc}"
     return (
-        f"The largest that holds at least {tokens(LONG_TEXT_TOKENS)} tokens in RAM here: {best.entry.id}, "
+        f"The largest that holds at least {tokens(LONG_TEXT_TOKENS)} tokens in RAM {where}: {best.entry.id}, "
         f"with weights {WEIGHTS[kind]} up to {tokens(best.tokens_of_long_text)}. "
         f"Get it with: ./kiv models get {best.entry.id}"
     )

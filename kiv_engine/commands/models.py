@@ -225,7 +225,7 @@ def list_models(options: argparse.Namespace) -> int:
         listed.append(doctor.ListedModel.of(entry, shape, room))
         if not options.json:
             print(listed[-1].line, flush=True)
-    advice = doctor.recommendation(listed)
+    advice = doctor.recommendation(listed, is_here=not elsewhere)
     report = {"models": [each.report for each in listed], "advice": advice, "computed_for": elsewhere}
     print(json.dumps(report) if options.json else f"\n{advice}")
     return DONE

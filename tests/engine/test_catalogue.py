@@ -106,6 +106,7 @@ def test_models_for_a_pc_that_is_not_at_hand(capsys: pytest.CaptureFixture[str])
     shape = ModelShape(config_of_shape(entry.shape))
     expected = plan(shape.needs(Setting(device="cuda")), Room(28_800_000_000, 0, vram=11_500_000_000))
     assert f"in full: up to {doctor.tokens(expected.tokens_in_ram)} tokens in RAM" in gemma
+    assert "tokens in RAM on such a PC: Qwen/Qwen3-8B" in advice
     assert "./kiv models get Qwen/Qwen3-8B" in advice
 
 
@@ -152,7 +153,8 @@ def test_the_largest_open_model_with_room_for_a_long_text_is_advised() -> None:
     gated, full = listed("meta-llama/Llama-3.2-3B-Instruct", 10**9), listed("Qwen/Qwen2.5-14B-Instruct-1M", 10**6)
     assert "Qwen/Qwen3-8B, with weights 4 bit" in doctor.recommendation([small, large, gated, full])
     assert "Qwen/Qwen3-0.6B" in doctor.recommendation([full, gated, small])
-    assert "None of them" in doctor.recommendation([full, gated])
+    assert "in the RAM of this PC;" in doctor.recommendation([full, gated])
+    assert "in the RAM of such a PC;" in doctor.recommendation([full, gated], is_here=False)
 
 
 def test_the_advice_names_the_finest_weights_with_room_for_a_long_text() -> None:
