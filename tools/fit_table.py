@@ -57,6 +57,10 @@ The arithmetic, in bytes:
 - **Index**: one bit per key dimension and a byte per head on the CPU; on a GPU a second bit for most dimensions, so
   many that the codes stay below 1/8 of the keys in 16 bit.
 - **On a GPU** all of this is in VRAM, of which {VRAM_SHARE:.0%} is planned with, except K and V, which are in RAM.
+- **On several GPUs**, where one does not hold a million tokens and several hold more: layers are whole, in their order,
+  and bring their hot windows, maps and index along; layers that share K and V stay together. The first GPU has what is
+  not in a layer, each has a CUDA context and room for a chunk. Of all ways to cut the row of layers it is that with
+  which the fullest GPU holds the most tokens.
 - **With the disk** K and V are in files of 500 GB at most; the index stays where it is.
 """
 
