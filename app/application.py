@@ -20,6 +20,7 @@ from app.controllers.session_controller import SessionController
 from app.engine_bridge import EngineBridge, Session
 from app.failure_words import slip
 from app.folders import Folders
+from app.garbage import GarbageCollector
 from app.history import History
 from app.machine import Machine
 from app.models.chat import Chat
@@ -68,6 +69,7 @@ class Application(QObject):
         self.closed_in_time = True
         self._is_closed = False
         self._offers: tuple[Offer, ...] = ()
+        self._garbage = GarbageCollector(self)
         self.preferences = Preferences(folders.settings if folders else None, self)
         settings = self.preferences.settings
         self.theme = Theme(qt, THEMES.get(settings.theme), settings.font_points)
@@ -184,6 +186,7 @@ class Application(QObject):
 
     def start(self, files: Sequence[Path] = ()) -> None:
         """Show the window; the engine is loaded once that is painted."""
+        self._garbage.start()
         self.window.show()
         self.history.open()
         if self.preferences.problem:
@@ -220,10 +223,12 @@ class Application(QObject):
         self._is_closed, end = True, time.monotonic() + QUIT_S
         self.closing.emit()
         self.keeper.close()
+        self._garbage.close()
         parts = (self.history, self.models_bridge, self.bridge)
         for part in parts:
             part.close()
         self.closed_in_time = all(part.join(max(0.0, end - time.monotonic())) for part in parts)
+        self._garbage.stop()
 
     def tell_uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """What the window's own code raised, as sys.excepthook gets it: one line, and the app goes on. Ctrl+C quits."""

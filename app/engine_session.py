@@ -6,7 +6,9 @@ first. Knows nothing of Qt or of threads.
 
 import gc
 import importlib
+import sys
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -129,17 +131,24 @@ class EngineSession:
 
     def close(self) -> None:
         """Give the memory of all contexts back, and all objects to the garbage collector."""
+        self._close_chats()
+        gc.unfreeze()
+
+    def _close_chats(self) -> None:
         for chat in list(self._contexts):
             self._close_chat(chat)
-        gc.unfreeze()
 
     # -- the model -----------------------------------------------------------------------------------------------
 
     def _load(self, request: LoadModel, should_stop: ShouldStop) -> ModelLoaded | Failed:
         for module in HEAVY_MODULES:  # one by one: quitting does not wait for all of them
-            importlib.import_module(module)
+            import_for_good(module)
             if should_stop():
                 raise errors.StoppedError("Loading was stopped.")
+        # Elsewhere, for torch's import keeps this call's variables for ever: in torch.fx is a cycle with its callers.
+        return self._load_model(request, should_stop)
+
+    def _load_model(self, request: LoadModel, should_stop: ShouldStop) -> ModelLoaded | Failed:
         from kiv_engine.engine import Engine
         from kiv_engine.loader import is_here
 
@@ -167,18 +176,22 @@ class EngineSession:
         row_bytes = topology.row_bytes(loaded.dtype.itemsize)
         fit, trained = context.footprint.tokens_that_fit(), topology.trained_tokens
         gpu = find_gpu(*_gpu_ids(self._engine.loaded.devices))
-        # These are half a million objects with torch and transformers. While the garbage collector goes through all of
-        # them no other thread has Python's lock, and the window stands still for some tenths of a second.
-        gc.freeze()
+        gc.freeze()  # as with what is imported
         weights = self._engine.memory_places()
         return ModelLoaded(request.model, parameters, fit, row_bytes, trained, weights, gpu, request.quantize)
 
     def _unload(self) -> None:
+        if self._engine is None:
+            return
         from kiv_engine.memory import give_back
 
-        self.close()
+        self._close_chats()
+        weights = [weakref.ref(weight) for weight in self._engine.loaded.model.parameters()]
         self._engine = None
         give_back()
+        if any(weight() is not None for weight in weights):  # in a cycle, as some quantizers and hooks make them
+            gc.unfreeze()
+            give_back()
 
     def _tell_sometimes(self, event: object) -> None:
         """A model has hundreds of tensors, and the window need not hear of each."""
@@ -507,6 +520,23 @@ class TextBatch:
             self._sent_at = time.monotonic()
             yield TextDelta("".join(self._pieces), self._num_tokens)
             self._pieces = []
+
+
+def import_for_good(module: str) -> None:
+    """Import a module, and have the garbage collector pass by what is there then, and collect nothing until then.
+
+    Torch and transformers are half a million objects, and hardly one in fifty is garbage. While the collector goes
+    through them no other thread has Python's lock, and the window stands still for some tenths of a second.
+    """
+    if module in sys.modules:
+        return
+    thresholds = gc.get_threshold()
+    gc.set_threshold(0)
+    try:
+        importlib.import_module(module)
+        gc.freeze()
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 @cache

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import functools
-import gc
 import math
 import mmap
 import traceback
@@ -11,6 +10,8 @@ from collections.abc import Callable
 from typing import Final, cast
 
 import torch
+
+from kiv_engine import garbage
 
 HUGE_PAGE_BYTES: Final = 2 * 1024 * 1024
 
@@ -51,7 +52,7 @@ def forget_frames(error: BaseException) -> None:
 
 def give_back() -> None:
     """Let the system have what nobody holds any more: Python's cycles, freed blocks of the heap, PyTorch's of VRAM."""
-    gc.collect()
+    garbage.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     trim_heap()

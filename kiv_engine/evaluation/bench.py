@@ -3,7 +3,6 @@
 Everything is yielded as it comes and collected in one report of plain values; times are milliseconds, sizes bytes.
 """
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 import torch
 
+from kiv_engine import garbage
 from kiv_engine.archive import Archive, write_archive
 from kiv_engine.cache import KIVCache
 from kiv_engine.chat import ChatFormat
@@ -120,7 +120,7 @@ class Bench:
                 yield note(self._leave_out(piece.label, str(error)))
             except (CapacityError, MemoryError, RuntimeError) as error:
                 yield note(self._leave_out(piece.label, shortage(error)))
-            gc.collect()
+            garbage.collect()
             clock.finish(piece.cost)
         yield clock.at(0.0, "done")
 

@@ -2,10 +2,13 @@
 
 import gc
 import re
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -46,12 +49,6 @@ WAIT_MS = 300_000
 LONG_PDF_PAGES = 4000
 """Parsing them takes longer than a stop needs to arrive, on a fast machine, too."""
 LINES = [f"Entry {n}: goose {n * 31 % 97} of Salt Steps 🪿 was counted at noon. " for n in range(60)]
-
-
-@pytest.fixture(autouse=True)
-def _garbage_goes_here() -> None:
-    """What tests before left of Qt's objects: the engine collects garbage in its thread, where they must not end."""
-    gc.collect()
 
 
 @pytest.fixture
@@ -542,6 +539,48 @@ def test_the_garbage_collector_passes_by_the_engine_until_the_session_is_closed(
     session.close()
     assert gc.get_freeze_count() == 0
     torch.set_num_threads(threads)
+
+
+def test_unloading_goes_through_all_objects_only_where_the_model_is_in_a_cycle(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session, unfreeze, calls = EngineSession(), gc.unfreeze, []
+    list(session.handle(LoadModel(), never))
+    monkeypatch.setattr(gc, "unfreeze", lambda: (calls.append(1), unfreeze()))
+    list(session.handle(UnloadModel(), never))
+    assert not calls
+    assert gc.get_freeze_count() > 100_000
+    gc.disable()  # the ring is still there when the model is unloaded
+    list(session.handle(LoadModel(), never))
+    model = session._engine.loaded.model
+    gone = weakref.ref(model)
+    model.forward = partial(print, model)
+    gc.freeze()
+    del model
+    list(session.handle(UnloadModel(), never))
+    gc.enable()
+    assert calls
+    assert gone() is None
+    session.close()
+    torch.set_num_threads(threads)
+
+
+FIRST_MODEL = """
+import gc
+from app.engine_session import EngineSession
+from app.requests import LoadModel, UnloadModel
+from kiv_engine.stopping import never
+session = EngineSession()
+list(session.handle(LoadModel(), never))
+list(session.handle(UnloadModel(), never))
+print(gc.get_freeze_count() > 100_000)
+"""
+
+
+def test_what_the_import_of_torch_leaves_behind_does_not_hold_the_first_model() -> None:
+    pytest.importorskip("torch", reason="the engine needs torch")
+    done = subprocess.run([sys.executable, "-c", FIRST_MODEL], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_a_model_that_is_unloaded_is_gone_with_its_contexts() -> None:
