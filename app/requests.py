@@ -11,9 +11,14 @@ from kiv_engine.config import KIVConfig, Quantize, SamplingConfig
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file of any kind, or a folder."""
+    """A file of any kind, or a folder.
+
+    `stamp` tells whether a file has changed since it was named: time of the last change in ns, and bytes. None for a
+    folder, which would have to be walked, and where it cannot be told.
+    """
 
     path: Path
+    stamp: tuple[int, int] | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

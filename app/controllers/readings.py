@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from stat import S_ISREG
 
 from PySide6.QtCore import QObject, Signal
 
@@ -11,7 +13,7 @@ from app.models.chat import UNDER_WAY, Chat, ChatDocument, ExchangeState, Readin
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
 from app.reports import DocumentOpened, DocumentRejected, DocumentsPlaced, ReadingTimed, StoresOffered
-from app.requests import Ask, CloseChat, Read, Source
+from app.requests import Ask, CloseChat, FileSource, Read, Source
 from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import Failed, ParseProgress, ReadFinished, ReadProgress, TokenizeProgress
 
@@ -34,6 +36,25 @@ class Readings(QObject):
         self._queue, self._chats, self._status = queue, chats, status
 
     # -- what is to be read --------------------------------------------------------------------------------------
+
+    def new_files(self, chat: Chat, paths: Sequence[Path]) -> list[FileSource]:
+        """The files that a chat does not have as they are now. The others are told, or brought back into memory.
+
+        For a new chat all are new.
+        """
+        files = [stamped(path) for path in dict.fromkeys(path.absolute() for path in paths)]
+        sources = (document.source for document in chat.documents if chat.takes_documents)
+        stamps = {source.path: source.stamp for source in sources if isinstance(source, FileSource)}
+        known = [file for file in files if file.stamp is not None and file.stamp == stamps.get(file.path)]
+        if known and self.bring_back(chat):
+            pass  # which is seen on the card
+        elif len(known) == 1:
+            line = self.tr("“{0}” is already in this chat, and has not changed.").format(known[0].name)
+            self._notice(line, NoticeKind.INFO)
+        elif known:
+            line = self.tr("{0:,} of these files are already in this chat, and have not changed.").format(len(known))
+            self._notice(line, NoticeKind.INFO)
+        return [file for file in files if file not in known]
 
     def add(self, chat: Chat, sources: Sequence[Source], anyway: bool) -> None:
         """Have documents read behind those of a chat."""
@@ -254,3 +275,12 @@ class Readings(QObject):
     def _set_reading(chat: Chat, reading: Reading) -> None:
         chat.reading = reading
         chat.reading_changed.emit()
+
+
+def stamped(path: Path) -> FileSource:
+    """A file as it is now."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # whoever reads it tells
+        return FileSource(path)
+    return FileSource(path, (status.st_mtime_ns, status.st_size) if S_ISREG(status.st_mode) else None)

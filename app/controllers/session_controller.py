@@ -22,7 +22,6 @@ from app.requests import (
     Ask,
     CloseChat,
     ContextOptions,
-    FileSource,
     LoadModel,
     Read,
     Request,
@@ -96,8 +95,8 @@ class SessionController(QObject):
         if len(paths) > MAX_FILES:
             line = self.tr("These are {0:,} files; open at most {1} at once, or the folder that they are in.")
             self._notice(line.format(len(paths), MAX_FILES))
-        elif paths:
-            self.read([FileSource(path.absolute()) for path in paths])
+        elif files := self._readings.new_files(self._chats.current, paths):
+            self.read(files)
 
     @Slot(str)
     def read_pasted(self, text: str) -> None:

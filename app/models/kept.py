@@ -82,8 +82,8 @@ def saved_document(document: ChatDocument) -> dict[str, Any]:
     """Where a document is from; of what was pasted, the key of its text."""
     place = [document.place.start, document.place.tokens] if document.place else None
     match document.source:
-        case FileSource(path):
-            return {"file": str(path), "place": place}
+        case FileSource(path, stamp):
+            return {"file": str(path), "stamp": stamp, "place": place}
         case ArchiveSource(tokens):
             return {"archive": tokens, "place": place}
         case TextSource(name, _text, key):
@@ -123,7 +123,8 @@ def listed_chat(saved: SavedChat) -> ListedChat:
 def _document(saved: Any) -> ChatDocument:
     source: Source
     if "file" in saved:
-        source = FileSource(Path(saved["file"]))
+        modified, size = saved.get("stamp") or (0, 0)
+        source = FileSource(Path(saved["file"]), (int(modified), int(size)) if modified else None)
     elif "archive" in saved:
         source = ArchiveSource(int(saved["archive"]))
     else:

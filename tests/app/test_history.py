@@ -22,7 +22,7 @@ from app.quote_check import Claim, Place
 from app.requests import Said, TextSource
 from app.saved_chats import ChatsFound, SavedChat, SavedExchange, SavingFailed
 from app.settings import ChatOptions
-from tests.app.conftest import AppDriver
+from tests.app.conftest import AppDriver, read_book
 from tests.app.scripted_session import SENTENCE, WORDS, ScriptedSession
 
 ANSWER = "".join(WORDS)
@@ -423,6 +423,24 @@ def test_a_chat_comes_back_and_goes_on(restarted: Callable[[], AppDriver], book:
     second.chat.select(2, 0)
     marks = second.window.document.text.extraSelections()
     assert [mark.cursor.selectedText() for mark in marks] == [SENTENCE, SENTENCE]
+
+
+def test_a_file_that_has_not_changed_since_is_not_read_twice_after_a_new_start(
+    restarted: Callable[[], AppDriver], book: Path
+) -> None:
+    first = restarted()
+    read_book(first, book)
+    leave(first)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    second.application.chats.show(second.application.chats.at(0))
+    second.until(lambda: second.chat.is_loaded)
+    second.controller.open_files([book])
+    second.until_read()
+    assert len(second.chat.documents) == 1, "it is only brought back"
+    second.controller.open_files([book])
+    assert "already in this chat" in second.window.banner.text.text()
+    assert len(second.session.read) == 1
 
 
 def test_what_was_being_written_is_kept(restarted: Callable[[], AppDriver], book: Path) -> None:

@@ -7,6 +7,7 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QGuiApplication
 from PySide6.QtTest import QTest
 
+from app.controllers.readings import stamped
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.requests import Ask, FileSource, Read
@@ -205,3 +206,47 @@ def test_documents_that_were_only_opened_are_not_called_read(driver: AppDriver, 
     tokens = len(book.read_text(encoding="utf-8")) // 4
     assert driver.transcript.card.state.text() == f"All {tokens:,} tokens opened; read before"
     assert "RAM" not in driver.transcript.card.facts.text(), "they may lie on the disk"
+
+
+def test_a_file_that_the_chat_has_is_read_again_only_where_it_has_changed(driver: AppDriver, book: Path) -> None:
+    text, notes = driver.window.banner.text, book.with_name("notes.txt")
+    notes.write_text("Some notes. " * 20)
+    drop(driver, book, book)
+    driver.until_read()
+    assert [document.name for document in driver.chat.documents] == ["book.txt"], "named twice, read once"
+    drop(driver, book)
+    assert text.text() == "“book.txt” is already in this chat, and has not changed."
+    drop(driver, book, notes)
+    driver.until_read()
+    assert [document.name for document in driver.chat.documents] == ["book.txt", "notes.txt"]
+    drop(driver, book, notes)
+    assert text.text() == "2 of these files are already in this chat, and have not changed."
+    book.write_text(book.read_text() + "It went on.\n")
+    drop(driver, book)
+    driver.until_read()
+    assert [document.name for document in driver.chat.documents] == ["book.txt", "notes.txt", "book.txt"]
+    drop(driver, book)
+    assert text.text() == "“book.txt” is already in this chat, and has not changed."
+    assert len(driver.session.read) == 3
+
+
+def test_another_chat_may_have_the_same_file(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    chat = driver.chat
+    driver.controller.new_chat()
+    drop(driver, book)
+    driver.until_read()
+    assert driver.chat is not chat
+
+
+def test_a_file_that_could_not_be_read_and_a_folder_are_tried_again(driver: AppDriver, book: Path) -> None:
+    driver.session.fails_on = {Read: OSError("The disk is gone")}
+    drop(driver, book)
+    driver.until(lambda: not driver.chat.documents)
+    driver.session.fails_on = {}
+    drop(driver, book)
+    driver.until_read()
+    for _time in range(2):
+        drop(driver, book.parent / "gone.txt")
+        driver.until(lambda: driver.status.state is EngineState.IDLE)
+    assert stamped(book.parent).stamp is None
