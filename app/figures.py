@@ -46,6 +46,15 @@ def as_round_tokens(count: int) -> str:
     return f"{rounded_down(count):,}"
 
 
+def as_short_tokens(count: int, *, up: bool = False) -> str:
+    """Like 9,876 or 412k or 1.04M, rounded down, or else up."""
+    if count < 10_000:
+        return f"{count:,}"
+    unit, text = (1_000, tr("{0}k")) if count <= 999_000 else (10_000, tr("{0}M"))
+    units = -(-count // unit) if up else count // unit
+    return text.format(units if unit == 1_000 else f"{units / 100:.2f}")
+
+
 def rounded_down(count: int) -> int:
     """To whole thousands, unless it is small."""
     return count // 1_000 * 1_000 if count >= 10_000 else count

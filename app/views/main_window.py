@@ -27,15 +27,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
 from app.models.memory_log import MemoryLog
-from app.reports import ContextMeasured
 from app.resources import FOLDER
 from app.settings import ThemeName
 from app.views.banner import Banner
 from app.views.composer import Composer
+from app.views.context_line import ContextLine
 from app.views.conversation_view import ConversationView
 from app.views.document_pane import DocumentPane
 from app.views.drop_overlay import DropOverlay
@@ -108,7 +107,7 @@ class MainWindow(QMainWindow):
         self.meters = Meters(theme, status, chats, log)
         self.title = Title()
         self.title.setObjectName("title")
-        self.tokens = Title()
+        self.tokens = ContextLine()
         self.tokens.setObjectName("muted")
         self._arrange()
         self._add_actions()
@@ -390,23 +389,7 @@ class MainWindow(QMainWindow):
         self.title.setText(chat.title or self.tr("New chat"))
         self.model_button.setText(model_name(self._status))
         self.model_button.setAccessibleName(self.tr("Models; in use: {0}").format(self.model_button.text()))
-        measured = self._status.measured.get(chat.number)
-        self.tokens.setVisible(measured is not None)
-        if measured is None:
-            self.tokens.setText("")
-            return
-        self.tokens.setText(self._context_line(chat, measured))
-        self.tokens.setToolTip(self.tokens.text())  # in a narrow window the line is cut off
-
-    def _context_line(self, chat: Chat, measured: ContextMeasured) -> str:
-        """How much of the documents and of what was said is in the context; of a beginning, that it is only that."""
-        if chat.reading.is_beginning_only:
-            line = self.tr("Only {0:,} of {1:,} tokens read")
-            return line.format(chat.reading.tokens_read, chat.reading.tokens_total)
-        if not chat.documents:
-            return self.tr("{0:,} tokens in context").format(measured.num_tokens)
-        whole = measured.num_tokens + measured.unread_tokens
-        return self.tr("{0:,} of {1:,} tokens in context").format(measured.num_tokens, whole)
+        self.tokens.show_context(chat, self._status.measured.get(chat.number))
 
     # -- Qt ------------------------------------------------------------------------------------------------------
 

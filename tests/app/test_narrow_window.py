@@ -1,11 +1,13 @@
 """A window that gets narrow, down to nothing: panes and figures give way and come back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
+from app.figures import as_short_tokens
 from app.models.engine_status import EngineState
 from app.requests import Ask
 from app.views.main_window import DOCUMENT_FROM, LEAST_SIZE, SIDEBAR_FROM
@@ -128,3 +130,39 @@ def test_that_a_quote_was_not_found_is_told_whole_in_little_room(driver: AppDriv
     beside = button.sizeHint().width() - button.fontMetrics().horizontalAdvance(button.shown(10_000))
     least = button.fontMetrics().horizontalAdvance("… · not found in the document")
     assert button.fontMetrics().horizontalAdvance(shown) <= max(width - beside, least)
+
+
+@pytest.mark.parametrize("width", [LEAST_SIZE.width(), 520, DOCUMENT_FROM - 1, DOCUMENT_FROM, 799, 1280])
+def test_the_context_s_length_is_told_in_the_room_that_there_is(driver: AppDriver, book: Path, width: int) -> None:
+    read_book(driver, book)
+    line, status = driver.window.tokens, driver.status
+    measured = status.measured[driver.chat.number]
+    for read, unread, short in ((1_048_576, 0, "1.04M / 1.04M"), (412_345, 487_655, "412k / 900k")):
+        status.set_measured(replace(measured, num_tokens=read, unread_tokens=unread))
+        resize(driver, width)
+        shown = line.shown(line.width())
+        assert line.fontMetrics().horizontalAdvance(shown) <= line.width()
+        assert line.text() == line.toolTip() == f"{read:,} of {read + unread:,} tokens in context"
+        assert shown in (line.text(), line.text().removesuffix(" in context"), f"{short} tokens", short)
+        assert (shown == line.text()) == (line.sizeHint().width() <= line.width())
+        line.grab()
+
+
+def test_a_beginning_and_what_was_only_said_have_short_lines_too(driver: AppDriver, book: Path) -> None:
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    line, told = driver.window.tokens, driver.status.measured[driver.chat.number].num_tokens
+    assert line.shown(0) == line.text().removesuffix(" tokens in context") == f"{told:,}"
+    driver.controller.new_chat()
+    driver.chat.set_options(replace(driver.chat.options, first_tokens=400))
+    read_book(driver, book)
+    total = driver.chat.reading.tokens_total
+    assert line.text() == f"Only 400 of {total:,} tokens read"
+    assert line.shown(0) == f"400 / {total:,} read"
+
+
+def test_a_short_count_is_rounded_to_the_side_that_is_wanted() -> None:
+    counts = (9_876, 10_999, 412_345, 999_000, 999_500, 1_048_576, 1_050_000)
+    assert [as_short_tokens(count) for count in counts] == ["9,876", "10k", "412k", "999k", "0.99M", "1.04M", "1.05M"]
+    up = [as_short_tokens(count, up=True) for count in counts]
+    assert up == ["9,876", "11k", "413k", "999k", "1.00M", "1.05M", "1.05M"]
