@@ -147,7 +147,7 @@ class MapPicture(QWidget):
         if self._picture is None:
             self._picture = self._paint_rows()
         height = self._row_height * len(self._rows)
-        painter.drawImage(QRectF(0, 0, self.width(), height), self._picture)
+        painter.drawImage(QRectF(1, 0, self.width() - 2, height), self._picture)  # its first and last column, too, stay
         if self._pointed:
             top, tall = self._pointed.start * self._row_height, len(self._pointed) * self._row_height
             tint = QColor(colors.accent)
@@ -198,11 +198,14 @@ class MapPicture(QWidget):
 
     def _paint_rows(self) -> QImage:
         """A pixel is as bright as its brightest bin and token, and each hit some pixels wide."""
-        height, width = max(1, round(self._row_height * len(self._rows))), max(1, self.width())
+        height, width = max(1, round(self._row_height * len(self._rows))), max(1, self.width() - 2)
         self._make_narrow(width)
         pixels = squeezed(self._narrow, min(height, max(1, len(self._rows))), width)
-        for _ in range(SPOT - 1):
-            pixels[:, 1:] = np.maximum(pixels[:, 1:], pixels[:, :-1])
+        for _ in range(SPOT // 2):  # to both sides: one at the end of the document is seen as well
+            wide = pixels.copy()
+            wide[:, 1:] = np.maximum(wide[:, 1:], pixels[:, :-1])
+            wide[:, :-1] = np.maximum(wide[:, :-1], pixels[:, 1:])
+            pixels = wide
         return tinted(pixels / max(float(pixels.max(initial=0.0)), 1e-12), QColor(self._theme.colors.heat))
 
     def _make_narrow(self, width: int) -> None:

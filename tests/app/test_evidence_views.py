@@ -251,6 +251,21 @@ def test_a_map_that_grows_looks_as_if_made_at_once_and_only_new_words_are_gone_t
     assert grown._paint_rows() == whole._paint_rows()
 
 
+@pytest.mark.parametrize(("place", "seen"), [(0, range(1, 3)), (HEAT_BINS - 1, range(87, 89))])
+def test_what_an_answer_found_at_an_end_of_the_document_is_not_hidden_by_the_edge(
+    qtbot: QtBot, qapp: QApplication, place: int, seen: range
+) -> None:
+    theme = Theme(qapp)
+    picture, rows = MapPicture(theme), np.zeros((4, HEAT_BINS), np.float32)
+    qtbot.addWidget(picture)
+    picture.resize(90, 60)
+    rows[:, place] = 1
+    picture.add_rows(rows)
+    drawn = picture.grab().toImage()
+    heat = QColor(theme.colors.heat).rgb()
+    assert [x for x in range(90) if drawn.pixel(x, 10) == heat] == list(seen)
+
+
 def test_while_an_answer_is_written_only_its_new_words_are_added(
     driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
