@@ -172,6 +172,9 @@ class Application(QObject):
         window.conversation.claim_chosen.connect(self._on_claim_chosen)
         window.conversation.store_wanted.connect(controller.set_store)
         window.conversation.read_again_wanted.connect(controller.read_again)
+        window.conversation.read_again_wanted.connect(window.focus_composer)  # the button goes
+        window.document.read_again_wanted.connect(controller.read_again)
+        window.document.read_again_wanted.connect(window.focus_composer)
         self.models_bridge.reported.connect(self.models_controller.on_report)
         window.models_action.triggered.connect(self._on_models)
         window.welcome_action.triggered.connect(self._on_welcome)

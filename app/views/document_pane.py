@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QTextEdit, QVBoxLayout, QWidget
 
@@ -14,6 +14,7 @@ from app.views.evidence_map import EvidenceMap
 from app.views.find_bar import FindBar
 from app.views.heat_strip import HeatStrip
 from app.views.icons import IconButton
+from app.views.no_text import NoText
 from app.views.theme import GAP, Theme
 from app.views.title import Header, Title
 
@@ -22,7 +23,13 @@ PLACE_WIDTH: Final = 224
 
 
 class DocumentPane(QWidget):
-    """Shows the documents of the chat that is shown, and the evidence of its selected answer."""
+    """Shows the documents of the chat that is shown, and the evidence of its selected answer.
+
+    Signals:
+        read_again_wanted: bring its documents back into memory.
+    """
+
+    read_again_wanted = Signal()
 
     def __init__(self, theme: Theme, chats: ChatList, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -47,9 +54,8 @@ class DocumentPane(QWidget):
         self.changed.setWordWrap(True)
         self.changed.setContentsMargins(2 * GAP, GAP, 2 * GAP, GAP)
         self.changed.hide()
-        self.empty = QLabel(self.tr("The text of the document\nappears here"))
-        self.empty.setObjectName("muted")
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty = NoText(chats)
+        self.empty.read_again_wanted.connect(self.read_again_wanted)
         self._arrange()
         self._connect()
         self._on_current_changed()

@@ -443,6 +443,32 @@ def test_a_file_that_has_not_changed_since_is_not_read_twice_after_a_new_start(
     assert len(second.session.read) == 1
 
 
+def test_where_the_text_would_be_one_click_opens_the_documents_of_a_chat_from_before(
+    restarted: Callable[[], AppDriver], book: Path
+) -> None:
+    first = restarted()
+    read_book(first, book)
+    first.controller.ask("Who?")
+    first.until_answered()
+    leave(first)
+    second = restarted()
+    empty = second.window.document.empty
+    assert (empty.isVisible(), empty.again.isVisible()) == (True, False)
+    assert "appears here" in empty.words.text()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    second.application.chats.show(second.application.chats.at(0))
+    second.until(lambda: second.chat.is_loaded)
+    assert "Not in memory" in empty.words.text()
+    second.chat.select(0, 0)
+    empty.again.setFocus()
+    empty.again.click()
+    assert second.window.focusWidget() is second.window.composer.edit, "the button goes"
+    second.until_read()
+    assert not empty.isVisible()
+    second.until(lambda: bool(second.window.document.text.extraSelections()))
+    assert not second.chat.exchanges[1:], "nothing had to be asked"
+
+
 def test_what_was_being_written_is_kept(restarted: Callable[[], AppDriver], book: Path) -> None:
     first = restarted()
     first.controller.open_files([book])
