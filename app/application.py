@@ -144,6 +144,7 @@ class Application(QObject):
         window.files_chosen.connect(controller.open_files)
         window.text_dropped.connect(controller.read_pasted)
         window.composer.text_pasted.connect(controller.read_pasted)
+        window.composer.asked.connect(window.banner.end_news)  # before a new line comes
         window.composer.asked.connect(controller.ask)
         window.composer.stop_wanted.connect(controller.stop)
         window.stop_action.triggered.connect(controller.stop)

@@ -147,6 +147,13 @@ class Banner(QWidget):
         if self.text.text() == text and self.restart.isHidden():
             self.hide()
 
+    @Slot()
+    def end_news(self) -> None:
+        """Take a line away that only tells something: whoever goes on has read it. Errors and offers stay."""
+        has_button = any(not button.isHidden() for button in (*self.offers, self.undo, self.restart))
+        if self._frame.property("kind") == "info" and not has_button:
+            self.hide()
+
     def offer_restart(self, offered: bool) -> None:
         """Offer to load the model again, whatever else is told, until it is loaded: there is no other way."""
         if offered != self.restart.isHidden():

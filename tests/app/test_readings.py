@@ -230,6 +230,23 @@ def test_a_file_that_the_chat_has_is_read_again_only_where_it_has_changed(driver
     assert len(driver.session.read) == 3
 
 
+def test_a_line_that_only_tells_something_goes_with_the_next_question_and_an_error_stays(
+    driver: AppDriver, book: Path
+) -> None:
+    banner = driver.window.banner
+    read_book(driver, book)
+    drop(driver, book)
+    assert banner.isVisible()
+    type_and_send(driver, "Who?")
+    assert not banner.isVisible()
+    driver.until_answered()
+    for line in ({"is_error": True}, {"is_error": False, "can_undo": True}, {"is_error": False, "offers": ["Do it"]}):
+        banner.show_line("Something is to be decided.", **line)
+        type_and_send(driver, "And when?")
+        assert banner.isVisible()
+    driver.until_answered(3)
+
+
 def test_another_chat_may_have_the_same_file(driver: AppDriver, book: Path) -> None:
     read_book(driver, book)
     chat = driver.chat
