@@ -85,6 +85,11 @@ class ChatFormat:
         self.stop_token_ids: frozenset[int] = frozenset(ends | _end_of_text_ids(tokenizer, generation_config))
         self.stop_strings: tuple[str, ...] = (text.rstrip(" "),) if text.strip() else ()
 
+    @property
+    def begins_line(self) -> bool:
+        """Whether what stands before the documents ends with a line break."""
+        return "".join(self._layout.before_document).endswith("\n")
+
     def document_prefix(self) -> list[int]:
         """Ids in front of the documents, BOS included if the template writes one or the tokenizer adds one."""
         ids = self._encode(self._layout.before_document)
@@ -236,6 +241,13 @@ _KEPT_TOKENS: Final = 12
 """Of a window that is full this many tokens stay, as what the next ones are decoded after."""
 
 
+def _sure_part(text: str) -> str:
+    """Of a text that goes on, what stays: its last character may be unfinished, and decoders change a line's spaces."""
+    sure = text.rstrip(_UNFINISHED)
+    without_spaces = sure.rstrip(" ")
+    return without_spaces if without_spaces.endswith("\n") else sure
+
+
 class TextStream:
     """Text of an answer while its tokens come: whole characters only, and nothing from a stop string on.
 
@@ -264,7 +276,7 @@ class TextStream:
             return ""
         self._window.append(token_id)
         text = self._decode(self._window)
-        sure = text.rstrip(_UNFINISHED)
+        sure = _sure_part(text)
         new = sure[self._taken :]
         self._taken = max(self._taken, len(sure))
         if len(sure) == len(text):

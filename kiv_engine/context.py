@@ -169,7 +169,7 @@ class Context:
             raise ConfigError("Documents come before the first question; open a new context.")
         laid = LaidDocuments(self._format)
         for document in documents:
-            laid.lay(tokenize(document, self._loaded.tokenizer), 0)
+            laid.lay(tokenize(document, self._loaded.tokenizer, laid.begins_line), 0)
         self.rewind(shared_length(self._tokens.ids, laid.unread))
         self._laid.placed, self._laid.unread = laid.placed, laid.unread[self.num_tokens :]
 

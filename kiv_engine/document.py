@@ -95,9 +95,9 @@ class TokenizedDocument:
         return start, max(start, end) if char_start < char_end else start
 
 
-def tokenize(document: Document, tokenizer: PreTrainedTokenizerBase) -> TokenizedDocument:
+def tokenize(document: Document, tokenizer: PreTrainedTokenizerBase, begins_line: bool = False) -> TokenizedDocument:
     """The document's tokens; `tokenize_stepwise` in one go."""
-    steps = tokenize_stepwise(document, tokenizer)
+    steps = tokenize_stepwise(document, tokenizer, begins_line)
     while True:
         try:
             next(steps)
@@ -107,7 +107,7 @@ def tokenize(document: Document, tokenizer: PreTrainedTokenizerBase) -> Tokenize
 
 
 def tokenize_stepwise(
-    document: Document, tokenizer: PreTrainedTokenizerBase
+    document: Document, tokenizer: PreTrainedTokenizerBase, begins_line: bool = False
 ) -> Generator[int, None, TokenizedDocument]:
     """Yield the number of characters done, about every 0.1 s, and return the document's tokens.
 
@@ -115,14 +115,17 @@ def tokenize_stepwise(
     ids are those of the pieces, one after the other. Compared with the whole text at once, only what touches a cut can
     differ: the line ends before it, or a word that it goes through. Cuts are made after the blank lines that end a
     paragraph; only where there are none for 16 Ki characters, after a line, before a space, or anywhere.
+    begins_line: what stands before the document ends with a line break.
     """
     encoder = TextEncoder(tokenizer)
     pieces = list(_pieces(document.text))
     starts = list(accumulate(map(len, pieces), initial=0))
     columns: list[_Columns] = []
+    begin_lines = [begins_line, *(piece.endswith("\n") for piece in pieces)]
     for first in range(0, len(pieces), _PIECES_AT_ONCE):
         group = pieces[first : first + _PIECES_AT_ONCE]
-        columns += map(_columns, encoder.encode_batch(group), starts[first:])
+        encoded = encoder.encode_batch(group, begin_lines[first : first + len(group)])
+        columns += map(_columns, encoded, starts[first:])
         yield starts[first + len(group)]
     ids, begins, ends = map(torch.from_numpy, np.concatenate(columns or [np.empty((3, 0), np.int32)], axis=1))
     return TokenizedDocument(document, ids, begins, ends)

@@ -27,6 +27,7 @@ class TextEncoder:
     is made in milliseconds.
 
     Attributes:
+        spaces_lines: the tokenizer puts a space behind a line break, so that a word has the same tokens everywhere.
         control_ids: tokens that only the engine may write: the special ones, and added ones that the chat template
             writes. Added tokens of whitespace (Gemma's line breaks) are text.
     """
@@ -45,7 +46,10 @@ class TextEncoder:
         self._forbidden_ids = self.control_ids - {tokenizer.unk_token_id}
         self._plain = _without_added_tokens(backend)
         self._true_ids = _add_text_tokens(self._plain, [each for each in added if each[0] not in self.control_ids])
+        self.spaces_lines = False
         self._start = self._text_before_segments(tokenizer)
+        line, word, spaced = (self.encode(text) for text in ("\n", "a", " a"))
+        self.spaces_lines = self.encode("\na") == line + spaced != line + word
 
     def encode(self, text: str, after_control: bool = False) -> list[int]:
         """Ids of a text. Right after a control token, old sentencepiece tokenizers put a space in front of it."""
@@ -53,13 +57,36 @@ class TextEncoder:
             return []
         return self.encode_batch([self._start + text if after_control else text])[0].ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[EncodedText]:
-        """Encode each text, on all cores and without holding Python's lock meanwhile."""
-        encodings = self._plain.encode_batch(texts, add_special_tokens=False)
-        return [
-            self._freed_of_control(text, EncodedText(self._translate(encoding.ids), encoding.offsets))
-            for text, encoding in zip(texts, encodings, strict=True)
+    def encode_batch(self, texts: Sequence[str], begin_lines: Sequence[bool] | None = None) -> list[EncodedText]:
+        """Encode each text, on all cores and without holding Python's lock meanwhile.
+
+        begin_lines: which of the texts stand behind a line break; by default none does.
+        """
+        spaced = [
+            begins and self.spaces_lines and not text.startswith("\n")
+            for text, begins in zip(texts, begin_lines or [False] * len(texts), strict=True)
         ]
+        read = [f" {text}" if each else text for text, each in zip(texts, spaced, strict=True)]
+        encodings = self._plain.encode_batch(read, add_special_tokens=False)
+        return [
+            self._freed_of_control(
+                text, EncodedText(self._translate(encoding.ids), self._offsets(text, encoding.offsets, int(each)))
+            )
+            for text, encoding, each in zip(texts, encodings, spaced, strict=True)
+        ]
+
+    def _offsets(self, text: str, offsets: list[tuple[int, int]], before: int) -> list[tuple[int, int]]:
+        """Offsets in a text that was encoded with so many spaces before it. What the tokenizer puts in has none."""
+        if not self.spaces_lines:
+            return offsets
+        found, done = [], 0
+        for start, end in offsets:
+            start, end = max(0, start - before), max(0, end - before)
+            if start < done and text[start] == "\n":
+                start, end = done, max(end, done)
+            found.append((start, end))
+            done = end
+        return found
 
     def _translate(self, ids: list[int]) -> list[int]:
         """Ids of the original tokenizer; its text tokens outside the vocabulary were numbered anew."""

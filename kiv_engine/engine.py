@@ -8,6 +8,7 @@ from typing import Literal
 from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context
 from kiv_engine.document import Document
+from kiv_engine.encoding import TextEncoder
 from kiv_engine.events import MemoryPlaces, MemoryUse, SmallerPlan
 from kiv_engine.fit import ModelShape, Setting, measure_reading, token_seconds
 from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load, weight_bytes
@@ -128,5 +129,6 @@ class Engine:
         return token_seconds(shape, setting, measure_reading(shape, setting))
 
     def count_tokens(self, pieces: list[str]) -> list[int]:
-        """Token counts of separate pieces of text."""
-        return [len(ids) for ids in self.loaded.tokenizer(pieces, add_special_tokens=False).input_ids]
+        """Token counts of separate pieces of text that begin lines."""
+        encoded = TextEncoder(self.loaded.tokenizer).encode_batch(pieces, [True] * len(pieces))
+        return [len(piece.ids) for piece in encoded]

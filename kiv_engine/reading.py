@@ -50,6 +50,11 @@ class LaidDocuments:
         """Where the documents end in the context, as far as they are read."""
         return self.placed[-1].end - len(self.unread) if self.placed else 0
 
+    @property
+    def begins_line(self) -> bool:
+        """Whether the next document stands behind a line break."""
+        return bool(self.placed) or self._chat.begins_line
+
     def lay(self, tokens: TokenizedDocument, num_read: int) -> None:
         """Lay a document behind the others, of which so many tokens are read."""
         if not num_read and not self.unread:
@@ -159,7 +164,7 @@ class Reader:
         total = sum(len(document.text) for document in documents)
         before, last_report = 0, time.perf_counter()
         for document in documents:
-            steps = tokenize_stepwise(document, self._tokenizer)
+            steps = tokenize_stepwise(document, self._tokenizer, self._laid.begins_line)
             while True:
                 try:
                     done = next(steps)

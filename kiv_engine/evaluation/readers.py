@@ -110,7 +110,7 @@ class CacheReader:
     def read(self, text: str, should_stop: ShouldStop) -> Iterator[int]:
         """Read it; yields tokens read so far."""
         ids = self._format.document_prefix()
-        ids += tokenize(Document("document", text), self._loaded.tokenizer).ids.tolist()
+        ids += tokenize(Document("document", text), self._loaded.tokenizer, self._format.begins_line).ids.tolist()
         for first in range(0, len(ids), READ_CHUNK_TOKENS):
             if should_stop():
                 raise ReadingStoppedError("Reading was stopped.")
