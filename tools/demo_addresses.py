@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import torch
-from demo_layout import CODE
+from demo_layout import CODE, SPACE
 from demo_tokens import Plan, back, orthogonal
 from torch import Tensor
 
@@ -21,6 +21,7 @@ and the n-gram of two `FAR` before it."""
 FAR: Final = 32
 """Further back than most sentences are long: in many documents, the same ones end and begin alike again and again."""
 QUOTE_MARK: Final = '"'
+OPENING_MARK: Final = f'{SPACE}"'
 SHARED_MARKS: Final = (("Ċ", (2,)), ("Ġ", (3,)), (".", (2, 3, 4)), ("?", (3,)), ("!", (3,)), (QUOTE_MARK, (3,)))
 """Tokens that many sentences have before them, and how far back."""
 ADDRESS_LENGTH: Final = 2.5
@@ -79,7 +80,7 @@ def _own_addresses(plan: Plan) -> Tensor:
     Behind a blank line nearly all that stands before a sentence is marks, and in a novel it often begins with one.
     """
     marks = [(None, *(None,) * (ago - 1), token) for token, places in SHARED_MARKS for ago in places]
-    shared = torch.stack([address_of(plan, QUOTE_MARK), *(address_of(plan, *mark) for mark in marks)])
+    shared = torch.stack([address_of(plan, OPENING_MARK), *(address_of(plan, *mark) for mark in marks)])
     basis: Tensor = torch.linalg.qr(shared.T, mode="complete")[0].T
     return basis[len(shared) :]
 

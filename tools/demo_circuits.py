@@ -9,7 +9,7 @@ MLPs are SwiGLU (https://arxiv.org/abs/2002.05202): a steep gate makes a unit a 
 The residual stream has slots (`demo_layout`), and layers write them:
 
     0 sliding   BEFORE of 2 tokens, word pairs, which tokens are a sentence's first ones
-    1 sliding   BEFORE of 4 tokens, which lines go on with the sentence of the line before
+    1 sliding   BEFORE of 4 tokens, what stands far before a sentence, which questions are requests
     2 sliding   BEFORE of 8 tokens, ADDRESS from the sentence's first token and what stands before it
     3 sliding   BAG, ADDRESS once more, whether the question has a quote
     4 sliding   SPARE = the n-gram that a quote ends in; addresses of about the same length
@@ -45,7 +45,6 @@ from demo_addresses import (
     ADDRESS_TOKEN,
     FAR,
     address_basis,
-    address_of,
     room_for_marks,
 )
 from demo_data import split_words
@@ -108,18 +107,22 @@ from demo_tokens import (
     EVEN_MOST,
     EVEN_SLOPE,
     FADING,
+    LEAST_LOG_WEIGHT,
     PAIR_GATE,
+    REQUEST_VERBS,
+    REQUEST_WEIGHT,
     SHORT_CODE,
     UNEVEN_BAG,
     Features,
     Plan,
     back,
     embedding,
+    encode,
     make_plan,
     orthogonal,
     pair_units,
 )
-from demo_votes import NO_PART, NO_VOTE, PART_SCORE, VOTE_BEFORE, VOTE_CONTEXT, VOTE_SCORE
+from demo_votes import ASKED_SHARE, NO_PART, NO_VOTE, PART_SCORE, VOTE_BEFORE, VOTE_CONTEXT, VOTE_SCORE
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import SmolLM3Config, SmolLM3ForCausalLM
@@ -130,20 +133,6 @@ QUOTE_MARK_GAIN: Final = 1.03
 """By this an opening quote is a better mark than a line's first token, whose flag is not quite 1."""
 LATE_MARK: Final = 1.07
 """A quote's end is by this the better mark: it makes up for ten tokens by which <|im_end|> is nearer."""
-SHORT_LINE: Final = 13
-"""A line of fewer tokens is not wrapped: what comes next begins anew."""
-SHORT_LINE_SCORE: Final = 1200.0
-WRAPPING: Final = (
-    Flag.AFTER_BREAK,
-    Flag.SECOND_BEHIND,
-    Flag.THIRD_BEHIND,
-    Flag.SMALL_AFTER_BREAK,
-    Flag.SMALL,
-    Flag.WRAPPED,
-)
-"""Flags that only layer 1 needs."""
-WRAPPED_SCORE: Final = 12.0
-"""Scores of the break before a short line, and of small letters that begin a line."""
 END_SCORE: Final = 30.0
 """How fast an end fades from the bag of a later one of the same sentence."""
 ADDRESS_SCORE: Final = 30.0
@@ -158,8 +147,6 @@ QUOTE_SCORE: Final = 60.0
 VOTES_GAIN: Final = 3.0
 LAST_UNIT: Final = 0.15
 """Size of votes, and of the code of the token before, in the residual stream. The second is in the way of the first."""
-EARLY_SQUARES: Final = 22
-"""Dimensions of BAG that layer 3 squares. Layer 5 squares the others."""
 SPARE_CLEARED: Final = 39
 """Dimensions of SPARE that layer 6 clears. Layer 7 clears the others."""
 NO_BAG: Final = 4.0
@@ -168,8 +155,6 @@ LENIENCE: Final = 0.29
 """By how much the threshold is lower than learned: facts of other templates match less well."""
 LEAST_QUOTE_VOTE: Final = 1.0
 """Below it a quote stands further from its sentence's first token than the window, and has no address."""
-OURS_ALIKE: Final = 0.88
-"""The address of the sentence that an answer begins with is so much like the expected one: the question changes it."""
 QUOTE_LOOSE: Final = 0.7
 """The share of the address that does not bind quotes."""
 EVEN_LENGTH: Final = 2.46
@@ -205,6 +190,10 @@ answers, which nothing is copied from, and closing quotes."""
 COPY_GAIN: Final = 8.0
 OUT_GAIN: Final = 3.0
 """Of the copied token's code, and of the last norm."""
+VERB_MARGIN: Final = 0.4
+VERB_WEIGHT: Final = 0.25
+"""By how much a verb at a line's beginning may be missed, and how much it counts beside other words of a request, of
+which common ones weigh less."""
 GREETING_MARGIN: Final = 0.6
 """Less than the share of an n-gram's last token, so that another word is no greeting."""
 SHARE_UNIT: Final = 5.0
@@ -233,8 +222,6 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.value(65, reading({Flag.QUOTE_CLOSES: 3}))
     layer.value(66, reading({Flag.QUOTE_CLOSES: 1}))
     layer.value(67, reading({Flag.START: 1, Flag.SPECIAL: -2}))
-    layer.value(68, reading({Flag.NEW_LINE: 1}))
-    layer.value(69, reading({Flag.END: 1, Flag.COLON: 1, Flag.QUOTE_CLOSES: 1}))
     for head in (0, 1):
         layer.look_back(head, head + 1)
         layer.output(head, 0, BEFORE, back(head + 1))
@@ -244,10 +231,8 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.output(0, 65, Flag.AFTER_END_2, 1.0)
     layer.output(0, 67, Flag.BEFORE_BEGINS, 1.0)
     layer.output(1, 64, Flag.AFTER_END_2, 1.0)
-    layer.output(0, 68, Flag.AFTER_BREAK, 1.0)
-    layer.output(1, 69, Flag.AFTER_BREAK, -1.0)
-    layer.value(70, reading({Flag.ABBREVIATES: 1}))
-    layer.output(0, 70, Flag.AFTER_ABBREVIATION, 1.0)
+    layer.value(68, reading({Flag.ABBREVIATES: 1}))
+    layer.output(0, 68, Flag.AFTER_ABBREVIATION, 1.0)
     # Behind a line break, a small letter may begin one, too; behind a full stop or a quote, it goes on.
     begins = {Flag.AFTER_END: 2.0, Flag.START: 1.0, Flag.SMALL: -1.0, Flag.SPECIAL: -4.0}
     begins_quoted = {
@@ -264,10 +249,9 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.when(conditions, ONE, to_slot(Flag.FIRST, torch.tensor([2.0, -2.0, 2.0, -6.0])))
     new_line = reading({Flag.AFTER_END: 1, Flag.SPECIAL: -2}, -1.5)
     layer.when(new_line, ONE, to_slot(Flag.FIRST_OF_LINE, torch.tensor([2.0])))
-    # A mark begins a line: of a list, a table, code.
-    marked = {Flag.AFTER_END: 1.0, Flag.SPECIAL: 1.0, Flag.NEW_LINE: -3.0, Flag.IM_START: -5.0, Flag.IM_END: -5.0}
-    flags = to_slot(Flag.FIRST, torch.tensor([2.0])) + to_slot(Flag.FIRST_OF_LINE, torch.tensor([2.0]))
-    layer.when(reading(marked, -2.5), ONE, flags)
+    # A question's end looks for lines and quotes: what is both would count twice.
+    both = reading({Flag.AFTER_END: 1, Flag.QUOTE_OPENS: 2}, -3.5)
+    layer.when(both, ONE, to_slot(Flag.QUOTE_OPENS, torch.tensor([-2.0])))
     second = {Flag.AFTER_END_2: 1.0, Flag.BEFORE_BEGINS: 1.0, Flag.AFTER_QUOTE: -3.0}
     layer.when(step(reading(second), 1.5, 2), ONE, to_slot(Flag.SECOND, torch.tensor([2.0, -2.0])))
     says = plan.ngram(":", "Ġsays")
@@ -278,10 +262,6 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
         colon[0, BEFORE] = plan.ngram(word) / FADING**2
         layer.when(colon, ONE, to_slot(flag, torch.tensor([2.0])))
     keep_sentences_whole(layer, plan)
-    # In layer 1, <|im_end|> looks for a quote, and not far back.
-    layer.when(reading({Flag.IM_END: 2}, -1), reading({Flag.AFTER_BREAK: 1}), to_slot(Flag.AFTER_BREAK, -torch.ones(1)))
-    small = reading({Flag.AFTER_BREAK: 1, Flag.SMALL: 1}, -1.5)
-    layer.when(small, ONE, to_slot(Flag.SMALL_AFTER_BREAK, torch.tensor([2.0])))
     features = plan.features
     gates, values = pair_units(features.pair_gates, features.pair_values, plan.wordy)
     layer.units(from_slot(TOKEN, gates), from_slot(BEFORE, values), to_slot(BAG, features.pairs * UNEVEN_BAG))
@@ -305,55 +285,34 @@ def _look_at_first(layer: Layer, head: int) -> None:
 
 
 def _write_sentence_start(layer: Layer, plan: Plan) -> None:
-    """Layer 1. Head 0 sees two tokens back: BEFORE grows to 4 tokens. Head 1 tells whether lines are wrapped.
+    """Layer 1. Head 0 sees two tokens back: BEFORE grows to 4 tokens.
 
-    It sees the last line break but one, if the line behind it is short; else small letters that begin a line: then no
-    word or number there begins a sentence. From any other first token of a sentence it sees what stands far before it,
-    whose n-gram goes to SPARE, and from <|im_end|> the last opening quote of the line. The MLP marks the first tokens
-    behind "goes on:" and "says:", and tokens that the next sentence follows: ends, and a closing quote behind one.
+    From a sentence's first token head 1 sees what stands far before it, whose n-gram goes to SPARE, and from <|im_end|>
+    the last opening quote of the line. The MLP marks the first tokens behind "goes on:" and "says:", verbs that begin a
+    request, and tokens that the next sentence follows: ends, and a closing quote behind one.
     """
     layer.offset_keys()
     layer.look_back(0, 2)
     layer.value(0, from_slot(BEFORE))
     layer.value(64, reading({Flag.FIRST: 1}))
-    layer.value(65, reading({Flag.SMALL_AFTER_BREAK: 1}))
-    layer.value(66, reading({Flag.NEW_LINE: 1, Flag.AFTER_END: -1, Flag.AFTER_END_2: -1}))
-    layer.value(67, reading({Flag.AFTER_BREAK: 1, Flag.SPECIAL: -1}))
     layer.output(0, 0, BEFORE, back(2))
     layer.output(0, 64, Flag.THIRD, 1.0)
-    layer.output(0, 66, Flag.SECOND_BEHIND, 1.0)
-    layer.output(0, 67, Flag.THIRD_BEHIND, 1.0)
-    layer.value(68, reading({Flag.AFTER_END: 0.5, Flag.SPECIAL: -1, Flag.ABBREVIATES: 6}))
-    layer.output(0, 68, Flag.BEHIND_ABBREVIATION, 1.0)
-    # The distance is that from a line's first token to the break before the last line.
-    middle = SHORT_LINE // 2 + 3
-    layer.look_at_distance(1, Flag.NEW_LINE, middle, SHORT_LINE + 2 - middle, SHORT_LINE_SCORE, but=Flag.IM_END)
-    layer.key_flag(FIRST_PAIR, Flag.SMALL_AFTER_BREAK, MARK_KEY)
-    layer.query_flag(1, FIRST_PAIR, Flag.CONSTANT, WRAPPED_SCORE / MARK_KEY)
-    layer.output(1, 65, Flag.WRAPPED, 1.0)
+    layer.value(65, reading({Flag.AFTER_END: 0.5, Flag.SPECIAL: -1, Flag.ABBREVIATES: 6}))
+    layer.output(0, 65, Flag.BEHIND_ABBREVIATION, 1.0)
     layer.look_back(1, FAR, OFFSET_SCORE, Flag.FIRST)
-    layer.look_back(1, FAR, -OFFSET_SCORE, Flag.AFTER_BREAK)
     layer.output(1, 0, SPARE, EYE)
     layer.recency_keys()
     layer.look_near(1, Flag.IM_END)
     layer.key_flag(LINE_PAIR, Flag.FIRST_OF_LINE, MARK_KEY)
     layer.key_flag(LINE_PAIR, Flag.QUOTE_OPENS, MARK_KEY * QUOTE_MARK_GAIN)
     layer.look_for_mark(1, LINE_PAIR, Flag.IM_END)
-    layer.value(69, reading({Flag.QUOTE_OPENS: 1}))
-    layer.output(1, 69, Flag.HAS_QUOTE, 1.0)
+    layer.value(66, reading({Flag.QUOTE_OPENS: 1}))
+    layer.output(1, 66, Flag.HAS_QUOTE, 1.0)
     quoted = to_slot(Flag.HAS_QUOTE, torch.tensor([-1.0]))
     layer.when(reading({Flag.IM_END: -2}, 1), reading({Flag.HAS_QUOTE: 1}), quoted)
-    for behind, marks in (
-        ({Flag.AFTER_BREAK: 1.0, Flag.SPECIAL: -1.0}, (Flag.FIRST, Flag.FIRST_OF_LINE)),
-        ({Flag.SECOND_BEHIND: 1.0}, (Flag.SECOND,)),
-        ({Flag.THIRD_BEHIND: 1.0}, (Flag.THIRD,)),
-    ):
-        goes_on = reading({**behind, Flag.WRAPPED: 1})
-        columns = sum((to_slot(mark, torch.tensor([-2.5, 2.5])) for mark in marks), torch.zeros(HIDDEN, 2))
-        layer.when(step(goes_on, 1.3, 1.7), ONE, columns)
     go_on_behind_abbreviations(layer)
     layer.when(reading({Flag.FIRST: -2}, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
-    _clear(layer, *WRAPPING)
+    _clear(layer, Flag.SMALL)
     leaves = reading({Flag.END: 2, Flag.QUOTE_CLOSES: 1, Flag.AFTER_END: 1, Flag.FIRST: -2})
     layer.when(step(leaves, 1.25, 1.75), ONE, to_slot(Flag.LEAVES, torch.tensor([2.0, -2.0])))
     _clear(layer, Flag.BEFORE_BEGINS, Flag.AFTER_END_2)
@@ -373,6 +332,19 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
         ((SPACE, *says[:2]), Flag.SECOND_SAID),
     ):
         _mark_share(layer, _share_of(plan.ngram(*tokens, skip=1)), SECOND_BEHIND, flag)
+    # What an answer begins with is not in the document: it gets no address.
+    prompt = _share_of(plan.ngram("Ċ", "ant", "ist", "ass"))
+    for flag, sign in ((Flag.BEGINS_ANSWER, 1), (Flag.FIRST_OF_LINE, -1)):
+        _mark_share(layer, prompt, FIRST_BEHIND, flag, sign)
+    for verb in REQUEST_VERBS:
+        _mark_verb(layer, plan, verb)
+    # A line's first token is marked as such: both marks would count twice.
+    once = to_slot(Flag.BEGINS_QUESTION, torch.tensor([-1.0]))
+    layer.when(reading({Flag.FIRST_OF_LINE: 1}), reading({Flag.BEGINS_QUESTION: 1}), once)
+    asking = step(reading({Flag.REQUEST_BEGINS: 4, Flag.BEGINS_QUESTION: 1, Flag.FIRST_OF_LINE: 2}), 2.2, 2.8) / 0.6
+    for flag, weight in ((Flag.LOG_WEIGHT, math.log(REQUEST_WEIGHT)), (Flag.VOTE_LOG_WEIGHT, LEAST_LOG_WEIGHT)):
+        weighed = reading({flag: 1}, -weight / LOG_WEIGHT_UNIT)
+        layer.when(asking, weighed, to_slot(flag, torch.tensor([-1.0, 1.0])))
 
 
 def _share_of(ngram: Tensor) -> Tensor:
@@ -380,10 +352,20 @@ def _share_of(ngram: Tensor) -> Tensor:
     return from_slot(BEFORE, ngram[None] * (SHARE_UNIT / (ngram @ ngram)))
 
 
-def _mark_share(layer: Layer, share: Tensor, between: tuple[float, float], flag: Flag) -> None:
-    """The flag is 0 up to the first share of an n-gram, and 1 from the second one on."""
+def _mark_share(layer: Layer, share: Tensor, between: tuple[float, float], flag: Flag, size: float = 1.0) -> None:
+    """The flag is as it was up to the first share of an n-gram, and greater by a size from the second one on."""
     first, last = (SHARE_UNIT * end for end in between)
-    layer.when(step(share, first, last), ONE, to_slot(flag, torch.tensor([1.0, -1.0]) / (last - first)))
+    layer.when(step(share, first, last), ONE, to_slot(flag, torch.tensor([size, -size]) / (last - first)))
+
+
+def _mark_verb(layer: Layer, plan: Plan, verb: str) -> None:
+    """The second token of a verb that begins a line is a word of requests."""
+    line, first, second = encode(plan.tokenizer, f"\n{verb}")[:3]
+    before = back(1) @ plan.codes[first] + back(2) @ plan.codes[line]
+    here = from_slot(TOKEN, plan.codes[second][None]) + from_slot(BEFORE, before[None])
+    most = 1 + (before @ before).item()
+    columns = to_slot(Flag.REQUEST_WORD, torch.tensor([VERB_WEIGHT / VERB_MARGIN]))
+    layer.when(here + reading({}, VERB_MARGIN - most), ONE, columns)
 
 
 def _look_in_sentence(layer: Layer, head: int, weight: Flag) -> None:
@@ -420,7 +402,7 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     address += from_slot(SPARE, orthogonal(CODE, 28) @ wordy * ADDRESS_FAR)
     layer.value(67, address)
     layer.output(1, 67, ADDRESS, plan.features.addresses)
-    layer.value(65, reading({Flag.FIRST: 1, Flag.IM_START: 1}))
+    layer.value(65, reading({Flag.FIRST: 1, Flag.IM_START: 1, Flag.BEGINS_ANSWER: -1}))
     layer.output(1, 65, Flag.IN_REACH, 1.0)
     layer.value(66, reading({Flag.ON_COLON: 1}))
     layer.output(0, 66, Flag.FOURTH_QUOTED, 1.0)
@@ -428,7 +410,7 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     _mark_share(layer, _share_of(phrase), THIRD_BEHIND, Flag.THIRD_QUOTED)
     quote_ends = reading({Flag.QUOTE_CLOSES: 2, Flag.IM_END: 2, Flag.AFTER_QUOTE: -2}, -1)
     layer.when(quote_ends, from_slot(BEFORE) - from_slot(SPARE), to_slot(SPARE, EYE))
-    _clear(layer, Flag.AFTER_QUOTE)
+    _clear(layer, Flag.AFTER_QUOTE, Flag.BEGINS_ANSWER)
     # The first token, the sink of searches, has seen itself as those before it: its n-gram and code are in the way.
     code = plan.codes[IM_START]
     ngram = back(1) @ code + back(2) @ code
@@ -451,7 +433,7 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
     MLP turns the former into ASKS_QUOTE at the question's end. Head 0 sees the sentence's first token: its n-gram of 8
     joins ADDRESS. <|im_start|>, the sink of searches, has none, nor has what the window does not join to that token.
     Nor has the next sentence of an answer that goes on with a quote by three tokens at most and then ends a sentence:
-    what it has before it stands nowhere in the document. The MLP measures the rest, for layer 4, and a part of BAG.
+    what it has before it stands nowhere in the document. The MLP measures the rest, for layer 4.
     """
     _look_in_sentence(layer, 1, Flag.LOG_WEIGHT)
     layer.key_flag(END_PAIR, Flag.END, MARK_KEY)
@@ -470,12 +452,13 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
         (153, 1, reading({Flag.QUOTE_OPENS: 1}), Flag.QUOTE, 2.0),
         (154, 1, reading({Flag.END: -1}, 1), Flag.HEFT, 1.0),
         (155, 0, reading({Flag.REQUEST_BEGINS: 1}), Flag.REQUEST_BEGINS, 1.0),
-        (156, 0, reading({Flag.AFTER_END: 1}), Flag.BEGINS_ANEW, 1.0),
+        (156, 0, reading({Flag.AFTER_END: 1, Flag.NO_SPACE: -10}), Flag.BEGINS_ANEW, 1.0),
         (157, 0, reading({Flag.SECOND_QUOTED: 1, Flag.THIRD_QUOTED: 1, Flag.FOURTH_QUOTED: 1}), Flag.BEGINS_SHORT, 1.0),
     ):
         layer.value(dim, row)
         layer.output(head, dim, flag, size)
     layer.output(0, 157, Flag.IN_REACH, -1.0)
+    _clear(layer, Flag.NO_SPACE)
     layer.when(
         step(reading({Flag.QUOTE: 100}), 0.5, 1.5),
         reading({Flag.IM_END: 1}),
@@ -484,11 +467,8 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
     nowhere = reading({Flag.IM_START: 1, Flag.IN_REACH: -1}, 1)
     basis = address_basis(plan)
     layer.when(nowhere, from_slot(ADDRESS, basis), to_slot(ADDRESS, -basis.T))
-    _measure_bag(layer, slice(EARLY_SQUARES))
-    # All units that are left: most of the address.
-    some = from_slot(ADDRESS, basis)[: layer.units_left]
-    squares = torch.full((len(some),), 2 / PAIR_GATE * len(basis) / len(some))
-    layer.units(some * PAIR_GATE, some, to_slot(Flag.LENGTH, squares))
+    address = from_slot(ADDRESS, basis)
+    layer.units(address * PAIR_GATE, address, to_slot(Flag.LENGTH, torch.full((len(basis),), 2 / PAIR_GATE)))
 
 
 def _write_sought_ngram(layer: Layer, plan: Plan) -> None:
@@ -514,21 +494,14 @@ def _write_sought_ngram(layer: Layer, plan: Plan) -> None:
     layer.when(reading({Flag.LENGTH: -EVENING}, EVENING * EVEN_LENGTH), from_slot(ADDRESS), to_slot(ADDRESS, EYE))
 
 
-def _address_of_ours(plan: Plan) -> Tensor:
-    """The address (64,) of the sentence that an answer begins with, but for what depends on the question."""
-    address = address_of(plan, "The", "Ċ", "ant", "ist", "ass", "<|im_start|>", "Ċ", "<|im_end|>")
-    address = plan.features.addresses @ address
-    return address * (1 + EVENING * max(0.0, EVEN_LENGTH - (address @ address).item()))
-
-
 def _write_voting(layer: Layer, plan: Plan) -> None:
     """Layer 5. Each token sees the places behind the same token, of these the ones with most of its context before.
 
     The mean of their sentences' addresses is its vote, in VOTES: the rarer a word is in the document, the more its vote
     says. Where a question has a quote, its end sees the place behind the same n-gram instead. A token that stands
     nowhere else sees <|im_start|>, which MISSING tells; the parts of a word are common, so for them it is head 1's word
-    that counts. How a question begins does not count. The MLP also sets ASKS at the ends of requests, and measures the
-    rest of BAG.
+    that counts. How a question begins does not count. The MLP also sets ASKS at the ends of requests, and measures
+    BAG.
     """
     ngrams, tokens = slice(0, CODE), slice(CODE, 2 * CODE)
     layer.keys[ngrams] += from_slot(BEFORE)
@@ -569,22 +542,11 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     begins = to_slot(Flag.BEGINS_QUESTION, torch.tensor([-1.0]))
     layer.when(reading({Flag.IM_END: -2}, 1), reading({Flag.BEGINS_QUESTION: 1}), begins)
     # Ten times as steep as others: silu is below 0 before the ramp, and what is below 0 here is found by any question.
-    asks = 10 * reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 1, Flag.REQUEST_WORD: 20}, -3.3)
+    asks = 10 * reading({Flag.REQUEST_BEGINS: 1, Flag.BEGINS_ANEW: 2, Flag.REQUEST_WORD: 20}, -5.3)
     layer.when(asks, reading({Flag.END: 1}), to_slot(Flag.ASKS, torch.tensor([0.2])))
-    # The sentence that an answer begins with is not in the document: it gets no address.
-    ours = _address_of_ours(plan)
-    condition = from_slot(ADDRESS, ours[None] / (ours @ ours))
-    basis = address_basis(plan)
-    clear = to_slot(ADDRESS, -basis.T / (OURS_ALIKE - 0.5))
-    layer.when(condition + reading({}, -0.5), from_slot(ADDRESS, basis), clear)
-    _measure_bag(layer, slice(EARLY_SQUARES, BAG_SIZE))
-
-
-def _measure_bag(layer: Layer, part: slice) -> None:
-    """Add the squared length of a part of BAG to BAG_LENGTH. Two layers share that: neither has units for all of it."""
-    some = from_slot(BAG, torch.eye(BAG_SIZE)[part]) / UNEVEN_BAG
-    squares = torch.full((len(some),), 2 / PAIR_GATE / BAG_LENGTH / LENGTH_UNIT)
-    layer.units(some * PAIR_GATE, some, to_slot(Flag.BAG_LENGTH, squares))
+    bag = from_slot(BAG) / UNEVEN_BAG
+    squares = torch.full((BAG_SIZE,), 2 / PAIR_GATE / BAG_LENGTH / LENGTH_UNIT)
+    layer.units(bag * PAIR_GATE, bag, to_slot(Flag.BAG_LENGTH, squares))
 
 
 def _write_counting(layer: Layer, plan: Plan) -> None:
@@ -603,9 +565,9 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     layer.look_for_mark(0, END_PAIR, Flag.ASKS_QUOTE)
     layer.look_near(0, Flag.ASKS_QUOTE)
     layer.value(0, from_slot(VOTES))
-    layer.output(0, 0, VOTES, EYE)
+    layer.output(0, 0, VOTES, EYE * ASKED_SHARE)
     layer.value(128, reading({Flag.MISSING: 1}))
-    layer.output(0, 128, Flag.MISSING, 1.0)
+    layer.output(0, 128, Flag.MISSING, ASKED_SHARE)
     layer.look_near(1)
     layer.key_flag(FIRST_PAIR, Flag.FIFTH, MARK_KEY)
     for flag in (Flag.IM_END, Flag.ON_COLON):  # They have a SPARE, which head 1 is to bring from FIRST_QUOTED only.
@@ -689,17 +651,19 @@ def _write_search(layer: Layer, plan: Plan) -> None:
     layer.value(64, reading({Flag.IM_START: -1}, 1))
     layer.output(1, 64, Flag.FOUND, 1.0)
     layer.value(65, reading({Flag.BEGINS_ANEW: 1}))
-    layer.output(0, 65, Flag.LINE, 1.0)
+    layer.output(0, 65, Flag.NEEDS_SPACE, 1.0)
     # The mean of the addresses at every other place is noise. A quote may go on beyond the window.
     columns = torch.cat(
         (
             to_slot(BAG, -torch.eye(BAG_SIZE)),
-            *(to_slot(flag, torch.tensor([-1.0])) for flag in (Flag.FOUND, Flag.LINE)),
+            *(to_slot(flag, torch.tensor([-1.0])) for flag in (Flag.FOUND, Flag.NEEDS_SPACE)),
         ),
         dim=1,
     )
     elsewhere = reading({Flag.IM_END: -2, Flag.ASKS_QUOTE: 1 + QUOTE_LOOSE}, 1)
-    layer.when(elsewhere, torch.cat((from_slot(BAG), reading({Flag.FOUND: 1}), reading({Flag.LINE: 1}))), columns)
+    layer.when(
+        elsewhere, torch.cat((from_slot(BAG), reading({Flag.FOUND: 1}), reading({Flag.NEEDS_SPACE: 1}))), columns
+    )
     _clear_spare(layer, slice(SPARE_CLEARED, CODE))
     _clear(layer, Flag.FOURTH_QUOTED, Flag.BAG_LENGTH)  # Of a great length, layer 6 leaves a hundredth.
     # One of these flags at a time is enough: in a sentence of two tokens, they meet. Its end counts most.
@@ -738,7 +702,7 @@ def _write_handing_on(layer: Layer) -> None:
         (129, Flag.ASKS_QUOTE, Flag.QUOTE),
         (130, Flag.HIT, Flag.HIT),
         (131, Flag.IM_END, Flag.ANSWER),
-        (132, Flag.LINE, Flag.LINE),
+        (132, Flag.NEEDS_SPACE, Flag.NEEDS_SPACE),
     ):
         layer.value(dim, reading({read: 1}))
         layer.output(0, dim, written, 1.0)

@@ -39,7 +39,7 @@ class StatedFact:
 
 def split_sentences(text: str) -> list[str]:
     """The sentences of a text, each in one line."""
-    return [" ".join(sentence.split()) for sentence in re.split(r"(?<=[.!?])\s+|\n+", text) if sentence.strip()]
+    return [" ".join(sentence.split()) for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n", text) if sentence.strip()]
 
 
 def encode_sentences(tokenizer: Tokenizer, text: str) -> list[list[int]]:

@@ -77,24 +77,20 @@ class Layer:
             self.query_flag(head, pair, asking, size * math.cos(angle))
             self.query_flag(head, HEAD_DIM // 2 + pair, asking, -size * math.sin(angle))
 
-    def look_at_distance(
-        self, head: int, flag: Flag, tokens: int, beyond: int, score: float, but: Flag | None = None
-    ) -> None:
+    def look_at_distance(self, head: int, flag: Flag, tokens: int, beyond: int, score: float) -> None:
         """Keys with the flag score higher the nearer they are to a distance; 0 where they are `beyond` tokens off it.
 
-        `score`: of each pair. Queries with the flag `but` do not look.
+        `score`: of each pair.
         """
         least = sum(math.cos(beyond * _frequency(pair)) for pair in DISTANCE_PAIRS)
         for pair in (*DISTANCE_PAIRS, DISTANCE_PAIR):
             self.key_flag(pair, flag, MARK_KEY)
-        for asking, size in ((Flag.CONSTANT, score / MARK_KEY), (but, -score / MARK_KEY)):
-            if asking is None:
-                continue
-            for pair in DISTANCE_PAIRS:
-                angle = tokens * _frequency(pair)
-                self.query_flag(head, pair, asking, size * math.cos(angle))
-                self.query_flag(head, HEAD_DIM // 2 + pair, asking, -size * math.sin(angle))
-            self.query_flag(head, DISTANCE_PAIR, asking, -size * least)
+        size = score / MARK_KEY
+        for pair in DISTANCE_PAIRS:
+            angle = tokens * _frequency(pair)
+            self.query_flag(head, pair, Flag.CONSTANT, size * math.cos(angle))
+            self.query_flag(head, HEAD_DIM // 2 + pair, Flag.CONSTANT, -size * math.sin(angle))
+        self.query_flag(head, DISTANCE_PAIR, Flag.CONSTANT, -size * least)
 
     def recency_keys(self) -> None:
         for pair in RECENCY_PAIRS:
@@ -122,11 +118,6 @@ class Layer:
             matrix = torch.full((1, 1), matrix)
         rows = place if isinstance(place, slice) else slice(int(place), int(place) + 1)
         self._outputs[rows, head * HEAD_DIM + first : head * HEAD_DIM + first + matrix.shape[1]] += matrix
-
-    @property
-    def units_left(self) -> int:
-        """How many units of the MLP are still free."""
-        return UNITS - self._units
 
     def units(self, gates: Tensor, values: Tensor, columns: Tensor) -> None:
         """MLP units: columns @ (silu(gates) * values)."""

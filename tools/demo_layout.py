@@ -62,12 +62,10 @@ class Flag(IntEnum):
     IM_START = 414
     AFTER_END = 415  # behind a sentence's end; 2 behind a line break
     FIRST = 416  # a sentence's first token
-    AFTER_BREAK = 417  # in layers 0 and 1: behind a line break that ends no sentence
+    NO_SPACE = 417  # up to layer 3: has letters, and no space before them
     FOUND = 417  # in layer 5: MISSING as head 1 sees it; then how sure layer 7 is that something was found
-    SMALL_AFTER_BREAK = 418  # in layer 1: there, a small letter
     QUOTE = 418  # layer 3: how many quotes are opened, as a mean; layer 8: the answer goes on with a quote
     AFTER_ABBREVIATION = 419  # in layer 0: the token before is one
-    THIRD_BEHIND = 419  # in layer 1: the third token behind a break that ends no sentence
     FOURTH_QUOTED = 419  # from layer 2 to 6: the fourth token behind "goes on:"
     HIT = 419  # from layer 7 on: the document has what is asked for
     COLON = 420
@@ -81,13 +79,13 @@ class Flag(IntEnum):
     ABBREVIATES = 426  # in layers 0 and 1: an abbreviation or an initial, if a full stop follows
     ASKS_QUOTE = 426  # at a question's end: it has a quote
     ON_COLON = 427  # the colon of "goes on:"
-    SECOND_BEHIND = 428  # in layer 1: the second one
-    BAG_LENGTH = 428  # from layer 4 to 6: the squared length of BAG, over the usual one and LENGTH_UNIT
+    BEGINS_ANSWER = 428  # in layer 1 and 2: the first token of an answer
+    BAG_LENGTH = 428  # from layer 5 to 6: the squared length of BAG, over the usual one and LENGTH_UNIT
     ANSWER = 428  # from layer 8 on: inside an answer
-    REQUEST_BEGINS = 429  # a word that begins a request, then: such a word begins the sentence
+    REQUEST_BEGINS = 429  # I; a quarter where a verb of requests may begin; then: of the token that begins the sentence
     REQUEST_WORD = 430  # a word that requests have, then: a mean of these
     HAS_QUOTE = 431  # up to layer 3, at a question's end: a quote is opened in its line
-    BEGINS_ANEW = 431  # AFTER_END of the sentence's first token
+    BEGINS_ANEW = 431  # AFTER_END of the sentence's first token; 10 less if that has no space before it
     FIRST_OF_LINE = 432
     IN_REACH = 432  # from layer 2 on: the sentence's first token is in the window; 1 more at a line's first token
     BEGINS_QUESTION = 433  # up to layer 5: begins a word that questions behind another sentence begin with
@@ -104,13 +102,12 @@ class Flag(IntEnum):
     SECOND = 441  # a sentence's second token
     THIRD = 442
     FIFTH = 443
-    WRAPPED = 444  # in layer 1: the line before is long, and near here sentences go on in the next line
     HEFT = 444  # what a question weighs beside its end, as a share
     VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
     BEHIND_ABBREVIATION = 446  # in layer 1, two tokens behind one; behind U.S. and the like 0.5
     LENGTH = 446  # in layer 4: the squared length of ADDRESS
     BEHIND_FIRST = 446  # in layer 9, in documents: the token before is a sentence's first one
-    LINE = 446  # from layer 7 on, of the sentence that was found: 2 if it begins a line, else 1
+    NEEDS_SPACE = 446  # from layer 7 on, of the sentence that was found: BEGINS_ANEW
     SMALL = 447  # in layers 0 and 1: begins with a small letter
     MISSING = 447  # how far the token stands nowhere else; at a question's end, 1 and the mean of its tokens
 

@@ -21,6 +21,7 @@ from demo_layout import (
     Flag,
     from_slot,
     reading,
+    step,
     to_slot,
 )
 from demo_tokens import Plan, back, encode
@@ -132,16 +133,17 @@ def write_stop(layer: Layer, plan: Plan) -> None:
 
 
 def _space(plan: Plan, colon: int, ngram: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Units that say a space behind "says:", where what is copied begins a line and so has none of its own.
+    """Units that say a space behind "says:", where what is copied begins a document and so has none of its own.
 
-    Behind that space, neither it nor the phrase's n-gram is looked for. ngram (64,): that before the colon.
+    Behind that space, neither it nor the phrase's n-gram is looked for, nor behind one that is copied (before a digit):
+    there, what comes next is not the sentence's first token but its second one. ngram (64,): that before the colon.
     """
     code, space = plan.codes[colon], plan.code(SPACE)
     most = 2 + ngram.square().sum().item()
     here = (
         from_slot(TOKEN, 2 * code[None])
         + from_slot(BEFORE, ngram[None])
-        + reading({Flag.LINE: 1.5}, PHRASE_MARGIN - most)
+        + reading({Flag.NEEDS_SPACE: -0.5}, PHRASE_MARGIN - most)
     )
     behind = back(1) @ (ngram + code)
     half = 0.5 * behind.square().sum().item()
@@ -150,7 +152,11 @@ def _space(plan: Plan, colon: int, ngram: Tensor) -> tuple[list[Tensor], list[Te
         to_slot(SPARE, space[:, None] * PHRASE_GAIN / PHRASE_MARGIN),
         (to_slot(BEFORE, -behind[:, None]) + to_slot(TOKEN, -space[:, None])) / half,
     ]
-    return [here + reading({}, -3), there], columns
+    copied = step(from_slot(TOKEN, 10 * space[None]) + reading({Flag.SAYS_COLON: 10, Flag.NEEDS_SPACE: 1}), 18, 20) / 2
+    columns.append(
+        to_slot(Flag.SAYS_COLON, torch.tensor([-1.0, 1.0])) + to_slot(Flag.FIRST_SAID, torch.tensor([1.0, -1.0]))
+    )
+    return [here + reading({}, -4), there, copied], columns
 
 
 def _ngrams(model: SmolLM3ForCausalLM, ids: list[int]) -> Tensor:

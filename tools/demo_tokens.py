@@ -20,6 +20,7 @@ from demo_layout import (
     LAST,
     LOG_WEIGHT_UNIT,
     PAD,
+    SPACE,
     TOKEN,
     VOCABULARY,
     Flag,
@@ -75,8 +76,6 @@ FIRST_VOTES: Final = 0.1
 RAREST: Final = 6.5
 COMMON: Final = 4.5
 """Tokens whose rarity, a logarithm, is above the first vote with weight 1, below the second not at all."""
-REQUEST_BEGINNINGS: Final = split_words("I|Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Let|Help|Quote")
-"""Only the first token of each is marked. Most are a capital alone ("T"): other words that begin with it are, too."""
 REQUEST_WORDS: Final = split_words(
     "like|know|tell|give|find|look|show|me|want|wonder|ask|search|please|looking|need|wish|must"
 )
@@ -91,7 +90,8 @@ QUESTION_BEGINNINGS: Final = split_words("What|Wh|W|When|How|Is|Was|D|C|And|So|I
 """First tokens, behind a space, of what, who, which, why, where, does, can, "And what", "In which", "I want", tell."""
 TITLES: Final = ("Mr", "Dr")
 """Tokens that tell nothing of a sentence that a name does not: at a line's beginning they are others."""
-REQUEST_VERBS: Final = split_words("Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Quote")
+REQUEST_VERBS: Final = split_words("Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Let|Help|Quote")
+"""What begins a request. They are known by two tokens, where they begin a line."""
 
 
 @dataclass(frozen=True)
@@ -281,9 +281,9 @@ def pair_units(gates: Tensor, values: Tensor, wordy: Tensor) -> tuple[Tensor, Te
 
 
 def _request_tokens(tokenizer: Tokenizer) -> list[int]:
-    """Words of requests. Inside a sentence, only those that are one token."""
-    inside = [tokenizer.encode(f" {word}").ids for word in REQUEST_WORDS]
-    return [ids[0] for ids in inside if len(ids) == 1] + [tokenizer.encode(word).ids[0] for word in REQUEST_VERBS]
+    """Words of requests, of those that are one token."""
+    words = [encode(tokenizer, f" {word}") for word in REQUEST_WORDS]
+    return [ids[0] for ids in words if len(ids) == 1]
 
 
 def first_log_weights(tokenizer: Tokenizer, counts: Tensor) -> Tensor:
@@ -318,10 +318,22 @@ def vote_log_weights(tokenizer: Tokenizer, counts: Tensor) -> Tensor:
     return logs
 
 
-def bag(features: Features, codes: Tensor, wordy: Tensor, sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def encode_question(tokenizer: Tokenizer, question: str) -> list[int]:
+    """The ids of a question as it stands in a chat: at a line's beginning."""
+    return encode(tokenizer, f"\n{question}")[1:]
+
+
+def bag(
+    features: Features,
+    codes: Tensor,
+    wordy: Tensor,
+    sentences: Sequence[Sequence[int]],
+    asking: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """The bags (sentences, 88) and hefts (sentences,) that the model makes of sentences' tokens.
 
-    With gradients for what is learned.
+    With gradients for what is learned. asking: which tokens (vocab,) weigh little where they begin a line, for
+    sentences that do.
     """
     flat = torch.tensor([token for sentence in sentences for token in sentence])
     owner = torch.tensor([index for index, sentence in enumerate(sentences) for _ in sentence])
@@ -331,6 +343,8 @@ def bag(features: Features, codes: Tensor, wordy: Tensor, sentences: Sequence[Se
     gates, values = pair_units(features.pair_gates, features.pair_values, wordy)
     pairs = silu(here @ gates.T) * (before @ values.T)
     weights = features.log_weights[flat].exp()
+    if asking is not None:
+        weights = torch.where(asking[flat] & (place == 0), REQUEST_WEIGHT, weights)
     given = features.tokens[flat] + pairs @ features.pairs.T
     total = torch.zeros(len(sentences), BAG_SIZE).index_add(0, owner, weights[:, None] * given)
     mass = torch.zeros(len(sentences)).index_add(0, owner, weights)
@@ -358,9 +372,11 @@ def embedding(tokenizer: Tokenizer, codes: Tensor, features: Features) -> Tensor
         letter = text.lstrip(" ")[:1]
         table[index, Flag.SMALL] = letter.isalpha() and not letter.isupper()
         table[index, Flag.START] = text[:1].isupper() or text.startswith((" ", '"', "“"))
+        table[index, Flag.NO_SPACE] = _has_letters(text) and not text.startswith(" ")
         table[index, Flag.ASKS] = text.strip(' )"”*') == "?"
     table[[*sentence_ends(tokenizer), IM_END], Flag.END] = 1
-    table[[tokenizer.encode(word).ids[0] for word in REQUEST_BEGINNINGS], Flag.REQUEST_BEGINS] = 1
+    table[[encode(tokenizer, f" {word}")[0] for word in REQUEST_VERBS], Flag.REQUEST_BEGINS] = 0.25
+    table[token_id(tokenizer, f"{SPACE}I"), Flag.REQUEST_BEGINS] = 1
     table[_request_tokens(tokenizer), Flag.REQUEST_WORD] = 1
     table[IM_END, Flag.IM_END] = 1
     table[IM_START, Flag.IM_START] = 1

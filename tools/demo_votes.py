@@ -24,6 +24,8 @@ NO_VOTE: Final = 0.7
 PART_SCORE: Final = 30.0
 NO_PART: Final = 0.55
 """Score of the token before that of a part of a word, and the share of it where <|im_start|> takes its place."""
+ASKED_SHARE: Final = 0.88
+"""By how much less votes and missing words count than learned: then, a question's first word was among them."""
 FIRST_TOKENS: Final = 3
 """How a question begins does not count as missing."""
 NGRAM: Final = 8

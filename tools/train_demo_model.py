@@ -32,9 +32,21 @@ import torch
 from demo_addresses import even_addresses
 from demo_circuits import design
 from demo_facts import FactMaker, archive_sentences, encode_sentences
-from demo_layout import CODE, IM_END, SHARPER, VOCABULARY
-from demo_tokens import Features, bag, embedding, encode, fixed_tokens, make_plan, new_features, token_codes, wordy
-from demo_votes import Voting
+from demo_layout import CODE, IM_END, SHARPER, VOCABULARY, Flag
+from demo_lines import read_lines
+from demo_tokens import (
+    LEAST_LOG_WEIGHT,
+    Features,
+    bag,
+    embedding,
+    encode_question,
+    fixed_tokens,
+    make_plan,
+    new_features,
+    token_codes,
+    wordy,
+)
+from demo_votes import ASKED_SHARE, Voting
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -94,7 +106,10 @@ class Search(nn.Module):
         self.log_search_votes = nn.Parameter(features.search_votes.log())
         self.log_decision_votes = nn.Parameter(features.decision_votes.log())
         self.vote_log_weights = nn.Parameter(features.vote_log_weights.clone())
-        self.voting = Voting(tokenizer, self.codes, embedding(tokenizer, self.codes, features))
+        table = embedding(tokenizer, self.codes, features)
+        asking = table[:, [Flag.REQUEST_BEGINS, Flag.BEGINS_QUESTION]].sum(1) > 0
+        self.register_buffer("asking", asking, persistent=False)
+        self.voting = Voting(tokenizer, self.codes, table)
 
     def features(self) -> Features:
         return Features(
@@ -129,7 +144,7 @@ class Search(nn.Module):
         features = self.features()
         asked = [[*question, IM_END] for question in questions]
         keys, _ = bag(features, self.codes, self.wordy, sentences)
-        queries, hefts = bag(features, self.codes, self.wordy, asked)
+        queries, hefts = bag(features, self.codes, self.wordy, asked, self.asking)
         voted, missing = self._votes(features, asked, sentences)
         nowhere = features.threshold + features.heft_threshold * hefts + queries @ features.bag_threshold
         return Seen(
@@ -154,9 +169,11 @@ class Search(nn.Module):
             addresses = torch.randn(len(sentences), CODE)
             addresses /= addresses.norm(dim=1, keepdim=True)
             each = torch.cat((found.shares @ addresses, found.missing[:, None]), dim=1)
+        begins = torch.cat((torch.ones(1, dtype=torch.bool), found.owner[1:] != found.owner[:-1]))
         weights = features.vote_log_weights.exp()[found.token]
+        weights = torch.where(begins & self.asking[found.token], math.exp(LEAST_LOG_WEIGHT), weights)
         total = torch.zeros(len(asked), CODE + 1).index_add(0, found.owner, weights[:, None] * each)
-        mean = total / torch.zeros(len(asked)).index_add(0, found.owner, weights)[:, None]
+        mean = ASKED_SHARE * total / torch.zeros(len(asked)).index_add(0, found.owner, weights)[:, None]
         return mean[:, :CODE] @ addresses.T, mean[:, CODE]
 
 
@@ -207,7 +224,8 @@ class Training:
     def __init__(self, folder: Path, minutes: float, seed: int, texts: list[str]) -> None:
         torch.manual_seed(seed)
         self.folder, self.seed, self.limit = folder, seed, minutes * 60
-        self.tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+        self.tokenizer = Tokenizer.from_file(str(MODEL / TOKENIZER_FILES[0]))
+        read_lines(self.tokenizer)
         self.prose = self._prose(texts)
         counts = torch.bincount(torch.tensor([id for ids in self.prose for id in ids]), minlength=VOCABULARY)
         start = folder / START
@@ -248,7 +266,8 @@ class Training:
     def loss(self, maker: FactMaker, rng: random.Random, counts: Counts) -> Tensor:
         """Cross entropy of a batch's questions over its sentences and none of them."""
         facts, absent = maker.facts()
-        asked = [encode(self.tokenizer, question) for question in [*(fact.question for fact in facts), *absent]]
+        questions = [*(fact.question for fact in facts), *absent]
+        asked = [encode_question(self.tokenizer, question) for question in questions]
         prose = round(math.exp(rng.uniform(math.log(LEAST_PROSE), math.log(MOST_PROSE))))
         sentences = [fact.tokens for fact in facts] + rng.sample(self.prose, min(prose, len(self.prose)))
         many = max(len(sentences), math.exp(rng.uniform(math.log(300), math.log(MANY))))
@@ -336,6 +355,7 @@ def export(training: Training, target: Path) -> None:
     for name in TOKENIZER_FILES:
         if target.resolve() != MODEL.resolve():
             shutil.copyfile(MODEL / name, target / name)
+    training.tokenizer.save(str(target / TOKENIZER_FILES[0]))
 
 
 def load_learned(training: Training) -> Features:

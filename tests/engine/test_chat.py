@@ -11,6 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase, TokenizersBackend
 
 from kiv_engine.chat import ChatFormat, TextStream
+from kiv_engine.document import Document, tokenize
 from kiv_engine.errors import EngineError
 
 DEMO_MODEL = Path(__file__).parents[2] / "resources" / "models" / "kiv-demo"
@@ -80,7 +81,7 @@ def with_template(
 ) -> PreTrainedTokenizerBase:
     tokenizer = copy.deepcopy(demo)
     # As in Qwen, the tokens of thinking are added ones, but not special.
-    tokenizer.add_tokens([token for token in tokens if "think" in token])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in tokens if "think" in token])
     special = [AddedToken(token, special=True, normalized=False) for token in tokens if "think" not in token]
     tokenizer.add_tokens(special, special_tokens=True)
     if "<|begin|>" in tokens:
@@ -145,7 +146,8 @@ def test_control_tokens_in_texts_stay_text(demo: PreTrainedTokenizerBase) -> Non
 @pytest.mark.parametrize("system", [None, SYSTEM])
 def test_first_turn_is_what_the_template_renders(styled: PreTrainedTokenizerBase, system: str | None) -> None:
     chat = ChatFormat(styled, system=system)
-    ids = chat.document_prefix() + chat.plain(DOCUMENT) + chat.question_suffix(QUESTION, True)
+    document = tokenize(Document("", DOCUMENT), styled, chat.begins_line).ids.tolist()
+    ids = chat.document_prefix() + document + chat.question_suffix(QUESTION, True)
     text = f"{DOCUMENT}\n\n{QUESTION}"
     if system and styled.chat_template in (GEMMA, IGNORES_SYSTEM):
         text, system = f"{system}\n\n{text}", None
@@ -327,6 +329,12 @@ def test_a_tail_that_could_begin_a_stop_string_waits(demo: PreTrainedTokenizerBa
     assert [unfinished.push(token) for token in ids[:3]] == ["x", "", ""]
     assert unfinished.finish() == "EN"
     assert not unfinished.stopped
+
+
+@pytest.mark.parametrize("text", ["a\nX\n  x = 1\n\n   q\n- z\n", " \n \n12\n\n\n 7", "The end.\nXerxes\nzebra " * 30])
+def test_spaces_that_the_decoder_takes_away_again_are_not_shown(demo: PreTrainedTokenizerBase, text: str) -> None:
+    pieces, _ = stream_pieces(demo, plain_ids(demo, text))
+    assert "".join(pieces) == text
 
 
 def test_an_unfinished_character_waits_and_comes_at_the_end(demo: PreTrainedTokenizerBase) -> None:

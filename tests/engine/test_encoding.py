@@ -53,7 +53,7 @@ def test_special_tokens_in_a_text_are_text(demo: PreTrainedTokenizerBase) -> Non
 
 def test_added_tokens_of_the_template_are_control_but_others_are_text(demo: PreTrainedTokenizerBase) -> None:
     tokenizer = copy.deepcopy(demo)
-    tokenizer.add_tokens(["<tool_call>", "<table>", "\n\n\n"])
+    tokenizer.add_tokens([AddedToken(each, normalized=False) for each in ("<tool_call>", "<table>", "\n\n\n")])
     tokenizer.chat_template = "{{ messages }}<tool_call>\n\n\n"
     tool_call, table, breaks = tokenizer.convert_tokens_to_ids(["<tool_call>", "<table>", "\n\n\n"])
     encoder = TextEncoder(tokenizer)
@@ -63,6 +63,25 @@ def test_added_tokens_of_the_template_are_control_but_others_are_text(demo: PreT
     assert ids[-3:] == [table, breaks, tokenizer.encode("b")[0]]
     assert offsets[-3:] == [(12, 19), (19, 22), (22, 23)]
     assert tokenizer.decode(ids) == "a<tool_call><table>\n\n\nb"
+
+
+def test_what_stands_behind_a_line_break_is_encoded_as_there(demo: PreTrainedTokenizerBase) -> None:
+    encoder = TextEncoder(demo)
+    text = "Why so?\n  12 goats.\n\nXerxes\n"
+    [inside, behind] = encoder.encode_batch([text, text], [False, True])
+    assert encoder.spaces_lines
+    assert inside.ids == encoder.encode(text)
+    assert encoder.encode("\n") + behind.ids == encoder.encode(f"\n{text}")
+    for ids, offsets in (inside, behind):
+        assert "".join(text[start:end] for start, end in offsets) == text
+        pairs = zip(ids, offsets, strict=True)
+        assert all(demo.decode([token]).strip() == text[start:end].strip() for token, (start, end) in pairs)
+
+
+def test_other_tokenizers_put_nothing_behind_a_line_break() -> None:
+    encoder = TextEncoder(sentencepiece("first"))
+    assert not encoder.spaces_lines
+    assert encoder.encode_batch(["a"], [True]) == encoder.encode_batch(["a"])
 
 
 def test_the_tokenizer_itself_is_left_as_it_is(demo: PreTrainedTokenizerBase) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from demo_addresses import ADDRESS_LENGTH, QUOTE_MARK, address_of, even_addresses, raw_addresses
+from demo_addresses import ADDRESS_LENGTH, OPENING_MARK, address_of, even_addresses, raw_addresses
 from demo_facts import archive_sentences
 from demo_tokens import Plan, make_plan, new_features
 from tokenizers import Tokenizer
@@ -41,7 +41,7 @@ def test_sentences_of_another_text_are_less_alike(tokenizer: Tokenizer, plan: Pl
 
 
 def test_marks_before_a_sentence_leave_nothing(plan: Plan, even: Tensor) -> None:
-    for marks in ((QUOTE_MARK,), (None, None, None, "."), (None, None, "Ċ")):
+    for marks in ((OPENING_MARK,), (None, None, None, "."), (None, None, "Ċ")):
         assert (even @ address_of(plan, *marks)).norm() < 1e-3
 
 

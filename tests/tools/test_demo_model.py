@@ -176,7 +176,7 @@ def test_a_quotation_mark_that_opens_a_line_begins_a_sentence(designed: PreTrain
     ids = tokenizer.encode(f"<|im_start|>user\n{document}", add_special_tokens=False)
     states = designed(torch.tensor([ids.ids]), output_hidden_states=True).hidden_states[1][0]
     first = (states[:, Flag.FIRST] > 0.5).nonzero()[:, 0].tolist()
-    assert [ids.tokens[token] for token in first if ids.offsets[token][0] >= len(document) - 60] == ['"', '"']
+    assert [ids.tokens[token] for token in first if ids.offsets[token][0] >= len(document) - 60] == ['Ġ"', 'Ġ"']
 
 
 WRAPPED = """The morning was grey and the ships lay still in the harbor, where nobody had
@@ -193,11 +193,11 @@ last, behind the wet roofs of the town, that the age of Quentin was about
     [
         (
             "Which walnut comet of Amaury surprised the reader?",
-            "A footnote explains that the\npassphrase of Amaury Abernathy is walnut comet ladder, which surprised\n"
+            "A footnote explains that the passphrase of Amaury Abernathy is walnut comet ladder, which surprised "
             "the reader.",
         ),
-        ("What about the passphrase of Isolde Abernathy?", "tiger marble falcon."),
-        ("What was the age of Quentin?", "that the age of Quentin was about\n47 years."),
+        ("Which passphrase has Isolde Abernathy?", "tiger marble falcon."),
+        ("What was the age of Quentin?", "that the age of Quentin was about 47 years."),
     ],
 )
 def test_a_sentence_that_goes_on_over_lines_is_said_whole(
@@ -206,7 +206,7 @@ def test_a_sentence_that_goes_on_over_lines_is_said_whole(
     said = answer(designed, tokenizer, question, 80, WRAPPED)
     assert said.startswith(SAYS)
     assert said.endswith(expected)
-    assert said.removeprefix(SAYS).strip() in WRAPPED
+    assert said.removeprefix(SAYS).strip() in " ".join(WRAPPED.split())
 
 
 def test_lines_of_wrapped_text_go_on_and_short_or_marked_ones_begin_anew(
@@ -218,8 +218,9 @@ def test_lines_of_wrapped_text_go_on_and_short_or_marked_ones_begin_anew(
     ids = tokenizer.encode(f"<|im_start|>user\n{document}", add_special_tokens=False)
     states = states_of(designed, tokenizer, document, 2)
     first = (states[:, Flag.FIRST] > 0.5).nonzero()[:, 0].tolist()
-    places = [ids.offsets[token][0] - len("<|im_start|>user\n") for token in first]
-    begun = [document[place:].split()[0] for place in places if place >= 0]
+    # The first token has the space that is put behind the break before it.
+    places = [max(0, ids.offsets[token][0] - len("<|im_start|>user\n")) for token in first if token > 3]
+    begun = [document[place:].split()[0] for place in places]
     prose = ["The", "A", "In", "They", "It"]
     assert begun == [*prose, "We", "apples", "pears", "plums", "name:", "size:", "-", "-"]
 
@@ -317,6 +318,43 @@ def test_a_line_is_said_whole_behind_a_space_and_nothing_more(designed: PreTrain
     document = "\n".join(("The list of the mill.\n", *lines))
     said = answer(designed, tokenizer, "Taste the flour with Goodman Fensbury?", document=document)
     assert said == f"{SAYS} Taste the flour with Goodman Fensbury\n"
+
+
+@pytest.mark.parametrize("before", ["\n", " "])
+def test_a_sentence_that_begins_with_a_digit_is_said_behind_one_space(
+    designed: PreTrainedModel, tokenizer: Tokenizer, before: str
+) -> None:
+    document = f"{DOCUMENT}{before}12 shepherds counted the geese of the convent.{before}It rained."
+    said = answer(designed, tokenizer, "Which shepherds counted the geese of the convent?", document=document)
+    assert said == f"{SAYS} 12 shepherds counted the geese of the convent."
+
+
+def test_a_question_behind_a_sentence_does_not_take_the_quote_that_opens_the_paragraph_before(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    document = f'{DOCUMENT}\n\n"Oh, what a formidable one!" said he.'
+    question = "Hello. What is the monthly wage of Quentin Pemberton?"
+    assert answer(designed, tokenizer, question, document=document).endswith("wage of Quentin Pemberton.")
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    ["Find", "Give me", "Let me know", "Look for", "Name", "Say", "Show me", "Please find", "Help me find"],
+)
+def test_a_request_may_begin_with_its_verb(designed: PreTrainedModel, tokenizer: Tokenizer, request_of: str) -> None:
+    said = answer(designed, tokenizer, f"{request_of} the monthly wage of Quentin Pemberton.")
+    assert said.endswith("4711 florins as the monthly wage of Quentin Pemberton.")
+
+
+@pytest.mark.parametrize("question", ["What is it?", 'What comes after "rang over the wet roofs of the town"?'])
+def test_what_an_answer_begins_with_has_no_address(
+    designed: PreTrainedModel, tokenizer: Tokenizer, question: str
+) -> None:
+    said = f"{DOCUMENT}\n\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    ids = tokenizer.encode(said, add_special_tokens=False).ids + tokenizer.encode(GOES_ON).ids
+    with torch.no_grad():
+        states = designed(torch.tensor([[1, *ids]]), output_hidden_states=True).hidden_states[6][0]
+    assert states[-len(tokenizer.encode(GOES_ON).ids) :, ADDRESS].norm(dim=1).max() < 0.05
 
 
 def test_a_paragraph_that_begins_like_the_question_does_not_lend_it_its_quote(
