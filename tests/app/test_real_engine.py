@@ -157,9 +157,9 @@ def test_of_what_does_not_fit_exactly_the_beginning_is_read_that_is_offered(
 def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: Path) -> None:
     bad, good = tmp_path / "bad.txt", tmp_path / "good.txt"
     bad.write_bytes(b"caf\x00")
-    good.write_text("\n\n".join(LINES), encoding="utf-8")
+    good.write_text("\n\n".join([*LINES, "The bell of the old mill was cast by Marisol Hathaway."]), encoding="utf-8")
     application.start([bad, good])
-    application.controller.ask("Who counted the goose?")
+    application.controller.ask("Who cast the bell of the old mill?")
     chat, window = application.chats.current, application.window
 
     def is_answered() -> bool:
