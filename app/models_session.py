@@ -126,7 +126,7 @@ def unknown_entry(name: str, shape: "ModelShape") -> "CatalogueEntry":
     """What is known of a model that the catalogue does not have: its shape."""
     from kiv_engine.catalogue import CatalogueEntry
 
-    return CatalogueEntry(name, "", False, shape.parameters / 1e9, "", "", (), {})
+    return CatalogueEntry(name, "", "", False, shape.parameters / 1e9, "", "", (), {})
 
 
 def as_report(listed: "ListedModel") -> ModelListed:

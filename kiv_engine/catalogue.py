@@ -20,12 +20,14 @@ class CatalogueEntry:
         published_billions: parameters, as its makers count them.
         positions: its position scheme, in words.
         shape: those fields of its config that decide about memory.
+        licence_source: where its licence was read.
         source: where the shape was compared with a published config.
         unchecked: what could not be compared.
     """
 
     id: str
     licence: str
+    licence_source: str
     gated: bool
     published_billions: float
     positions: str

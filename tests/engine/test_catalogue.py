@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from transformers import SmolLM3Config
 
 from kiv_engine import cli, doctor
 from kiv_engine.catalogue import CATALOGUE_FILE, CatalogueEntry, find_entry, nearest_ids, read_catalogue
@@ -30,8 +31,18 @@ def test_a_shape_has_as_many_parameters_as_its_makers_say(entry: CatalogueEntry)
 def test_every_fact_has_a_source(entry: CatalogueEntry) -> None:
     assert entry.source.startswith("https://")
     assert entry.licence
+    assert entry.licence_source.startswith("https://") != ("licence" in entry.unchecked)
     assert entry.positions
     assert ModelShape(config_of_shape(entry.shape)).topology.trained_tokens >= 2_048
+
+
+def test_smollm3_is_as_its_makers_class_has_it() -> None:
+    """The entry's source for heads and vocabulary; its other fields are the published config's."""
+    entry = find_entry("HuggingFaceTB/SmolLM3-3B")
+    assert entry is not None
+    defaults = SmolLM3Config()
+    for name in ("num_attention_heads", "num_key_value_heads", "vocab_size", "num_hidden_layers", "hidden_size"):
+        assert entry.shape[name] == getattr(defaults, name)
 
 
 @pytest.mark.parametrize(
