@@ -19,7 +19,14 @@ def tr(text: str) -> str:
 def settings_words(made: AnswerSettings) -> tuple[str, ...]:
     """A part each: the model, how words were drawn, what they saw of the documents, how those were read and kept."""
     model = tr("the built-in model") if made.model == DEMO else made.model
-    weights = {"none": "", "8bit": tr(" in 8 bit"), "4bit": tr(" in 4 bit")}[made.quantize]
+    names = {
+        "none": "",
+        "bf16": tr(" in bfloat16"),
+        "fp16": tr(" in float16"),
+        "8bit": tr(" in 8 bit"),
+        "4bit": tr(" in 4 bit"),
+    }
+    weights = names[made.quantize]
     dtypes = {"int8": tr("old keys and values in 8 bit"), "model": tr("old keys and values as the model made them")}
     modes = {
         "exact": tr("documents read exactly"),

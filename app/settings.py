@@ -78,7 +78,7 @@ class AnswerSettings:
     """What an answer was made with.
 
     Attributes:
-        model: its id or folder; `quantize` the bits of its weights.
+        model: its id or folder; `quantize` how its weights are kept.
         hot_tokens: the newest ones, which every word saw in full; `retrieved_tokens` of the older ones were fetched.
         store_dtype: of old keys and values.
         prefill: how the documents were read; where they were not, what was set.
@@ -108,7 +108,7 @@ class Settings:
 
     `kept_gb` is how many GB of what was read are kept on disk; 0 keeps nothing.
     `welcomed`: the first page has been shown.
-    `model` is the built-in one ("demo"), an id on the HuggingFace hub or a folder; `quantize` the bits of its weights;
+    `model` is the built-in one ("demo"), an id on the HuggingFace hub or a folder; `quantize` how its weights are kept;
     `load_anyway`: it was predicted not to fit, and did when it was tried.
     """
 

@@ -10,8 +10,12 @@ from kiv_engine.events import SmallerPlan
 PrefillMode: TypeAlias = Literal["auto", "exact", "sparse", "window"]
 PositionMode: TypeAlias = Literal["auto", "true", "compact"]
 StoreDtype: TypeAlias = Literal["auto", "model", "int8"]
-Quantize: TypeAlias = Literal["none", "4bit", "8bit"]
-"""Bits of the weights."""
+Quantize: TypeAlias = Literal["none", "bf16", "fp16", "8bit", "4bit"]
+"""Weights, the finest first: as the device takes them, in bfloat16 or float16, or quantized by bitsandbytes."""
+
+QUANTIZE_KINDS: Final[tuple[Quantize, ...]] = get_args(Quantize)
+QUANTIZED: Final[tuple[Quantize, ...]] = ("8bit", "4bit")
+"""What bitsandbytes makes."""
 
 SEARCH_BLOCK_TOKENS: Final = 512
 """Forwards of at most this many tokens search for every token; so do the last ones of a longer forward."""

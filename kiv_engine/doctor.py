@@ -106,7 +106,13 @@ def gigabytes(size: int) -> str:
 
 # -- what fits -------------------------------------------------------------------------------------------------------
 
-WEIGHTS: Final = {"none": "in full", "8bit": "8 bit", "4bit": "4 bit"}
+WEIGHTS: Final[dict[Quantize, str]] = {
+    "none": "in full",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "8bit": "8 bit",
+    "4bit": "4 bit",
+}
 TOKEN_LIMIT: Final = 10**12
 
 

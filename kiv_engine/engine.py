@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from kiv_engine.config import KIVConfig
+from kiv_engine.config import KIVConfig, Quantize
 from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.encoding import TextEncoder
@@ -31,7 +31,7 @@ class Engine:
         cls,
         model: str = "demo",
         *,
-        quantize: Literal["none", "4bit", "8bit"] = "none",
+        quantize: Quantize = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         on_progress: OnProgress = lambda _: None,
         should_stop: ShouldStop = never,

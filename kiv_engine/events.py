@@ -200,13 +200,13 @@ class SmallerPlan:
     """What to change so that it fits where memory ran out; what is empty or 0 stays as it was.
 
     Attributes:
-        quantize: bits of the weights.
+        quantize: coarser weights.
         store_dtype, store, hot_tokens: as in KIVConfig.
         tokens: so long may the context be at most; 0 where all that is wanted fits.
         need_bytes, free_bytes: what it would need of RAM, or of VRAM where the model runs on a GPU, and what is there.
     """
 
-    quantize: Literal["", "8bit", "4bit"] = ""
+    quantize: Literal["", "bf16", "8bit", "4bit"] = ""
     store_dtype: Literal["", "int8"] = ""
     store: str = ""
     hot_tokens: int = 0

@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from kiv_engine.banded import block_tokens
-from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
+from kiv_engine.config import QUANTIZE_KINDS, QUANTIZED, SEARCH_BLOCK_TOKENS, KIVConfig, Quantize, StoreDtype
 from kiv_engine.device_map import Piece, decoder_layers, is_text, split
 from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
 from kiv_engine.hardware import Hardware
@@ -49,8 +49,6 @@ CUDA_HOST_BYTES: Final = 2_000_000_000
 
 STORE_DTYPES: Final[tuple[StoreDtype, ...]] = ("model", "int8")
 
-FINEST_FIRST: Final[tuple[Quantize, ...]] = ("none", "8bit", "4bit")
-
 DESKTOP_SHARE: Final = 0.1
 """Of the RAM of a PC that is not at hand, system and other programs are taken to use this share."""
 
@@ -64,6 +62,9 @@ ENOUGH_TOKENS: Final = {"cpu": 16_384, "cuda": 131_072}
 
 DELTA_RULE_TOKENS: Final = 64
 """Linear layers (the gated delta rule) hold decays and scores of so many tokens among themselves."""
+
+NORM_BYTES: Final = 6
+"""Of each hidden value in 16 bit a norm holds about so many bytes in float32, measured."""
 
 LAYER_OVERHEAD_S: Final = 0.0004
 """Norms, rotary positions and Python of one decoder layer in a decode step, on the CPU this was measured on."""
@@ -205,7 +206,7 @@ class ModelShape:
 
     def needs(self, setting: Setting) -> Needs:
         """All parts of the memory."""
-        element_bytes = load_dtype(self.config, setting.device).itemsize
+        element_bytes = self._element_bytes(setting)
         keys_values, codes = token_bytes(self.topology.growing, setting.config, element_bytes, setting.device)
         return Needs(
             parameters=self.parameters,
@@ -217,6 +218,10 @@ class ModelShape:
             token_keys_values=keys_values,
             token_index=codes,
         )
+
+    def _element_bytes(self, setting: Setting) -> int:
+        """Of a number in weights that are not quantized, in K, V and activations."""
+        return load_dtype(self.config, setting.device, setting.quantize).itemsize
 
     @property
     def parameters(self) -> int:
@@ -248,8 +253,8 @@ class ModelShape:
             for layer in self.topology.growing
             if layer.index == index
         )
-        forgetting = (layer.num_values for layer in self.topology.forgetting if layer.index == index)
-        return sum(windows) + sum(forgetting) * element_bytes
+        forgetting = [layer for layer in self.topology.forgetting if layer.index == index]
+        return sum(windows) + sum(layer.num_values * element_bytes + layer.num_float32 * 4 for layer in forgetting)
 
     # -- several GPUs --------------------------------------------------------------------------------------------
 
@@ -269,7 +274,7 @@ class ModelShape:
         return [*each[:first], together] if joined else each
 
     def _piece(self, index: int, layer: nn.Module, setting: Setting) -> Piece:
-        element_bytes = load_dtype(self.config, setting.device).itemsize
+        element_bytes = self._element_bytes(setting)
         growing = [one for one in self.topology.growing if one.index == index]
         fixed = self._weight_bytes_of(layer, setting.quantize, element_bytes)
         fixed += self._hot_bytes_of(index, setting.config, element_bytes)
@@ -292,7 +297,9 @@ class ModelShape:
         hidden = 4 * streams + (12 if streams > 1 else 0)
         per_layer = int(getattr(self.text, "hidden_size_per_layer_input", 0) or 0) * self.topology.num_layers
         lasting = chunk * element_bytes * (hidden * int(self.text.hidden_size) + 2 * per_layer)
-        masks = list(self._mask_bytes())
+        masks = list(self._mask_bytes(element_bytes))
+        if element_bytes < 4:  # norms are computed in float32
+            lasting += NORM_BYTES * chunk * int(self.text.hidden_size)
         lasting += sum(masks)
         kept = self._causal_bias_bytes(setting.config, element_bytes)
         # Of a mask from its conditions, before the layers.
@@ -308,9 +315,9 @@ class ModelShape:
         """Whether layers outside of KIV use a kernel that never holds the scores."""
         return str(self.model.config._attn_implementation) != "eager"
 
-    def _mask_bytes(self) -> Iterator[int]:
+    def _mask_bytes(self, element_bytes: int) -> Iterator[int]:
         """The masks that transformers keeps for a forward; a fused kernel needs none of all tokens."""
-        size = 1 if self._fused else 4
+        size = 1 if self._fused else element_bytes
         if self.topology.growing and not self._fused:
             yield READ_CHUNK_TOKENS**2 * size
         for window in {layer.window for layer in self.topology.forgetting if layer.window}:
@@ -342,7 +349,7 @@ class ModelShape:
             attended = 3 * chunk * query_heads * dim + (4 * chunk + 2 * config.hot_tokens) * kv_heads * dim
             block = (4 * keys * kv_heads + SEARCH_BLOCK_TOKENS * query_heads) * dim * element_bytes
             if self._holds_scores:
-                block = 5 * query_heads * SEARCH_BLOCK_TOKENS * keys * 4
+                block = query_heads * SEARCH_BLOCK_TOKENS * keys * (element_bytes + 4 * 4)
             decoded = 3 * kv_heads * SCAN_CHUNK_TOKENS * dim * 4 if setting.index_bits == 2 else 0
             yield attended * element_bytes + max(block, decoded)
 
@@ -351,9 +358,9 @@ class ModelShape:
         chunk = READ_CHUNK_TOKENS
         for layer in self.topology.forgetting:
             own = chunk * layer.num_query_heads * layer.head_dim * element_bytes
-            scores = chunk * (chunk + layer.window) * 4
+            scores = chunk * (chunk + layer.window) * element_bytes
             if layer.window and not self._fused:
-                yield 4 * own + layer.num_query_heads * (3 if self._has_sinks else 2) * scores
+                yield 4 * own + layer.num_query_heads * self._eager_scores(element_bytes) * scores // element_bytes
             elif layer.kind == "chunked_attention":  # the kernel makes numbers of the whole mask
                 yield 5 * own + scores
             elif layer.window:
@@ -361,6 +368,12 @@ class ModelShape:
             elif layer.kind == "linear_attention":
                 heads = int(getattr(self.text, "linear_num_value_heads", 0) or 0)
                 yield 5 * heads * chunk * DELTA_RULE_TOKENS * 4
+
+    def _eager_scores(self, element_bytes: int) -> int:
+        """Bytes of all that lives at once of one score of an eager kernel."""
+        if self._has_sinks:
+            return 3 * element_bytes
+        return 2 * 4 if element_bytes == 4 else element_bytes + 2 * 4  # a softmax in float32, of a float32 copy
 
     @property
     def _softcapped(self) -> bool:
@@ -506,22 +519,31 @@ def room_elsewhere(room: Room, gpus_gb: Sequence[float] | None, ram_gb: float | 
     return replace(room, ram=ram, vram=max(0, sizes[0] - DESKTOP_VRAM_BYTES), more_vram=tuple(sizes[1:]))
 
 
-def plan_all(shape: ModelShape, room: Room, config: KIVConfig | None = None) -> dict[Quantize, Plan]:
-    """A plan for each way to keep the weights."""
+def weights_to_offer(config: PreTrainedConfig, device: Device) -> tuple[Quantize, ...]:
+    """Ways to keep the weights, the finest first: bfloat16 only where weights in full are larger."""
+    wide = load_dtype(config, device).itemsize > torch.bfloat16.itemsize
+    return ("none", *(("bf16",) if wide else ()), *QUANTIZED)
+
+
+def plan_all(
+    shape: ModelShape, room: Room, config: KIVConfig | None = None, wanted: Quantize | None = None
+) -> dict[Quantize, Plan]:
+    """A plan for each way to keep the weights, the finest first, and for one that is asked for."""
     device: Device = "cpu" if room.vram is None else "cuda"
     config = config or KIVConfig()
-    return {kind: plan_of(shape, Setting(kind, device, config), room) for kind in FINEST_FIRST}
+    kinds = {*weights_to_offer(shape.config, device), wanted}
+    return {kind: plan_of(shape, Setting(kind, device, config), room) for kind in QUANTIZE_KINDS if kind in kinds}
 
 
-def plan_stores(shape: ModelShape, room: Room) -> dict[str, dict[Quantize, Plan]]:
+def plan_stores(shape: ModelShape, room: Room, wanted: Quantize | None = None) -> dict[str, dict[Quantize, Plan]]:
     """All plans with the default config, for each dtype of the store."""
-    return {dtype: plan_all(shape, room, KIVConfig(store_dtype=dtype)) for dtype in STORE_DTYPES}
+    return {dtype: plan_all(shape, room, KIVConfig(store_dtype=dtype), wanted) for dtype in STORE_DTYPES}
 
 
 def best_of(plans: dict[Quantize, Plan]) -> Quantize:
-    """The finest weights that leave room for a long text; else those that leave most."""
+    """The finest weights that leave room for a long text; else those that leave most. The finest plan comes first."""
     device = "cpu" if plans["none"].room.vram is None else "cuda"
-    enough = [kind for kind in FINEST_FIRST if plans[kind].tokens_in_ram >= ENOUGH_TOKENS[device]]
+    enough = [kind for kind, plan in plans.items() if plan.tokens_in_ram >= ENOUGH_TOKENS[device]]
     return enough[0] if enough else max(plans, key=lambda kind: (plans[kind].tokens_in_ram, -plans[kind].missing))
 
 
@@ -539,7 +561,7 @@ def measure_rates(shape: ModelShape, setting: Setting) -> Rates:
     Takes some seconds.
     """
     device = torch.device(setting.device)
-    dtype = load_dtype(shape.config, setting.device)
+    dtype = load_dtype(shape.config, setting.device, setting.quantize)
     with torch.inference_mode():
         single, few, many = _matrix_seconds(setting, device, dtype, 1, *TIMED_TOKENS)
         scan = _scan_seconds(shape.topology, setting, device)
@@ -550,9 +572,9 @@ def measure_rates(shape: ModelShape, setting: Setting) -> Rates:
 
 def measure_reading(shape: ModelShape, setting: Setting) -> ReadRates:
     """Of all that `measure_rates` times, what reading depends on. Takes about a second."""
-    device = torch.device(setting.device)
+    device, dtype = torch.device(setting.device), load_dtype(shape.config, setting.device, setting.quantize)
     with torch.inference_mode():
-        return _read_rates(*_matrix_seconds(setting, device, load_dtype(shape.config, setting.device), *TIMED_TOKENS))
+        return _read_rates(*_matrix_seconds(setting, device, dtype, *TIMED_TOKENS))
 
 
 def _read_rates(few: float, many: float) -> ReadRates:

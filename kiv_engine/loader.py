@@ -35,7 +35,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 from transformers.utils import logging as transformers_logging
 
 from kiv_engine.catalogue import find_entry
-from kiv_engine.config import Quantize
+from kiv_engine.config import QUANTIZED, Quantize
 from kiv_engine.device_map import device_map, devices_by_layer, is_spread
 from kiv_engine.download import (
     connection_problem,
@@ -72,6 +72,7 @@ LayerDevices: TypeAlias = tuple[torch.device, ...]
 DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-demo"
 """The embedded model. `resources` lies beside `kiv_engine`, in a source tree as in an installed wheel."""
 
+_DTYPES: Final[dict[Quantize, torch.dtype]] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
 _MOST: Final = {
     "num_hidden_layers": 1_000,
@@ -94,7 +95,7 @@ class LoadOptions:
 
     Attributes:
         model: "demo", a local folder, or an id on the HuggingFace hub.
-        quantize: weights as they are, or as nf4 or int8 by bitsandbytes.
+        quantize: weights as the device takes them, in bfloat16 or float16, or as nf4 or int8 by bitsandbytes.
         device: "auto" takes CUDA where there is one.
     """
 
@@ -141,7 +142,8 @@ def load(
     downloading, and before each tensor of the weights. `choose_devices` is called before the first of them: it may
     spread the layers over several GPUs, and may raise. Whatever is raised, the memory is given back.
 
-    Weights are in the checkpoint's dtype on CUDA, and in float32 on the CPU, where bfloat16 is slow without AMX.
+    Weights are in the checkpoint's dtype on CUDA, and in float32 on the CPU, where words of an answer come soonest
+    with it. In 16 bit they need half the memory, and so do K and V.
 
     Raises:
         ModelNotFoundError: no such model, no way to it, or no safetensors or tokenizer in it.
@@ -352,8 +354,13 @@ def config_of_shape(shape: dict[str, Any]) -> PreTrainedConfig:
     return config
 
 
-def load_dtype(config: PreTrainedConfig, device: str) -> torch.dtype:
-    """The dtype of weights, K and V that `load` gives a model: float32 on the CPU, the checkpoint's own on CUDA."""
+def load_dtype(config: PreTrainedConfig, device: str, quantize: Quantize = "none") -> torch.dtype:
+    """The dtype of weights, K and V that `load` gives a model, of quantized ones that of their activations.
+
+    What is not chosen is float32 on the CPU, and the checkpoint's own on CUDA.
+    """
+    if quantize in _DTYPES:
+        return _DTYPES[quantize]
     if device == "cpu":
         return torch.float32
     dtype = config.dtype or getattr(config.get_text_config(decoder=True), "dtype", None)
@@ -370,7 +377,7 @@ def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
 
 def quantized_linears(model: PreTrainedModel, quantize: Quantize) -> Iterator[nn.Linear]:
     """The layers whose weights bitsandbytes would store: all linear ones but the output and what is tied to it."""
-    if quantize == "none":
+    if quantize not in QUANTIZED:
         return
     kept = HfQuantizer.get_modules_to_not_convert(model, None, list(model._keep_in_fp32_modules or []))
     for name, module in model.named_modules():
@@ -383,7 +390,7 @@ def linear_for_timing(
 ) -> nn.Module:
     """One linear layer with weights as `load` stores them, whatever their values."""
     plain = nn.Linear(in_features, out_features, bias=False, dtype=dtype)
-    if quantize == "none":
+    if quantize not in QUANTIZED:
         return plain.to(device)
     _silence_cast_warning()
     _import_bitsandbytes()
@@ -482,15 +489,13 @@ def _model(
 ) -> PreTrainedModel:
     """The model on the device, or with its layers on several, quantized if asked for."""
     if quantize != "none" and getattr(config, "quantization_config", None) is not None:
-        raise ConfigError(f"{source} is already quantized; load it without quantizing it again.")
-    arguments: dict[str, Any] = {"dtype": torch.float32}
-    if quantize != "none":
+        raise ConfigError(f"{source} is already quantized; its weights can only be taken as they are.")
+    arguments: dict[str, Any] = {"dtype": _DTYPES.get(quantize, torch.float32 if device.type == "cpu" else "auto")}
+    if quantize in QUANTIZED:
         _import_bitsandbytes()
-    if device.type != "cpu" or quantize != "none":
+    if device.type != "cpu" or quantize in QUANTIZED:
         placed = device_map(empty_model(config), device, layer_devices) if layer_devices else {"": device}
         arguments |= {"device_map": placed, "quantization_config": _quantization(quantize, config, device)}
-    if device.type == "cuda":
-        arguments["dtype"] = "auto"
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.folder,
@@ -517,7 +522,7 @@ def _model(
 
 def _quantization(quantize: Quantize, config: PreTrainedConfig, device: torch.device) -> BitsAndBytesConfig | None:
     """How bitsandbytes stores the weights; activations stay in the dtype that the model would have anyway."""
-    if quantize == "none":
+    if quantize not in QUANTIZED:
         return None
     if quantize == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
@@ -537,7 +542,7 @@ def _cannot_load(
         on_gpu = isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_initialized()
         free, place = (min(map(free_vram_bytes, devices)), "VRAM") if on_gpu else (available_ram_bytes(), "RAM")
         return OutOfMemoryError(f"Memory ran out while {source} was loaded; {free / 1e9:.1f} GB of {place} are free.")
-    if quantize != "none":
+    if quantize in QUANTIZED:
         return EngineError(f"bitsandbytes cannot load {source} in {quantize}: {first_line(error)}")
     return EngineError(f"{source} cannot be loaded: {first_line(error)}")
 

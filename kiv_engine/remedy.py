@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from kiv_engine import fit
+from kiv_engine.config import QUANTIZE_KINDS
 from kiv_engine.context import Context
 from kiv_engine.errors import EngineError, OutOfMemoryError, UnsupportedModelError
 from kiv_engine.events import SmallerPlan
@@ -82,11 +83,14 @@ def _changes(setting: Setting, config: PreTrainedConfig) -> Iterator[SmallerPlan
     yield from (whole, *(replace(whole, quantize=kind) for kind in coarser))
 
 
-def _coarser(setting: Setting, config: PreTrainedConfig) -> tuple[Literal["8bit", "4bit"], ...]:
+def _coarser(setting: Setting, config: PreTrainedConfig) -> list[Literal["bf16", "8bit", "4bit"]]:
     """Weights with fewer bits; of a checkpoint that is quantized already there are none."""
     if getattr(config, "quantization_config", None) is not None:
-        return ()
-    return {"none": ("8bit", "4bit"), "8bit": ("4bit",), "4bit": ()}[setting.quantize]  # type: ignore[return-value]
+        return []
+    offered = fit.weights_to_offer(config, setting.device)
+    finer = QUANTIZE_KINDS[: QUANTIZE_KINDS.index(setting.quantize) + 1]
+    coarse: tuple[Literal["bf16", "8bit", "4bit"], ...] = ("bf16", "8bit", "4bit")
+    return [kind for kind in coarse if kind in offered and kind not in finer]
 
 
 def _changed(setting: Setting, change: SmallerPlan) -> Setting:

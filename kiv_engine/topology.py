@@ -39,6 +39,7 @@ class ForgettingLayer:
 
     Attributes:
         num_values: how many numbers that is in a long context; 0 where the config does not tell.
+        num_float32: how many more are kept in float32 whatever the model's dtype is: the state of a gated delta rule.
         num_query_heads, head_dim, window: of sliding and chunked attention; 0 elsewhere.
     """
 
@@ -48,6 +49,7 @@ class ForgettingLayer:
     num_query_heads: int = 0
     head_dim: int = 0
     window: int = 0
+    num_float32: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,5 +169,5 @@ def _forgetting_layer(text: Any, index: int, kind: str) -> ForgettingLayer:
         keys = int(text.linear_num_key_heads) * int(text.linear_key_head_dim)
         values = int(text.linear_num_value_heads) * int(text.linear_value_head_dim)
         convolved = (2 * keys + values) * int(text.linear_conv_kernel_dim)
-        return ForgettingLayer(index, kind, convolved + values * int(text.linear_key_head_dim))
+        return ForgettingLayer(index, kind, convolved, num_float32=values * int(text.linear_key_head_dim))
     return ForgettingLayer(index, kind, 0)

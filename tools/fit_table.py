@@ -46,8 +46,9 @@ The arithmetic, in bytes:
     tokens in RAM          = ({RAM_SHARE:.0%} of the free RAM - before the first token) / (K and V + index, per token)
 
 - **Weights**: the model is built without memory and its numbers are counted. In full they have 4 bytes on the CPU
-  (float32) and 2 on a GPU. 8 bit: 1 byte and a float32 per row. 4 bit: half a byte, a byte of scale for each 64, and a
-  float32 for each 256 scales. Embeddings and the output layer are never quantized.
+  (float32) and 2 on a GPU; in bfloat16 they have 2 on both, and so have K and V. 8 bit: 1 byte
+  and a float32 per row. 4 bit: half a byte, a byte of scale for each 64, and a float32 for each 256 scales. Embeddings
+  and the output layer are never quantized.
 - **Hot window**: sinks, {KIVConfig().hot_tokens:,} newest tokens and room for one block, for each growing layer; and
   the windows of the layers that slide.
 - **PyTorch**: {doctor.gigabytes(fit.RUNTIME_BYTES["cpu"])} in RAM, measured; on a GPU the CUDA context,

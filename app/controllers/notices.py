@@ -93,6 +93,7 @@ def offers_of_beginning(request: Request, error: OutOfMemoryError) -> Iterator[O
 def changes(plan: SmallerPlan) -> str:
     """What a smaller plan has otherwise, for a button."""
     names = {
+        tr("bfloat16 weights"): plan.quantize == "bf16",
         tr("8 bit weights"): plan.quantize == "8bit",
         tr("4 bit weights"): plan.quantize == "4bit",
         tr("int8 for old text"): plan.store_dtype == "int8",

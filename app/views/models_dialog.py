@@ -118,7 +118,13 @@ class ModelRowView(QFrame):
         if [self.weights.itemData(place) for place in range(self.weights.count())] != [
             each.quantize for each in row.listed.fits
         ]:
-            names = {"none": self.tr("In full"), "8bit": self.tr("8 bit"), "4bit": self.tr("4 bit")}
+            names = {
+                "none": self.tr("In full"),
+                "bf16": self.tr("bfloat16"),
+                "fp16": self.tr("float16"),
+                "8bit": self.tr("8 bit"),
+                "4bit": self.tr("4 bit"),
+            }
             self.weights.clear()
             for each in row.listed.fits:
                 self.weights.addItem(names[each.quantize], each.quantize)

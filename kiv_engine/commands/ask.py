@@ -11,7 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
-from kiv_engine.config import KIVConfig, PositionMode, PrefillMode, SamplingConfig, StoreDtype, require_whole
+from kiv_engine.config import (
+    QUANTIZE_KINDS,
+    KIVConfig,
+    PositionMode,
+    PrefillMode,
+    SamplingConfig,
+    StoreDtype,
+    require_whole,
+)
 from kiv_engine.errors import CapacityError, ConfigError, OutOfMemoryError, StoppedError
 from kiv_engine.events import (
     AnswerFinished,
@@ -66,7 +74,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     ask.add_argument(
         "--model", default="demo", metavar="demo|ID|FOLDER", help="the built-in model, a hub id or a folder"
     )
-    ask.add_argument("--quantize", default="none", choices=("none", "8bit", "4bit"))
+    ask.add_argument("--quantize", default="none", choices=QUANTIZE_KINDS)
     ask.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     ask.add_argument("--prefill", default="auto", choices=get_args(PrefillMode))
     ask.add_argument("--positions", default="auto", choices=get_args(PositionMode))

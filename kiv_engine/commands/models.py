@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from kiv_engine.config import QUANTIZE_KINDS
 from kiv_engine.events import Downloaded, DownloadProgress
 from kiv_engine.terminal import (
     DONE,
@@ -33,9 +34,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     doctor.add_argument("--yes", action="store_true", help="with --fix: without asking")
     fit = commands.add_parser("fit", help="how many tokens a model can hold on this PC", prog="kiv fit")
     fit.add_argument("model", metavar="demo|ID|FOLDER", help="nothing but the config of a hub id is downloaded")
-    fit.add_argument(
-        "--quantize", choices=("none", "8bit", "4bit"), help="of which times are told; the best by default"
-    )
+    fit.add_argument("--quantize", choices=QUANTIZE_KINDS, help="of which times are told; the best by default")
     fit.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     models = commands.add_parser(
         "models", help="models that KIV supports well, and what fits this PC", prog="kiv models"
@@ -125,7 +124,7 @@ def run_fit(options: argparse.Namespace) -> int:
     here = fit.room_of(inspect_hardware(doctor.models_folder()))
     room = fit.room_elsewhere(here, options.gpu, options.ram)
     elsewhere = doctor.elsewhere(room, options.gpu, options.ram)
-    plans = fit.plan_stores(shape, room)
+    plans = fit.plan_stores(shape, room, options.quantize)
     best = options.quantize or fit.best_of(plans["model"])
     setting = fit.Setting(best, "cpu" if room.vram is None else "cuda")
     is_timed = not plans["model"][best].missing and not elsewhere

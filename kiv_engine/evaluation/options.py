@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from kiv_engine.config import QUANTIZE_KINDS
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]
 
@@ -47,7 +49,7 @@ def add_common(parser: argparse.ArgumentParser, folder: str) -> None:
     parser.add_argument(
         "--model", default="demo", metavar="demo|ID|FOLDER", help="the built-in model, a hub id or a folder"
     )
-    parser.add_argument("--quantize", default="none", choices=("none", "8bit", "4bit"))
+    parser.add_argument("--quantize", default="none", choices=QUANTIZE_KINDS)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--out", default=folder, metavar="FOLDER", help=f"of the results, {folder} if not given")
     parser.add_argument("--json", action="store_true", help="print only the JSON line")

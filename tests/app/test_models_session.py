@@ -52,7 +52,7 @@ def test_the_catalogue_is_planned_for_this_pc(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(small, ModelListed)
     assert isinstance(large, ModelListed)
     assert (small.trained_tokens, large.trained_tokens) == (32_768, 1_010_000)
-    assert [fit.quantize for fit in small.fits] == ["none", "8bit", "4bit"]
+    assert [fit.quantize for fit in small.fits] == ["none", "bf16", "8bit", "4bit"]
     assert large.download_bytes > 20 * small.download_bytes
     assert isinstance(listed, ModelsListed)
     _facts, freed, *_rest = answer(session, ListModels(in_use_bytes=10**11))

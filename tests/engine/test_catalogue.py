@@ -181,10 +181,10 @@ def test_the_advice_names_the_finest_weights_with_room_for_a_long_text() -> None
     assert (small.best, gemma.best) == ("none", "none")
     assert small.plan.tokens_in_ram > doctor.LONG_TEXT_TOKENS > gemma.plan.tokens_in_ram
     assert doctor.recommendation([small, gemma]).startswith(
-        "The largest that holds at least 131,000 tokens in RAM here: google/gemma-4-E2B-it, with weights 8 bit up to "
-        "488,000."
+        "The largest that holds at least 131,000 tokens in RAM here: google/gemma-4-E2B-it, with weights bfloat16 "
+        "up to 1.6 million."
     )
-    assert (small.report["for_long_text"], gemma.report["for_long_text"]) == ("none", "8bit")
+    assert (small.report["for_long_text"], gemma.report["for_long_text"]) == ("none", "bf16")
 
 
 def test_reading_the_catalogue_imports_nothing_heavy() -> None:

@@ -108,7 +108,7 @@ def test_fit_of_the_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["pace"]["million_s"] > 0
     assert report["pace"]["tokens_per_s"] > 0
     settings = {(each["quantize"], each["store_dtype"]): each for each in report["settings"]}
-    assert len(settings) == 6
+    assert len(settings) == 8
     full, int8 = settings["none", "model"], settings["none", "int8"]
     assert full["needs"]["token_keys_values"] == 3 * 2 * 1 * 160 * 4  # layers, K and V, heads, dimensions, float32
     assert int8["needs"]["token_keys_values"] == 3 * 2 * 1 * (160 + 4)

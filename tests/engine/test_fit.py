@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Co
 
 from kiv_engine import KIVConfig, fit
 from kiv_engine.cache import KIVCache
+from kiv_engine.config import Quantize
 from kiv_engine.fit import ModelShape, Needs, Plan, Room, Setting
 from kiv_engine.index import CodeIndex, SearchEffort, code_bytes
 from kiv_engine.loader import LoadOptions, load, read_config, weight_bytes
@@ -43,9 +44,9 @@ def test_weights_in_full_are_those_of_the_model(name: str) -> None:
     assert needs.parameters == sum(parameter.numel() for parameter in model_of(name).parameters())
 
 
-@pytest.mark.parametrize("quantize", ["4bit", "8bit"])
+@pytest.mark.parametrize("quantize", ["bf16", "fp16", "4bit", "8bit"])
 @pytest.mark.parametrize("tie", [True, False])
-def test_quantized_weights_are_those_that_the_loader_stores(tmp_path: Path, quantize: Any, tie: bool) -> None:
+def test_coarser_weights_are_those_that_the_loader_stores(tmp_path: Path, quantize: Any, tie: bool) -> None:
     sizes = {"hidden_size": 192, "intermediate_size": 320, "num_attention_heads": 4, "num_key_value_heads": 2}
     config = LlamaConfig(vocab_size=4_096, num_hidden_layers=2, tie_word_embeddings=tie, **sizes)
     LlamaForCausalLM(config).save_pretrained(tmp_path)
@@ -55,15 +56,25 @@ def test_quantized_weights_are_those_that_the_loader_stores(tmp_path: Path, quan
     assert needs.weights == pytest.approx(weight_bytes(loaded.model), rel=0.01)
 
 
+KEPT = {
+    "model": (torch.float32, SMALL),
+    "int8": (torch.float32, replace(SMALL, store_dtype="int8", index_bits=2)),
+    "bf16": (torch.bfloat16, SMALL),
+    "bf16, int8": (torch.bfloat16, replace(SMALL, store_dtype="int8")),
+}
+
+
 @pytest.mark.usefixtures("small_index")
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, store_dtype="int8", index_bits=2)], ids=["model", "int8"])
+@pytest.mark.parametrize("kept", KEPT)
 @pytest.mark.parametrize("name", sorted(FAMILIES))
-def test_what_a_cache_keeps_is_predicted(name: str, config: KIVConfig) -> None:
-    model = model_of(name)
+def test_what_a_cache_keeps_is_predicted(name: str, kept: str) -> None:
+    dtype, config = KEPT[kept]
+    model = model_of(name) if dtype == torch.float32 else FAMILIES[name]().to(dtype)
     cache = KIVCache(model, config)
     read_chunks(model, cache, 2)
     parts = cache.bytes_by_part()
-    needs = ModelShape(model.config).needs(Setting(config=config))
+    kind: Quantize = "bf16" if dtype == torch.bfloat16 else "none"
+    needs = ModelShape(model.config).needs(Setting(kind, config=config))
     cold = cache.policy.cold_tokens(cache.num_tokens)
     cache.close()
     assert needs.hot == pytest.approx(parts["hot"], rel=0.01)
@@ -83,6 +94,12 @@ def test_the_peak_does_not_grow_with_the_layers() -> None:
     check_peak(LlamaForCausalLM(config).eval())
 
 
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.filterwarnings("ignore:.*unknown size was allocated")
+def test_the_peak_of_reading_a_chunk_in_bfloat16_is_predicted(name: str) -> None:
+    check_peak(FAMILIES[name]().to(torch.bfloat16))
+
+
 def check_peak(model: PreTrainedModel) -> None:
     """Two chunks, so that the second meets what is kept of the first."""
     config = KIVConfig(prefill="sparse", positions="true")
@@ -98,7 +115,8 @@ def check_peak(model: PreTrainedModel) -> None:
     for event in sorted(events, key=lambda each: each.start_ns()):
         held += event.nbytes()
         peak = max(peak, held)
-    assert ModelShape(model.config).needs(Setting(config=config)).activations == pytest.approx(peak, rel=0.1)
+    kind: Quantize = "bf16" if model.dtype == torch.bfloat16 else "none"
+    assert ModelShape(model.config).needs(Setting(kind, config=config)).activations == pytest.approx(peak, rel=0.1)
 
 
 def test_rows_are_those_of_the_design() -> None:
@@ -107,6 +125,8 @@ def test_rows_are_those_of_the_design() -> None:
     shape = ModelShape(Qwen2Config(num_hidden_layers=36, vocab_size=151_936, dtype="bfloat16", **sizes))
     assert shape.needs(Setting(device="cuda")).token_keys_values == 36 * 1_024
     assert shape.needs(Setting()).token_keys_values == 72 * 1_024
+    for kind in ("bf16", "fp16"):
+        assert shape.needs(Setting(kind)).token_keys_values == 36 * 1_024  # type: ignore[arg-type]
     assert shape.needs(Setting(device="cuda")).token_index > shape.needs(Setting()).token_index
 
 
@@ -148,6 +168,22 @@ def test_the_finest_weights_with_room_are_best() -> None:
     assert fit.best_of(plans) == "4bit"
 
 
+def test_bfloat16_is_offered_where_weights_in_full_are_larger() -> None:
+    """So on the CPU, which takes float32; on a GPU only of checkpoints in float32. float16 is planned if asked for."""
+    shape = ModelShape(LlamaConfig(vocab_size=97, num_hidden_layers=1, dtype="bfloat16"))
+    assert list(fit.plan_all(shape, Room(GB, GB))) == ["none", "bf16", "8bit", "4bit"]
+    assert list(fit.plan_all(shape, Room(GB, GB, vram=GB))) == ["none", "8bit", "4bit"]
+    assert list(fit.plan_all(shape, Room(GB, GB, vram=GB), wanted="fp16")) == ["none", "fp16", "8bit", "4bit"]
+    wide = ModelShape(LlamaConfig(vocab_size=97, num_hidden_layers=1, dtype="float32"))
+    assert "bf16" in fit.plan_all(wide, Room(GB, GB, vram=GB))
+
+
+def test_bfloat16_is_best_where_float32_does_not_fit() -> None:
+    sizes = {"num_attention_heads": 16, "num_key_value_heads": 2, "hidden_size": 2_048, "intermediate_size": 11_008}
+    shape = ModelShape(Qwen2Config(num_hidden_layers=36, vocab_size=151_936, tie_word_embeddings=True, **sizes))
+    assert [fit.best_of(fit.plan_all(shape, Room(size * GB, GB))) for size in (20, 12, 7)] == ["none", "bf16", "8bit"]
+
+
 # -- how fast --------------------------------------------------------------------------------------------------------
 
 
@@ -178,7 +214,7 @@ def test_reading_skips_the_layers_that_share() -> None:
     assert shape.weights_used(reading=False) - shape.weights_used(reading=True) == own + head
 
 
-@pytest.mark.parametrize("quantize", ["none", "4bit", "8bit"])
+@pytest.mark.parametrize("quantize", ["none", "bf16", "4bit", "8bit"])
 def test_this_pc_is_timed(monkeypatch: pytest.MonkeyPatch, quantize: Any) -> None:
     monkeypatch.setattr(fit, "TIMED_SHAPE", (256, 512))
     monkeypatch.setattr(fit, "COLD_TOKENS", 1_024)

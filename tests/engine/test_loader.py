@@ -114,6 +114,15 @@ def test_a_folder_loads_in_float32_on_the_cpu(llama: Path) -> None:
     assert torch.equal(loaded.model.lm_head.weight, tiny_llama().lm_head.weight.bfloat16().float())
 
 
+@pytest.mark.parametrize(("kind", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_a_folder_loads_in_16_bit_on_the_cpu_where_that_is_chosen(llama: Path, kind: str, dtype: torch.dtype) -> None:
+    loaded, full = on_cpu(llama, quantize=kind), on_cpu(llama)
+    assert {tensor.dtype for tensor in loaded.model.parameters()} == {dtype}
+    assert weight_bytes(loaded.model) == pytest.approx(weight_bytes(full.model) / 2, rel=0.01)
+    assert torch.equal(loaded.model.lm_head.weight, full.model.lm_head.weight.to(dtype))
+    assert loader.load_dtype(full.model.config, "cpu", kind) == dtype  # type: ignore[arg-type]
+
+
 def test_of_a_model_that_sees_and_hears_only_the_language_is_loaded(tmp_path: Path) -> None:
     small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = Gemma4Config(
@@ -413,6 +422,8 @@ def test_quantizing_twice_is_refused(llama: Path) -> None:
     change_config(llama, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
     with pytest.raises(ConfigError, match="already quantized"):
         on_cpu(llama, quantize="4bit")
+    with pytest.raises(ConfigError, match="already quantized; its weights can only be taken as they are"):
+        on_cpu(llama, quantize="bf16")
 
 
 def test_what_bitsandbytes_cannot_do_is_said(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,7 +447,7 @@ def test_tied_weights_count_once(tie: bool) -> None:
 # -- progress, stopping, memory ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("quantize", ["none", "8bit", "4bit"])
+@pytest.mark.parametrize("quantize", ["none", "bf16", "8bit", "4bit"])
 def test_every_tensor_is_told(llama: Path, quantize: str) -> None:
     told: list[object] = []
     loaded = load(LoadOptions(str(llama), quantize, "cpu"), told.append)

@@ -50,8 +50,10 @@ def qwen() -> ModelShape:
     [
         (Room(29 * GB, 500 * GB), Setting(), 500_000, SmallerPlan(store_dtype="int8")),
         (Room(29 * GB, 500 * GB), Setting(), 5_000_000, SmallerPlan(store=STORE)),
-        (Room(29 * GB, GB), Setting(), 900_000, SmallerPlan(quantize="8bit", store_dtype="int8")),
-        (Room(10 * GB, 500 * GB), Setting(), 0, SmallerPlan(quantize="8bit")),
+        (Room(29 * GB, GB), Setting(), 900_000, SmallerPlan(quantize="bf16", store_dtype="int8")),
+        (Room(29 * GB, GB), Setting("bf16"), 1_000_000, SmallerPlan(quantize="8bit", store_dtype="int8")),
+        (Room(10 * GB, 500 * GB), Setting(), 0, SmallerPlan(quantize="bf16")),
+        (Room(6 * GB, 500 * GB), Setting(), 0, SmallerPlan(quantize="8bit")),
         (Room(5 * GB, 500 * GB), Setting(), 0, SmallerPlan(quantize="4bit")),
         (Room(29 * GB, 500 * GB, vram=4 * GB), Setting(device="cuda"), 100_000, SmallerPlan(quantize="4bit")),
         (Room(29 * GB, 0), Setting("4bit", config=KIVConfig(store_dtype="int8")), 10**7, SmallerPlan(hot_tokens=512)),
@@ -124,7 +126,7 @@ def test_memory_that_runs_out_while_loading_is_answered_with_coarser_weights(
     assert re.fullmatch(
         rf"kiv: Memory ran out while {re.escape(str(saved_llama))} was loaded; \d+\.\d GB of RAM are free\.", first
     )
-    assert second.startswith("With --quantize 8bit it fits, by the plan (0.")
+    assert second.startswith("With --quantize bf16 it fits, by the plan (0.")
 
 
 # -- reading and answering ---------------------------------------------------------------------------------------------
