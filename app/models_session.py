@@ -136,7 +136,8 @@ def as_report(listed: "ListedModel") -> ModelListed:
 
     entry, name = listed.entry, listed.entry.id
     fits = (
-        WeightsFit(kind, plan.tokens_in_ram, plan.tokens_on_disk, plan.missing) for kind, plan in listed.plans.items()
+        WeightsFit(kind, plan.tokens_in_ram, plan.tokens_on_disk, plan.missing, plan.num_gpus)
+        for kind, plan in listed.plans.items()
     )
     best = listed.for_long_text or listed.best
     records = read_records()

@@ -59,12 +59,18 @@ class PcDescribed:
 
 @dataclass(frozen=True)
 class WeightsFit:
-    """What fits with weights of one kind; `missing_bytes` are short before the first token, 0 where the model fits."""
+    """What fits with weights of one kind.
+
+    Attributes:
+        missing_bytes: so many are short before the first token, 0 where the model fits.
+        num_gpus: over so many its layers are spread; 1 where they are not, and on the CPU.
+    """
 
     quantize: Quantize
     tokens_in_ram: int
     tokens_on_disk: int
     missing_bytes: int
+    num_gpus: int = 1
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,11 @@ class Plan:
     missing: int
     gpu_layers: tuple[int, ...] = ()
 
+    @property
+    def num_gpus(self) -> int:
+        """Over so many GPUs layers are spread; 1 where they are not."""
+        return max(1, sum(count > 0 for count in self.gpu_layers))
+
 
 @dataclass(frozen=True)
 class ReadRates:

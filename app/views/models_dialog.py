@@ -187,6 +187,8 @@ class ModelRowView(QFrame):
         fits = self.tr("Up to {0} tokens in RAM, {1} with the disk").format(
             as_round_tokens(fit.tokens_in_ram), as_round_tokens(fit.tokens_on_disk)
         )
+        if fit.num_gpus > 1:
+            fits = self.tr("{0}, spread over {1} GPUs").format(fits, fit.num_gpus)
         lines = [fits]
         if row.timed and fit.quantize == row.listed.best:
             lines.append(self._pace(row.timed))

@@ -163,6 +163,17 @@ def test_other_weights_fit_otherwise(page: ModelsDriver) -> None:
     assert small.fit.text() == "Up to 900,000 tokens in RAM, 3.0 million with the disk"
 
 
+def test_weights_that_are_spread_over_several_gpus_say_so(page: ModelsDriver) -> None:
+    fits = (WeightsFit("none", 500_000, 2_000_000, 0, num_gpus=2), WeightsFit("bf16", 900_000, 3_000_000, 0))
+    small = page.view(SMALL.name)
+    page.application.models.take(replace(SMALL, fits=fits))
+    assert small.fit.text() == "Up to 500,000 tokens in RAM, 2.0 million with the disk, spread over 2 GPUs"
+    small.weights.setCurrentIndex(1)
+    small.weights.chosen.emit()
+    assert small.fit.text() == "Up to 900,000 tokens in RAM, 3.0 million with the disk"
+    assert small.weights.currentText() == "bfloat16"
+
+
 def test_a_download_shows_how_far_it_is_and_can_be_stopped_and_resumed(page: ModelsDriver) -> None:
     small = page.view(SMALL.name)
     page.click(SMALL.name)

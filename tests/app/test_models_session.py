@@ -1,10 +1,11 @@
 """The models' own thread for real: the catalogue planned for this PC, a folder described, a download from loopback."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from app.models_session import ModelsSession
+from app.models_session import ModelsSession, as_report
 from app.reports import (
     ConfigFetched,
     ModelListed,
@@ -25,10 +26,10 @@ from app.requests import (
     Request,
     TimeModels,
 )
-from kiv_engine import catalogue, fit, model_places
+from kiv_engine import catalogue, doctor, fit, model_places
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import Downloaded, DownloadProgress
-from kiv_engine.loader import DEMO_FOLDER
+from kiv_engine.loader import DEMO_FOLDER, config_of_shape
 from tests.engine.test_download import ID, Hub, content, hub
 from tests.engine.test_hub_token import MemoryKeyring, ring
 
@@ -59,6 +60,16 @@ def test_the_catalogue_is_planned_for_this_pc(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(freed, ModelListed)
     assert freed.fits[0].tokens_in_ram > small.fits[0].tokens_in_ram, "what the model in use holds will be free"
     assert len(answer(session, ListModels(), stop=True)) == 2
+
+
+def test_a_plan_that_spreads_layers_over_gpus_says_over_how_many() -> None:
+    entry = catalogue.find_entry("Qwen/Qwen2.5-7B-Instruct")
+    assert entry is not None
+    shape = fit.ModelShape(config_of_shape(entry.shape))
+    room = fit.Room(64 * 10**9, 10**12, vram=12 * 10**9)
+    for more, gpus in (((), 1), ((12 * 10**9,), 2), ((12 * 10**9, 12 * 10**9), 3)):
+        report = as_report(doctor.ListedModel.of(entry, shape, replace(room, more_vram=more)))
+        assert report.fits[0].num_gpus == gpus
 
 
 def test_the_models_to_take_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
