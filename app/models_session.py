@@ -31,7 +31,8 @@ from app.requests import (
 if TYPE_CHECKING:
     from kiv_engine.catalogue import CatalogueEntry
     from kiv_engine.doctor import ListedModel
-    from kiv_engine.fit import ModelShape, Room, Setting
+    from kiv_engine.fit import Room
+    from kiv_engine.model_shape import ModelShape, Setting
 
 RECOMMENDED: Final = 3
 
@@ -67,7 +68,7 @@ class ModelsSession:
         """Nothing is held."""
 
     def _list(self, in_use: int, should_stop: Callable[[], bool]) -> Iterator[object]:
-        from kiv_engine import doctor, fit
+        from kiv_engine import doctor, fit, model_shape
         from kiv_engine.catalogue import read_catalogue
         from kiv_engine.hardware import inspect_hardware
         from kiv_engine.loader import config_of_shape
@@ -80,35 +81,35 @@ class ModelsSession:
             if should_stop():
                 break
             if entry.id not in self._shapes:
-                self._shapes[entry.id] = fit.ModelShape(config_of_shape(entry.shape))
+                self._shapes[entry.id] = model_shape.ModelShape(config_of_shape(entry.shape))
             listed.append(doctor.ListedModel.of(entry, self._shapes[entry.id], room))
             report = as_report(listed[-1])
-            self._settings[entry.id] = fit.Setting(report.best, "cpu" if room.vram is None else "cuda")
+            self._settings[entry.id] = model_shape.Setting(report.best, "cpu" if room.vram is None else "cuda")
             yield report
         yield ModelsListed(tuple(each.entry.id for each in doctor.recommended(listed)[:RECOMMENDED]))
 
     def _time(self, names: tuple[str, ...], should_stop: Callable[[], bool]) -> Iterator[object]:
         """A measurement cannot be interrupted; between two of them it is asked whether to stop."""
-        from kiv_engine import fit
+        from kiv_engine import speed
 
         for name in names:
             if should_stop():
                 break
             if name in self._settings:
                 shape, setting = self._shapes[name], self._settings[name]
-                pace = fit.pace(shape, setting, fit.measure_rates(shape, setting))
+                pace = speed.pace(shape, setting, speed.measure_rates(shape, setting))
                 yield ModelTimed(name, pace.million_s, pace.tokens_per_s)
         yield ModelsListed()
 
     def _describe(self, name: str) -> Iterator[object]:
-        from kiv_engine import doctor, fit
+        from kiv_engine import doctor, fit, model_shape
         from kiv_engine.catalogue import find_entry
         from kiv_engine.hardware import inspect_hardware
         from kiv_engine.loader import is_here, read_config
 
         entry = find_entry(name)
         is_elsewhere = entry is None and not is_here(name)
-        shape = fit.ModelShape(read_config(name))
+        shape = model_shape.ModelShape(read_config(name))
         if is_elsewhere:
             yield ConfigFetched(name)
         entry = entry or unknown_entry(name, shape)

@@ -12,7 +12,9 @@ from kiv_engine.hardware import Gpu, Hardware
 from kiv_engine.records import read_records
 
 if TYPE_CHECKING:
-    from kiv_engine.fit import ModelShape, Needs, Pace, Plan, Room
+    from kiv_engine.fit import Plan, Room
+    from kiv_engine.model_shape import ModelShape, Needs
+    from kiv_engine.speed import Pace
 
     Plans = dict[str, dict[Quantize, Plan]]  # by the store's dtype, then by weights
 

@@ -87,12 +87,12 @@ def measure(loaded: "LoadedModel", options: "LoadOptions", context: "Context") -
     import psutil
     import torch
 
-    from kiv_engine import fit
+    from kiv_engine import fit, model_shape
     from kiv_engine.loader import weight_bytes
 
     on_gpu = loaded.device.type == "cuda"
-    setting = fit.Setting(options.quantize, "cuda" if on_gpu else "cpu", context.config)
-    needs = fit.ModelShape(loaded.model.config).needs(setting)
+    setting = model_shape.Setting(options.quantize, "cuda" if on_gpu else "cpu", context.config)
+    needs = model_shape.ModelShape(loaded.model.config).needs(setting)
     cold = context.cache.policy.cold_tokens(context.num_tokens)
     rows = needs.token_keys_values * cold if context.config.store_folder is None else 0
     kept = needs.weights + needs.hot + needs.index + needs.token_index * cold

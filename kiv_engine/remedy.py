@@ -10,15 +10,16 @@ import platformdirs
 import torch
 from transformers import PreTrainedConfig
 
-from kiv_engine import fit
+from kiv_engine import fit, model_shape
 from kiv_engine.config import QUANTIZE_KINDS
 from kiv_engine.context import Context
 from kiv_engine.errors import EngineError, OutOfMemoryError, UnsupportedModelError
 from kiv_engine.events import SmallerPlan
-from kiv_engine.fit import Device, ModelShape, Needs, Plan, Room, Setting
+from kiv_engine.fit import Plan, Room
 from kiv_engine.hardware import available_ram_bytes, existing_folder, further_gpus
 from kiv_engine.loader import LayerDevices, LoadedModel, LoadOptions, device_of, read_config
 from kiv_engine.memory import free_vram_bytes
+from kiv_engine.model_shape import Device, ModelShape, Needs, Setting
 
 LESS_HOT_TOKENS: Final = 512
 GB: Final = 1e9
@@ -131,7 +132,7 @@ def _require_room(options: LoadOptions, plan: Plan) -> None:
     needs, room = plan.needs, plan.room
     device: Device = "cpu" if room.vram is None else "cuda"
     need = needs.fixed - needs.runtime
-    free = sum(each - fit.RUNTIME_BYTES[device] for each in room.all_vram or (room.ram,))
+    free = sum(each - model_shape.RUNTIME_BYTES[device] for each in room.all_vram or (room.ram,))
     together = f" on {len(room.all_vram)} GPUs" if room.more_vram else ""
     if together:  # layers cannot be cut, and each GPU needs room for a chunk
         need = free + plan.missing
@@ -183,7 +184,7 @@ def _free_room(device: torch.device) -> Room:
     """What is free, and what this process, which the planner counts, has taken before any model."""
     ram, disk = available_ram_bytes(), shutil.disk_usage(existing_folder(default_store())).free
     if device.type != "cuda":
-        return Room(ram + fit.RUNTIME_BYTES["cpu"], disk)
+        return Room(ram + model_shape.RUNTIME_BYTES["cpu"], disk)
     return Room(ram + fit.CUDA_HOST_BYTES, disk, _free_vram(device))
 
 
@@ -193,7 +194,7 @@ def _with_further_gpus(room: Room, device: torch.device) -> Room:
 
 
 def _free_vram(gpu: torch.device) -> int:
-    return free_vram_bytes(gpu) + fit.RUNTIME_BYTES["cuda"]
+    return free_vram_bytes(gpu) + model_shape.RUNTIME_BYTES["cuda"]
 
 
 def _gpus(first: torch.device) -> list[torch.device]:

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from kiv_engine import doctor, fit
+from kiv_engine import doctor, fit, model_shape
 from kiv_engine.catalogue import find_entry
 from kiv_engine.config import KIVConfig
-from kiv_engine.fit import ModelShape, Room, Setting
+from kiv_engine.fit import Room
 from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
 from kiv_engine.loader import config_of_shape
+from kiv_engine.model_shape import ModelShape, Setting
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "fit.md"
 MODELS: Final = (
@@ -51,9 +52,9 @@ The arithmetic, in bytes:
   and the output layer are never quantized.
 - **Hot window**: sinks, {KIVConfig().hot_tokens:,} newest tokens and room for one block, for each growing layer; and
   the windows of the layers that slide.
-- **PyTorch**: {doctor.gigabytes(fit.RUNTIME_BYTES["cpu"])} in RAM, measured; on a GPU the CUDA context,
-  {doctor.gigabytes(fit.RUNTIME_BYTES["cuda"])} of VRAM, and {doctor.gigabytes(fit.CUDA_HOST_BYTES)} of RAM, both
-  assumptions: no GPU was at hand.
+- **PyTorch**: {doctor.gigabytes(model_shape.RUNTIME_BYTES["cpu"])} in RAM, measured; on a GPU the CUDA context,
+  {doctor.gigabytes(model_shape.RUNTIME_BYTES["cuda"])} of VRAM, and {doctor.gigabytes(fit.CUDA_HOST_BYTES)} of RAM,
+  both assumptions: no GPU was at hand.
 - **Per token**: only layers that grow and own their K and V count. In int8 each row of K or V has a float32 of scale.
 - **Index**: one bit per key dimension and a byte per head on the CPU; on a GPU a second bit for most dimensions, so
   many that the codes stay below 1/8 of the keys in 16 bit.

@@ -116,19 +116,19 @@ def fix_torch(*, sure: bool) -> int:
 
 def run_fit(options: argparse.Namespace) -> int:
     """`kiv fit`: how many tokens a model can hold here, and how fast it would be."""
-    from kiv_engine import doctor, fit
+    from kiv_engine import doctor, fit, model_shape, speed
     from kiv_engine.hardware import inspect_hardware
     from kiv_engine.loader import loading_problem, read_config
 
-    shape = fit.ModelShape(read_config(options.model))
+    shape = model_shape.ModelShape(read_config(options.model))
     here = fit.room_of(inspect_hardware(doctor.models_folder()))
     room = fit.room_elsewhere(here, options.gpu, options.ram)
     elsewhere = doctor.elsewhere(room, options.gpu, options.ram)
     plans = fit.plan_stores(shape, room, options.quantize)
     best = options.quantize or fit.best_of(plans["model"])
-    setting = fit.Setting(best, "cpu" if room.vram is None else "cuda")
+    setting = model_shape.Setting(best, "cpu" if room.vram is None else "cuda")
     is_timed = not plans["model"][best].missing and not elsewhere
-    pace = fit.pace(shape, setting, fit.measure_rates(shape, setting)) if is_timed else None
+    pace = speed.pace(shape, setting, speed.measure_rates(shape, setting)) if is_timed else None
     problem = loading_problem(options.model)
     if options.json:
         report = doctor.fit_report(options.model, plans, best, pace)
@@ -207,7 +207,7 @@ def after_download(model_id: str, event: Downloaded) -> int:
 
 def list_models(options: argparse.Namespace) -> int:
     """`kiv models`: the catalogue, and what fits here."""
-    from kiv_engine import doctor, fit
+    from kiv_engine import doctor, fit, model_shape
     from kiv_engine.catalogue import read_catalogue
     from kiv_engine.hardware import inspect_hardware
     from kiv_engine.loader import config_of_shape
@@ -220,7 +220,7 @@ def list_models(options: argparse.Namespace) -> int:
         print(doctor.MODELS_HEADER.replace("this PC", "such a PC") if elsewhere else doctor.MODELS_HEADER)
     listed = []
     for entry in read_catalogue():
-        shape = fit.ModelShape(config_of_shape(entry.shape))
+        shape = model_shape.ModelShape(config_of_shape(entry.shape))
         listed.append(doctor.ListedModel.of(entry, shape, room))
         if not options.json:
             print(listed[-1].line, flush=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from kiv_engine import fit
+from kiv_engine import model_shape
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import ConfigError
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
@@ -58,9 +58,9 @@ def gpu_of(text: str) -> Gpu:
 @cache
 def step_weight_bytes(shape: ModelShape) -> float:
     """Bytes of the weights that one token meets, 4-bit ones with their scales; the output layer stays in full."""
-    planned = fit.ModelShape(shape.config)
+    planned = model_shape.ModelShape(shape.config)
     saved = sum(
-        linear.weight.numel() * ELEMENT_BYTES - fit.quantized_bytes(linear.weight, "4bit")
+        linear.weight.numel() * ELEMENT_BYTES - model_shape.quantized_bytes(linear.weight, "4bit")
         for linear in quantized_linears(planned.model, "4bit")
     )
     return planned.weights_used(reading=False) * ELEMENT_BYTES - saved

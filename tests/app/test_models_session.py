@@ -26,7 +26,7 @@ from app.requests import (
     Request,
     TimeModels,
 )
-from kiv_engine import catalogue, doctor, fit, model_places
+from kiv_engine import catalogue, doctor, fit, model_places, model_shape, speed
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import Downloaded, DownloadProgress
 from kiv_engine.loader import DEMO_FOLDER, config_of_shape
@@ -65,7 +65,7 @@ def test_the_catalogue_is_planned_for_this_pc(monkeypatch: pytest.MonkeyPatch) -
 def test_a_plan_that_spreads_layers_over_gpus_says_over_how_many() -> None:
     entry = catalogue.find_entry("Qwen/Qwen2.5-7B-Instruct")
     assert entry is not None
-    shape = fit.ModelShape(config_of_shape(entry.shape))
+    shape = model_shape.ModelShape(config_of_shape(entry.shape))
     room = fit.Room(64 * 10**9, 10**12, vram=12 * 10**9)
     for more, gpus in (((), 1), ((12 * 10**9,), 2), ((12 * 10**9, 12 * 10**9), 3)):
         report = as_report(doctor.ListedModel.of(entry, shape, replace(room, more_vram=more)))
@@ -75,7 +75,7 @@ def test_a_plan_that_spreads_layers_over_gpus_says_over_how_many() -> None:
 def test_the_models_to_take_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [entry for entry in catalogue.read_catalogue() if "0.5B" in entry.id]
     monkeypatch.setattr(catalogue, "read_catalogue", lambda: tuple(wanted))
-    monkeypatch.setattr(fit, "measure_rates", lambda *_: fit.Rates(1e-12, 1e-10, 1e-11, 1e-4, 1e-12))
+    monkeypatch.setattr(speed, "measure_rates", lambda *_: speed.Rates(1e-12, 1e-10, 1e-11, 1e-4, 1e-12))
     session = ModelsSession()
     answer(session, ListModels())
     names = (wanted[0].id, "some-one/unknown")

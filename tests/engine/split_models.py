@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import torch
 
-from kiv_engine import KIVConfig, fit, index, layer, loader
+from kiv_engine import KIVConfig, index, layer, loader, model_shape
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import SamplingConfig
 from kiv_engine.context import Context
@@ -40,7 +40,7 @@ def prepare() -> None:
 
 def spread(folder: str) -> LayerDevices:
     """The first piece on the first GPU, all others on the second."""
-    pieces = fit.ModelShape(read_config(folder)).pieces(fit.Setting(config=CONFIG))
+    pieces = model_shape.ModelShape(read_config(folder)).pieces(model_shape.Setting(config=CONFIG))
     first = pieces[0].layers if len(pieces) > 1 else 0
     return tuple(GPUS[index >= first] for index in range(sum(piece.layers for piece in pieces)))
 

@@ -20,14 +20,15 @@ import torch
 from accelerate.utils import check_device_map
 from transformers.integrations.accelerate import expand_device_map
 
-from kiv_engine import KIVConfig, fit, remedy
+from kiv_engine import KIVConfig, fit, model_shape, remedy
 from kiv_engine.cache import KIVCache
 from kiv_engine.context import Context
 from kiv_engine.device_map import Piece, decoder_layers, device_map, split
 from kiv_engine.errors import OutOfMemoryError, UnsupportedModelError
-from kiv_engine.fit import ModelShape, Room, Setting
+from kiv_engine.fit import Room
 from kiv_engine.footprint import Footprint
 from kiv_engine.loader import LoadOptions, empty_model
+from kiv_engine.model_shape import ModelShape, Setting
 from tests.engine.families import FAMILIES, model_of
 from tests.engine.test_loader import copy_tokenizer, tiny_llama
 from tests.engine.tiny_chat import loaded as tiny_loaded
@@ -209,7 +210,7 @@ def test_a_smaller_plan_counts_all_gpus(
     found = remedy.for_loading(options, OutOfMemoryError("all gone"))
     assert found is not None
     assert found.quantize == "8bit", "neither GPU alone has room for that"
-    assert found.free_bytes == 12 * GB + 2 * fit.RUNTIME_BYTES["cuda"]
+    assert found.free_bytes == 12 * GB + 2 * model_shape.RUNTIME_BYTES["cuda"]
     gpus[1] = 0
     alone = remedy.for_loading(options, OutOfMemoryError("all gone"))
     assert alone is None or alone.quantize == "4bit"
@@ -227,7 +228,7 @@ def test_what_a_context_holds_is_free_for_a_smaller_one_on_each_gpu(
     loaded = replace(tiny_loaded("llama"), device=first)
     remedy.for_context(loaded, LoadOptions("some"), context, OutOfMemoryError("all gone", 10_000))
     context.close()
-    beside = fit.RUNTIME_BYTES["cuda"]
+    beside = model_shape.RUNTIME_BYTES["cuda"]
     assert [room.all_vram for room in seen] == [(17 * GB + beside, 19 * GB + beside)]
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from kiv_engine import cli, doctor, hardware
-from kiv_engine.fit import Needs, Pace, Plan, Room, plan, room_of
+from kiv_engine.fit import Plan, Room, plan, room_of
 from kiv_engine.hardware import Cpu, Cuda, Disk, Gpu, Hardware, Ram, TorchBuild, inspect_hardware
 from kiv_engine.loader import DEMO_FOLDER
+from kiv_engine.model_shape import Needs
+from kiv_engine.speed import Pace
 
 GPU = Gpu("NVIDIA GeForce RTX 4070", 12_878_610_432, 11_500_000_000, "550.54.14", "8.9")
 PC = Hardware(

@@ -14,8 +14,8 @@ from kiv_engine.archive import Archive, write_archive
 from kiv_engine.document import Document
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import AnswerFinished, ReadFinished
-from kiv_engine.fit import ReadRates
 from kiv_engine.records import Record
+from kiv_engine.speed import ReadRates
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

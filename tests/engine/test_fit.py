@@ -10,12 +10,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config
 
-from kiv_engine import KIVConfig, fit
+from kiv_engine import KIVConfig, fit, speed
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import Quantize
-from kiv_engine.fit import ModelShape, Needs, Plan, Room, Setting
+from kiv_engine.fit import Plan, Room
 from kiv_engine.index import CodeIndex, SearchEffort, code_bytes
 from kiv_engine.loader import LoadOptions, load, read_config, weight_bytes
+from kiv_engine.model_shape import ModelShape, Needs, Setting
 from kiv_engine.prefill import causal_biases
 from kiv_engine.reading import READ_CHUNK_TOKENS
 from tests.engine.families import COMMON, FAMILIES, VOCABULARY, model_of
@@ -216,14 +217,14 @@ def test_reading_skips_the_layers_that_share() -> None:
 
 @pytest.mark.parametrize("quantize", ["none", "bf16", "4bit", "8bit"])
 def test_this_pc_is_timed(monkeypatch: pytest.MonkeyPatch, quantize: Any) -> None:
-    monkeypatch.setattr(fit, "TIMED_SHAPE", (256, 512))
-    monkeypatch.setattr(fit, "COLD_TOKENS", 1_024)
+    monkeypatch.setattr(speed, "TIMED_SHAPE", (256, 512))
+    monkeypatch.setattr(speed, "COLD_TOKENS", 1_024)
     shape, setting = ModelShape(model_of("gemma4").config), Setting(quantize, config=SMALL)
-    rates = fit.measure_rates(shape, setting)
+    rates = speed.measure_rates(shape, setting)
     assert rates.decode_weight > 0
     assert rates.attend > 0
     assert rates.scan_byte > 0
-    pace = fit.pace(shape, setting, rates)
+    pace = speed.pace(shape, setting, rates)
     assert pace.million_s > 0
     assert pace.tokens_per_s > 0
 
@@ -236,40 +237,40 @@ def test_the_scan_is_timed_by_searching_the_index(monkeypatch: pytest.MonkeyPatc
         now[0] += 3 + limit * code_bytes(queries.shape[0], queries.shape[2], index.bits) / 1_000
         return search_really(index, queries, limit, effort)
 
-    monkeypatch.setattr(fit, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(CodeIndex, "search", search)
-    monkeypatch.setattr(fit, "TIMED_SHAPE", (64, 64))
-    rates = fit.measure_rates(ModelShape(model_of("llama").config), Setting(config=SMALL))
+    monkeypatch.setattr(speed, "TIMED_SHAPE", (64, 64))
+    rates = speed.measure_rates(ModelShape(model_of("llama").config), Setting(config=SMALL))
     assert rates.scan_byte == pytest.approx(1 / 1_000)
 
 
 def test_a_pace_is_the_sum_of_its_parts() -> None:
     shape, setting = ModelShape(model_of("llama").config), Setting()
-    rates = fit.Rates(read_weight=1e-9, call_weight=2_048e-9, decode_weight=3e-9, attend=0.5, scan_byte=0)
+    rates = speed.Rates(read_weight=1e-9, call_weight=2_048e-9, decode_weight=3e-9, attend=0.5, scan_byte=0)
     products = 2 * (2 * 4 * 16 * (16 + 2_048 + 256 + 512))
     weights = shape.weights_used(reading=True)
-    pace = fit.pace(shape, setting, rates)
+    pace = speed.pace(shape, setting, rates)
     assert pace.million_s == pytest.approx(1e6 * (weights * 2e-9 + products * 1e-9))
-    step = shape.weights_used(reading=False) * 3e-9 + 2 * 0.5 + 2 * fit.LAYER_OVERHEAD_S
+    step = shape.weights_used(reading=False) * 3e-9 + 2 * 0.5 + 2 * speed.LAYER_OVERHEAD_S
     assert 1 / pace.tokens_per_s == pytest.approx(step)
 
 
 def test_of_a_pace_reading_alone_can_be_measured_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token of a matrix product that takes a microsecond, and a call that takes 100 of them."""
-    monkeypatch.setattr(fit, "TIMED_SHAPE", (64, 64))
-    monkeypatch.setattr(fit, "_seconds", lambda _linear, inputs: (100 + len(inputs)) * 1e-6)
+    monkeypatch.setattr(speed, "TIMED_SHAPE", (64, 64))
+    monkeypatch.setattr(speed, "_seconds", lambda _linear, inputs: (100 + len(inputs)) * 1e-6)
     shape, setting = ModelShape(model_of("llama").config), Setting()
-    read = fit.measure_reading(shape, setting)
+    read = speed.measure_reading(shape, setting)
     assert (read.read_weight, read.call_weight) == (pytest.approx(1e-6 / 64**2), pytest.approx(1e-4 / 64**2))
-    rates = fit.Rates(read.read_weight, read.call_weight, decode_weight=0, attend=0, scan_byte=0)
-    assert fit.token_seconds(shape, setting, read) * 1e6 == fit.pace(shape, setting, rates).million_s > 0
+    rates = speed.Rates(read.read_weight, read.call_weight, decode_weight=0, attend=0, scan_byte=0)
+    assert speed.token_seconds(shape, setting, read) * 1e6 == speed.pace(shape, setting, rates).million_s > 0
 
 
 def test_every_layer_that_attends_searches_for_itself() -> None:
     """Also those that share the K/V of another, as the last layers of Gemma 4 do."""
     shape, setting = ModelShape(model_of("gemma4").config), Setting()
     assert [layer.attending for layer in shape.topology.growing] == [2]
-    rates = fit.Rates(read_weight=0, call_weight=0, decode_weight=0, attend=0.5, scan_byte=1e-9)
+    rates = speed.Rates(read_weight=0, call_weight=0, decode_weight=0, attend=0.5, scan_byte=1e-9)
     codes = 512 // 8 + 1
-    step = 2 * (0.5 + 1e6 * codes * 1e-9) + 4 * fit.LAYER_OVERHEAD_S
-    assert 1 / fit.pace(shape, setting, rates).tokens_per_s == pytest.approx(step)
+    step = 2 * (0.5 + 1e6 * codes * 1e-9) + 4 * speed.LAYER_OVERHEAD_S
+    assert 1 / speed.pace(shape, setting, rates).tokens_per_s == pytest.approx(step)

@@ -14,10 +14,10 @@ from kiv_engine.context import Context
 from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError, OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, MemoryPlaces, MemoryUse, ReadFinished
-from kiv_engine.fit import ModelShape, Setting
 from kiv_engine.footprint import Footprint
 from kiv_engine.index import code_bytes
 from kiv_engine.loader import LoadedModel
+from kiv_engine.model_shape import ModelShape, Setting
 from tests.engine.families import model_of
 from tests.engine.tiny_chat import loaded
 from tests.engine.tiny_context import CHUNK, DOCUMENT, SMALL, TEXT, ask, break_forward, new_context, read, ready, tokens

@@ -35,8 +35,8 @@ from kiv_engine.errors import (
     UnsupportedModelError,
 )
 from kiv_engine.events import LoadProgress
-from kiv_engine.fit import ModelShape, Setting
 from kiv_engine.loader import DEMO_FOLDER, LoadOptions, load, weight_bytes
+from kiv_engine.model_shape import ModelShape, Setting
 from tests.engine.families import model_of
 
 EVIL_CODE = """\

@@ -17,8 +17,9 @@ from kiv_engine.catalogue import find_entry
 from kiv_engine.engine import Engine
 from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import SmallerPlan
-from kiv_engine.fit import ModelShape, Room, Setting
+from kiv_engine.fit import Room
 from kiv_engine.loader import LoadOptions, config_of_shape
+from kiv_engine.model_shape import ModelShape, Setting
 from kiv_engine.remedy import LESS_HOT_TOKENS, default_store, smaller_plan
 from tests.engine.test_loader import copy_tokenizer, tiny_llama
 

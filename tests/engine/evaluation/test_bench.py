@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from kiv_engine import fit
+from kiv_engine import model_shape
 from kiv_engine.archive import Archive, CountTokens, write_archive
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
@@ -242,7 +242,7 @@ def test_the_weights_of_a_predicted_step_are_those_that_are_loaded() -> None:
     """Of Llama 3.2 1B a step meets all: its embeddings are its output layer. Norms are left out, some thousands."""
     (shape,) = (each for each in MODEL_SHAPES if each.name == "Llama-3.2-1B")
     step = predict_step(KNOWN["RTX 4070"], shape, 1_000_000)
-    loaded = fit.ModelShape(shape.config).weight_bytes("4bit", 2)
+    loaded = model_shape.ModelShape(shape.config).weight_bytes("4bit", 2)
     assert step["weights_ms"] * 504e6 * 0.85 == pytest.approx(loaded, rel=1e-3)
 
 
