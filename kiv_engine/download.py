@@ -44,7 +44,7 @@ from huggingface_hub.utils import logging as hub_logging
 from kiv_engine.catalogue import nearest_ids
 from kiv_engine.errors import AccessError, CapacityError, EngineError, ModelNotFoundError, StoppedError
 from kiv_engine.events import Downloaded, DownloadEvent, DownloadProgress
-from kiv_engine.hardware import existing_folder
+from kiv_engine.free_space import existing_folder
 from kiv_engine.hub_token import has_token, keyring_token
 from kiv_engine.model_places import downloads_folder, model_folders
 from kiv_engine.stopping import ShouldStop

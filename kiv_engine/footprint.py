@@ -9,7 +9,7 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import EngineError, OutOfMemoryError, is_out_of_memory
 from kiv_engine.events import Failed, MemoryPlaces, MemoryUse
-from kiv_engine.hardware import available_ram_bytes, existing_folder
+from kiv_engine.free_space import available_ram_bytes, existing_folder
 from kiv_engine.layer import token_bytes
 from kiv_engine.loader import LoadedModel, weight_bytes
 from kiv_engine.memory import forget_frames, free_vram_bytes, give_back

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import platform
 import re
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
+from kiv_engine.free_space import Disk, Ram, read_disk, read_ram
 
 INSTRUCTION_SETS: Final = {
     "avx2": "AVX2",
@@ -53,24 +52,6 @@ class Cpu:
     logical_cores: int
     usable_cores: int
     instruction_sets: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Ram:
-    """Bytes of RAM that this process could have: the machine's, or a container's share of it."""
-
-    total_bytes: int
-    available_bytes: int
-    in_container: bool
-
-
-@dataclass(frozen=True)
-class Disk:
-    """Bytes of the disk that a folder is on; the folder need not exist yet."""
-
-    path: str
-    total_bytes: int
-    free_bytes: int
 
 
 @dataclass(frozen=True)
@@ -178,71 +159,6 @@ def cpu_name() -> str:
         if found:
             return found[1].strip()
     return platform.processor() or platform.machine()
-
-
-# -- RAM and disk ----------------------------------------------------------------------------------------------------
-
-
-def read_ram() -> Ram:
-    """RAM in all, and what can still be had without swapping."""
-    memory = psutil.virtual_memory()
-    limits = [limit for limit, _ in _container_limits() if limit < memory.total]
-    return Ram(min([memory.total, *limits]), available_ram_bytes(), bool(limits))
-
-
-def available_ram_bytes() -> int:
-    """RAM that can still be had: the system's, or less where a container is closer to its limit."""
-    rooms = [max(0, limit - used) for limit, used in _container_limits()]
-    return int(min([psutil.virtual_memory().available, *rooms]))
-
-
-def _container_limits(
-    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
-) -> Iterator[tuple[int, int]]:
-    """Limit and use, in bytes, of every control group around this process that has a limit; page cache is no use."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        base = root / "memory" if controllers else root
-        names = ("limit_in_bytes", "usage_in_bytes", "total_inactive_file") if controllers else (
-            "max", "current", "inactive_file"
-        )  # fmt: skip
-        own = base / path.lstrip("/")
-        # In a container the path is that outside of it: then only the root is there.
-        groups = [own, *own.parents] if own.is_dir() else [base]
-        for group in groups:
-            if found := _group_memory(group, *names):
-                yield found
-            if group == base:
-                break
-
-
-def _group_memory(group: Path, limit: str, usage: str, cached: str) -> tuple[int, int] | None:
-    """Limit and use of one control group, or None where it has no limit."""
-    try:
-        most = (group / f"memory.{limit}").read_text().strip()
-        used = int((group / f"memory.{usage}").read_text())
-        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return None if most == "max" else (int(most), max(0, used - int(statistics.get(cached, 0))))
-    except (OSError, ValueError):
-        return None
-
-
-def read_disk(folder: Path) -> Disk:
-    """The disk of a folder, or of the nearest folder above that exists."""
-    existing = existing_folder(folder)
-    usage = shutil.disk_usage(existing)
-    return Disk(str(folder), usage.total, usage.free)
-
-
-def existing_folder(folder: Path) -> Path:
-    """The folder, or the nearest above it that exists."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 # -- NVIDIA ----------------------------------------------------------------------------------------------------------

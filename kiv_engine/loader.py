@@ -60,7 +60,7 @@ from kiv_engine.errors import (
     is_out_of_memory,
 )
 from kiv_engine.events import DownloadProgress, LoadProgress
-from kiv_engine.hardware import available_ram_bytes
+from kiv_engine.free_space import available_ram_bytes
 from kiv_engine.memory import forget_frames, free_vram_bytes, give_back
 from kiv_engine.stopping import ShouldStop
 

@@ -16,7 +16,8 @@ from kiv_engine.context import Context
 from kiv_engine.errors import EngineError, OutOfMemoryError, UnsupportedModelError
 from kiv_engine.events import SmallerPlan
 from kiv_engine.fit import Plan, Room
-from kiv_engine.hardware import available_ram_bytes, existing_folder, further_gpus
+from kiv_engine.free_space import available_ram_bytes, existing_folder
+from kiv_engine.hardware import further_gpus
 from kiv_engine.loader import LayerDevices, LoadedModel, LoadOptions, device_of, read_config
 from kiv_engine.memory import free_vram_bytes
 from kiv_engine.model_shape import Device, ModelShape, Needs, Setting

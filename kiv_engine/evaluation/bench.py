@@ -29,7 +29,7 @@ from kiv_engine.evaluation.recall import NotMeasuredError, Probe, probing, requi
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
 from kiv_engine.evaluation.timing import counting_rows, forward_chunks, p99, quantile, timed_steps
 from kiv_engine.events import Failed
-from kiv_engine.hardware import available_ram_bytes
+from kiv_engine.free_space import available_ram_bytes
 from kiv_engine.hits import HitRecorder, LayerHits
 from kiv_engine.layer import KIVLayer
 from kiv_engine.prefill import ScoreRule

@@ -13,7 +13,7 @@ import pynvml
 import pytest
 import torch
 
-from kiv_engine import hardware
+from kiv_engine import free_space, hardware
 from kiv_engine.hardware import Driver, Gpu, TorchBuild
 
 GPU = Gpu("NVIDIA GeForce RTX 4070", 12_878_610_432, 11_500_000_000, "550.54.14", "8.9", "GPU-1b2c")
@@ -33,18 +33,18 @@ def test_the_processor_is_the_systems() -> None:
 
 
 def test_ram_and_disk_are_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ram = hardware.read_ram()
+    ram = free_space.read_ram()
     assert 0 < ram.available_bytes < ram.total_bytes <= psutil.virtual_memory().total
     status = os.statvfs(tmp_path)
     monkeypatch.setattr(os, "statvfs", lambda _: status)  # one reading, for others write, too
-    disk = hardware.read_disk(tmp_path / "not" / "there" / "yet")
+    disk = free_space.read_disk(tmp_path / "not" / "there" / "yet")
     assert disk.total_bytes == status.f_frsize * status.f_blocks
     assert disk.free_bytes == status.f_frsize * status.f_bavail
 
 
 def limits(root: Path, membership: str) -> list[tuple[int, int]]:
     (root / "self").write_text(membership)
-    return list(hardware._container_limits(root, root / "self"))
+    return list(free_space._container_limits(root, root / "self"))
 
 
 def write_group(folder: Path, **files: object) -> None:
@@ -58,13 +58,13 @@ def in_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     """Three gigabytes, two of them used, half a gigabyte of it page cache."""
     write_group(tmp_path, max=3_000_000_000, current=2_000_000_000, stat="anon 5\ninactive_file 500000000")
     found = limits(tmp_path, "0::/\n")
-    monkeypatch.setattr(hardware, "_container_limits", lambda: iter(found))
+    monkeypatch.setattr(free_space, "_container_limits", lambda: iter(found))
     return
 
 
 @pytest.mark.usefixtures("in_container")
 def test_a_container_limits_ram() -> None:
-    ram = hardware.read_ram()
+    ram = free_space.read_ram()
     assert ram.in_container
     assert ram.total_bytes == 3_000_000_000
     assert 0 < ram.available_bytes <= 1_500_000_000
@@ -89,7 +89,7 @@ def test_the_older_control_groups_are_read(tmp_path: Path) -> None:
 
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert list(hardware._container_limits(tmp_path, tmp_path / "nothing")) == []
+    assert list(free_space._container_limits(tmp_path, tmp_path / "nothing")) == []
     assert limits(tmp_path, "0::/\n") == []
 
 
