@@ -150,7 +150,7 @@ class EngineSession:
 
     def _load_model(self, request: LoadModel, should_stop: ShouldStop) -> ModelLoaded | Failed:
         from kiv_engine.engine import Engine
-        from kiv_engine.loader import is_here
+        from kiv_engine.model_folder import is_here
 
         if not is_here(request.model):  # loading it would fetch it, which nobody asked for
             raise NotHereError(request.model)

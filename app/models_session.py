@@ -71,7 +71,7 @@ class ModelsSession:
         from kiv_engine import doctor, fit, model_shape
         from kiv_engine.catalogue import read_catalogue
         from kiv_engine.hardware import inspect_hardware
-        from kiv_engine.loader import config_of_shape
+        from kiv_engine.model_config import config_of_shape
 
         hardware = inspect_hardware(doctor.models_folder())
         yield PcDescribed(tuple(doctor.facts(hardware)))
@@ -105,7 +105,8 @@ class ModelsSession:
         from kiv_engine import doctor, fit, model_shape
         from kiv_engine.catalogue import find_entry
         from kiv_engine.hardware import inspect_hardware
-        from kiv_engine.loader import is_here, read_config
+        from kiv_engine.model_config import read_config
+        from kiv_engine.model_folder import is_here
 
         entry = find_entry(name)
         is_elsewhere = entry is None and not is_here(name)
@@ -132,7 +133,7 @@ def unknown_entry(name: str, shape: "ModelShape") -> "CatalogueEntry":
 
 def as_report(listed: "ListedModel") -> ModelListed:
     """A plan as the app shows it."""
-    from kiv_engine.loader import is_here
+    from kiv_engine.model_folder import is_here
     from kiv_engine.records import read_records
 
     entry, name = listed.entry, listed.entry.id

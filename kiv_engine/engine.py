@@ -10,13 +10,15 @@ from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.encoding import TextEncoder
 from kiv_engine.events import MemoryPlaces, MemoryUse, SmallerPlan
-from kiv_engine.loader import LoadedModel, LoadOptions, OnProgress, load, weight_bytes
+from kiv_engine.loader import LoadedModel, LoadOptions, load
+from kiv_engine.model_folder import OnProgress
 from kiv_engine.model_shape import ModelShape, Setting
 from kiv_engine.records import keep, measure, read_records
 from kiv_engine.remedy import choose_devices, for_context
 from kiv_engine.saved_context import SavedContext
 from kiv_engine.speed import measure_reading, token_seconds
 from kiv_engine.stopping import ShouldStop, never
+from kiv_engine.weights import weight_bytes
 
 
 class Engine:

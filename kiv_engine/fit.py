@@ -11,7 +11,7 @@ from kiv_engine.config import QUANTIZE_KINDS, QUANTIZED, KIVConfig, Quantize, St
 from kiv_engine.device_map import Piece, split
 from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
 from kiv_engine.hardware import Hardware
-from kiv_engine.loader import load_dtype
+from kiv_engine.model_config import load_dtype
 from kiv_engine.model_shape import Device, ModelShape, Needs, Setting
 
 CUDA_HOST_BYTES: Final = 2_000_000_000

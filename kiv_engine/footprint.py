@@ -11,9 +11,10 @@ from kiv_engine.errors import EngineError, OutOfMemoryError, is_out_of_memory
 from kiv_engine.events import Failed, MemoryPlaces, MemoryUse
 from kiv_engine.free_space import available_ram_bytes, existing_folder
 from kiv_engine.layer import token_bytes
-from kiv_engine.loader import LoadedModel, weight_bytes
+from kiv_engine.loader import LoadedModel
 from kiv_engine.memory import forget_frames, free_vram_bytes, give_back
 from kiv_engine.topology import GrowingLayer
+from kiv_engine.weights import weight_bytes
 
 RAM_SHARE: Final = 0.9
 """Of the free RAM, a document may take this share."""

@@ -20,9 +20,10 @@ from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize
 from kiv_engine.device_map import Piece, decoder_layers, is_text
 from kiv_engine.index import CODE_BLOCK_TOKENS, SCAN_CHUNK_TOKENS, map_bytes
 from kiv_engine.layer import token_bytes
-from kiv_engine.loader import empty_model, load_dtype, quantized_linears
+from kiv_engine.model_config import empty_model, load_dtype
 from kiv_engine.reading import READ_CHUNK_TOKENS
 from kiv_engine.topology import GrowingLayer, Topology, inspect
+from kiv_engine.weights import quantized_linears
 from kiv_engine.window import window_bytes
 
 Device = Literal["cpu", "cuda"]

@@ -88,7 +88,7 @@ def measure(loaded: "LoadedModel", options: "LoadOptions", context: "Context") -
     import torch
 
     from kiv_engine import fit, model_shape
-    from kiv_engine.loader import weight_bytes
+    from kiv_engine.weights import weight_bytes
 
     on_gpu = loaded.device.type == "cuda"
     setting = model_shape.Setting(options.quantize, "cuda" if on_gpu else "cpu", context.config)

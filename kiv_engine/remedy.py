@@ -18,8 +18,9 @@ from kiv_engine.events import SmallerPlan
 from kiv_engine.fit import Plan, Room
 from kiv_engine.free_space import available_ram_bytes, existing_folder
 from kiv_engine.hardware import further_gpus
-from kiv_engine.loader import LayerDevices, LoadedModel, LoadOptions, device_of, read_config
+from kiv_engine.loader import LayerDevices, LoadedModel, LoadOptions, device_of
 from kiv_engine.memory import free_vram_bytes
+from kiv_engine.model_config import read_config
 from kiv_engine.model_shape import Device, ModelShape, Needs, Setting
 
 LESS_HOT_TOKENS: Final = 512

@@ -12,12 +12,13 @@ import torch
 from kiv_engine.fit import MILLION
 from kiv_engine.index import FIT_TOKENS, CodeIndex, SearchEffort, code_bytes
 from kiv_engine.layer import KIVLayer
-from kiv_engine.loader import linear_for_timing, load_dtype
+from kiv_engine.model_config import load_dtype
 from kiv_engine.model_shape import ModelShape, Setting
 from kiv_engine.policy import Policy
 from kiv_engine.prefill import ScoreRule
 from kiv_engine.reading import READ_CHUNK_TOKENS
 from kiv_engine.topology import Topology
+from kiv_engine.weights import linear_for_timing
 
 TIMED_SHAPE: Final = (4_096, 4_096)
 TIMED_TOKENS: Final = (32, 256)

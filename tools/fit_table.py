@@ -18,7 +18,7 @@ from kiv_engine.catalogue import find_entry
 from kiv_engine.config import KIVConfig
 from kiv_engine.fit import Room
 from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
-from kiv_engine.loader import config_of_shape
+from kiv_engine.model_config import config_of_shape
 from kiv_engine.model_shape import ModelShape, Setting
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "fit.md"

@@ -118,7 +118,8 @@ def run_fit(options: argparse.Namespace) -> int:
     """`kiv fit`: how many tokens a model can hold here, and how fast it would be."""
     from kiv_engine import doctor, fit, model_shape, speed
     from kiv_engine.hardware import inspect_hardware
-    from kiv_engine.loader import loading_problem, read_config
+    from kiv_engine.model_config import read_config
+    from kiv_engine.model_folder import loading_problem
 
     shape = model_shape.ModelShape(read_config(options.model))
     here = fit.room_of(inspect_hardware(doctor.models_folder()))
@@ -210,7 +211,7 @@ def list_models(options: argparse.Namespace) -> int:
     from kiv_engine import doctor, fit, model_shape
     from kiv_engine.catalogue import read_catalogue
     from kiv_engine.hardware import inspect_hardware
-    from kiv_engine.loader import config_of_shape
+    from kiv_engine.model_config import config_of_shape
 
     here = fit.room_of(inspect_hardware(doctor.models_folder()))
     room = fit.room_elsewhere(here, options.gpu, options.ram)

@@ -14,7 +14,7 @@ from kiv_engine.config import KIVConfig
 from kiv_engine.errors import ConfigError
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
 from kiv_engine.layer import token_bytes
-from kiv_engine.loader import quantized_linears
+from kiv_engine.weights import quantized_linears
 
 MEMORY_SHARE: Final = 0.85
 PCIE_SHARE: Final = 0.5

@@ -12,7 +12,7 @@ from transformers.cache_utils import Cache
 from kiv_engine.catalogue import find_entry
 from kiv_engine.config import KIVConfig
 from kiv_engine.layer import KIVLayer
-from kiv_engine.loader import config_of_shape
+from kiv_engine.model_config import config_of_shape
 from kiv_engine.policy import Policy
 from kiv_engine.topology import GrowingLayer, inspect
 

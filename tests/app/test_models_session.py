@@ -29,7 +29,8 @@ from app.requests import (
 from kiv_engine import catalogue, doctor, fit, model_places, model_shape, speed
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import Downloaded, DownloadProgress
-from kiv_engine.loader import DEMO_FOLDER, config_of_shape
+from kiv_engine.model_config import config_of_shape
+from kiv_engine.model_folder import DEMO_FOLDER
 from tests.engine.test_download import ID, Hub, content, hub
 from tests.engine.test_hub_token import MemoryKeyring, ring
 

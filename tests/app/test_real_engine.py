@@ -39,7 +39,7 @@ from app.settings import AnswerSettings, with_store
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
-from kiv_engine.loader import DEMO_FOLDER
+from kiv_engine.model_folder import DEMO_FOLDER
 from kiv_engine.saving import SavedContext
 from kiv_engine.stopping import never
 from tests.app.scripted_session import ScriptedSession
@@ -520,9 +520,9 @@ def test_what_is_kept_is_measured_and_nothing_is_kept_where_nothing_is_wanted(tm
 
 def test_a_model_that_is_not_here_is_not_fetched_by_loading_it(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the engine needs torch")
-    from kiv_engine import loader
+    from kiv_engine import model_folder
 
-    monkeypatch.setattr(loader, "download", lambda *_: pytest.fail("a download that nobody asked for"))
+    monkeypatch.setattr(model_folder, "download", lambda *_: pytest.fail("a download that nobody asked for"))
     with pytest.raises(NotHereError, match="some-one/gone"):
         list(EngineSession().handle(LoadModel("some-one/gone"), never))
 

@@ -20,7 +20,8 @@ from kiv_engine.config import SamplingConfig
 from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.events import AnswerFinished
-from kiv_engine.loader import LayerDevices, LoadedModel, LoadOptions, load, read_config
+from kiv_engine.loader import LayerDevices, LoadedModel, LoadOptions, load
+from kiv_engine.model_config import read_config
 from kiv_engine.saved_context import SavedContext
 from tests.engine.pretended_gpus import TYPE, PretendedGpus, pretend
 

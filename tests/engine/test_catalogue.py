@@ -10,7 +10,7 @@ from transformers import SmolLM3Config
 from kiv_engine import cli, doctor
 from kiv_engine.catalogue import CATALOGUE_FILE, CatalogueEntry, find_entry, nearest_ids, read_catalogue
 from kiv_engine.fit import Room, plan
-from kiv_engine.loader import config_of_shape
+from kiv_engine.model_config import config_of_shape
 from kiv_engine.model_shape import ModelShape, Needs, Setting
 
 ENTRIES = pytest.mark.parametrize("entry", read_catalogue(), ids=lambda entry: entry.id)

@@ -25,7 +25,7 @@ from kiv_engine.context import Context
 from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError
 from kiv_engine.events import AnswerFinished, Failed, ParseProgress, ReadFinished, ReadProgress, TextDelta
-from kiv_engine.loader import DEMO_FOLDER
+from kiv_engine.model_folder import DEMO_FOLDER
 from kiv_engine.reading import Reader
 from kiv_engine.terminal import ProgressBar, progress_line
 

@@ -27,7 +27,8 @@ from kiv_engine.device_map import Piece, decoder_layers, device_map, split
 from kiv_engine.errors import OutOfMemoryError, UnsupportedModelError
 from kiv_engine.fit import Room
 from kiv_engine.footprint import Footprint
-from kiv_engine.loader import LoadOptions, empty_model
+from kiv_engine.loader import LoadOptions
+from kiv_engine.model_config import empty_model
 from kiv_engine.model_shape import ModelShape, Setting
 from tests.engine.families import FAMILIES, model_of
 from tests.engine.test_loader import copy_tokenizer, tiny_llama
@@ -138,7 +139,7 @@ def test_a_device_map_that_parts_shared_keys_from_their_users_is_refused(name: s
 @pytest.fixture(scope="module")
 def qwen7b() -> ModelShape:
     from kiv_engine.catalogue import find_entry
-    from kiv_engine.loader import config_of_shape
+    from kiv_engine.model_config import config_of_shape
 
     entry = find_entry("Qwen/Qwen2.5-7B-Instruct")
     assert entry is not None

@@ -11,7 +11,7 @@ from kiv_engine import cli, doctor, hardware
 from kiv_engine.fit import Plan, Room, plan, room_of
 from kiv_engine.free_space import Disk, Ram
 from kiv_engine.hardware import Cpu, Cuda, Gpu, Hardware, TorchBuild, inspect_hardware
-from kiv_engine.loader import DEMO_FOLDER
+from kiv_engine.model_folder import DEMO_FOLDER
 from kiv_engine.model_shape import Needs
 from kiv_engine.speed import Pace
 

@@ -20,7 +20,8 @@ from kiv_engine import cli, download, model_places
 from kiv_engine.download import Download, find_downloaded, look_up
 from kiv_engine.errors import CapacityError, EngineError, ModelNotFoundError, StoppedError
 from kiv_engine.events import Downloaded, DownloadProgress, LoadProgress
-from kiv_engine.loader import DEMO_FOLDER, LoadOptions, load
+from kiv_engine.loader import LoadOptions, load
+from kiv_engine.model_folder import DEMO_FOLDER
 from tests.engine.loopback_hub import COMMIT, HubRepo, files_of, serve
 from tests.engine.test_loader import copy_tokenizer
 

@@ -15,10 +15,12 @@ from kiv_engine.cache import KIVCache
 from kiv_engine.config import Quantize
 from kiv_engine.fit import Plan, Room
 from kiv_engine.index import CodeIndex, SearchEffort, code_bytes
-from kiv_engine.loader import LoadOptions, load, read_config, weight_bytes
+from kiv_engine.loader import LoadOptions, load
+from kiv_engine.model_config import read_config
 from kiv_engine.model_shape import ModelShape, Needs, Setting
 from kiv_engine.prefill import causal_biases
 from kiv_engine.reading import READ_CHUNK_TOKENS
+from kiv_engine.weights import weight_bytes
 from tests.engine.families import COMMON, FAMILIES, VOCABULARY, model_of
 from tests.engine.test_loader import copy_tokenizer
 

@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from kiv_engine import loader
+from kiv_engine import loader, model_config
 from kiv_engine.errors import (
     ConfigError,
     DeviceError,
@@ -35,8 +35,10 @@ from kiv_engine.errors import (
     UnsupportedModelError,
 )
 from kiv_engine.events import LoadProgress
-from kiv_engine.loader import DEMO_FOLDER, LoadOptions, load, weight_bytes
+from kiv_engine.loader import LoadOptions, load
+from kiv_engine.model_folder import DEMO_FOLDER
 from kiv_engine.model_shape import ModelShape, Setting
+from kiv_engine.weights import weight_bytes
 from tests.engine.families import model_of
 
 EVIL_CODE = """\
@@ -120,7 +122,7 @@ def test_a_folder_loads_in_16_bit_on_the_cpu_where_that_is_chosen(llama: Path, k
     assert {tensor.dtype for tensor in loaded.model.parameters()} == {dtype}
     assert weight_bytes(loaded.model) == pytest.approx(weight_bytes(full.model) / 2, rel=0.01)
     assert torch.equal(loaded.model.lm_head.weight, full.model.lm_head.weight.to(dtype))
-    assert loader.load_dtype(full.model.config, "cpu", kind) == dtype  # type: ignore[arg-type]
+    assert model_config.load_dtype(full.model.config, "cpu", kind) == dtype  # type: ignore[arg-type]
 
 
 def test_of_a_model_that_sees_and_hears_only_the_language_is_loaded(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_of_a_model_that_sees_and_hears_only_the_language_is_loaded(tmp_path: Pa
     ids = torch.arange(3, 60)[None]
     assert torch.equal(loaded.model(ids).logits, whole(ids).logits)
     assert weight_bytes(loaded.model) < 0.9 * weight_bytes(whole)
-    assert ModelShape(loader.read_config(str(tmp_path))).needs(Setting()).weights == weight_bytes(loaded.model)
+    assert ModelShape(model_config.read_config(str(tmp_path))).needs(Setting()).weights == weight_bytes(loaded.model)
 
 
 def test_auto_takes_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +281,7 @@ def test_a_damaged_index_is_refused(llama: Path, content: str) -> None:
 )
 def test_absurd_sizes_are_refused(llama: Path, name: str, value: int) -> None:
     change_config(llama, **{name: value})
-    for use in (on_cpu, loader.read_config):
+    for use in (on_cpu, model_config.read_config):
         with pytest.raises(UnsupportedModelError, match=rf"{name} is {value:,}, where 1 to "):
             use(str(llama))
 
@@ -287,7 +289,7 @@ def test_absurd_sizes_are_refused(llama: Path, name: str, value: int) -> None:
 def test_a_size_that_is_no_number_is_refused(llama: Path) -> None:
     change_config(llama, num_hidden_layers="many")
     with pytest.raises(UnsupportedModelError, match=r"is not valid: .*num_hidden_layers") as refusal:
-        loader.read_config(str(llama))
+        model_config.read_config(str(llama))
     assert "\n" not in str(refusal.value)
 
 
@@ -391,7 +393,7 @@ def test_bitsandbytes_fetches_no_compiled_code(tmp_path: Path) -> None:
     """It would with a package that some other program may have installed."""
     (tmp_path / "kernels.py").write_text("def get_kernel(*_, **__):\n    print('fetched')\n    raise OSError\n")
     code = (
-        "import torch; from kiv_engine.loader import linear_for_timing\n"
+        "import torch; from kiv_engine.weights import linear_for_timing\n"
         "linear_for_timing(64, 64, '4bit', torch.device('cpu'), torch.float32)\n"
         "import kernels; print(kernels.__name__)"
     )
@@ -473,7 +475,8 @@ MEMORY_OF_LOADING = """
 import json, sys
 import psutil
 from kiv_engine.errors import StoppedError
-from kiv_engine.loader import LoadOptions, load, weight_bytes
+from kiv_engine.loader import LoadOptions, load
+from kiv_engine.weights import weight_bytes
 from kiv_engine.memory import give_back
 
 def resident():

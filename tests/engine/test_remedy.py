@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from kiv_engine import KIVConfig, cli, fit, loader, remedy
+from kiv_engine import KIVConfig, cli, fit, loader, model_config, remedy
 from kiv_engine.catalogue import find_entry
 from kiv_engine.engine import Engine
 from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import SmallerPlan
 from kiv_engine.fit import Room
-from kiv_engine.loader import LoadOptions, config_of_shape
+from kiv_engine.loader import LoadOptions
+from kiv_engine.model_config import config_of_shape
 from kiv_engine.model_shape import ModelShape, Setting
 from kiv_engine.remedy import LESS_HOT_TOKENS, default_store, smaller_plan
 from tests.engine.test_loader import copy_tokenizer, tiny_llama
@@ -139,8 +140,8 @@ def test_the_options_that_are_told_are_enough(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What is free is what int8 rows need, and not what rows in full do."""
-    rows = ModelShape(loader.read_config("demo")).needs(Setting())
-    int8 = ModelShape(loader.read_config("demo")).needs(Setting(config=KIVConfig(store_dtype="int8")))
+    rows = ModelShape(model_config.read_config("demo")).needs(Setting())
+    int8 = ModelShape(model_config.read_config("demo")).needs(Setting(config=KIVConfig(store_dtype="int8")))
     monkeypatch.setattr("kiv_engine.footprint.available_ram_bytes", lambda: 3_000 * (rows.token + int8.token) // 2)
     assert cli.main(ASK) == 2
     first, second = capsys.readouterr().err.splitlines()

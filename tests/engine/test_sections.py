@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from kiv_engine.document import Document, TokenizedDocument, tokenize
 from kiv_engine.documents.places import Places
-from kiv_engine.loader import DEMO_FOLDER
+from kiv_engine.model_folder import DEMO_FOLDER
 from kiv_engine.sections import cut_sections
 
 

@@ -21,8 +21,9 @@ from kiv_engine.catalogue import find_entry
 from kiv_engine.context import Context
 from kiv_engine.document import Document
 from kiv_engine.events import AnswerFinished, ReadFinished
-from kiv_engine.loader import LoadedModel, LoadOptions, load, weight_bytes
+from kiv_engine.loader import LoadedModel, LoadOptions, load
 from kiv_engine.model_shape import ModelShape, Setting
+from kiv_engine.weights import weight_bytes
 from tests.engine.families import feed
 from tests.engine.test_loader import copy_tokenizer
 

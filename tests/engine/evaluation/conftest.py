@@ -11,7 +11,8 @@ from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForC
 
 from kiv_engine import cli
 from kiv_engine.engine import Engine
-from kiv_engine.loader import DEMO_FOLDER, LoadedModel
+from kiv_engine.loader import LoadedModel
+from kiv_engine.model_folder import DEMO_FOLDER
 
 Kiv = Callable[..., tuple[int, str, str]]
 PageOf = Callable[[str, dict[str, Any]], str]

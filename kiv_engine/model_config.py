@@ -1,0 +1,152 @@
+"""The config of a model, checked before anything is built of it: a causal model of transformers' own, of likely size.
+
+No code of a checkpoint ever runs: `trust_remote_code` is always False.
+"""
+
+from typing import Any, Final
+
+import torch
+from huggingface_hub.errors import HFValidationError, HTTPError, StrictDataclassError  # type: ignore[attr-defined]  # httpx's or httpx2's
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from kiv_engine.catalogue import find_entry
+from kiv_engine.config import Quantize
+from kiv_engine.download import connection_problem, fetch_config, find_downloaded, first_line
+from kiv_engine.errors import ModelNotFoundError, UnsupportedModelError
+from kiv_engine.model_folder import Source, local_folder, require_config
+from kiv_engine.quiet import quiet
+
+DTYPES: Final[dict[Quantize, torch.dtype]] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+_MOST: Final = {
+    "num_hidden_layers": 1_000,
+    "hidden_size": 262_144,
+    "intermediate_size": 2_097_152,
+    "vocab_size": 10_000_000,
+    "num_attention_heads": 4_096,
+    "num_key_value_heads": 4_096,
+    "head_dim": 8_192,
+}
+"""Sizes of a config beyond which no model exists."""
+
+_BESIDE_LANGUAGE: Final = {"gemma4": ("vision_config", "audio_config")}
+"""What sees and hears, in models that can be built without it; its weights stay in the files."""
+
+
+def read_config(model: str) -> PreTrainedConfig:
+    """The config of "demo", a folder or a hub id; a folder needs no weights.
+
+    What the catalogue knows needs no connection; of other hub ids nothing but the config is downloaded.
+
+    Raises ModelNotFoundError and UnsupportedModelError, as `load` does.
+    """
+    local = local_folder(model)
+    if local is not None:
+        require_config(local)
+        return checked_config(Source(model, local))
+    try:
+        folder = find_downloaded(model)
+        entry = find_entry(model)
+        if folder is None and entry is not None:
+            return config_of_shape(entry.shape)
+        return checked_config(Source(model, folder or fetch_config(model)))
+    except (OSError, HTTPError, HFValidationError) as error:
+        raise connection_problem(model, error) from error
+
+
+def checked_config(source: Source) -> PreTrainedConfig:
+    with quiet():
+        try:
+            config = _config(source)
+        except OSError as error:
+            raise ModelNotFoundError(f"{source} cannot be loaded: {first_line(error)}") from error
+    _require_causal_model(config)
+    return config
+
+
+def _config(source: Source) -> PreTrainedConfig:
+    """The model's config, if transformers has a class of its own for it."""
+    raw, _ = PreTrainedConfig.get_config_dict(source.folder)
+    model_type = raw.get("model_type")
+    if not isinstance(model_type, str):
+        raise UnsupportedModelError(f"The config.json of {source} names no model_type.")
+    if model_type not in CONFIG_MAPPING:
+        if "auto_map" in raw:
+            raise UnsupportedModelError(
+                f"{source} needs remote code: transformers has no {model_type!r} of its own, and code that comes with "
+                "a model is never run here."
+            )
+        raise UnsupportedModelError(f"transformers does not know models of type {model_type!r}; a newer one may.")
+    _require_plausible(source, raw)
+    try:
+        config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UnsupportedModelError(f"The config.json of {source} is not valid: {why}") from error
+    assert isinstance(config, PreTrainedConfig)
+    for part in _BESIDE_LANGUAGE.get(model_type, ()):
+        setattr(config, part, None)
+    return config
+
+
+def _require_plausible(source: Source, raw: dict[str, Any]) -> None:
+    """Raise UnsupportedModelError where a size is one that no model has: building it would take hours or all memory."""
+    text = raw.get("text_config")
+    for name, value in {**raw, **(text if isinstance(text, dict) else {})}.items():
+        most = _MOST.get(name)
+        if most is not None and isinstance(value, int | float) and not 0 < value <= most:
+            raise UnsupportedModelError(
+                f"The config.json of {source} is damaged: {name} is {value:,}, where 1 to {most:,} is plausible."
+            )
+
+
+def _require_causal_model(config: PreTrainedConfig) -> None:
+    """Raise UnsupportedModelError, with the architecture's name, unless it writes text from left to right."""
+    names = list(config.architectures or [])
+    name = names[0] if names else type(config).__name__.removesuffix("Config")
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(f"{name} is an encoder-decoder; only causal language models can be used.")
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UnsupportedModelError(f"{name} is no causal language model.")
+    # Checkpoints of images and text name their whole, of which the language model is loaded.
+    whole = "text_config" in config.sub_configs
+    if names and not whole and not set(names) & _causal_names():
+        raise UnsupportedModelError(f"{name} is no causal language model.")
+
+
+def _causal_names() -> set[str]:
+    """Class names of all causal language models that transformers has."""
+    values: list[Any] = list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+    # Some types have several classes.
+    return {name for value in values for name in ([value] if isinstance(value, str) else value)}
+
+
+def config_of_shape(shape: dict[str, Any]) -> PreTrainedConfig:
+    """The config of a catalogue's entry; what it does not say is as the model type has it."""
+    with quiet():
+        config = CONFIG_MAPPING[shape["model_type"]].from_dict(dict(shape))
+    assert isinstance(config, PreTrainedConfig)
+    return config
+
+
+def load_dtype(config: PreTrainedConfig, device: str, quantize: Quantize = "none") -> torch.dtype:
+    """The dtype of weights, K and V that `load` gives a model, of quantized ones that of their activations.
+
+    What is not chosen is float32 on the CPU, and the checkpoint's own on CUDA.
+    """
+    if quantize in DTYPES:
+        return DTYPES[quantize]
+    if device == "cpu":
+        return torch.float32
+    dtype = config.dtype or getattr(config.get_text_config(decoder=True), "dtype", None)
+    return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
+
+
+def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """The model that `load` would make of a config, with shapes but without memory."""
+    with quiet(), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    assert isinstance(model, PreTrainedModel)
+    return model

@@ -1,0 +1,121 @@
+"""Where a model is: the built-in one, a folder, or what was downloaded; and what a folder lacks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from kiv_engine.download import (
+    download,
+    find_downloaded,
+    foreign_weights,
+    has_tokenizer,
+    missing_weights,
+    weight_files,
+    weights_problem,
+)
+from kiv_engine.errors import ModelNotFoundError
+from kiv_engine.events import DownloadProgress, LoadProgress
+from kiv_engine.stopping import ShouldStop
+
+DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-demo"
+"""The embedded model. `resources` lies beside `kiv_engine`, in a source tree as in an installed wheel."""
+
+_WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
+
+OnProgress: TypeAlias = Callable[[DownloadProgress | LoadProgress], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's folder, and what the user called it, which is what messages say."""
+
+    name: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def find_source(model: str, on_download: OnProgress, should_stop: ShouldStop) -> Source:
+    """A complete folder; of a hub id, after what is missing of it was downloaded."""
+    local = local_folder(model)
+    if local is not None:
+        require_config(local)
+        _require_complete(local)
+        return Source(str(local), local)
+    return Source(model, find_downloaded(model) or download(model, on_download, should_stop))
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder that a model's name stands for, or None if it is a hub id."""
+    if model == "demo":
+        if not DEMO_FOLDER.is_dir():
+            raise ModelNotFoundError(f"The embedded model is missing from {DEMO_FOLDER}; install KIV Desktop again.")
+        return DEMO_FOLDER
+    if not model.strip():
+        raise ModelNotFoundError('No model is named; give "demo", a folder or a name on the HuggingFace hub.')
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file() and path.suffix == ".gguf":
+        raise _no_safetensors(model, {path.name})
+    if path.is_file():
+        raise ModelNotFoundError(f"{model} is a file; give the folder with config.json and the safetensors.")
+    if model.startswith((".", "~", "/")) or "\\" in model or model.count("/") > 1:
+        raise ModelNotFoundError(f"There is no folder {model!r}.")
+    return None
+
+
+def require_config(folder: Path) -> None:
+    """Raise ModelNotFoundError unless a folder holds a config."""
+    names = {path.name for path in folder.iterdir()}
+    if "config.json" in names:
+        return
+    if problem := foreign_weights(str(folder), names):
+        raise ModelNotFoundError(problem)
+    raise ModelNotFoundError(f"{folder} is not a model folder: it has no config.json.")
+
+
+def _require_complete(folder: Path) -> None:
+    """Raise ModelNotFoundError unless a folder holds all of its safetensors, and a tokenizer."""
+    names = {path.name for path in folder.iterdir()}
+    if names.isdisjoint(_WEIGHT_FILES):
+        raise _no_safetensors(str(folder), names)
+    if missing := missing_weights(folder):
+        raise ModelNotFoundError(
+            f"{folder} is not complete: it lacks {len(missing)} of its weight files, such as {missing[0]}; "
+            "download it again, or copy what is missing."
+        )
+    for name in weight_files(folder):
+        if problem := weights_problem(folder / name):
+            raise ModelNotFoundError(f"{folder / name} {problem}")
+    if not has_tokenizer(folder):
+        raise no_tokenizer(str(folder))
+
+
+def loading_problem(model: str) -> str:
+    """Why `load` would refuse a folder with a config, in a sentence; "" where it would not, and for a hub id."""
+    folder = local_folder(model)
+    try:
+        if folder is not None:
+            _require_complete(folder)
+    except ModelNotFoundError as error:
+        return str(error)
+    return ""
+
+
+def _no_safetensors(folder: str, names: set[str]) -> ModelNotFoundError:
+    """What to get instead of what is there."""
+    problem = foreign_weights(folder, names)
+    return ModelNotFoundError(problem or f"{folder} has no weights: there is no model.safetensors.")
+
+
+def no_tokenizer(source: str) -> ModelNotFoundError:
+    """What to put beside the weights."""
+    return ModelNotFoundError(f"{source} has no tokenizer; put the model's tokenizer.json beside its config.json.")
+
+
+def is_here(model: str) -> bool:
+    """Whether `load` would need no download: the built-in model, a folder, or what is complete in the cache."""
+    return model == "demo" or Path(model).expanduser().is_dir() or find_downloaded(model) is not None
