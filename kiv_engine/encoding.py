@@ -63,7 +63,7 @@ class TextEncoder:
         begin_lines: which of the texts stand behind a line break; by default none does.
         """
         spaced = [
-            begins and self.spaces_lines and not text.startswith("\n")
+            begins and self.spaces_lines and text != "" and not text.startswith("\n")
             for text, begins in zip(texts, begin_lines or [False] * len(texts), strict=True)
         ]
         read = [f" {text}" if each else text for text, each in zip(texts, spaced, strict=True)]

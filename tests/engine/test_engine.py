@@ -39,7 +39,7 @@ def test_the_package_offers_the_engine_and_the_cache() -> None:
 
 
 def test_tokens_are_counted_without_control_tokens(engine: Engine) -> None:
-    counts = engine.count_tokens(["", "x", "By the way, the harbor is open."])
+    counts = engine.count_tokens(["", "a", "By the way, the harbor is open."])
     assert counts[:2] == [0, 1]
     assert counts[2] == len(engine.loaded.tokenizer("By the way, the harbor is open.").input_ids)
 
