@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from kiv_engine.config import QUANTIZE_KINDS, QUANTIZED, KIVConfig, Quantize, StoreDtype
-from kiv_engine.device_map import Piece, split
+from kiv_engine.device_map import MOST_TOKENS, Piece, split
 from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
 from kiv_engine.hardware import Hardware
 from kiv_engine.model_config import load_dtype
@@ -76,7 +76,10 @@ def plan_of(shape: ModelShape, setting: Setting, room: Room) -> Plan:
     alone = plan(needs, room)
     if not room.more_vram or alone.tokens_in_ram >= MILLION:
         return alone
-    spread = plan_spread(needs, room, shape.pieces(setting))
+    pieces = shape.pieces(setting)
+    if not pieces:
+        return alone
+    spread = plan_spread(needs, room, pieces)
     return max(alone, spread, key=lambda each: (each.tokens_in_ram, -each.missing))
 
 
@@ -115,7 +118,7 @@ def plan(needs: Needs, room: Room) -> Plan:
 
 def _count(room: int, per_token: int) -> int:
     """Tokens; no limit, which is a very large number, where nothing grows."""
-    return room // per_token if per_token else 2**62
+    return room // per_token if per_token else MOST_TOKENS
 
 
 def room_of(hardware: Hardware) -> Room:

@@ -170,6 +170,18 @@ def test_one_gpu_is_enough_where_others_would_not_help(qwen7b: ModelShape, ram: 
     assert found.gpu_layers == ()
 
 
+def test_a_model_whose_layers_stand_in_no_list_is_planned_for_one_gpu(
+    qwen7b: ModelShape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_shape, "decoder_layers", lambda _model: None)
+    room = Room(64 * GB, 500 * GB, vram=18 * GB)
+    alone = fit.plan_of(qwen7b, CUDA, room)
+    found = fit.plan_of(qwen7b, CUDA, replace(room, more_vram=(18 * GB,)))
+    assert 0 < alone.tokens_in_ram < fit.MILLION
+    assert (found.tokens_in_ram, found.tokens_on_disk) == (alone.tokens_in_ram, alone.tokens_on_disk)
+    assert found.gpu_layers == ()
+
+
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
     """Two GPUs with 12 GB free each, and PyTorch's word for it."""
