@@ -109,8 +109,8 @@ def choose_devices(
     """The GPU of each layer, where one GPU does not hold the model and a million tokens, and several hold more.
 
     Raises OutOfMemoryError, with figures, where a model's weights and a first chunk are larger than what is free,
-    unless it is to be tried `anyway`: otherwise the system might end the whole program. Says nothing of checkpoints
-    that are quantized already.
+    unless it is to be tried `anyway`: otherwise the system might end the whole program. Says nothing of the built-in
+    model, and of checkpoints that are quantized already.
     """
     if options.model == "demo" or getattr(config, "quantization_config", None) is not None:
         return ()
@@ -130,21 +130,22 @@ def choose_devices(
 
 
 def _require_room(options: LoadOptions, plan: Plan) -> None:
-    """Raise OutOfMemoryError unless weights and a first chunk are smaller than what is free."""
+    """Raise OutOfMemoryError unless weights and a first chunk are smaller than what is free in RAM or on one GPU."""
     needs, room = plan.needs, plan.room
     device: Device = "cpu" if room.vram is None else "cuda"
+    place, together = ("RAM" if room.vram is None else "VRAM"), ""
     need = needs.fixed - needs.runtime
-    free = sum(each - model_shape.RUNTIME_BYTES[device] for each in room.all_vram or (room.ram,))
-    together = f" on {len(room.all_vram)} GPUs" if room.more_vram else ""
-    if together:  # layers cannot be cut, and each GPU needs room for a chunk
-        need = free + plan.missing
-    if need > free:
-        place = "RAM" if room.vram is None else "VRAM"
-        raise OutOfMemoryError(
-            f"{options.model} needs about {need / GB:.1f} GB of {place} with these weights "
-            f"({needs.weights / GB:.1f} GB of them weights), and {free / GB:.1f} GB are free{together}.",
-            is_predicted=True,
-        )
+    free = (room.ram if room.vram is None else room.vram) - model_shape.RUNTIME_BYTES[device]
+    if need <= free:
+        return
+    if plan.gpu_layers:  # layers cannot be cut, and each GPU needs room for a chunk
+        free = sum(each - model_shape.RUNTIME_BYTES[device] for each in room.all_vram)
+        need, together = free + plan.missing, f" on {len(room.all_vram)} GPUs"
+    raise OutOfMemoryError(
+        f"{options.model} needs about {need / GB:.1f} GB of {place} with these weights "
+        f"({needs.weights / GB:.1f} GB of them weights), and {free / GB:.1f} GB are free{together}.",
+        is_predicted=True,
+    )
 
 
 def for_loading(options: LoadOptions, error: EngineError) -> SmallerPlan | None:

@@ -214,6 +214,18 @@ def test_what_is_too_large_for_all_gpus_is_refused_with_figures(qwen7b: ModelSha
     assert len(remedy.choose_devices(options, qwen7b.config, first, anyway=True)) == qwen7b.topology.num_layers
 
 
+def test_a_full_gpu_beside_does_not_keep_a_model_from_the_one_that_has_room(
+    qwen7b: ModelShape, gpus: dict[int, int]
+) -> None:
+    """With so little room that nothing is left of the planner's share, one GPU is enough by what is free."""
+    needs, first, options = qwen7b.needs(CUDA), torch.device("cuda", 0), LoadOptions("Qwen/Qwen2.5-7B-Instruct")
+    gpus |= {0: needs.fixed - needs.runtime + 10**6, 1: 0}
+    assert remedy.choose_devices(options, qwen7b.config, first) == ()
+    gpus[0] -= 2 * 10**6
+    with pytest.raises(OutOfMemoryError, match=r"about \d+\.\d GB of VRAM .* are free\."):
+        remedy.choose_devices(options, qwen7b.config, first)
+
+
 def test_a_smaller_plan_counts_all_gpus(
     qwen7b: ModelShape, gpus: dict[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
