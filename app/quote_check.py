@@ -16,10 +16,11 @@ _SAID: Final = re.compile(r"\bThe document (?:says:|goes on:|says(?!\s+(?:nothin
 """How the built-in model begins what it quotes."""
 _BLOCK: Final = re.compile(r"^[ \t]*>[ \t>]*(?![-–—#*+>\s]|\d+[.)]\s)([^\n]+)", re.MULTILINE)
 """A line of a quote as Markdown sets it; none that says who said it, and no list."""
-_NUMBER: Final = re.compile(r"(?<![\w.,])(?:[-+]|(?:[A-Z]+-)+)?\d+(?:[.,:/]\d+)*(?:\s?%)?(?!\w)")
-"""With the letters before it that make it a code, like LX-7900."""
-_CODE: Final = re.compile(r"^[ \t>]*(`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t>]*\1|\Z)", re.MULTILINE | re.DOTALL)
-"""What stands in code is no claim."""
+_NUMBER: Final = re.compile(r"(?<![\w.,])(?:[-+]|(?:[A-Z]+-){1,8})?\d+(?:[.,:/]\d+)*(?:\s?%)?(?!\w)")
+"""With the letters before it that make it a code, like LX-7900; not with any number of them, which would be tried from
+each place of an answer that goes round in circles ("A-A-A-")."""
+_CODE: Final = re.compile(r"^[ \t>]*(`{3,}(?=[^`\n]*\n)|~{3,})[^\n]*\n.*?(?:^[ \t>]*\1|\Z)", re.MULTILINE | re.DOTALL)
+"""What stands in code is no claim. Behind a fence of backticks, another one in its line makes it code within a line."""
 _LISTED: Final = re.compile(r"^[ \t>#*_]*\d+[.)](?=[ \t*_])", re.MULTILINE)
 """The number of an item in a list, or of a heading: it says nothing."""
 
