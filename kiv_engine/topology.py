@@ -88,7 +88,7 @@ def inspect(config: Any) -> Topology:
     model_type = str(text.model_type)
     _refuse(config, text, model_type)
     types = _layer_types(text)
-    sharing = getattr(text, "kv_sharing_modes", None) or [None] * len(types)
+    sharing = _sharing_modes(text, model_type) or [None] * len(types)
     unknown = set(types) - GROWING - FORGETTING - WITHOUT_STATE
     if unknown:
         raise UnsupportedModelError(f"{model_type} has {', '.join(sorted(unknown))} layers, which KIV cannot keep.")
@@ -142,6 +142,18 @@ def _layer_types(text: Any) -> list[str]:
     if getattr(text, "attention_chunk_size", None) is not None:
         return ["chunked_attention"] * int(text.num_hidden_layers)
     return ["full_attention"] * int(text.num_hidden_layers)
+
+
+def _sharing_modes(text: Any, model_type: str) -> list[str | None] | None:
+    """Per layer "reuse" where it uses the K/V of another; None where a model type shares none.
+
+    Raises UnsupportedModelError for a config by which layers would share what no layer owns.
+    """
+    try:
+        modes: list[str | None] | None = getattr(text, "kv_sharing_modes", None)
+    except ValueError as error:
+        raise UnsupportedModelError(f"The config of {model_type} shares keys and values wrongly: {error}.") from error
+    return modes
 
 
 def _heads(text: Any, index: int) -> tuple[int, int, int]:

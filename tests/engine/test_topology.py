@@ -99,6 +99,7 @@ REFUSED = [
     (hf.Zamba2Config, {}, "zamba2 has hybrid layers"),
     (hf.MiniMaxConfig, {}, "minimax insists on a cache of its own"),
     (hf.BambaConfig, {}, "bamba has no attention layers"),
+    (hf.Gemma3nTextConfig, {"num_kv_shared_layers": 34}, "gemma3n_text shares keys and values wrongly: .*layer types"),
     (hf.Gemma3TextConfig, {"use_bidirectional_attention": True}, "gemma3_text .*both directions"),
     (hf.Gemma4TextConfig, {"use_bidirectional_attention": "all"}, "gemma4_text .*(bidirectional|both directions)"),
 ]
