@@ -27,11 +27,6 @@ def share(flags: Iterable[bool]) -> float | None:
     return sum(some) / len(some) if some else None
 
 
-def parts_of(records: list[dict[str, Any]]) -> list[bool]:
-    """Every part that an answer had to hold, and whether it did."""
-    return [found for record in records for found in record["found"]]
-
-
 def rate_of(records: list[dict[str, Any]]) -> float | None:
     """Mean over questions of the share of parts found (RULER's string match)."""
     scores = [sum(record["found"]) / len(record["found"]) for record in records]
