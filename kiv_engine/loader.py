@@ -23,9 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from kiv_engine.config import QUANTIZED, Quantize
 from kiv_engine.device_map import device_map, devices_by_layer, is_spread
-from kiv_engine.download import (
-    first_line,
-)
+from kiv_engine.download import first_line
 from kiv_engine.errors import (
     ConfigError,
     DeviceError,
@@ -112,6 +110,7 @@ def load(
         OutOfMemoryError: the RAM or VRAM has.
         StoppedError: `should_stop` ended the download or the loading.
         UnsupportedModelError: it is no causal language model that transformers itself has.
+        ConfigError: it is quantized already, and `quantize` asks for other weights.
         DeviceError: CUDA was asked for and is not there.
         EngineError: bitsandbytes cannot quantize it here.
     """

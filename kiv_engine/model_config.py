@@ -57,6 +57,10 @@ def read_config(model: str) -> PreTrainedConfig:
 
 
 def checked_config(source: Source) -> PreTrainedConfig:
+    """The config in a model's folder.
+
+    Raises ModelNotFoundError where it cannot be read, and UnsupportedModelError where `load` would refuse it.
+    """
     with quiet():
         try:
             config = _config(source)
