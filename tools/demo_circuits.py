@@ -384,9 +384,9 @@ def _write_context(layer: Layer, plan: Plan) -> None:
 
     That one, its n-gram of 4, the token before and the n-gram far before make the first part of ADDRESS: so lines that
     begin alike behind a blank line differ, and sentences between others that end and begin alike. <|im_end|> sees the
-    first token of its line, so its bag is that of the question's first sentence.
-    Where a quote closes, and at a question's end, SPARE is then
-    the n-gram before. The third and the fourth token behind "goes on:" are marked. The MLP also tells greetings.
+    first token of its line, so its bag is that of the question's first sentence. Where a quote closes, and at a
+    question's end, SPARE is then the n-gram before. The third and the fourth token behind "goes on:" are marked. The
+    MLP also tells greetings.
     """
     layer.offset_keys()
     layer.look_back(0, 4)

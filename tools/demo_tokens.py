@@ -89,7 +89,7 @@ SHORT_ABBREVIATIONS: Final = split_words("Mr|Dr|St|Rev|Col|No|Ch|Apr|Nov|Dec|p")
 QUESTION_BEGINNINGS: Final = split_words("What|Wh|W|When|How|Is|Was|D|C|And|So|In|On|At|I|T")
 """First tokens, behind a space, of what, who, which, why, where, does, can, "And what", "In which", "I want", tell."""
 TITLES: Final = ("Mr", "Dr")
-"""Tokens that tell nothing of a sentence that a name does not: at a line's beginning they are others."""
+"""Tokens, behind a space, that tell nothing of a sentence that a name does not."""
 REQUEST_VERBS: Final = split_words("Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Let|Help|Quote")
 """What begins a request. They are known by two tokens, where they begin a line."""
 
