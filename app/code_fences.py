@@ -8,14 +8,23 @@ from typing import Final
 
 FENCE: Final = re.compile(r"^([ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*)(`{3,}|~{3,})(.*)$")
 """What stands before it, also the mark of a list's item; the fence; and what stands behind, which names a language."""
+MOST_INDENT: Final = 3
+"""By so many columns more than where a block begins its end may be set in; what is further in is code."""
 
 
 @dataclass
 class _Block:
-    """A block of code: the numbers of its first and last line, which have the fences, and the opening fence."""
+    """A block of code.
+
+    Attributes:
+        first, last: the numbers of the lines that have its fences.
+        column: where the opening fence stands in its line.
+        fence: that one.
+    """
 
     first: int
     last: int
+    column: int
     fence: str
 
 
@@ -28,10 +37,10 @@ def tell_apart(markdown: str) -> str:
         found = FENCE.match(line)
         if open_block is None:
             if found and not (found[2][0] == "`" and "`" in found[3]):
-                open_block = _Block(number, len(lines), found[2])
+                open_block = _Block(number, len(lines), _column(found), found[2])
             elif line.strip():
                 before = ""
-        elif found and _closes(found, open_block.fence):
+        elif found and _closes(found, open_block):
             open_block.last = number
             before = _fenced(lines, open_block, before)
             open_block = None
@@ -40,9 +49,13 @@ def tell_apart(markdown: str) -> str:
     return "\n".join(lines)
 
 
-def _closes(found: re.Match[str], fence: str) -> bool:
+def _column(found: re.Match[str]) -> int:
+    return len(found[1].expandtabs(4))
+
+
+def _closes(found: re.Match[str], block: _Block) -> bool:
     alone = not found[1].strip(" \t>") and not found[3].strip()
-    return alone and found[2].startswith(fence)
+    return alone and found[2].startswith(block.fence) and _column(found) <= block.column + MOST_INDENT
 
 
 def _fenced(lines: list[str], block: _Block, before: str) -> str:

@@ -15,6 +15,7 @@ from app.code_fences import tell_apart
         ("```\na\n```\n```\n```\n```\nb\n```", "```\na\n```\n```\n```\n~~~\nb\n~~~"),
         ("```\na\n```\n```\nb", "```\na\n```\n~~~\nb"),
         ("- ```\n  a\n  ```\n- ```\n  b\n  ```", "- ```\n  a\n  ```\n- ~~~\n  b\n  ~~~"),
+        ("1. ```\n   a\n      ```\n   ```\n   b\n   ```", "1. ```\n   a\n      ```\n   ~~~\n   b\n   ~~~"),
         ("````\na\n```\n````\n```\nb\n````", "````\na\n```\n````\n~~~\nb\n~~~"),
     ],
 )
@@ -30,6 +31,8 @@ def test_neighbours_are_told_apart(markdown: str, told_apart: str) -> None:
         "```\na\n```\n~~~\nb\n~~~",
         "~~~\na\n~~~\n~~~ a`b\nb\n~~~",
         "```\n~~~\n~~~\n~~~\n~~~\n```",
+        "```\ndef f():\n    ```\n\n    ```\n    a\n```\n",
+        "```\na\n\t```\n\t```\nb\n```",
         "Say ```a``` and ```b```.\n```a``` b\n```c```",
         "\r\n\n  \t```",
     ],
