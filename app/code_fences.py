@@ -1,9 +1,12 @@
-"""Fences around the code in Markdown. Blocks of code with nothing between them get different ones: of where one ends
-and the next begins, Qt keeps nothing else.
+"""Fences around the code in Markdown: where its blocks are, and other fences for some.
+
+Blocks with nothing between them get different ones: of where one ends and the next begins, Qt keeps nothing else.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 FENCE: Final = re.compile(r"^([ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*)(`{3,}|~{3,})(.*)$")
@@ -17,7 +20,7 @@ class _Block:
     """A block of code.
 
     Attributes:
-        first, last: the numbers of the lines that have its fences.
+        first, last: the numbers of the lines that have its fences; without an end, `last` is the number of lines.
         column: where the opening fence stands in its line.
         fence: that one.
     """
@@ -31,22 +34,35 @@ class _Block:
 def tell_apart(markdown: str) -> str:
     """The same text, in which of two neighbouring blocks of code one is fenced by backticks, the other by tildes."""
     lines = markdown.split("\n")
-    open_block: _Block | None = None
-    before = ""  # the character that fences the block before, if nothing but blanks has followed
+    before, end = "", 0  # the character that fences the block before, if nothing but blanks has followed; its end
+    for block in _blocks(lines):
+        if any(line.strip() for line in lines[end : block.first]):
+            before = ""
+        before, end = _fenced(lines, block, before), block.last + 1
+    return "\n".join(lines)
+
+
+def code_spans(markdown: str) -> list[tuple[int, int]]:
+    """Where the blocks of code begin and end, in characters, with their fences."""
+    lines = markdown.split("\n")
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    return [(starts[block.first], starts[min(block.last + 1, len(lines))]) for block in _blocks(lines)]
+
+
+def _blocks(lines: Sequence[str]) -> list[_Block]:
+    """The blocks of code in a text's lines; the last one may have no end."""
+    blocks: list[_Block] = []
+    is_open = False
     for number, line in enumerate(lines):
         found = FENCE.match(line)
-        if open_block is None:
-            if found and not (found[2][0] == "`" and "`" in found[3]):
-                open_block = _Block(number, len(lines), _column(found), found[2])
-            elif line.strip():
-                before = ""
-        elif found and _closes(found, open_block):
-            open_block.last = number
-            before = _fenced(lines, open_block, before)
-            open_block = None
-    if open_block is not None:
-        _fenced(lines, open_block, before)
-    return "\n".join(lines)
+        if found is None:
+            continue
+        if is_open and _closes(found, blocks[-1]):
+            blocks[-1].last, is_open = number, False
+        elif not is_open and not (found[2][0] == "`" and "`" in found[3]):  # which is code within a line
+            blocks.append(_Block(number, len(lines), _column(found), found[2]))
+            is_open = True
+    return blocks
 
 
 def _column(found: re.Match[str]) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app.code_fences import code_spans
 from kiv_engine.stopping import ShouldStop, never
 
 MAX_CLAIMS: Final = 12
@@ -19,8 +20,6 @@ _BLOCK: Final = re.compile(r"^[ \t]*>[ \t>]*(?![-–—#*+>\s]|\d+[.)]\s)([^\n]+
 _NUMBER: Final = re.compile(r"(?<![\w.,])(?:[-+]|(?:[A-Z]+-){1,8})?\d+(?:[.,:/]\d+)*(?:\s?%)?(?!\w)")
 """With the letters before it that make it a code, like LX-7900; not with any number of them, which would be tried from
 each place of an answer that goes round in circles ("A-A-A-")."""
-_CODE: Final = re.compile(r"^[ \t>]*(`{3,}(?=[^`\n]*\n)|~{3,})[^\n]*\n.*?(?:^[ \t>]*\1|\Z)", re.MULTILINE | re.DOTALL)
-"""What stands in code is no claim. Behind a fence of backticks, another one in its line makes it code within a line."""
 _LISTED: Final = re.compile(r"^[ \t>#*_]*\d+[.)](?=[ \t*_])", re.MULTILINE)
 """The number of an item in a list, or of a heading: it says nothing."""
 
@@ -52,9 +51,12 @@ class Claim:
 def check_claims(
     answer: str, texts: Sequence[str], likely: Sequence[Place] = (), should_stop: ShouldStop = never
 ) -> tuple[Claim, ...]:
-    """The first claims of an answer, in order; what stands in a `likely` place is looked up there first."""
+    """The first claims of an answer, in order, without those in blocks of code.
+
+    What stands in a `likely` place is looked up there first.
+    """
     claims: list[Claim] = []
-    code = [found.span() for found in _CODE.finditer(answer)]
+    code = code_spans(answer)
     for start, end in sorted(_claims(answer), key=lambda span: (span[0], -span[1])):
         if any(first <= start < last for first, last in code):
             continue

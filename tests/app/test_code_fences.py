@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.code_fences import tell_apart
+from app.code_fences import code_spans, tell_apart
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,9 @@ def test_neighbours_are_told_apart(markdown: str, told_apart: str) -> None:
 )
 def test_what_has_no_neighbour_stays_as_it_is(markdown: str) -> None:
     assert tell_apart(markdown) == markdown
+
+
+def test_blocks_are_found_with_their_fences_and_one_without_an_end_too() -> None:
+    text = "Say:\n```py\na\n```\nand ```b```\n- ~~~\n  c\n  ~~~\n~~~~\nd"
+    assert [text[start:end] for start, end in code_spans(text)] == ["```py\na\n```\n", "- ~~~\n  c\n  ~~~\n", "~~~~\nd"]
+    assert code_spans("") == []

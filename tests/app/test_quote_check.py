@@ -27,6 +27,7 @@ LISTED = {"1503": True, "12.50": True, "12": False, "7": True}
         ("It cost 12.50 on day 7, 7 days later; 50 more.", {"12.50": True, "7": True, "50": False}),
         ("1. First.\n2) Second.\n   3. **Third**\n\n### 4. In 1503\n\n**5.** 12.50 or 12\n1503 crowns. 7.", LISTED),
         ('In 1503:\n```python\nprint("Anna", 42)\n```\n7 times.\n~~~\n8', {"1503": True, "7": True}),
+        ('```python\n"""\n    ```\n    x = 41\n    ```\n"""\n```\n- ~~~\n  42\n  ~~~\n7', {"7": True}),
         ("```Anna``` paid in 1503.\n\n12.50 in all, or 12.", {"1503": True, "12.50": True, "12": False}),
         (
             "He said:\n\n> Captain Anna Thornwick.\n> The price\n>\n> – Anna\n> - a list",
