@@ -372,7 +372,7 @@ def run(engine: Engine, planted: Planted, everything: bool, show: int) -> list[O
                 case.skill,
                 case.is_right(answer.text),
                 REFUSAL in answer.text,
-                wanted is not None and any(wanted in joined(passage.text) for passage in answer.passages),
+                wanted is not None and any(joined(wanted) in joined(passage.text) for passage in answer.passages),
                 None if exact is None else case.is_right(exact.text),
                 None if exact is None else exact.text == answer.text,
             )
