@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from app.wrapped_text import unwrap
 from kiv_engine.documents.places import Places
 
 BLOCK_CHARACTERS: Final = 1_000
 """Longer lines are cut for display: a widget lays out whole blocks, and one of a megabyte takes 400 ms."""
 
-_BREAKS: Final = str.maketrans(dict.fromkeys("\r\u2029\ufdd0\ufdd1\x00", " "))
+_BREAKS: Final = str.maketrans(dict.fromkeys("\n\r\u2029\ufdd0\ufdd1\x00", " "))
 """Qt would begin a new block at these; one blank each keeps every offset right."""
 
 
@@ -34,8 +35,10 @@ class DocumentText:
 
     @classmethod
     def cut(cls, name: str, text: str, places: Places | None = None) -> "DocumentText":
-        """Cut at line ends, and long lines at blanks."""
-        return cls(name, text, fold(text), array("i", _starts(text)), places or Places())
+        """Cut at line ends, and long lines at blanks. Wrapped prose flows, but in files whose lines have numbers."""
+        places = places or Places()
+        flowing = text if places.rows.starts or places.lines.starts else unwrap(text)
+        return cls(name, text, fold(flowing), array("i", _starts(flowing)), places)
 
     @property
     def num_blocks(self) -> int:

@@ -1,9 +1,14 @@
 """Blocks for display against the text itself."""
 
 import random
+import re
 import sys
+import textwrap
+
+import pytest
 
 from app.document_text import BLOCK_CHARACTERS, DocumentText, fold
+from kiv_engine.documents.places import Places
 
 
 def sample(seed: int) -> str:
@@ -47,3 +52,41 @@ def test_a_text_for_searching_is_as_long_and_finds_small_and_large_letters() -> 
     every = [chr(code) for code in range(sys.maxunicode + 1)]
     assert [letter for letter in every if len(fold(letter)) != 1] == []
     assert fold("ÄRGER\xa0im Haus") == fold("ärger im HAUS") == "ärger im haus"
+
+
+PROSE = (
+    "It had rained since the morning, and nobody in the village remembered such an autumn. Old Marisol Hathaway sat by "
+    'the window with 12 letters in her lap. "They will not come today," she said, "nor tomorrow." The miller, whose '
+    "name was Quentin, had lost the key of the barn, and everything took longer than anybody had thought possible."
+)
+LINES = (
+    "We need more apples of the old barn by the river,\npears\nplums of the mill\n",
+    "def add(one: int, other: int, another: int, carry: int) -> int:\n    total = one + other\n    return total\n",
+    "- a well that nobody has looked into since last May\n- a goose, if somebody can find one before it is\n- a boat\n",
+    "error: the boat of the miller was not at its usual place\nwarning: a goose\nerror: the barn has no key\n",
+    "The tide goes out, the tide comes in,\nand nobody has seen it;\nThe sand is white, the sand is thin,\n",
+)
+
+
+@pytest.mark.parametrize("width", [56, 72, 80, 100])
+def test_wrapped_prose_flows_and_every_offset_stays(width: int) -> None:
+    text = f"A heading\n\n{textwrap.fill(PROSE, width)}\n\n{LINES[0]}"
+    cut = DocumentText.cut("name", text)
+    assert [cut.block(number) for number in range(2, 4)] == [PROSE, ""]
+    assert cut.folded.replace("\n", " ") == fold(text).replace("\n", " ")
+    assert cut.folded.index("the miller, whose name was quentin") == re.search(r"The\smiller,", text).start()  # type: ignore[union-attr]
+    for offset in range(len(text)):
+        assert cut.offset_at(cut.block_at(offset), cut.units_before(offset)) == offset
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_lines_that_were_not_wrapped_stay(lines: str) -> None:
+    cut = DocumentText.cut("name", lines)
+    assert cut.shown(0, cut.num_blocks) == lines
+
+
+def test_lines_that_have_numbers_stay() -> None:
+    places = Places()
+    places.lines.append(0, 1)
+    text = textwrap.fill(PROSE, 72)
+    assert DocumentText.cut("name", text, places).shown(0, 5) == text
