@@ -1,5 +1,6 @@
 """A document's text cut into blocks that a text widget shows fast, and the way from its characters to those blocks."""
 
+import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -9,8 +10,12 @@ from typing import Final
 from app.wrapped_text import unwrap
 from kiv_engine.documents.places import Places
 
-BLOCK_CHARACTERS: Final = 1_000
-"""Longer lines are cut for display: a widget lays out whole blocks, and one of a megabyte takes 400 ms."""
+BLOCK_CHARACTERS: Final = 10_000
+"""Longer lines are cut for display: a widget lays out whole blocks, and one of a megabyte takes 400 ms. Paragraphs that
+people write are shorter: they flow.
+"""
+
+_SENTENCE_END: Final = re.compile(r"""[.!?…]["'”’»)\]]*[ \t]+|[。！？][」』”]*""")
 
 _BREAKS: Final = str.maketrans(dict.fromkeys("\n\r\u2029\ufdd0\ufdd1\x00", " "))
 """Qt would begin a new block at these; one blank each keeps every offset right."""
@@ -35,7 +40,9 @@ class DocumentText:
 
     @classmethod
     def cut(cls, name: str, text: str, places: Places | None = None) -> "DocumentText":
-        """Cut at line ends, and long lines at blanks. Wrapped prose flows, but in files whose lines have numbers."""
+        """Cut at line ends, and lines beyond BLOCK_CHARACTERS where a sentence ends, or else at a blank. Wrapped prose
+        flows, but in files whose lines have numbers.
+        """
         places = places or Places()
         flowing = text if places.rows.starts or places.lines.starts else unwrap(text)
         return cls(name, text, fold(flowing), array("i", _starts(flowing)), places)
@@ -85,6 +92,11 @@ def _cuts(line: str, offset: int) -> Iterator[int]:
     yield offset
     start = 0
     while len(line) - start > BLOCK_CHARACTERS:
-        blank = line.rfind(" ", start + 1, start + BLOCK_CHARACTERS)
-        start = blank + 1 if blank > start else start + BLOCK_CHARACTERS
+        start = _cut(line, start, start + BLOCK_CHARACTERS)
         yield offset + start
+
+
+def _cut(line: str, start: int, end: int) -> int:
+    """Where to cut what lies between: behind its last sentence, as a paragraph ends, unless that is far from `end`."""
+    sentences = [found.end() for found in _SENTENCE_END.finditer(line, (start + end) // 2, end)]
+    return sentences[-1] if sentences else line.rfind(" ", start, end) + 1 or end

@@ -3,8 +3,8 @@
 import time
 from typing import Final
 
-from PySide6.QtCore import Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QTextCursor
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QResizeEvent, QTextBlock, QTextCursor
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
 from app.document_text import DocumentText, fold
@@ -13,9 +13,12 @@ from app.views.paragraphs import align_by_script
 from app.views.theme import GAP
 
 POUR_BLOCKS: Final = 50
-"""Blocks added to the text at once."""
+POUR_CHARACTERS: Final = 25_000
+"""So many blocks, and about so many characters of them, are added to the text at once."""
 POUR_S: Final = 0.006
 """So long blocks are added, before the window gets its turn."""
+LINES_ABOVE: Final = 4
+"""So many lines are shown above a place that is gone to."""
 
 
 class DocumentView(QPlainTextEdit):
@@ -75,7 +78,7 @@ class DocumentView(QPlainTextEdit):
 
     def _pour_some(self) -> None:
         text, first = self._pouring[0]
-        last = min(first + POUR_BLOCKS, text.num_blocks)
+        last = min(first + POUR_BLOCKS, 1 + text.block_at(text.starts[first] + POUR_CHARACTERS))
         cursor = QTextCursor(self.document())
         cursor.movePosition(QTextCursor.MoveOperation.End)
         if text is not self._texts[0] or first:
@@ -140,16 +143,13 @@ class DocumentView(QPlainTextEdit):
             self.reveal(cursor)
         self.setTextCursor(cursor)
 
-    def share_of_block(self, number: int) -> float:
-        """How far into all the text a block begins, 0 to 1, in characters."""
-        before = 0
-        for text in self._texts:
-            if number < text.num_blocks:
-                before += text.starts[number]
-                break
-            number -= text.num_blocks
-            before += len(text.text)
-        return before / max(1, sum(len(text.text) for text in self._texts))
+    def _share_at(self, position: int) -> float:
+        """How far into all the text the widget's position is, 0 to 1, in characters."""
+        if not self._texts:
+            return 0.0
+        document, offset = self._place_at(position)
+        before = sum(len(text.text) for text in self._texts[:document])
+        return (before + offset) / max(1, sum(len(text.text) for text in self._texts))
 
     def show_share(self, share: float) -> None:
         """Scroll to a place, given as a share of the characters."""
@@ -162,16 +162,47 @@ class DocumentView(QPlainTextEdit):
 
     def reveal(self, cursor: QTextCursor) -> None:
         """Scroll so that a place stands in the upper part of the view."""
-        block = self.document().findBlock(cursor.selectionStart())
-        self.verticalScrollBar().setValue(max(0, block.firstLineNumber() - 4))
+        self._show_line_of(cursor.selectionStart(), LINES_ABOVE)
         mark = QTextCursor(self.document())
         mark.setPosition(cursor.selectionStart())
         self.setTextCursor(mark)
         self.ensureCursorVisible()
 
+    def _show_line_of(self, position: int, lines_above: int) -> None:
+        """Scroll so that the line with a position has so many above it. The scroll bar counts lines."""
+        block = self.document().findBlock(position)
+        self.document().documentLayout().blockBoundingRect(block)  # lays it out
+        line = block.layout().lineForTextPosition(position - block.position()).lineNumber()
+        self._lay_out_above(block)
+        self.verticalScrollBar().setValue(max(0, block.firstLineNumber() + line - lines_above))
+
+    def _lay_out_above(self, block: QTextBlock) -> None:
+        """Lay out a page above a block: the scroll bar takes what is not for one line a block, and would leap."""
+        lines = self.viewport().height() // self.fontMetrics().lineSpacing()
+        while lines > 0 and (block := block.previous()).isValid():
+            self.document().documentLayout().blockBoundingRect(block)
+            lines -= block.lineCount()
+
+    @property
+    def _top(self) -> int:
+        """The position with which what is on screen begins."""
+        return self.cursorForPosition(QPoint(0, 0)).position()
+
     def place_on_top(self) -> tuple[int, int] | None:
         """The document, and its character, with which what is on screen begins; None without documents."""
-        return self._place_at(self.firstVisibleBlock().position()) if self._texts else None
+        return self._place_at(self._top) if self._texts else None
+
+    def scrollContentsBy(self, dx: int, dy: int) -> None:
+        super().scrollContentsBy(dx, dy)
+        self._lay_out_above(self.firstVisibleBlock())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The text stays where it is read, though its lines end elsewhere."""
+        is_rewrapped = event.size().width() != event.oldSize().width()
+        top = self._top if is_rewrapped and self.verticalScrollBar().value() else 0
+        super().resizeEvent(event)
+        if top:
+            self._show_line_of(top, 0)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """With a line between two documents."""
@@ -187,6 +218,5 @@ class DocumentView(QPlainTextEdit):
 
     def visible_share(self) -> tuple[float, float]:
         """Which part of the text is on screen."""
-        first = self.firstVisibleBlock().blockNumber()
-        last = self.cursorForPosition(self.viewport().rect().bottomRight()).blockNumber()
-        return self.share_of_block(first), self.share_of_block(last + 1)
+        last = self.cursorForPosition(self.viewport().rect().bottomRight())
+        return self._share_at(self._top), self._share_at(last.position())

@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
-from app.document_text import DocumentText
+from app.document_text import BLOCK_CHARACTERS, DocumentText
 from app.models.chat import ChatDocument
 from app.models.engine_status import EngineState
 from app.reports import DocumentPlace
@@ -115,7 +115,7 @@ def test_search_goes_through_all_documents_and_both_ways(driver: AppDriver, tmp_
     paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]
     texts = [
         "🪿 A goose.\nGOOSE " + "honk " * 400 + "goose",
-        "x" * 995 + " wild duck",
+        "x" * (BLOCK_CHARACTERS - 5) + " wild duck",
         "goosegoose 🪿 " + "honk " * 250 + "Goose",
     ]
     for path, text in zip(paths, texts, strict=True):
@@ -295,3 +295,37 @@ def test_the_page_and_the_section_that_are_on_screen_are_told(driver: AppDriver)
     assert pane.place.text() == "at 0 % · page 1"
     pane.text.show_share(0.6)
     assert pane.place.text().endswith(" % · page 3, The Whale")
+
+
+@pytest.mark.parametrize(("words", "steps"), [(1_700, 20), (100_000, 40)])
+def test_a_long_paragraph_is_gone_to_and_scrolled_line_by_line(driver: AppDriver, words: int, steps: int) -> None:
+    """Whether it is shown whole or was cut for display: its lines are full, and none is leapt over."""
+    text = " ".join(f"w{number}" for number in range(words))
+    driver.controller.read_pasted(text)
+    driver.until_read()
+    pane = driver.window.document
+    view, bar = pane.text, pane.text.verticalScrollBar()
+    driver.until(lambda: view.is_complete)
+    at = len(text) // 2
+    view.reveal(view.cursor_at(0, at, at))
+    line = view.fontMetrics().lineSpacing()
+    assert view.cursorRect().top() <= 6 * line, "it stands in the upper part of the view"
+    assert 45 < int(pane.place.text().split()[1]) <= 50
+    a_line = view.viewport().width() // view.fontMetrics().averageCharWidth()
+    for _step in range(steps):
+        (_document, before), _scrolled = view.place_on_top(), bar.setValue(bar.value() - 3)
+        assert 0 < before - view.place_on_top()[1] < 3 * 2 * a_line
+    view.reveal(view.cursor_at(0, len(text), len(text)))
+    assert view.visible_share()[1] == 1.0
+
+
+def test_the_text_stays_where_it_is_read_when_the_pane_gets_wider(driver: AppDriver) -> None:
+    driver.controller.read_pasted(" ".join(f"w{number}" for number in range(1_700)))
+    driver.until_read()
+    view = driver.window.document.text
+    driver.until(lambda: view.is_complete)
+    view.show_share(0.6)
+    before = view.place_on_top()[1]
+    for width in (view.width() + 300, view.width() + 60, view.width() - 100):
+        view.resize(width, view.height())
+        assert abs(view.place_on_top()[1] - before) < 400

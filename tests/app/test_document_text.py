@@ -40,8 +40,24 @@ def test_every_character_is_found_in_its_block() -> None:
 
 
 def test_long_lines_are_cut_at_blanks() -> None:
-    cut = DocumentText.cut("name", "word " * 1_000)
+    cut = DocumentText.cut("name", "word " * BLOCK_CHARACTERS)
+    assert cut.num_blocks > 4
     assert all(cut.block(number).startswith("word") for number in range(cut.num_blocks - 1))
+
+
+def test_a_paragraph_that_a_person_wrote_is_one_block() -> None:
+    paragraph = "The goose was counted at noon, and again at night. " * 190
+    assert DocumentText.cut("name", f"{paragraph}\n\n{paragraph}").shown(0, 1) == paragraph
+
+
+@pytest.mark.parametrize(
+    "sentence", ["The goose (41 of them) said “No.” ", "鹅在中午被清点。", "Is it 4.5 or e.g. four? "]
+)
+def test_very_long_lines_are_cut_where_a_sentence_ends(sentence: str) -> None:
+    cut = DocumentText.cut("name", sentence * (5 * BLOCK_CHARACTERS // len(sentence)))
+    ends = {cut.block(number).rstrip()[-2:] for number in range(cut.num_blocks - 1)}
+    assert cut.num_blocks > 4
+    assert ends == {sentence.rstrip()[-2:]}
 
 
 def test_an_empty_text_is_one_block() -> None:
