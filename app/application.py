@@ -140,7 +140,6 @@ class Application(QObject):
         self.bridge.reported.connect(controller.on_report)
         controller.noticed.connect(self._on_noticed)
         window.banner.offer_chosen.connect(self._on_offer_chosen)
-        controller.question_returned.connect(window.composer.give_back)
         window.files_chosen.connect(controller.open_files)
         window.text_dropped.connect(controller.read_pasted)
         window.composer.text_pasted.connect(controller.read_pasted)

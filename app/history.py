@@ -70,6 +70,7 @@ MIGRATIONS: Final = (
     INSERT INTO words (words) VALUES ('rebuild');
     """,
     "ALTER TABLE exchange ADD COLUMN settings TEXT;",
+    "ALTER TABLE chat ADD COLUMN draft TEXT NOT NULL DEFAULT '';",
 )
 """One script for each version of the layout; the file's user_version says how many were run."""
 
@@ -121,11 +122,11 @@ class ChatFile:
     def chats(self) -> tuple[SavedChat, ...]:
         """All chats, the newest first."""
         rows = self._connection.execute(
-            "SELECT key, title, pinned, changed, options, documents, path FROM chat ORDER BY changed DESC"
+            "SELECT key, title, pinned, changed, options, documents, path, draft FROM chat ORDER BY changed DESC"
         )
         return tuple(
-            SavedChat(key, title, bool(pinned), changed, _value(options), _value(documents), _ids(path))
-            for key, title, pinned, changed, options, documents, path in rows
+            SavedChat(key, title, bool(pinned), changed, _value(options), _value(documents), _ids(path), draft)
+            for key, title, pinned, changed, options, documents, path, draft in rows
         )
 
     def exchanges(self, key: str) -> tuple[SavedExchange, ...]:
@@ -146,18 +147,19 @@ class ChatFile:
         """Insert or replace a chat; its exchanges stay, and so do its options and documents where there are none."""
         run = self._connection.execute
         parts = [None if part is None else json.dumps(part) for part in (chat.options, chat.documents)]
-        values = (_writable(chat.title), chat.pinned, chat.changed, json.dumps(chat.path), *parts, chat.key)
+        texts = (_writable(chat.title), _writable(chat.draft))
+        values = (*texts, chat.pinned, chat.changed, json.dumps(chat.path), *parts, chat.key)
         with self._connection:
             run("BEGIN")
             replaced = run(
-                "UPDATE chat SET title = ?, pinned = ?, changed = ?, path = ?, options = coalesce(?, options),"
-                " documents = coalesce(?, documents) WHERE key = ?",
+                "UPDATE chat SET title = ?, draft = ?, pinned = ?, changed = ?, path = ?,"
+                " options = coalesce(?, options), documents = coalesce(?, documents) WHERE key = ?",
                 values,
             )
             if not replaced.rowcount:
                 run(
-                    "INSERT INTO chat (title, pinned, changed, path, options, documents, key)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO chat (title, draft, pinned, changed, path, options, documents, key)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     values,
                 )
             self._save_texts(chat)

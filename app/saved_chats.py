@@ -34,6 +34,7 @@ class SavedChat:
 
     Attributes:
         changed: when something was last said, in seconds since 1970.
+        draft: what is typed and not asked yet.
         texts: those that were pasted, by the key that `documents` has; only if they are loaded.
     """
 
@@ -44,6 +45,7 @@ class SavedChat:
     options: Any = field(default_factory=dict)
     documents: Any = field(default_factory=list)
     path: tuple[int, ...] = ()
+    draft: str = ""
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 

@@ -70,6 +70,7 @@ class HistoryController(QObject):
     def _follow(self, chat: Chat) -> None:
         for signal in (chat.titled, chat.documents_changed, chat.options_changed, chat.path_changed):
             signal.connect(self._on_chat_changed, Qt.ConnectionType.UniqueConnection)
+        chat.draft_changed.connect(self._on_draft_changed, Qt.ConnectionType.UniqueConnection)
         chat.exchange_changed.connect(self._on_exchange_changed, Qt.ConnectionType.UniqueConnection)
 
     @Slot()
@@ -78,6 +79,13 @@ class HistoryController(QObject):
         assert isinstance(chat, Chat)
         self._dirty_chats.add(chat)
         self._dirty_exchanges |= {(chat, exchange.id) for exchange in chat.exchanges[-1:]}
+        self._save_soon()
+
+    @Slot()
+    def _on_draft_changed(self) -> None:
+        chat = self.sender()
+        assert isinstance(chat, Chat)
+        self._dirty_chats.add(chat)
         self._save_soon()
 
     @Slot(int)

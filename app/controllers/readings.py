@@ -23,11 +23,9 @@ class Readings(QObject):
 
     Signals:
         noticed: a Notice to show.
-        question_returned: a question about documents that could not be read.
     """
 
     noticed = Signal(object)
-    question_returned = Signal(str)
 
     def __init__(
         self, queue: RequestQueue, chats: ChatList, status: EngineStatus, parent: QObject | None = None
@@ -259,14 +257,14 @@ class Readings(QObject):
         return any(isinstance(request, Read) and request.chat == chat.number for request in self._queue.waiting)
 
     def _return_questions(self, chat: Chat) -> None:
-        """Questions about a document that could not be read go back to the composer, unless more documents wait."""
+        """Questions about a document that could not be read are to be asked anew, unless more documents wait."""
         if self._reads_more(chat):
             return
         self._queue.take_back(lambda request: isinstance(request, Ask) and request.chat == chat.number)
         waiting = [each for each in chat.all_exchanges.values() if each.state is ExchangeState.WAITING]
         for exchange in reversed(waiting):
             chat.remove_exchange(exchange)
-            self.question_returned.emit(exchange.question)
+            chat.give_back(exchange.question)
 
     def _notice(self, text: str, kind: NoticeKind = NoticeKind.ERROR) -> None:
         self.noticed.emit(Notice(kind, text))

@@ -43,11 +43,9 @@ class SessionController(QObject):
 
     Signals:
         noticed: a Notice to show.
-        question_returned: a question that could not be asked, for the composer.
     """
 
     noticed = Signal(object)
-    question_returned = Signal(str)
 
     def __init__(
         self,
@@ -68,7 +66,6 @@ class SessionController(QObject):
         self._answers = Answers(chats, status)
         self._readings = Readings(self._queue, chats, status, self)
         self._readings.noticed.connect(self.noticed)
-        self._readings.question_returned.connect(self.question_returned)
         self._models = ModelLoading(self._queue, status, preferences, self)
         self._models.noticed.connect(self.noticed)
 
@@ -167,7 +164,7 @@ class SessionController(QObject):
             return
         chat = self._chats.current
         if not self._is_loaded(chat):
-            self.question_returned.emit(question.strip())
+            chat.give_back(question.strip())
             return
         chat.set_title(question)
         self._enqueue(chat, chat.add_exchange(question.strip()))

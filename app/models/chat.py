@@ -158,6 +158,7 @@ class Chat(QObject):
 
     Attributes:
         number: of the chat in this run of the app; `key` is its name for ever.
+        draft: what is typed in it and not asked yet.
         changed: when something was asked last, in seconds since 1970.
         is_loaded: its exchanges are here; those of a chat from disk come when it is shown, along `saved_path`.
         is_whole: its options and documents could be read; otherwise those on the disk stay as they are.
@@ -167,6 +168,7 @@ class Chat(QObject):
     Signals:
         titled: the title changed, or whether the chat is pinned.
         documents_changed: the list of documents, or the text of one.
+        draft_changed: what is typed.
         options_changed: system prompt or sampling.
         reading_changed: how far they are read.
         path_changed: other exchanges are shown.
@@ -178,6 +180,7 @@ class Chat(QObject):
 
     titled = Signal()
     documents_changed = Signal()
+    draft_changed = Signal()
     options_changed = Signal()
     reading_changed = Signal()
     path_changed = Signal()
@@ -192,6 +195,7 @@ class Chat(QObject):
         self.key = uuid.uuid4().hex
         self.title = ""
         self.pinned = False
+        self.draft = ""
         self.changed = time.time()
         self.is_loaded = True
         self.is_whole = True
@@ -285,6 +289,17 @@ class Chat(QObject):
         """Forget the name: what it was named after is gone."""
         self.title = ""
         self.titled.emit()
+
+    def set_draft(self, text: str) -> None:
+        """Keep what is typed."""
+        if text != self.draft:
+            self.draft = text
+            self.draft_changed.emit()
+
+    def give_back(self, question: str) -> None:
+        """Make a question that could not be asked what is typed, unless the user has begun another."""
+        if not self.draft.strip():
+            self.set_draft(question)
 
     def set_options(self, options: ChatOptions) -> None:
         """Set the system prompt and how answers are drawn."""

@@ -69,7 +69,7 @@ def to_json(chat: SavedChat, exchanges: Sequence[SavedExchange]) -> str:
         {**asdict(each), "heat": None if each.heat is None else base64.b64encode(each.heat).decode()}
         for each in exchanges
     ]
-    whole = {"format": FORMAT, "version": VERSION, **asdict(chat), "exchanges": said}
+    whole = {"format": FORMAT, "version": VERSION, **asdict(replace(chat, draft="")), "exchanges": said}
     return json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
 
 
@@ -82,7 +82,7 @@ def import_json(path: Path) -> tuple[SavedChat, list[SavedExchange]]:
         if data["format"] != FORMAT or data["version"] > VERSION:
             raise ExportError(tr("it is from a newer version of this app"))
         exchanges = [_exchange(each) for each in data["exchanges"]]
-        chat = from_json(SavedChat, data, path=tuple(map(int, data["path"])), pinned=False)
+        chat = from_json(SavedChat, data, path=tuple(map(int, data["path"])), pinned=False, draft="")
         _require_tree(exchanges)
         return replace(chat, key=uuid.uuid4().hex, title=str(chat.title), changed=float(chat.changed)), exchanges
     except ExportError:

@@ -74,6 +74,7 @@ def saved_chat(chat: Chat) -> SavedChat:
         as_json(chat.options) if chat.is_whole else None,
         [saved_document(document) for document in chat.documents if document.source] if chat.is_whole else None,
         tuple(exchange.id for exchange in chat.exchanges) if chat.is_loaded else chat.saved_path,
+        chat.draft,
         {source.key: source.text for source in sources if isinstance(source, TextSource)},
     )
 
@@ -137,7 +138,7 @@ def restored_chat(listed: ListedChat, parent: QObject) -> Chat:
     """A chat without its exchanges: they are loaded when it is shown."""
     chat, saved = Chat(0, parent), listed.saved
     chat.key, chat.title, chat.pinned, chat.changed = saved.key, saved.title, saved.pinned, saved.changed
-    chat.saved_path = saved.path
+    chat.saved_path, chat.draft = saved.path, saved.draft
     chat.is_loaded, chat.is_whole = False, listed.is_whole
     chat.options, chat.documents = listed.options, list(listed.documents)
     if chat.documents:

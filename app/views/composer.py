@@ -3,9 +3,11 @@
 from typing import Final
 
 from PySide6.QtCore import QEvent, QMimeData, Qt, Signal, Slot
-from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent, QTextCursor
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
+from app.models.chat import Chat
+from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
 from app.views.icons import IconButton
 from app.views.paragraphs import align_by_script
@@ -102,6 +104,8 @@ def is_escape(event: QEvent) -> bool:
 class Composer(QWidget):
     """The question, the button that sends it or stops what runs, and one line about the engine's state.
 
+    Each chat has a question of its own while it is typed.
+
     Signals:
         asked: a question.
         stop_wanted: end what runs.
@@ -114,9 +118,10 @@ class Composer(QWidget):
     open_wanted = Signal()
     text_pasted = Signal(str)
 
-    def __init__(self, theme: Theme, status: EngineStatus, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, status: EngineStatus, chats: ChatList, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._status = status
+        self._status, self._chats = status, chats
+        self._chat: Chat | None = None
         self._theme = theme
         self.edit = QuestionEdit()
         self.edit.setPlaceholderText(self.tr("Ask about the document"))
@@ -131,6 +136,7 @@ class Composer(QWidget):
         self.hint.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self._arrange()
         self._connect()
+        self._on_current_changed()
         self._on_status_changed()
 
     def _arrange(self) -> None:
@@ -152,16 +158,30 @@ class Composer(QWidget):
         self.edit.entered.connect(self._on_entered)
         self.edit.long_text_pasted.connect(self.text_pasted)
         self.edit.focus_changed.connect(self._on_focus_changed)
-        self.edit.textChanged.connect(self._on_status_changed)
+        self.edit.textChanged.connect(self._on_typed)
         self.open.clicked.connect(self.open_wanted)
         self.send.clicked.connect(self._on_clicked)
         self._status.changed.connect(self._on_status_changed)
+        self._chats.current_changed.connect(self._on_current_changed)
 
-    @Slot(str)
-    def give_back(self, question: str) -> None:
-        """Put a question back that could not be asked, unless the user has begun another."""
-        if not self.edit.toPlainText().strip():
-            self.edit.setPlainText(question)
+    @Slot()
+    def _on_current_changed(self) -> None:
+        if self._chat is not None:
+            self._chat.draft_changed.disconnect(self._show_draft)
+        self._chat = self._chats.current
+        self._chat.draft_changed.connect(self._show_draft)
+        self._show_draft()
+
+    @Slot()
+    def _show_draft(self) -> None:
+        if (draft := self._chats.current.draft) != self.edit.toPlainText():
+            self.edit.setPlainText(draft)
+            self.edit.moveCursor(QTextCursor.MoveOperation.End)
+
+    @Slot()
+    def _on_typed(self) -> None:
+        self._chats.current.set_draft(self.edit.toPlainText())
+        self._on_status_changed()
 
     @property
     def _stops(self) -> bool:

@@ -102,7 +102,7 @@ class MainWindow(QMainWindow):
         self._choice = FileChoice(self)
         self.banner = Banner(theme)
         self.conversation = ConversationView(theme, status, chats)
-        self.composer = Composer(theme, status)
+        self.composer = Composer(theme, status, chats)
         self.document = DocumentPane(theme, chats)
         self.meters = Meters(theme, status, chats, log)
         self.title = Title()

@@ -123,13 +123,14 @@ def test_a_chat_goes_out_and_comes_back_in(
     driver.until_read()
     driver.controller.ask("Who?")
     driver.until_answered()
+    driver.chat.set_draft("not asked yet")
     path = tmp_path / "out" / "chat.json"
     path.parent.mkdir()
     kind = "JSON, to be imported again (*.json)"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path.with_suffix("")), kind))
     driver.window.export_action.trigger()
     driver.until(lambda: str(path) in driver.window.banner.text.text())
-    assert path.is_file()
+    assert "not asked yet" not in path.read_text(encoding="utf-8")
     first = driver.chat
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
     driver.window.import_action.trigger()

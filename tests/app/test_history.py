@@ -47,7 +47,8 @@ def file(path: Path) -> Iterator[ChatFile]:
 
 def test_what_is_saved_is_there_in_another_connection(file: ChatFile, path: Path) -> None:
     chats = [
-        SavedChat(f"k{n}", f"Title {n}", n == 1, float(n), {"system": "🪿"}, [{"file": "a"}], (0, n)) for n in range(3)
+        SavedChat(f"k{n}", f"Title {n}", n == 1, float(n), {"system": "🪿"}, [{"file": "a"}], (0, n), f"Draft {n}")
+        for n in range(3)
     ]
     for chat in chats:
         file.save_chat(chat)
@@ -185,9 +186,10 @@ def test_a_pasted_text_is_written_once_and_goes_with_its_document(file: ChatFile
 
 
 def test_half_a_letter_does_not_keep_a_chat_from_being_kept(file: ChatFile) -> None:
-    file.save_chat(SavedChat("k", "a\udcff.txt"))
+    file.save_chat(SavedChat("k", "a\udcff.txt", draft="\udcff!"))
     file.save_exchange("k", SavedExchange(0, None, "Who\udcff?"))
-    assert (file.chats()[0].title, file.exchanges("k")[0].question) == ("a?.txt", "Who??")
+    chat = file.chats()[0]
+    assert (chat.title, chat.draft, file.exchanges("k")[0].question) == ("a?.txt", "?!", "Who??")
 
 
 def test_what_is_damaged_in_an_exchange_is_passed_over() -> None:
@@ -516,6 +518,37 @@ def test_a_deleted_chat_can_be_brought_back_until_the_app_is_closed(
     second = restarted()
     second.until(lambda: second.application.chats.rowCount() == 2)
     assert chat_titles(second) == ["New chat", "One?"]
+
+
+def test_each_chat_keeps_what_is_typed_in_it_also_over_a_new_start(restarted: Callable[[], AppDriver]) -> None:
+    first = restarted()
+    edit, chats = first.window.composer.edit, first.application.chats
+    for question in ("One?", "Two?"):
+        first.controller.new_chat()
+        first.controller.ask(question)
+        first.until_answered()
+        QTest.keyClicks(edit, f"And after {question}")
+    two = first.chat
+    first.controller.new_chat()
+    assert edit.toPlainText() == ""
+    assert not first.window.composer.send.isEnabled()
+    chats.show(two)
+    assert edit.toPlainText() == "And after Two?"
+    assert first.window.composer.send.isEnabled()
+    QTest.keyClicks(edit, "!")
+    assert two.draft == "And after Two?!", "one types on behind it"
+    leave(first)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 3)
+    edit, sent = second.window.composer.edit, []
+    for row in range(2):
+        second.application.chats.show(second.application.chats.at(row))
+        sent.append(edit.toPlainText())
+    assert sent == ["And after Two?!", "And after One?"]
+    second.until(lambda: second.chat.is_loaded)
+    QTest.keyClick(edit, Qt.Key.Key_Return)
+    second.until_answered(1)
+    assert (second.chat.exchanges[1].question, second.chat.draft) == ("And after One?", "")
 
 
 def test_chats_are_renamed_pinned_and_searched(restarted: Callable[[], AppDriver]) -> None:

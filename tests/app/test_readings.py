@@ -134,6 +134,23 @@ def test_a_bad_file_is_one_line_in_the_banner(driver: AppDriver, tmp_path: Path)
     assert driver.window.composer.edit.toPlainText() == "Who?", "the question comes back"
 
 
+def test_a_question_about_a_bad_file_comes_back_in_its_own_chat(driver: AppDriver, tmp_path: Path) -> None:
+    song = tmp_path / "song.bin"
+    song.write_bytes(b"a\0b")
+    driver.session.held_at = {"open"}
+    driver.controller.open_files([song])
+    driver.controller.ask("Who?")
+    driver.until_reached("open")
+    asked = driver.chat
+    driver.controller.new_chat()
+    QTest.keyClicks(driver.window.composer.edit, "Another")
+    driver.session.go()
+    driver.until(lambda: asked.draft == "Who?")
+    assert driver.window.composer.edit.toPlainText() == "Another"
+    driver.application.chats.show(asked)
+    assert driver.window.composer.edit.toPlainText() == "Who?"
+
+
 def test_documents_whose_kept_form_is_damaged_are_read_again_for_the_next_question(
     driver: AppDriver, book: Path
 ) -> None:
