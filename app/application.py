@@ -268,7 +268,7 @@ class Application(QObject):
     def _on_chat_deleted(self, chat: Chat) -> None:
         self.controller.forget_context(chat)
         self.keeper.delete(chat)
-        text = self.tr("“{0}” was deleted.").format(chat.title or self.tr("New chat"))
+        text = self.tr("“{0}” was deleted.").format(chat.name or self.tr("New chat"))
         self.window.banner.show_line(text, is_error=False, can_undo=True)
 
     @Slot(str)

@@ -195,7 +195,7 @@ class ChatFile:
         self._connection.execute("DELETE FROM chat WHERE key = ?", (key,))
 
     def search(self, words: str) -> frozenset[str]:
-        """Chats in which all words, or beginnings of words, stand in one question, answer or title."""
+        """Chats in which all words, or beginnings of words, stand in one question or answer, or in its names."""
         parts = words.split()
         query = " ".join('"{}"*'.format(part.replace('"', '""')) for part in parts)
         found = self._connection.execute(
@@ -204,8 +204,13 @@ class ChatFile:
         )
         keys = {key for (key,) in found}
         folded = [part.casefold() for part in parts]
-        titles = self._connection.execute("SELECT key, title FROM chat")
-        return frozenset(keys | {key for key, title in titles if all(part in title.casefold() for part in folded)})
+        names = {chat.key: _names(chat).casefold() for chat in self.chats()}
+        return frozenset(keys | {key for key, named in names.items() if all(part in named for part in folded)})
+
+
+def _names(chat: SavedChat) -> str:
+    """What a chat and its documents are called."""
+    return "\n".join([chat.title, *(document.name for document in listed_chat(chat).documents)])
 
 
 def _value(text: str) -> Any:

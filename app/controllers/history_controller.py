@@ -1,5 +1,6 @@
 """Keeps what happens in the chats, brings kept chats back, and looks words up in them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -175,7 +176,7 @@ class HistoryController(QObject):
     def export(self, path: Path) -> None:
         """Write the chat that is shown to a file of its own."""
         self.save()  # the archive's thread takes the exchanges from what is kept
-        self._archive.export(path, saved_chat(self._chats.current))
+        self._archive.export(path, replace(saved_chat(self._chats.current), title=self._chats.current.name))
 
     @Slot(object)
     def import_chat(self, path: Path) -> None:

@@ -58,7 +58,6 @@ class Readings(QObject):
         """Have documents read behind those of a chat."""
         if again := self.again(chat):
             self._queue.append(again)
-        chat.set_title(sources[0].name)
         chat.set_documents([*chat.documents, *(ChatDocument(source.name, source) for source in sources)])
         if chat.reading.state not in UNDER_WAY:
             self._set_reading(chat, Reading(ReadingState.WAITING))
@@ -225,8 +224,6 @@ class Readings(QObject):
         chat.reading.message = event.message
         if self._reads_more(chat):
             chat.reading.state = ReadingState.WAITING
-        elif not chat.documents:
-            chat.clear_title()
         self._return_questions(chat)
         chat.reading_changed.emit()
 

@@ -166,7 +166,8 @@ class SessionController(QObject):
         if not self._is_loaded(chat):
             chat.give_back(question.strip())
             return
-        chat.set_title(question)
+        if not chat.root.children:
+            chat.set_title(question)
         self._enqueue(chat, chat.add_exchange(question.strip()))
 
     @Slot(int)

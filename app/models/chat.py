@@ -158,6 +158,7 @@ class Chat(QObject):
 
     Attributes:
         number: of the chat in this run of the app; `key` is its name for ever.
+        title: what the user calls it, or else its first question; "" before.
         draft: what is typed in it and not asked yet.
         changed: when something was asked last, in seconds since 1970.
         is_loaded: its exchanges are here; those of a chat from disk come when it is shown, along `saved_path`.
@@ -221,6 +222,19 @@ class Chat(QObject):
         return path
 
     @property
+    def name(self) -> str:
+        """What it is called in lists: its title, or what its first document is called; "" for a new chat."""
+        return self.title or (shortened(self.documents[0].name) if self.documents else "")
+
+    @property
+    def about(self) -> str:
+        """What documents it is about, in a line; "" where its name says that."""
+        if not self.documents or self.name == shortened(self.documents[0].name):
+            return ""
+        first, more = self.documents[0].name, len(self.documents) - 1
+        return self.tr("{0} and {1:,} more").format(first, more) if more else first
+
+    @property
     def store(self) -> StoreKind:
         """Where old keys and values of its documents lie."""
         return self.options.store or store_kind(self.engine_config)
@@ -251,14 +265,14 @@ class Chat(QObject):
     def set_title(self, text: str) -> None:
         """Name the chat after a text, shortened; only the first one counts."""
         if not self.title:
-            line = " ".join(text.split())
-            self.title = line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
+            self.title = shortened(text)
             self.titled.emit()
 
     def rename(self, title: str) -> None:
         """Give the chat another name."""
-        if title.strip():
-            self.title = " ".join(title.split())
+        line = " ".join(title.split())
+        if line and line != self.name:
+            self.title = line
             self.titled.emit()
 
     def set_pinned(self, pinned: bool) -> None:
@@ -284,11 +298,6 @@ class Chat(QObject):
         answered = [exchange.id for exchange in self.exchanges if exchange.state is ExchangeState.DONE]
         self.path_changed.emit()
         self.select(answered[-1] if answered else None)
-
-    def clear_title(self) -> None:
-        """Forget the name: what it was named after is gone."""
-        self.title = ""
-        self.titled.emit()
 
     def set_draft(self, text: str) -> None:
         """Keep what is typed."""
@@ -328,11 +337,14 @@ class Chat(QObject):
         return self.add_exchange(question, beside.parent or self.root)
 
     def remove_exchange(self, exchange: Exchange) -> None:
-        """Take a question back that nothing follows. Its id is not used again."""
+        """Take a question back that nothing follows; its id is not used again. A chat named after it is so no more."""
         assert not exchange.children
         siblings = self.siblings(exchange)
         above = exchange.parent or self.root
         siblings.remove(exchange)
+        if not self.root.children and self.title == shortened(exchange.question):
+            self.title = ""
+            self.titled.emit()
         above.chosen = max(0, min(above.chosen, len(siblings) - 1))
         self._drop_hidden_selection()
         self.path_changed.emit()
@@ -406,3 +418,9 @@ class Chat(QObject):
             if place is not None and place.start <= passage.token_start < place.start + place.tokens:
                 return number
         return 0
+
+
+def shortened(text: str) -> str:
+    """A text in one line of TITLE_CHARACTERS at most."""
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"

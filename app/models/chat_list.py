@@ -61,6 +61,7 @@ class ChatList(QAbstractListModel):
             chat.number = chat.number or next(self._numbers)
             chat.titled.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
             chat.path_changed.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
+            chat.documents_changed.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
         self.beginInsertRows(NO_PARENT, 0, len(chats) - 1)
         self._chats[:0] = chats
         self.endInsertRows()
@@ -115,11 +116,18 @@ class ChatList(QAbstractListModel):
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         chat = self._chats[index.row()]
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
-            return chat.title or self.tr("New chat")
-        if role == Qt.ItemDataRole.EditRole:
-            return chat.title
-        return None
+        name = chat.name or self.tr("New chat")
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return name
+            case Qt.ItemDataRole.ToolTipRole:
+                return "\n".join([name, *(document.name for document in chat.documents if chat.about)])
+            case Qt.ItemDataRole.AccessibleTextRole:
+                return ", ".join(filter(None, (name, chat.about)))
+            case Qt.ItemDataRole.EditRole:
+                return chat.name
+            case _:
+                return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
         return super().flags(index) | Qt.ItemFlag.ItemIsEditable

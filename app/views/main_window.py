@@ -372,7 +372,7 @@ class MainWindow(QMainWindow):
     @Slot()
     def choose_export(self) -> None:
         """Ask where to write the chat that is shown; the kind is told by the name."""
-        if path := self._choice.export(self._chats.current.title):
+        if path := self._choice.export(self._chats.current.name):
             self.export_wanted.emit(path)
 
     @Slot()
@@ -386,7 +386,7 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_facts_changed(self) -> None:
         chat = self._chats.current
-        self.title.setText(chat.title or self.tr("New chat"))
+        self.title.setText(chat.name or self.tr("New chat"))
         self.model_button.setText(model_name(self._status))
         self.model_button.setAccessibleName(self.tr("Models; in use: {0}").format(self.model_button.text()))
         self.tokens.show_context(chat, self._status.measured.get(chat.number))

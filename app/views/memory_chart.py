@@ -14,7 +14,7 @@ from app.figures import as_bytes, as_rate
 from app.models.memory_log import PARTS, MemoryLog, MemorySample, of_process
 from app.views.flow import FlowLayout
 from app.views.memory_parts import PartName
-from app.views.theme import GAP, Theme
+from app.views.theme import CAPTION, GAP, Theme
 
 HEIGHT: Final = 176
 HEIGHT_WITH_VRAM: Final = 256
@@ -96,7 +96,7 @@ class Caption(pyqtgraph.LabelItem):  # type: ignore[misc]
         """Follow a theme."""
         self._ground = QColor(theme.colors.sidebar)
         self._ground.setAlphaF(GROUND_OPACITY)
-        self.setText(self.text, color=theme.colors.text, size=f"{0.9 * theme.points:.1f}pt")
+        self.setText(self.text, color=theme.colors.text, size=f"{CAPTION * theme.points:.1f}pt")
 
     def paint(self, painter: QPainter, *_rest: Any) -> None:
         painter.setPen(Qt.PenStyle.NoPen)

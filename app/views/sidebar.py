@@ -1,17 +1,19 @@
 """The list of chats, on the left."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from PySide6.QtCore import QModelIndex, QPoint, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QIcon, QKeySequence, QShortcut
+from PySide6.QtCore import QModelIndex, QPoint, QSize, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QIcon, QKeySequence, QPainter, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QApplication,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QListView,
     QMenu,
     QPushButton,
+    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QToolButton,
@@ -19,15 +21,15 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.models.chat_list import ChatList, FoundChats
+from app.models.chat_list import ChatList, FoundChats, Index
 from app.views.icons import ICON_PIXELS, pixmap
-from app.views.theme import GAP, Theme
+from app.views.theme import CAPTION, GAP, Theme
 
 SEARCH_MS: Final = 150
 
 
 class ChatDelegate(QStyledItemDelegate):
-    """Shows a pin beside chats that are pinned."""
+    """Shows what documents a chat is about below its name, and a pin beside chats that are pinned."""
 
     def __init__(self, theme: Theme, found: FoundChats, parent: QWidget) -> None:
         super().__init__(parent)
@@ -35,11 +37,37 @@ class ChatDelegate(QStyledItemDelegate):
 
     def initStyleOption(self, option: QStyleOptionViewItem, index: Any) -> None:
         super().initStyleOption(option, index)
-        if self._found.chat_at(index).pinned:
-            pinned: Any = option
-            pinned.features |= QStyleOptionViewItem.ViewItemFeature.HasDecoration
-            pinned.icon = QIcon(pixmap("pin", self._theme.colors.muted, ICON_PIXELS, self._theme.scale))
-            pinned.decorationPosition = QStyleOptionViewItem.Position.Right
+        chat, shown = self._found.chat_at(index), cast(Any, option)
+        if chat.about:
+            shown.displayAlignment = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
+        if chat.pinned:
+            shown.features |= QStyleOptionViewItem.ViewItemFeature.HasDecoration
+            shown.icon = QIcon(pixmap("pin", self._theme.colors.muted, ICON_PIXELS, self._theme.scale))
+            shown.decorationPosition = QStyleOptionViewItem.Position.Right
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        """All are as high: they have room for both lines."""
+        size = super().sizeHint(option, index)
+        return QSize(size.width(), size.height() + QFontMetrics(self._caption_font(option)).lineSpacing())
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        super().paint(painter, option, index)
+        if not (about := (chat := self._found.chat_at(index)).about):
+            return
+        pin = ICON_PIXELS + GAP if chat.pinned else 0
+        left = GAP + 1 + QApplication.style().pixelMetric(QStyle.PixelMetric.PM_FocusFrameHMargin)  # as the name has
+        room = cast(Any, option).rect.adjusted(left, GAP, -GAP - pin, -GAP)
+        painter.save()
+        painter.setFont(self._caption_font(option))
+        painter.setPen(QColor(self._theme.colors.muted))
+        line = painter.fontMetrics().elidedText(about, Qt.TextElideMode.ElideMiddle, room.width())
+        painter.drawText(room, Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft, line)
+        painter.restore()
+
+    def _caption_font(self, option: QStyleOptionViewItem) -> QFont:
+        font = QFont(cast(Any, option).font)
+        font.setPointSizeF(CAPTION * self._theme.points)
+        return font
 
 
 class Sidebar(QWidget):
@@ -70,7 +98,7 @@ class Sidebar(QWidget):
         self.search = QLineEdit()
         self.search.setPlaceholderText(self.tr("Search chats"))
         self.search.setAccessibleName(self.tr("Search chats"))
-        self.search.setToolTip(self.tr("Search titles, questions and answers (Ctrl+K)"))
+        self.search.setToolTip(self.tr("Search titles, names of documents, questions and answers (Ctrl+K)"))
         self.search.setClearButtonEnabled(True)
         for button in self.search.findChildren(QToolButton):
             button.setAccessibleName(self.tr("Clear the search"))

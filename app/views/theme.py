@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QApplication, QStyleFactory
 from app.code_colours import Kind
 from app.resources import FOLDER, resource_text
 
+CAPTION: Final = 0.9
+"""The size of small letters, to that of the others."""
 GAP: Final = 8
 """Every distance is a multiple of it."""
 
@@ -179,7 +181,7 @@ class Theme(QObject):
     def _apply(self) -> None:
         self._application.setPalette(palette(self.colors))
         sheet = Template(resource_text("styles/kiv.qss"))
-        sizes = {"caption": 0.9, "part": 1.3, "headline": 1.65}
+        sizes = {"caption": CAPTION, "part": 1.3, "headline": 1.65}
         letters = {name: f"{factor * self.points:.1f}pt" for name, factor in sizes.items()}
         theme = "dark" if self.colors in (DARK, CONTRAST_DARK) else "light"
         drawn = {name: (FOLDER / "icons" / f"{name}-{theme}.svg").as_posix() for name in ("arrow", "tick")}

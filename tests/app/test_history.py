@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QObject, Qt, Slot
+from PySide6.QtCore import QObject, QPoint, Qt, Slot
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -22,6 +22,7 @@ from app.quote_check import Claim, Place
 from app.requests import Said, TextSource
 from app.saved_chats import ChatsFound, SavedChat, SavedExchange, SavingFailed
 from app.settings import ChatOptions
+from app.views.theme import LIGHT
 from tests.app.conftest import AppDriver, read_book
 from tests.app.scripted_session import SENTENCE, WORDS, ScriptedSession
 
@@ -405,7 +406,7 @@ def test_a_chat_comes_back_and_goes_on(restarted: Callable[[], AppDriver], book:
 
     second = restarted()
     second.until(lambda: second.application.chats.rowCount() == 2)
-    assert chat_titles(second) == ["New chat", "book.txt"]
+    assert chat_titles(second) == ["New chat", "Who?"]
     second.application.chats.show(second.window.sidebar.found.chat_at(second.window.sidebar.found.index(1, 0)))
     second.until(lambda: second.chat.is_loaded)
     assert second.chat.options == before.options
@@ -578,6 +579,70 @@ def test_chats_are_renamed_pinned_and_searched(restarted: Callable[[], AppDriver
     again = restarted()
     again.until(lambda: again.application.chats.rowCount() == 4)
     assert chat_titles(again)[0] == "All about geese"
+
+
+def test_chats_of_one_file_are_called_by_their_first_questions(
+    restarted: Callable[[], AppDriver], book: Path, tmp_path: Path
+) -> None:
+    first = restarted()
+    chats, row = first.application.chats, first.application.chats.index
+    for number, question in enumerate(("Who?", "When?", "")):
+        first.controller.new_chat()
+        read_book(first, book)
+        assert (row(0).data(), first.chat.about) == ("book.txt", "")
+        if question:
+            first.controller.ask(question)
+            assert first.window.title.text() == question
+            first.until_answered()
+            first.controller.ask("And then?")
+            first.until_answered(1)
+            assert row(0).data() == question, number
+    chats.at(0).rename("book.txt")  # which it is called anyway
+    assert not chats.at(0).title
+    assert chat_titles(first) == ["book.txt", "When?", "Who?"]
+    assert row(1).data(Qt.ItemDataRole.ToolTipRole) == "When?\nbook.txt"
+    assert row(1).data(Qt.ItemDataRole.AccessibleTextRole) == "When?, book.txt"
+    assert row(0).data(Qt.ItemDataRole.ToolTipRole) == row(0).data(Qt.ItemDataRole.AccessibleTextRole) == "book.txt"
+    chats.at(0).rename("All about geese")
+    first.controller.ask("Where?")
+    first.until_answered()
+    assert chats.at(0).title == "All about geese"
+    leave(first)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 4)
+    assert chat_titles(second)[1:] == ["All about geese", "When?", "Who?"]
+    second.window.sidebar.search.setText("book.txt wh")
+    second.until(lambda: chat_titles(second) == ["When?", "Who?"])
+
+
+def test_the_list_shows_what_a_chat_is_about_below_its_name(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    view, theme = driver.window.sidebar.list, driver.application.theme
+
+    def dark_lines() -> int:
+        picture = driver.window.sidebar.grab().toImage()
+        row = view.visualRect(view.model().index(0, 0)).translated(view.mapTo(driver.window.sidebar, QPoint()))
+        rows, columns = range(row.top(), row.bottom()), range(row.left() + 8, row.right() - 40)
+        dark = [y for y in rows if any(picture.pixelColor(x, y).lightnessF() < 0.6 for x in columns)]
+        return sum(y - 1 not in dark for y in dark)
+
+    theme.choose(LIGHT)
+    assert dark_lines() == 1, "the document's name"
+    driver.controller.ask("Noon")
+    driver.until_answered()
+    assert dark_lines() == 2
+
+
+def test_a_question_that_could_not_be_asked_leaves_no_name(driver: AppDriver, tmp_path: Path) -> None:
+    song = tmp_path / "song.bin"
+    song.write_bytes(b"a\0b")
+    driver.session.held_at = {"open"}
+    driver.controller.open_files([song])
+    driver.controller.ask("Who?")
+    assert driver.chat.name == "Who?"
+    driver.session.go()
+    driver.until(lambda: driver.chat.draft == "Who?")
+    assert (driver.chat.name, driver.window.title.text()) == ("", "New chat")
 
 
 def test_a_pasted_text_comes_back_with_its_chat_and_looking_at_it_is_no_change(

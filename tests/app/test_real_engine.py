@@ -249,13 +249,13 @@ def test_three_files_dropped_together_are_one_context_that_outlives_the_app(
         application.start(paths)
         ask_about_the_shop(qtbot, application, 0)
         first = application.chats.current.exchanges[0]
-        title, tokens = application.chats.current.title, application.chats.current.reading.tokens_total
+        title, tokens = application.chats.current.name, application.chats.current.reading.tokens_total
     assert any(isinstance(event, ReadProgress) for event in before_the_answer(told))
     with started(qapp, folders) as (application, told):
         application.start()
         chats = application.chats
-        qtbot.waitUntil(lambda: title in [chats.at(row).title for row in range(chats.rowCount())], timeout=WAIT_MS)
-        chats.show(next(chats.at(row) for row in range(chats.rowCount()) if chats.at(row).title == title))
+        qtbot.waitUntil(lambda: title in [chats.at(row).name for row in range(chats.rowCount())], timeout=WAIT_MS)
+        chats.show(next(chats.at(row) for row in range(chats.rowCount()) if chats.at(row).name == title))
         qtbot.waitUntil(lambda: chats.current.is_loaded, timeout=WAIT_MS)
         [kept] = chats.current.exchanges
         assert (kept.question, kept.answer, kept.passages) == (first.question, first.answer, first.passages)
