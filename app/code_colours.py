@@ -2,18 +2,16 @@
 while to be made, and to run.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+from app.code_fences import code_blocks
 
 Kind: TypeAlias = Literal["keyword", "string", "comment", "number", "name"]
 
 MOST_CHARACTERS: Final = 50_000
 """Code beyond so many characters of an answer is shown plain."""
 
-FENCED: Final = re.compile(
-    r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n]*\n(.*?)(?:^[ \t]*\2[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
-)
 KINDS: Final[tuple[tuple[str, Kind], ...]] = (
     ("Token.Comment", "comment"), ("Token.Keyword", "keyword"), ("Token.Operator.Word", "keyword"),
     ("Token.Literal.String", "string"), ("Token.Literal.Number", "number"), ("Token.Name.Function", "name"),
@@ -42,12 +40,10 @@ class ColouredCode:
 def colour_code(markdown: str) -> tuple[ColouredCode, ...]:
     """The fenced blocks of code in a text, in order; those in an unknown language are left out."""
     coloured, room = [], MOST_CHARACTERS
-    for found in FENCED.finditer(markdown):
-        indent, _fence, language, body = found.groups()
-        text = re.sub(rf"^{indent}", "", body, flags=re.MULTILINE).rstrip("\n") if indent else body.rstrip("\n")
-        room -= len(text)
-        if room >= 0 and language and (lines := _lines(language, text)) is not None:
-            coloured.append(ColouredCode(text, lines))
+    for code in code_blocks(markdown):
+        room -= len(code.text)
+        if room >= 0 and code.language and (lines := _lines(code.language, code.text)) is not None:
+            coloured.append(ColouredCode(code.text, lines))
     return tuple(coloured)
 
 

@@ -1,4 +1,4 @@
-"""Fences around the code in Markdown: where its blocks are, and other fences for some.
+"""Fences around the code in Markdown: where its blocks are, what they say, and other fences for some.
 
 Blocks with nothing between them get different ones: of where one ends and the next begins, Qt keeps nothing else.
 """
@@ -21,14 +21,24 @@ class _Block:
 
     Attributes:
         first, last: the numbers of the lines that have its fences; without an end, `last` is the number of lines.
-        column: where the opening fence stands in its line.
+        before: what stands before the opening fence in its line.
         fence: that one.
+        info: what stands behind it.
     """
 
     first: int
     last: int
-    column: int
+    before: str
     fence: str
+    info: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a block of code says, without what it is set in by; its language, "" where none is named."""
+
+    language: str
+    text: str
 
 
 def tell_apart(markdown: str) -> str:
@@ -49,6 +59,19 @@ def code_spans(markdown: str) -> list[tuple[int, int]]:
     return [(starts[block.first], starts[min(block.last + 1, len(lines))]) for block in _blocks(lines)]
 
 
+def code_blocks(markdown: str) -> list[Code]:
+    """The blocks of code in a text, in order."""
+    lines = markdown.split("\n")
+    return [Code((block.info.split() or [""])[0], _said(lines, block)) for block in _blocks(lines)]
+
+
+def _said(lines: Sequence[str], block: _Block) -> str:
+    """The lines between the fences, moved to the left as far as the opening fence is from there."""
+    marks = " \t>" if ">" in block.before else " \t"
+    set_in = re.compile(f"^[{marks}]{{0,{len(block.before)}}}")
+    return "\n".join(set_in.sub("", line) for line in lines[block.first + 1 : block.last]).rstrip("\n")
+
+
 def _blocks(lines: Sequence[str]) -> list[_Block]:
     """The blocks of code in a text's lines; the last one may have no end."""
     blocks: list[_Block] = []
@@ -60,18 +83,18 @@ def _blocks(lines: Sequence[str]) -> list[_Block]:
         if is_open and _closes(found, blocks[-1]):
             blocks[-1].last, is_open = number, False
         elif not is_open and not (found[2][0] == "`" and "`" in found[3]):  # which is code within a line
-            blocks.append(_Block(number, len(lines), _column(found), found[2]))
+            blocks.append(_Block(number, len(lines), found[1], found[2], found[3]))
             is_open = True
     return blocks
 
 
-def _column(found: re.Match[str]) -> int:
-    return len(found[1].expandtabs(4))
+def _columns(before: str) -> int:
+    return len(before.expandtabs(4))
 
 
 def _closes(found: re.Match[str], block: _Block) -> bool:
     alone = not found[1].strip(" \t>") and not found[3].strip()
-    return alone and found[2].startswith(block.fence) and _column(found) <= block.column + MOST_INDENT
+    return alone and found[2].startswith(block.fence) and _columns(found[1]) <= _columns(block.before) + MOST_INDENT
 
 
 def _fenced(lines: list[str], block: _Block, before: str) -> str:
@@ -80,8 +103,7 @@ def _fenced(lines: list[str], block: _Block, before: str) -> str:
     if not body:
         return before
     used, other = block.fence[0], "~" if block.fence[0] == "`" else "`"
-    info = FENCE.sub(r"\3", lines[block.first])
-    if used != before or (other == "`" and "`" in info):
+    if used != before or (other == "`" and "`" in block.info):
         return used
     runs = re.findall(re.escape(other) + "+", "\n".join(body))
     fence = other * max(len(block.fence), 1 + max(map(len, runs), default=0))

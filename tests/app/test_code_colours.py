@@ -43,6 +43,11 @@ def test_letters_of_two_units_do_not_shift_what_follows() -> None:
         ("~~~sql\nselect 1\n~~~\n```py\nx\n```", ["select 1", "x"]),
         ("```py\nnot ended", ["not ended"]),
         ("````py\n```\n````", ["```"]),
+        ("```py\na = 1\n    ```\nb = 2\n```", ["a = 1\n    ```\nb = 2"]),
+        ("Say ```py x``` and:\n```py\ny\n```", ["y"]),
+        ("- ```py\n  if x:\n      y()\n  ```\n", ["if x:\n    y()"]),
+        ("> ```py\n> a > 1\n> ```\n", ["a > 1"]),
+        ("  ```py\n> x\n  ```", ["> x"]),
         ("```py\n" + "x\n" * 60_000 + "```", []),
     ],
 )
