@@ -89,7 +89,7 @@ def plan_spread(needs: Needs, room: Room, pieces: list[Piece]) -> Plan:
     rooms = [int(free * VRAM_SHARE) - beside for free in room.all_vram]
     rooms[0] -= needs.fixed - beside - sum(piece.fixed for piece in pieces)
     found = split(pieces, rooms)
-    left = int(room.ram * RAM_SHARE) - CUDA_HOST_BYTES
+    left = -missing_host_ram(room)
     if missing := max(-left, found.missing, 0):
         return Plan(needs, room, 0, 0, missing, found.layers)
     in_ram, on_disk = _count(left, needs.token_keys_values), _count(room.disk, needs.token_keys_values)
@@ -98,13 +98,12 @@ def plan_spread(needs: Needs, room: Room, pieces: list[Piece]) -> Plan:
 
 def plan(needs: Needs, room: Room) -> Plan:
     """How many cold tokens fit on the CPU or on the first GPU; sinks and hot window are among the needs already."""
-    ram = int(room.ram * RAM_SHARE)
     if room.vram is None:
-        left = ram - needs.fixed
+        left = int(room.ram * RAM_SHARE) - needs.fixed
         codes = left
     else:
         codes = int(room.vram * VRAM_SHARE) - needs.fixed
-        left = ram - CUDA_HOST_BYTES
+        left = -missing_host_ram(room)
     missing = max(0, -left, -codes)
     if missing:
         return Plan(needs, room, 0, 0, missing)
@@ -114,6 +113,11 @@ def plan(needs: Needs, room: Room) -> Plan:
         in_ram = min(in_ram, _count(codes, needs.token_index))
     on_disk = min(_count(room.disk, needs.token_keys_values), _count(codes, needs.token_index))
     return Plan(needs, room, in_ram, on_disk, 0)
+
+
+def missing_host_ram(room: Room) -> int:
+    """Bytes of RAM that are short where GPUs run a model, before the first token; negative: what is left."""
+    return CUDA_HOST_BYTES - int(room.ram * RAM_SHARE)
 
 
 def _count(room: int, per_token: int) -> int:

@@ -25,6 +25,7 @@ from kiv_engine.model_shape import Device, ModelShape, Needs, Setting
 
 LESS_HOT_TOKENS: Final = 512
 GB: Final = 1e9
+MB: Final = 1e6
 
 
 def default_store() -> Path:
@@ -138,6 +139,12 @@ def _require_room(options: LoadOptions, plan: Plan) -> None:
     free = (room.ram if room.vram is None else room.vram) - model_shape.RUNTIME_BYTES[device]
     if need <= free:
         return
+    if room.more_vram and plan.missing == fit.missing_host_ram(room):
+        raise OutOfMemoryError(
+            f"{options.model} on {len(room.all_vram)} GPUs needs RAM, too: about {plan.missing / MB:,.0f} MB more have "
+            "to be free. Close other programs.",
+            is_predicted=True,
+        )
     if plan.gpu_layers:  # layers cannot be cut, and each GPU needs room for a chunk
         free = sum(each - model_shape.RUNTIME_BYTES[device] for each in room.all_vram)
         need, together = free + plan.missing, f" on {len(room.all_vram)} GPUs"

@@ -214,6 +214,19 @@ def test_what_is_too_large_for_all_gpus_is_refused_with_figures(qwen7b: ModelSha
     assert len(remedy.choose_devices(options, qwen7b.config, first, anyway=True)) == qwen7b.topology.num_layers
 
 
+def test_where_ram_is_what_is_short_for_several_gpus_it_is_named(
+    qwen7b: ModelShape, gpus: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remedy, "available_ram_bytes", lambda: 0)
+    first, options = torch.device("cuda", 0), LoadOptions("Qwen/Qwen2.5-7B-Instruct")
+    with pytest.raises(OutOfMemoryError, match=r" on 2 GPUs needs RAM, too: about 200 MB more have to be") as caught:
+        remedy.choose_devices(options, qwen7b.config, first)
+    assert caught.value.is_predicted
+    gpus |= {0: 2 * GB, 1: 2 * GB}
+    with pytest.raises(OutOfMemoryError, match=r" GB of VRAM .* are free on 2 GPUs"):
+        remedy.choose_devices(options, qwen7b.config, first)
+
+
 def test_a_full_gpu_beside_does_not_keep_a_model_from_the_one_that_has_room(
     qwen7b: ModelShape, gpus: dict[int, int]
 ) -> None:
