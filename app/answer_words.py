@@ -78,11 +78,11 @@ def reason_of_end(reason: FinishReason) -> str:
 
 
 def footer_line(answer: AnswerFinished) -> str:
-    """Like: 92 tok/s · first token 0.05 s · 36 tokens · ended by itself · reused 8,004, read 25."""
+    """Like: 92 tokens/s · first word after 0.05 s · 36 tokens · ended by itself · reused 8,004, read 25."""
     one = answer.answer_tokens == 1
     parts = (
         as_rate(answer.decode_tokens_per_s),
-        tr("first token {0}").format(as_duration(answer.first_token_s)),
+        tr("first word after {0}").format(as_duration(answer.first_token_s)),
         tr("1 token") if one else tr("{0:,} tokens").format(answer.answer_tokens),
         reason_of_end(answer.finish_reason),
         tr("reused {0:,}, read {1:,}").format(answer.reused_tokens, answer.prompt_tokens - answer.reused_tokens),

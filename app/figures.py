@@ -1,8 +1,12 @@
 """Numbers as people read them, in their language."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from PySide6.QtCore import QCoreApplication
+
+WORDS_PER_TOKEN: Final = 0.75
+"""Of English; of other languages less."""
 
 
 def as_bytes(count: int) -> str:
@@ -33,10 +37,18 @@ def as_rough_duration(seconds: float) -> str:
 
 
 def as_rate(tokens_per_s: float) -> str:
-    """Like 92 tok/s or 4.1 tok/s."""
+    """Like 92 tokens/s or 4.1 tokens/s."""
     if tokens_per_s < 0.1:
-        return tr("under 0.1 tok/s")
-    return tr("{0} tok/s").format(f"{tokens_per_s:,.0f}" if tokens_per_s >= 10 else f"{tokens_per_s:.1f}")
+        return tr("under 0.1 tokens/s")
+    return tr("{0} tokens/s").format(f"{tokens_per_s:,.0f}" if tokens_per_s >= 10 else f"{tokens_per_s:.1f}")
+
+
+def as_pace(tokens_per_s: float) -> str:
+    """Like 12 words a second or a word in 3 s, for an estimate."""
+    words = WORDS_PER_TOKEN * tokens_per_s
+    if words < 1.5:
+        return tr("a word in {0}").format(as_rough_duration(1 / max(words, 1e-6)))
+    return tr("{0:,.0f} words a second").format(words)
 
 
 def as_round_tokens(count: int) -> str:

@@ -10,7 +10,7 @@ from app.models.model_list import ModelList
 from app.settings import DEMO
 from app.views.fit_bar import BarLegend
 from app.views.form import heading
-from app.views.models_dialog import ModelRowView
+from app.views.models_dialog import ModelRowView, fact_line
 from app.views.room import open_with_room
 from app.views.theme import GAP, Theme
 
@@ -166,11 +166,3 @@ class FirstRunDialog(QDialog):
     def _on_all(self) -> None:
         self.accept()
         self.all_wanted.emit()
-
-
-def fact_line(fact: tuple[str, str]) -> str:
-    """A fact of this PC; of the processor without its instructions, which are told on the page of all models."""
-    name, said = fact
-    if name == "Processor":
-        said = said.partition(";")[0]
-    return f"{name}: {said}" if name else said

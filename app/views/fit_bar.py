@@ -50,5 +50,8 @@ class BarLegend(QLabel):
         self.setObjectName("caption")
         self.setWordWrap(True)
         self.setText(
-            self.tr("A full bar is a million tokens: the strong part fits into RAM, the faint one needs the disk, too.")
+            self.tr(
+                "A full bar is a million tokens, about 2,500 pages of a book: the strong part fits into RAM, the faint "
+                "one needs the disk, too."
+            )
         )

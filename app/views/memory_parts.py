@@ -12,11 +12,11 @@ from app.views.theme import GAP, Theme
 def part_names() -> dict[str, str]:
     """Of all PARTS, short ones."""
     return {
-        "weights": tr("Weights"),
-        "hot": tr("Hot"),
-        "index": tr("Index"),
-        "cold_keys": tr("Cold keys"),
-        "cold_values": tr("Cold values"),
+        "weights": tr("Model"),
+        "hot": tr("Newest text"),
+        "index": tr("Search index"),
+        "cold_keys": tr("Text labels"),
+        "cold_values": tr("Text contents"),
         "program": tr("Rest of this app"),
         "other": tr("Other programs"),
     }
@@ -25,11 +25,11 @@ def part_names() -> dict[str, str]:
 def part_meanings() -> dict[str, str]:
     """Of all PARTS, what they are."""
     return {
-        "weights": tr("The model itself"),
-        "hot": tr("The newest tokens, kept exact"),
-        "index": tr("What older tokens are searched with"),
-        "cold_keys": tr("Keys of older tokens: what each is found by"),
-        "cold_values": tr("Values of older tokens: what is fetched of those that are found"),
+        "weights": tr("The model itself (its weights)"),
+        "hot": tr("The newest text, which every word of an answer sees in full (the hot window)"),
+        "index": tr("What older text is searched with for every word of an answer (codes of its keys)"),
+        "cold_keys": tr("What each word of older text is found by (its keys)"),
+        "cold_values": tr("What is fetched of the words of older text that are found (their values)"),
         "program": tr("What this app takes besides"),
         "other": tr("What all other programs take"),
     }

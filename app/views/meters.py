@@ -162,9 +162,11 @@ class Meters(QWidget):
     @Slot()
     def _show_context(self) -> None:
         measured = self._status.measured.get(self._chats.current.number)
-        self.context.set_value(self.tr("{0:,} tokens").format(measured.num_tokens) if measured else "–")
-        rate = self._status.tokens_per_s
-        self.rate.set_value("–" if rate is None else as_rate(rate))
+        tokens = self.tr("{0:,} tokens").format(measured.num_tokens) if measured else "–"
+        about = self.tr("What the model has before it: documents, questions and answers. 100 tokens are about 75 words")
+        self.context.set_value(tokens, detail=about)
+        rate, pace = self._status.tokens_per_s, self.tr("Of reading, or of writing an answer")
+        self.rate.set_value("–" if rate is None else as_rate(rate), detail=pace)
 
     @Slot()
     def _on_status_changed(self) -> None:

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.figures import as_bytes, as_duration, as_rate, as_rough_duration, as_round_tokens
+from app.figures import as_bytes, as_duration, as_pace, as_rate, as_rough_duration, as_round_tokens
 from app.models.engine_status import EngineState, EngineStatus, Loading
 from app.models.model_list import ModelList, ModelRow
 from app.reports import ModelListed, ModelTimed, WeightsFit
@@ -70,6 +70,12 @@ class ModelRowView(QFrame):
         self.bar = FitBar(theme)
         self.weights = Choice([])
         self.weights.setFixedWidth(WEIGHTS_WIDTH)
+        self.weights.setToolTip(
+            self.tr(
+                "How finely the model's numbers (its weights) are kept: fewer bits need less memory.\n"
+                "With 8 and 4 bit answers get a little worse. 16 bit is bfloat16."
+            )
+        )
         self.weights.setAccessibleName(self.tr("Bits of the weights of {0}").format(name))
         self.weights.chosen.connect(self._show)
         self.button = QPushButton()
@@ -120,7 +126,7 @@ class ModelRowView(QFrame):
         ]:
             names = {
                 "none": self.tr("In full"),
-                "bf16": self.tr("bfloat16"),
+                "bf16": self.tr("16 bit"),
                 "fp16": self.tr("float16"),
                 "8bit": self.tr("8 bit"),
                 "4bit": self.tr("4 bit"),
@@ -156,6 +162,7 @@ class ModelRowView(QFrame):
         elif fit is not None:
             self.bar.set_shares(fit.tokens_in_ram / FULL_BAR_TOKENS, fit.tokens_on_disk / FULL_BAR_TOKENS)
         self.fit.setText(self._line(row, fit))
+        self.fit.setToolTip(self._in_tokens(row.timed) if row.timed else "")
         self.fit.setVisible(bool(self.fit.text()))
         self._show_button()
 
@@ -164,7 +171,7 @@ class ModelRowView(QFrame):
             return self.tr("Tiny, here at once: it looks things up and quotes, in English, and is often wrong.")
         parts = [self.tr("{0:.1f} billion parameters").format(listed.billions)] if listed.billions else []
         parts += [listed.licence] if listed.licence else []
-        parts.append(self.tr("trained for {0:,} tokens").format(listed.trained_tokens))
+        parts.append(self.tr("trained on texts of up to {0:,} tokens").format(listed.trained_tokens))
         parts += [self.tr("its owner grants access")] if listed.gated else []
         return " · ".join(parts)
 
@@ -198,9 +205,12 @@ class ModelRowView(QFrame):
 
     def _pace(self, timed: ModelTimed) -> str:
         """Estimates: what was measured is a few products of matrices."""
-        hundred = as_rough_duration(timed.million_s / 10)
-        rate = as_rate(timed.tokens_per_s)
-        return self.tr("About {0} to read 100,000 tokens; {1} behind a million").format(hundred, rate)
+        line = self.tr("About {0} to read 250 pages; with 2,500 pages read, it writes {1}")
+        return line.format(as_rough_duration(timed.million_s / 10), as_pace(timed.tokens_per_s))
+
+    def _in_tokens(self, timed: ModelTimed) -> str:
+        line = self.tr("Estimated: {0} to read a million tokens, and {1} behind them")
+        return line.format(as_rough_duration(timed.million_s), as_rate(timed.tokens_per_s))
 
     def _show_button(self) -> None:
         assert self._row is not None
@@ -397,10 +407,12 @@ class ModelsDialog(QDialog):
 
     @Slot()
     def _on_changed(self) -> None:
-        facts = [said if not name else f"{name}: {said}" for name, said in self._models.facts if name != "Disk"]
+        told = [fact for fact in self._models.facts if fact[0] != "Disk"]
+        facts = list(map(fact_line, told))
         if self._models.is_listing:
             facts.append(self.tr("Looking at what fits this PC …"))
         self.facts.setText("\n".join(facts))
+        self.facts.setToolTip("\n".join(": ".join(filter(None, fact)) for fact in told))
         self.place.setText(self.tr("Disk: {0}").format(dict(self._models.facts).get("Disk", "–")))
         for place, row in enumerate(self._models.rows):
             self._on_row_changed(row.listed.name)
@@ -455,3 +467,11 @@ class ModelsDialog(QDialog):
         if name := QFileDialog.getExistingDirectory(self, self.tr("A folder for models")):
             self.problem.hide()
             self.place_chosen.emit(name)
+
+
+def fact_line(fact: tuple[str, str]) -> str:
+    """A fact of this PC; of the processor without its instructions."""
+    name, said = fact
+    if name == "Processor":
+        said = said.partition(";")[0]
+    return f"{name}: {said}" if name else said

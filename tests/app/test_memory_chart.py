@@ -11,13 +11,14 @@ import pytest
 import torch
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from app.engine_session import _gpu_ids
 from app.machine import Gpu, RamReading, VramReading, find_gpu, read_ram
 from app.models.engine_status import EngineState
 from app.models.memory_log import KNOWN, PARTS, of_process
+from app.views.memory_parts import PartName
 from kiv_engine.events import MemoryPlaces, MemoryUse
 from tests.app.conftest import AppDriver, driven
 from tests.app.scripted_machine import GB, ScriptedMachine
@@ -120,7 +121,7 @@ def test_figures_of_an_answer_are_shown_at_the_meters_own_pace(driver: AppDriver
         driver.status.set_rate(10.0 + rate)  # thirty in a second: each would have the strip laid out anew
         assert [meter.value.text() for meter in (meters.rate, meters.context)] == texts
     meters.measure()
-    assert meters.rate.value.text() == "59 tok/s"
+    assert meters.rate.value.text() == "59 tokens/s"
     driver.session.go()
     driver.until_answered()
     driver.until(lambda: meters.rate.value.text() == "–")
@@ -232,7 +233,10 @@ def test_with_a_gpu_its_memory_is_drawn_and_shown(gpu_driver: AppDriver, machine
     assert "no NVIDIA GPU" not in chart.accessibleDescription()
     assert meters.vram.isVisible()
     assert not meters.cpu.isVisible()
-    assert meters.parts["weights"].toolTip() == "The model itself: 6.8 MB in VRAM"
+    shown = [label.text() for part in chart.findChildren(PartName) for label in part.findChildren(QLabel)]
+    assert not {"Hot", "Index", "Cold keys", "Cold values"} & {*shown}, "which a person has not read of"
+    assert "hot window" in meters.parts["hot"].toolTip()
+    assert meters.parts["weights"].toolTip() == "The model itself (its weights): 6.8 MB in VRAM"
     machine.vram = None
     meters.measure()
     assert meters.vram.value.text() == "–", "a driver that no longer answers"

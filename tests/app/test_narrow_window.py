@@ -96,7 +96,7 @@ def test_no_figure_in_the_strip_is_cut_off(driver: AppDriver, width: int) -> Non
     meters = driver.window.meters
     resize(driver, width)
     meters.context.set_value("1,048,576 tokens")
-    meters.rate.set_value("12,345 tok/s")
+    meters.rate.set_value("12,345 tokens/s")
     QApplication.sendPostedEvents()
     shown = [meter for meter in meters.findChildren(Meter) if meter.isVisible()]
     assert meters.context in shown
