@@ -77,14 +77,19 @@ def reason_of_end(reason: FinishReason) -> str:
     return reasons[reason]
 
 
+def reading_line(answer: AnswerFinished) -> str:
+    """How much of what the model had before it was there already."""
+    read = answer.prompt_tokens - answer.reused_tokens
+    return tr("{0:,} tokens were read for it; {1:,} had been read before").format(read, answer.reused_tokens)
+
+
 def footer_line(answer: AnswerFinished) -> str:
-    """Like: 92 tokens/s · first word after 0.05 s · 36 tokens · ended by itself · reused 8,004, read 25."""
+    """Like: 92 tokens/s · first word after 0.05 s · 36 tokens · ended by itself."""
     one = answer.answer_tokens == 1
     parts = (
         as_rate(answer.decode_tokens_per_s),
         tr("first word after {0}").format(as_duration(answer.first_token_s)),
         tr("1 token") if one else tr("{0:,} tokens").format(answer.answer_tokens),
         reason_of_end(answer.finish_reason),
-        tr("reused {0:,}, read {1:,}").format(answer.reused_tokens, answer.prompt_tokens - answer.reused_tokens),
     )
     return " · ".join(parts)

@@ -8,7 +8,7 @@ from typing import Final, TextIO
 from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
-from app.answer_words import footer_line
+from app.answer_words import footer_line, reading_line
 from app.application import Application
 from app.controllers.notices import Notice, NoticeKind
 from app.models.chat import Chat, Exchange, ExchangeState
@@ -91,7 +91,7 @@ def write_transcript(out: TextIO, chat: Chat) -> None:
 def _write_exchange(out: TextIO, exchange: Exchange) -> None:
     out.write(f"\n> {exchange.question}\n\n{exchange.answer}\n\n")
     if exchange.finished is not None:
-        out.write(f"{footer_line(exchange.finished)}\n")
+        out.write(f"{footer_line(exchange.finished)}\n{reading_line(exchange.finished)}\n")
     if exchange.passages:
         out.write("\nPassages retrieved while writing this answer:\n")
     for passage in exchange.passages:

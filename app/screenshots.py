@@ -175,6 +175,7 @@ class Photographer(QObject):
         self._application.controller.new_chat()
         chat = self._application.chats.current
         exchange = chat.add_exchange("How do I count the geese?")
+        chat.set_title(exchange.question)
         exchange.answer, exchange.code = CODE_ANSWER, colour_code(CODE_ANSWER)
         exchange.state = ExchangeState.DONE
         chat.exchange_changed.emit(exchange.id)

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from app.answer_words import footer_line, settings_words, unbroken_parts
+from app.answer_words import footer_line, reading_line, settings_words, unbroken_parts
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.section_words import section_line
 from app.views.answer_text import AnswerText, word_places
@@ -277,7 +277,8 @@ class ExchangeView(QWidget):
         if finished := self._exchange.finished:
             self.footer.setText(unbroken_parts(footer_line(finished)))
             self.footer.show()
-            made = "\n".join(settings_words(self._exchange.settings)) if self._exchange.settings else ""
+            settings = settings_words(self._exchange.settings) if self._exchange.settings else ()
+            made = "\n".join([reading_line(finished), *settings])
             self.footer.setToolTip(made)
             self.footer.setAccessibleDescription(made)
 

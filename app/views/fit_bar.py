@@ -49,9 +49,7 @@ class BarLegend(QLabel):
         super().__init__(parent)
         self.setObjectName("caption")
         self.setWordWrap(True)
-        self.setText(
-            self.tr(
-                "A full bar is a million tokens, about 2,500 pages of a book: the strong part fits into RAM, the faint "
-                "one needs the disk, too."
-            )
+        line = self.tr(
+            "A full bar is a million tokens (2,500 pages): the strong part fits into RAM, the faint one the disk."
         )
+        self.setText(line)

@@ -184,6 +184,7 @@ class MainWindow(QMainWindow):
         names.addWidget(self.tokens)
         names.addStretch()
         row.addLayout(names, 1)
+        row.addSpacing(GAP // 2)
         row.addWidget(self.model_button)
         row.addSpacing(GAP // 2)
         row.addWidget(self.options_button)

@@ -14,7 +14,7 @@ def part_names() -> dict[str, str]:
     return {
         "weights": tr("Model"),
         "hot": tr("Newest text"),
-        "index": tr("Search index"),
+        "index": tr("Search"),
         "cold_keys": tr("Text labels"),
         "cold_values": tr("Text contents"),
         "program": tr("Rest of this app"),

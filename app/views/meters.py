@@ -17,7 +17,7 @@ from app.views.theme import GAP, Theme, with_letters
 
 IDLE_MS: Final = 1_000
 BUSY_MS: Final = 250
-PARTS_FROM: Final = 1_200
+PARTS_FROM: Final = 1_264
 CHIP_FROM: Final = 800
 PC_FROM: Final = 680
 RATE_FROM: Final = 520
@@ -143,7 +143,7 @@ class Meters(QWidget):
         """Where there is a GPU its memory is shown instead."""
         percent = self.tr("{0:.0f} %").format(sample.reading.cpu_percent)
         has_none = self._log.is_gpu_known and not self._log.has_gpu
-        self.cpu.set_value(self.tr("{0}, no NVIDIA GPU").format(percent) if has_none else percent)
+        self.cpu.set_value(percent, detail=self.tr("There is no NVIDIA GPU") if has_none else "")
 
     def _show_parts(self) -> None:
         memory = self._status.memory

@@ -171,7 +171,7 @@ class ModelRowView(QFrame):
             return self.tr("Tiny, here at once: it looks things up and quotes, in English, and is often wrong.")
         parts = [self.tr("{0:.1f} billion parameters").format(listed.billions)] if listed.billions else []
         parts += [listed.licence] if listed.licence else []
-        parts.append(self.tr("trained on texts of up to {0:,} tokens").format(listed.trained_tokens))
+        parts.append(self.tr("trained on up to {0:,} tokens").format(listed.trained_tokens))
         parts += [self.tr("its owner grants access")] if listed.gated else []
         return " · ".join(parts)
 

@@ -25,7 +25,7 @@ def test_a_click_on_a_passage_marks_it_in_the_document(driver: AppDriver, book: 
     type_and_send(driver, "Who?")
     driver.until_answered()
     view = driver.transcript.exchanges[0]
-    assert "reused" in view.footer.text()
+    assert "had been read before" in view.footer.toolTip()
     assert len(view.rows) == 2
     for number, row in enumerate(view.rows):
         QTest.mouseClick(row, Qt.MouseButton.LeftButton)

@@ -19,6 +19,7 @@ from app.machine import Gpu, RamReading, VramReading, find_gpu, read_ram
 from app.models.engine_status import EngineState
 from app.models.memory_log import KNOWN, PARTS, of_process
 from app.views.memory_parts import PartName
+from app.views.meters import PARTS_FROM
 from kiv_engine.events import MemoryPlaces, MemoryUse
 from tests.app.conftest import AppDriver, driven
 from tests.app.scripted_machine import GB, ScriptedMachine
@@ -182,7 +183,7 @@ def test_figures_stand_still_while_one_beside_them_gets_shorter(scripted_driver:
             QApplication.sendPostedEvents()
         return [meter.x() for meter in (meters.system, meters.cpu, meters.context)]
 
-    meters.cpu.set_value("100 %, no NVIDIA GPU")
+    meters.cpu.set_value("100 % of all its cores")
     before = places()
     meters.cpu.set_value("9 %")
     assert places() == before
@@ -252,13 +253,13 @@ def test_while_another_model_is_loaded_the_gpu_is_still_there(gpu_driver: AppDri
 
 def test_without_a_gpu_the_cpu_is_shown_and_it_is_said(scripted_driver: AppDriver) -> None:
     driver, meters = scripted_driver, scripted_driver.window.meters
-    assert "NVIDIA" not in meters.cpu.value.text(), "before the engine has looked"
+    assert not meters.cpu.toolTip(), "before the engine has looked"
     driver.until_state(EngineState.IDLE)
     toggle(driver)
     meters.measure()
     assert meters.cpu.isVisible()
     assert not meters.vram.isVisible()
-    assert meters.cpu.value.text() == "43 %, no NVIDIA GPU"
+    assert (meters.cpu.value.text(), meters.cpu.toolTip()) == ("43 %", "There is no NVIDIA GPU")
     chart = driver.window.chart
     assert chart is not None
     assert chart.vram is None
@@ -298,3 +299,20 @@ def test_the_meters_measure_faster_while_the_engine_works_and_rest_while_hidden(
     clock.timeout.emit()
     assert len(driver.window._log.samples) == known + 1
     assert meters.isVisible()
+
+
+def test_nothing_in_the_strip_is_cut_off_where_the_parts_are_shown(scripted_driver: AppDriver) -> None:
+    driver, meters = scripted_driver, scripted_driver.window.meters
+    driver.until_state(EngineState.IDLE)
+    driver.window.resize(PARTS_FROM, 800)
+    for part in meters.parts.values():
+        assert part.isVisible()
+        part.set_value("99.9 MB")
+    meters.system.set_value("12.8 GB of 25.3 GB")
+    meters.cpu.set_value("100 %")
+    meters.context.set_value("1,000,065 tokens")
+    meters.rate.set_value("1,477 tokens/s")
+    for _layout in range(3):
+        QApplication.sendPostedEvents()
+    for label in meters.findChildren(QLabel):
+        assert not label.isVisible() or label.width() >= label.sizeHint().width(), label.text()

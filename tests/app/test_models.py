@@ -144,7 +144,7 @@ def page(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Fo
 def test_the_page_says_what_this_pc_has_and_what_fits(page: ModelsDriver) -> None:
     assert "RAM: 16.0 GB free of 24.0 GB" in page.dialog.facts.text()
     small, large, demo = page.view(SMALL.name), page.view(LARGE.name), page.view("demo")
-    assert small.about.text() == "1.2 billion parameters · Apache-2.0 · trained on texts of up to 32,768 tokens"
+    assert small.about.text() == "1.2 billion parameters · Apache-2.0 · trained on up to 32,768 tokens"
     assert small.fit.text() == "Up to 500,000 tokens in RAM, 2.0 million with the disk"
     assert (small.chip.isVisible(), large.chip.isVisible()) == (True, False)
     assert small.button.text() == "Get 2.00 GB"
