@@ -236,8 +236,7 @@ class Composer(QWidget):
         model = self._status.model
         if model is None or model.name != "demo":
             return model.name if model else ""
-        millions = model.parameters / 1e6
-        return self.tr("Built-in demo model, {0:.1f}M parameters: it quotes, and is often wrong").format(millions)
+        return self.tr("Built-in demo model: it quotes, and is often wrong")
 
 
 def show_active(frame: QFrame, active: bool) -> None:

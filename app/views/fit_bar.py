@@ -49,7 +49,8 @@ class BarLegend(QLabel):
         super().__init__(parent)
         self.setObjectName("caption")
         self.setWordWrap(True)
-        line = self.tr(
-            "A full bar is a million tokens (2,500 pages): the strong part fits into RAM, the faint one the disk."
+        self.setText(
+            self.tr(
+                "A full bar is a million tokens, or 2,500 pages: the strong part fits into RAM, the faint one on disk."
+            )
         )
-        self.setText(line)

@@ -289,7 +289,7 @@ class SettingsDialog(QDialog):
             return f": {as_bytes(count)}" if row else ""
 
         self.hot_line.setText(
-            self.tr("Attended in full, on the model's device{0}.").format(cost(row * config.hot_tokens))
+            self.tr("Every word of an answer sees all of them{0}.").format(cost(row * config.hot_tokens))
         )
         fetched = cost(row * config.retrieved_tokens)
         self.retrieved_line.setText(
