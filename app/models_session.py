@@ -3,7 +3,7 @@
 A download takes minutes or hours, and chats go on meanwhile. Imports the engine inside functions; knows nothing of Qt.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -43,7 +43,7 @@ class ModelsSession:
     def __init__(self) -> None:
         self.tell: Callable[[object], None] = lambda _event: None
         self._shapes: dict[str, ModelShape] = {}  # making them takes most of the time
-        self._settings: dict[str, Setting] = {}  # with which a model suits this PC best
+        self._plans: dict[str, tuple[Setting, Sequence[int]]] = {}  # with which a model suits this PC best; its GPUs
 
     def handle(self, request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
         """Do what is asked; yields events, the terminal one last."""
@@ -84,7 +84,8 @@ class ModelsSession:
                 self._shapes[entry.id] = model_shape.ModelShape(config_of_shape(entry.shape))
             listed.append(doctor.ListedModel.of(entry, self._shapes[entry.id], room))
             report = as_report(listed[-1])
-            self._settings[entry.id] = model_shape.Setting(report.best, "cpu" if room.vram is None else "cuda")
+            setting = model_shape.Setting(report.best, "cpu" if room.vram is None else "cuda")
+            self._plans[entry.id] = setting, listed[-1].plans[setting.quantize].gpu_layers
             yield report
         yield ModelsListed(tuple(each.entry.id for each in doctor.recommended(listed)[:RECOMMENDED]))
 
@@ -95,9 +96,8 @@ class ModelsSession:
         for name in names:
             if should_stop():
                 break
-            if name in self._settings:
-                shape, setting = self._shapes[name], self._settings[name]
-                pace = speed.pace(shape, setting, speed.measure_rates(shape, setting))
+            if name in self._plans:
+                pace = speed.measure_pace(self._shapes[name], *self._plans[name])
                 yield ModelTimed(name, pace.million_s, pace.tokens_per_s)
         yield ModelsListed()
 

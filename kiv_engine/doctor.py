@@ -13,7 +13,7 @@ from kiv_engine.records import read_records
 
 if TYPE_CHECKING:
     from kiv_engine.fit import Plan, Room
-    from kiv_engine.model_shape import ModelShape, Needs
+    from kiv_engine.model_shape import ModelShape
     from kiv_engine.speed import Pace
 
     Plans = dict[str, dict[Quantize, Plan]]  # by the store's dtype, then by weights
@@ -157,11 +157,12 @@ def fit_lines(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") ->
         yield f"Its layers are spread over the GPUs: {', '.join(map(str, layers))}."
     yield from measured_lines(name)
     yield ""
-    yield from assumptions(plans["model"][best].needs, pace)
+    yield from assumptions(plans["model"][best], pace)
 
 
-def assumptions(needs: "Needs", pace: "Pace | None") -> Iterator[str]:
+def assumptions(plan: "Plan", pace: "Pace | None") -> Iterator[str]:
     """What a plan rests on."""
+    needs = plan.needs
     yield "What this rests on:"
     parts = {
         "weights": needs.weights,
@@ -174,8 +175,12 @@ def assumptions(needs: "Needs", pace: "Pace | None") -> Iterator[str]:
     keys_values, index = needs.token_keys_values, needs.token_index
     yield f"  per token, over the layers that grow: K and V {keys_values:,} bytes, index {index:,} bytes"
     yield "  of the free RAM a tenth is left alone; what other programs take later is not foreseen"
-    if pace is not None:
-        yield "  times: one weight matrix and one layer timed just now; sparse reading; other programs slow it down"
+    if pace is None:
+        yield "  speed is not told: it is measured, on the PC at hand and with weights that fit"
+        return
+    yield "  times: one weight matrix and one layer timed just now; sparse reading; other programs slow it down"
+    if plan.gpu_layers:
+        yield "  each GPU was timed for itself, and copies to it; one works while the others wait, so that times add up"
 
 
 def fit_report(name: str, plans: "Plans", best: Quantize, pace: "Pace | None") -> dict[str, Any]:

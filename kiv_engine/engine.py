@@ -16,7 +16,7 @@ from kiv_engine.model_shape import ModelShape, Setting
 from kiv_engine.records import keep, measure, read_records
 from kiv_engine.remedy import choose_devices, for_context
 from kiv_engine.saved_context import SavedContext
-from kiv_engine.speed import measure_reading, token_seconds
+from kiv_engine.speed import measure_token
 from kiv_engine.stopping import ShouldStop, never
 from kiv_engine.weights import weight_bytes
 
@@ -129,7 +129,7 @@ class Engine:
     def _measure_token(self, config: KIVConfig) -> float:
         setting = Setting(self.options.quantize, "cuda" if self.loaded.device.type == "cuda" else "cpu", config)
         shape = ModelShape(self.loaded.model.config)
-        return token_seconds(shape, setting, measure_reading(shape, setting))
+        return measure_token(shape, setting, self.loaded.layers_on)
 
     def count_tokens(self, pieces: list[str]) -> list[int]:
         """Token counts of separate pieces of text that begin lines."""

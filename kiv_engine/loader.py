@@ -3,6 +3,7 @@
 No code of a checkpoint ever runs: weights are safetensors, never pickles, and `trust_remote_code` is always False.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,7 +83,12 @@ class LoadedModel:
     @property
     def devices(self) -> tuple[torch.device, ...]:
         """All that the weights lie on, `device` first."""
-        return tuple(dict.fromkeys([self.device, *(devices_by_layer(self.model) if is_spread(self.model) else ())]))
+        return tuple(self.layers_on) or (self.device,)
+
+    @property
+    def layers_on(self) -> dict[torch.device, int]:
+        """How many decoder layers each device has, `device` first; empty where all weights are on one."""
+        return {self.device: 0, **Counter(devices_by_layer(self.model))} if is_spread(self.model) else {}
 
     def layer_device(self, index: int) -> torch.device:
         """Where a decoder layer is, with what a cache keeps of it on a device."""

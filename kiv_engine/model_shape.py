@@ -290,17 +290,24 @@ class ModelShape:
 
     def weights_used(self, *, reading: bool) -> float:
         """Weights of matrix products that one token meets; reading skips the output and the layers that share K/V."""
+        return sum(self.weights_by_layer(reading=reading).values())
+
+    def weights_by_layer(self, *, reading: bool) -> dict[int | None, float]:
+        """Those of each decoder layer, by its number, and with None for it those that are in no layer."""
+        layers = decoder_layers(self.model)
+        numbers = {part: index for index, layer in enumerate(layers or ()) for part in layer.modules()}
         skipped = range(self.topology.num_layers - self.topology.num_sharing, self.topology.num_layers)
-        shared = tuple(f".layers.{index}." for index in skipped) if reading else ()
         head = self.model.get_output_embeddings()
-        total = 0.0
+        used: dict[int | None, float] = {}
         for name, module in self.model.named_modules():
-            if any(part in f"{name}." for part in shared) or not is_text(name) or (reading and module is head):
+            number = numbers.get(module)
+            if not is_text(name) or (reading and (number in skipped or module is head)):
                 continue
-            total += sum(self._share_used(name, each) for each in module.parameters(recurse=False) if each.ndim > 1)
+            count = sum(self._share_used(name, each) for each in module.parameters(recurse=False) if each.ndim > 1)
             if isinstance(module, nn.Embedding):
-                total -= module.weight.numel()
-        return total
+                count -= module.weight.numel()
+            used[number] = used.get(number, 0) + count
+        return used
 
     def _share_used(self, name: str, parameter: torch.Tensor) -> float:
         """Of experts, which are stacked in one parameter, as many as a token is sent to."""
@@ -309,14 +316,19 @@ class ModelShape:
         used = parameter.numel()
         return used * chosen / experts if experts and chosen and parameter.ndim == 3 and "expert" in name else used
 
-    def attention_products(self, config: KIVConfig) -> float:
-        """Multiplications of attention for one token that is read sparsely."""
-        keys = attended_keys(config)
-        growing = sum(2 * layer.num_query_heads * layer.head_dim * keys for layer in self.topology.growing)
+    def attention_products(self, config: KIVConfig, layers: range | None = None) -> float:
+        """Multiplications of attention for one token that is read sparsely; None for all layers."""
+        keys, counted = attended_keys(config), range(self.topology.num_layers) if layers is None else layers
+        growing = sum(
+            2 * layer.num_query_heads * layer.head_dim * keys
+            for layer in self.topology.growing
+            if layer.index in counted
+        )
         sliding = sum(
             2 * layer.num_query_heads * layer.head_dim * (layer.window + block)
             for layer in self.topology.forgetting
             for block in (block_tokens(layer.window) if self._fused else READ_CHUNK_TOKENS,)
+            if layer.index in counted
         )
         return growing + sliding
 

@@ -62,7 +62,8 @@ The arithmetic, in bytes:
 - **On several GPUs**, where one does not hold a million tokens and several hold more: layers are whole, in their order,
   and bring their hot windows, maps and index along; layers that share K and V stay together. The first GPU has what is
   not in a layer, each has a CUDA context and room for a chunk. Of all ways to cut the row of layers it is that with
-  which the fullest GPU holds the most tokens.
+  which the fullest GPU holds the most tokens. For times each GPU is measured by itself, and copies to it; one works
+  while the others wait, so that their times add up.
 - **With the disk** K and V are in files of 500 GB at most; the index stays where it is.
 """
 

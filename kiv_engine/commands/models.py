@@ -129,7 +129,7 @@ def run_fit(options: argparse.Namespace) -> int:
     best = options.quantize or fit.best_of(plans["model"])
     setting = model_shape.Setting(best, "cpu" if room.vram is None else "cuda")
     is_timed = not plans["model"][best].missing and not elsewhere
-    pace = speed.pace(shape, setting, speed.measure_rates(shape, setting)) if is_timed else None
+    pace = speed.measure_pace(shape, setting, plans["model"][best].gpu_layers) if is_timed else None
     problem = loading_problem(options.model)
     if options.json:
         report = doctor.fit_report(options.model, plans, best, pace)

@@ -31,6 +31,7 @@ from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import Downloaded, DownloadProgress
 from kiv_engine.model_config import config_of_shape
 from kiv_engine.model_folder import DEMO_FOLDER
+from kiv_engine.speed import Pace
 from tests.engine.test_download import ID, Hub, content, hub
 from tests.engine.test_hub_token import MemoryKeyring, ring
 
@@ -86,6 +87,21 @@ def test_the_models_to_take_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timed.million_s > 60
     assert 1 < timed.tokens_per_s < 1_000
     assert answer(session, TimeModels(names), stop=True) == [ModelsListed()]
+
+
+def test_a_model_on_several_gpus_is_timed_as_it_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [entry for entry in catalogue.read_catalogue() if "2.5-7B-Instruct" in entry.id]
+    timed: list[tuple[int, ...]] = []
+    room = fit.Room(64 * 10**9, 10**12, 8 * 10**9, (18 * 10**9,))
+    monkeypatch.setattr(catalogue, "read_catalogue", lambda: tuple(wanted))
+    monkeypatch.setattr(fit, "room_of", lambda _hardware: room)
+    monkeypatch.setattr(speed, "measure_pace", lambda _shape, _setting, layers: timed.append(layers) or Pace(9e3, 7.5))
+    session = ModelsSession()
+    listed = [event for event in answer(session, ListModels()) if isinstance(event, ModelListed)]
+    name = wanted[0].id
+    assert answer(session, TimeModels((name,)))[0] == ModelTimed(name, 9e3, 7.5)
+    best = next(each for each in listed if each.name == name).fits[0]
+    assert (best.num_gpus, len(timed[0]), sum(timed[0])) == (2, 2, 28)
 
 
 def test_a_folder_is_described_without_a_connection() -> None:

@@ -20,6 +20,8 @@ COPIES: Final = {ATEN._to_copy.default, ATEN.copy_.default, ATEN.slice_scatter.d
 """What brings values from one device to another."""
 INDEXES: Final = {ATEN.index.Tensor, ATEN.index_put_.default, ATEN.index_put.default}
 """What takes indices from the CPU."""
+crossings: list[tuple[torch.device, torch.device]] = []
+"""From where to where values were brought from one pretended GPU to another."""
 
 
 class PretendedTensor(torch.Tensor):
@@ -83,6 +85,8 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [each for each in values if isinstance(each, torch.Tensor)]
     asked = next((each for each in values if isinstance(each, torch.device)), None)
     device = asked or meeting_place(func, tensors)
+    if func is ATEN._to_copy.default and device is not None and tensors[0].device.type == device.type == TYPE:
+        crossings.extend([(tensors[0].device, device)] if tensors[0].device != device else [])
     if func is ATEN.histc.default:  # of integers only GPUs have it
         args = (args[0].float(), *args[1:])
     result = func(*tree_map(held_of, args), **tree_map(held_of, kwargs))

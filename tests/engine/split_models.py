@@ -23,7 +23,8 @@ from kiv_engine.events import AnswerFinished
 from kiv_engine.loader import LayerDevices, LoadedModel, LoadOptions, load
 from kiv_engine.model_config import read_config
 from kiv_engine.saved_context import SavedContext
-from tests.engine.pretended_gpus import TYPE, PretendedGpus, pretend
+from kiv_engine.speed import shares
+from tests.engine.pretended_gpus import TYPE, PretendedGpus, crossings, pretend
 
 CONFIG: Final = KIVConfig(hot_tokens=128, retrieved_tokens=64, prefill="sparse", positions="true", index_bits=2)
 GPUS: Final = (torch.device(TYPE, 0), torch.device(TYPE, 1))
@@ -62,6 +63,7 @@ def logits_of(loaded: LoadedModel) -> tuple[list[torch.Tensor], list[str]]:
     with torch.no_grad():
         for count in (256, 256, 1, 1):
             ids = torch.randint(0, 97, (1, count), generator=generator).to(loaded.device)
+            crossings.clear()
             with cache.reading() if count > 1 else contextlib.nullcontext():
                 output = loaded.model(ids, past_key_values=cache, logits_to_keep=1).logits
             assert output.device == loaded.device
@@ -77,7 +79,9 @@ def compare_logits(folder: str) -> dict[str, Any]:
     with PretendedGpus():
         found, places = logits_of(loaded_on(folder, spread(folder)))
     off = max(float((one - other).abs().max()) for one, other in zip(expected, found, strict=True))
-    return {"off": off, "places": places}
+    shape, layers = model_shape.ModelShape(read_config(folder)), [spread(folder).count(gpu) for gpu in GPUS]
+    planned = shares(shape, model_shape.Setting(config=CONFIG), layers)[1].copies
+    return {"off": off, "places": places, "copies": len(crossings), "planned_copies": planned}
 
 
 # -- contexts --------------------------------------------------------------------------------------------------------
@@ -110,7 +114,7 @@ def compare_answers(folder: str, saved: Path) -> dict[str, Any]:
     answers.append(answer(Context.opened(alone, SavedContext.open(saved))))
     return {
         "answers": answers,
-        "devices": list(map(str, loaded.devices)),
+        "layers_on": {str(device): count for device, count in loaded.layers_on.items()},
         "held": [each["hot"] + each["index"] for each in held],
         "parts": parts.hot + parts.index,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kiv_engine import cli, doctor, hardware
+from kiv_engine import cli, doctor, fit, hardware, speed
 from kiv_engine.fit import Plan, Room, plan, room_of
 from kiv_engine.free_space import Disk, Ram
 from kiv_engine.hardware import Cpu, Cuda, Gpu, Hardware, TorchBuild, inspect_hardware
@@ -72,6 +72,26 @@ def test_of_several_gpus_it_is_said_which_models_run_on() -> None:
     text = "\n".join(doctor.fit_lines("some/model", plans, "none", None))
     assert "some/model on up to 2 GPUs, with 11.5 GB and 9.0 GB of VRAM free" in text
     assert "Its layers are spread over the GPUs: 20, 16." in text
+    assert "speed is not told" in text
+    assert "each GPU was timed for itself" not in text
+    text = "\n".join(doctor.fit_lines("some/model", plans, "none", Pace(258.8, 4.1)))
+    assert "each GPU was timed for itself, and copies to it" in text
+    alone = "\n".join(doctor.fit_lines("some/model", plans_of(FITS), "none", Pace(258.8, 4.1)))
+    assert "times:" in alone
+    assert "each GPU was timed for itself" not in alone
+
+
+def test_a_model_on_several_gpus_is_timed_as_it_is_planned(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timed: list[tuple[int, ...]] = []
+    monkeypatch.setattr(fit, "room_of", lambda _hardware: Room(64 * 10**9, 10**12, 12 * 10**9, (12 * 10**9,)))
+    monkeypatch.setattr(speed, "measure_pace", lambda _shape, _setting, layers: timed.append(layers) or Pace(9e3, 7.5))
+    assert cli.main(["fit", "Qwen/Qwen2.5-7B-Instruct", "--quantize", "none"]) == 0
+    told = capsys.readouterr().out
+    assert f"Its layers are spread over the GPUs: {', '.join(map(str, timed[0]))}." in told
+    assert "about 7.5 tok/s" in told
+    assert (len(timed[0]), sum(timed[0])) == (2, 28)
 
 
 def test_a_gpu_that_stays_idle_is_said_with_the_remedy() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import kiv_engine
-from kiv_engine import Engine, KIVConfig, SamplingConfig
+from kiv_engine import Engine, KIVConfig, SamplingConfig, speed
 from kiv_engine import engine as engine_module
 from kiv_engine.archive import Archive, write_archive
 from kiv_engine.document import Document
@@ -55,7 +55,7 @@ def test_the_time_that_reading_takes_is_told_by_the_last_reading_or_else_by_a_me
 ) -> None:
     known: dict[tuple[str, str], Record] = {}
     monkeypatch.setattr(engine_module, "read_records", lambda: known)
-    monkeypatch.setattr(engine_module, "measure_reading", lambda *_: ReadRates(1e-9, 1e-7))
+    monkeypatch.setattr(speed, "measure_reading", lambda *_: ReadRates(1e-9, 1e-7))
     context = engine.new_context(CONFIG)
     reading = context.read(Document("archive", archive.text))
     total = next(reading).tokens_total

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = KIVConfig(hot_tokens=128, retrieved_tokens=64, prefill="sparse", positions="true")
 GB = 1_000_000_000
+CPU = torch.device("cpu")
 
 
 def read_chunks(model: PreTrainedModel, cache: KIVCache, count: int) -> None:
@@ -224,11 +225,11 @@ def test_this_pc_is_timed(monkeypatch: pytest.MonkeyPatch, quantize: Any) -> Non
     monkeypatch.setattr(speed, "TIMED_SHAPE", (256, 512))
     monkeypatch.setattr(speed, "COLD_TOKENS", 1_024)
     shape, setting = ModelShape(model_of("gemma4").config), Setting(quantize, config=SMALL)
-    rates = speed.measure_rates(shape, setting)
+    rates = speed.measure_rates(shape, setting, CPU, CPU)
     assert rates.decode_weight > 0
     assert rates.attend > 0
     assert rates.scan_byte > 0
-    pace = speed.pace(shape, setting, rates)
+    pace = speed.pace(shape, setting, [rates])
     assert pace.million_s > 0
     assert pace.tokens_per_s > 0
 
@@ -244,7 +245,7 @@ def test_the_scan_is_timed_by_searching_the_index(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(CodeIndex, "search", search)
     monkeypatch.setattr(speed, "TIMED_SHAPE", (64, 64))
-    rates = speed.measure_rates(ModelShape(model_of("llama").config), Setting(config=SMALL))
+    rates = speed.measure_rates(ModelShape(model_of("llama").config), Setting(config=SMALL), CPU, CPU)
     assert rates.scan_byte == pytest.approx(1 / 1_000)
 
 
@@ -253,7 +254,7 @@ def test_a_pace_is_the_sum_of_its_parts() -> None:
     rates = speed.Rates(read_weight=1e-9, call_weight=2_048e-9, decode_weight=3e-9, attend=0.5, scan_byte=0)
     products = 2 * (2 * 4 * 16 * (16 + 2_048 + 256 + 512))
     weights = shape.weights_used(reading=True)
-    pace = speed.pace(shape, setting, rates)
+    pace = speed.pace(shape, setting, [rates])
     assert pace.million_s == pytest.approx(1e6 * (weights * 2e-9 + products * 1e-9))
     step = shape.weights_used(reading=False) * 3e-9 + 2 * 0.5 + 2 * speed.LAYER_OVERHEAD_S
     assert 1 / pace.tokens_per_s == pytest.approx(step)
@@ -264,10 +265,10 @@ def test_of_a_pace_reading_alone_can_be_measured_and_told(monkeypatch: pytest.Mo
     monkeypatch.setattr(speed, "TIMED_SHAPE", (64, 64))
     monkeypatch.setattr(speed, "_seconds", lambda _linear, inputs: (100 + len(inputs)) * 1e-6)
     shape, setting = ModelShape(model_of("llama").config), Setting()
-    read = speed.measure_reading(shape, setting)
+    read = speed.measure_reading(shape, setting, CPU, CPU)
     assert (read.read_weight, read.call_weight) == (pytest.approx(1e-6 / 64**2), pytest.approx(1e-4 / 64**2))
     rates = speed.Rates(read.read_weight, read.call_weight, decode_weight=0, attend=0, scan_byte=0)
-    assert speed.token_seconds(shape, setting, read) * 1e6 == speed.pace(shape, setting, rates).million_s > 0
+    assert speed.token_seconds(shape, setting, [read]) * 1e6 == speed.pace(shape, setting, [rates]).million_s > 0
 
 
 def test_every_layer_that_attends_searches_for_itself() -> None:
@@ -277,4 +278,67 @@ def test_every_layer_that_attends_searches_for_itself() -> None:
     rates = speed.Rates(read_weight=0, call_weight=0, decode_weight=0, attend=0.5, scan_byte=1e-9)
     codes = 512 // 8 + 1
     step = 2 * (0.5 + 1e6 * codes * 1e-9) + 4 * speed.LAYER_OVERHEAD_S
-    assert 1 / speed.pace(shape, setting, rates).tokens_per_s == pytest.approx(step)
+    assert 1 / speed.pace(shape, setting, [rates]).tokens_per_s == pytest.approx(step)
+
+
+# -- how fast on several GPUs ------------------------------------------------------------------------------------------
+
+FAST = speed.Rates(read_weight=1e-9, call_weight=0, decode_weight=3e-9, attend=0.5, scan_byte=1e-9)
+SLOW = speed.Rates(5e-9, 0, 7e-9, 2.0, 4e-9, copy_call=0.01, copy_byte=1e-6)
+ONE, TWO = torch.device("cuda", 0), torch.device("cuda", 2)
+
+
+def test_the_times_of_gpus_and_of_copies_between_them_add_up() -> None:
+    """A layer on each of two, and the output on the first."""
+    model, setting = model_of("llama"), Setting()
+    shape = ModelShape(model.config)
+    head = model.lm_head.weight.numel()
+    layer = sum(each.weight.numel() for each in model.model.layers[0].modules() if isinstance(each, torch.nn.Linear))
+    products = 2 * 4 * 16 * (16 + 2_048 + 256 + 512)
+    codes = 2 * (16 // 8 + 1)
+    copies = 1 + 3 + 1  # to the second: hidden states, rotary positions in two, the token's number; and back
+    copied = 4 * (64 + 2 * 16 + 64) + 8
+    pace = speed.pace(shape, setting, [FAST, SLOW], [1, 1])
+    read = (layer + products) * 1e-9 + (layer + products) * 5e-9 + copies * 0.01 / 2_048 + copied * 1e-6
+    assert pace.million_s == pytest.approx(1e6 * read)
+    step = (layer + head) * 3e-9 + 0.5 + 1e6 * codes * 1e-9
+    step += layer * 7e-9 + 2.0 + 1e6 * codes * 4e-9 + copies * 0.01
+    assert 1 / pace.tokens_per_s == pytest.approx(step + 2 * speed.LAYER_OVERHEAD_S)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_on_gpus_alike_with_free_copies_a_model_is_as_fast_as_on_one(name: str) -> None:
+    shape, setting = ModelShape(model_of(name).config), Setting(device="cuda")
+    first, *others = (piece.layers for piece in shape.pieces(setting))
+    alone, spread = (speed.pace(shape, setting, rates, layers) for rates, layers in (
+        ([FAST], []), ([FAST] * 3, [0, first, sum(others)]),
+    ))  # fmt: skip
+    assert spread.million_s == pytest.approx(alone.million_s)
+    assert spread.tokens_per_s == pytest.approx(alone.tokens_per_s)
+
+
+def test_each_gpu_that_has_layers_is_timed_and_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = {ONE: FAST, TWO: SLOW}
+    monkeypatch.setattr(speed, "further_gpus", lambda _first: [1, 2])
+    monkeypatch.setattr(speed, "measure_rates", lambda _shape, _setting, device, first: (timed[device], first)[0])
+    monkeypatch.setattr(speed, "measure_reading", lambda _shape, _setting, device, first: (timed[device], first)[0])
+    shape, setting = ModelShape(model_of("llama").config), Setting(device="cuda")
+    expected = speed.pace(shape, setting, [FAST, SLOW], [1, 1])
+    assert speed.measure_pace(shape, setting, (1, 0, 1)) == expected
+    assert speed.measure_token(shape, setting, {ONE: 1, TWO: 1}) * 1e6 == expected.million_s
+    assert speed.measure_pace(shape, setting, (0, 0, 2)) == speed.pace(shape, setting, [FAST, SLOW], [0, 2])
+
+
+def test_a_copy_is_timed_with_one_token_and_with_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes 5 s and a second for each thousand bytes."""
+    monkeypatch.setattr(speed, "_seconds", lambda copy, hidden: 5 + copy(hidden).nbytes / 1_000)
+    call, byte = speed._copy_seconds(64, torch.float32, CPU, torch.device("meta"))
+    assert (call, byte) == (pytest.approx(5 + 0.256), pytest.approx(1 / 1_000))
+    assert speed._copy_seconds(64, torch.float32, CPU, CPU) == (0, 0)
+
+
+def test_a_gpu_is_waited_for_and_not_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    speed._seconds(lambda _argument: None, SimpleNamespace(is_cuda=True, device=TWO), repeats=1)  # type: ignore[arg-type]
+    assert waited == [TWO]
