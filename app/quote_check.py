@@ -12,7 +12,8 @@ MAX_CLAIMS: Final = 12
 MIN_QUOTE: Final = 3
 """Shorter texts in quotation marks are no quotes."""
 
-_QUOTED: Final = re.compile(r"“([^”]+)”|«([^»]+)»|„([^“]+)“|\"([^\"]+)\"")
+_QUOTED: Final = re.compile(r"“([^“”]+)”|«([^«»]+)»|„([^„“]+)“|\"([^\"]+)\"")
+"""No mark that opens is in what it opens: else each of many that nothing closes would be followed to the end."""
 _SAID: Final = re.compile(r"\bThe document (?:says:|goes on:|says(?!\s+(?:nothing|that)\b))\s+([^\n]+)")
 """How the built-in model begins what it quotes."""
 _BLOCK: Final = re.compile(r"^[ \t]*>[ \t>]*(?![-–—#*+>\s]|\d+[.)]\s)([^\n]+)", re.MULTILINE)

@@ -22,6 +22,7 @@ LISTED = {"1503": True, "12.50": True, "12": False, "7": True}
         ("The document goes on: 1,250 crowns for the", {"1,250 crowns for the": True}),
         ("The document says nothing about geese.", {}),
         ("It was “Captain Anna”, said «Second Bishop».", {"Captain Anna": True, "Second Bishop": True}),
+        ("It was “so, «or so, „Captain Anna“, «Second Bishop».", {"Captain Anna": True, "Second Bishop": True}),
         ('He said "paid 1,251 crowns".', {"paid 1,251 crowns": False, "1,251": False}),
         ("It cost 250 crowns in 1503, or 12.5 %.", {"250": False, "1503": True, "12.5 %": False}),
         ("It cost 12.50 on day 7, 7 days later; 50 more.", {"12.50": True, "7": True, "50": False}),
@@ -46,6 +47,15 @@ def test_claims(answer: str, expected: dict[str, bool]) -> None:
         if claim.place is not None:
             there = [BOOK, NOTES][claim.place.document][claim.place.start : claim.place.end]
             assert there.split() == claim.text.split()
+
+
+@pytest.mark.parametrize("marks", ["“”", "«»", "„“", '""'])
+def test_a_mark_is_followed_to_the_next_of_its_kind_and_no_further(marks: str) -> None:
+    """So that a text is gone through once for each kind of marks, however many of them nothing closes."""
+    opens, closes = marks
+    assert quote_check._QUOTED.match(f"{opens}Captain Anna{closes}")
+    further = quote_check._QUOTED.match(f"{opens}some{opens}Captain Anna{closes}")
+    assert further is None or further.end() == len(f"{opens}some{opens}")
 
 
 def test_a_passage_is_looked_at_first() -> None:
