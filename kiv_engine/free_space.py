@@ -1,5 +1,6 @@
 """RAM and disk: what there is, and what of it can be had. Values of one moment."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,5 +85,5 @@ def read_disk(folder: Path) -> Disk:
 
 
 def existing_folder(folder: Path) -> Path:
-    """The folder, or the nearest above it that exists."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    """The folder, or the nearest above it that exists; what this user may not look into counts as absent."""
+    return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))

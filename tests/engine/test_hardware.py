@@ -42,6 +42,23 @@ def test_ram_and_disk_are_the_systems(tmp_path: Path, monkeypatch: pytest.Monkey
     assert disk.free_bytes == status.f_frsize * status.f_bavail
 
 
+def test_a_folder_in_one_that_is_closed_to_this_user_is_on_the_disk_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permissions do not keep root, who may run this, from looking."""
+    closed, really = tmp_path / "closed", os.stat
+    closed.mkdir()
+
+    def stat(path: str | os.PathLike[str], **options: bool) -> os.stat_result:
+        if closed in Path(path).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return really(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert free_space.existing_folder(closed / "models" / "hub") == closed
+    assert free_space.existing_folder(closed) == closed
+
+
 def limits(root: Path, membership: str) -> list[tuple[int, int]]:
     (root / "self").write_text(membership)
     return list(free_space._container_limits(root, root / "self"))
