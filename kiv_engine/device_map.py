@@ -60,7 +60,8 @@ def split(pieces: Sequence[Piece], rooms: Sequence[int]) -> Split:
 def _fill(pieces: Sequence[Piece], rooms: Sequence[int], tokens: int) -> tuple[tuple[int, ...], int]:
     """Layers on each GPU where one is filled after the other, the last with all that is left, and the bytes it lacks.
 
-    If any spread in order fits, this one does.
+    If any spread in order fits, this one does. What is not in a layer is on the first GPU; another one without layers
+    takes nothing, and lacks nothing.
     """
     layers, left = [0] * len(rooms), list(rooms)
     gpu = 0
@@ -70,7 +71,8 @@ def _fill(pieces: Sequence[Piece], rooms: Sequence[int], tokens: int) -> tuple[t
             gpu += 1
         layers[gpu] += piece.layers
         left[gpu] -= size
-    return tuple(layers), sum(max(0, -each) for each in left)
+    used = (room for number, room in enumerate(left) if layers[number] or number == 0)
+    return tuple(layers), sum(max(0, -each) for each in used)
 
 
 def _largest(fits: Callable[[int], bool], most: int) -> int:

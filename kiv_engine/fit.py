@@ -66,8 +66,8 @@ class Plan:
 
     @property
     def num_gpus(self) -> int:
-        """Over so many GPUs layers are spread; 1 where they are not."""
-        return max(1, sum(count > 0 for count in self.gpu_layers))
+        """Over so many GPUs a model is spread, the first with what is in no layer; 1 where it is on one or on none."""
+        return 1 + sum(count > 0 for count in self.gpu_layers[1:])
 
 
 def plan_of(shape: ModelShape, setting: Setting, room: Room) -> Plan:

@@ -52,7 +52,9 @@ def ways(count: int, gpus: int) -> Iterator[tuple[range, ...]]:
 def tokens_of(pieces: Sequence[Piece], way: tuple[range, ...], rooms: Sequence[int]) -> int:
     """How many tokens fit that way; below 0 where not even the pieces do."""
     fits = []
-    for run, room in zip(way, rooms, strict=True):
+    for number, (run, room) in enumerate(zip(way, rooms, strict=True)):
+        if number and not run:
+            continue  # nothing is there, however little room it has
         left = room - sum(pieces[index].fixed for index in run)
         per_token = sum(pieces[index].token for index in run)
         fits.append(-1 if left < 0 else left // per_token if per_token else 2**62)
@@ -180,6 +182,23 @@ def test_a_model_whose_layers_stand_in_no_list_is_planned_for_one_gpu(
     assert 0 < alone.tokens_in_ram < fit.MILLION
     assert (found.tokens_in_ram, found.tokens_on_disk) == (alone.tokens_in_ram, alone.tokens_on_disk)
     assert found.gpu_layers == ()
+
+
+@pytest.mark.parametrize("full", [1, 2], ids=["second", "last"])
+def test_a_full_gpu_does_not_keep_a_model_from_two_others(qwen7b: ModelShape, full: int) -> None:
+    rooms = [12 * GB, 12 * GB, 12 * GB]
+    rooms[full] = 0
+    found = fit.plan_of(qwen7b, CUDA, Room(64 * GB, 500 * GB, rooms[0], tuple(rooms[1:])))
+    both = fit.plan_of(qwen7b, CUDA, Room(64 * GB, 500 * GB, 12 * GB, (12 * GB,)))
+    assert found.tokens_in_ram == both.tokens_in_ram > 0
+    assert found.gpu_layers[full] == 0
+    assert found.num_gpus == 2
+
+
+def test_a_gpu_that_has_all_but_the_layers_is_counted(qwen7b: ModelShape) -> None:
+    found = fit.plan_of(qwen7b, CUDA, Room(64 * GB, 500 * GB, 4 * GB, (24 * GB,)))
+    assert found.gpu_layers == (0, qwen7b.topology.num_layers)
+    assert found.num_gpus == 2
 
 
 @pytest.fixture
