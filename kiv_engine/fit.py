@@ -11,7 +11,7 @@ from kiv_engine.config import QUANTIZE_KINDS, QUANTIZED, KIVConfig, Quantize, St
 from kiv_engine.device_map import MOST_TOKENS, Piece, split
 from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
 from kiv_engine.hardware import Hardware
-from kiv_engine.model_config import load_dtype
+from kiv_engine.model_config import is_quantized, load_dtype
 from kiv_engine.model_shape import Device, ModelShape, Needs, Setting
 
 CUDA_HOST_BYTES: Final = 2_000_000_000
@@ -146,7 +146,12 @@ def room_elsewhere(room: Room, gpus_gb: Sequence[float] | None, ram_gb: float | 
 
 
 def weights_to_offer(config: PreTrainedConfig, device: Device) -> tuple[Quantize, ...]:
-    """Ways to keep the weights, the finest first: bfloat16 only where weights in full are larger."""
+    """Ways to keep the weights, the finest first: bfloat16 only where weights in full are larger.
+
+    Those that are quantized already stay as they are.
+    """
+    if is_quantized(config):
+        return ("none",)
     wide = load_dtype(config, device).itemsize > torch.bfloat16.itemsize
     return ("none", *(("bf16",) if wide else ()), *QUANTIZED)
 

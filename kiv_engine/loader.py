@@ -38,7 +38,7 @@ from kiv_engine.errors import (
 from kiv_engine.events import LoadProgress
 from kiv_engine.free_space import available_ram_bytes
 from kiv_engine.memory import forget_frames, free_vram_bytes, give_back
-from kiv_engine.model_config import DTYPES, checked_config, empty_model
+from kiv_engine.model_config import DTYPES, checked_config, empty_model, is_quantized
 from kiv_engine.model_folder import OnProgress, Source, find_source, no_tokenizer
 from kiv_engine.quiet import environment, import_bitsandbytes, quiet, silence_cast_warning
 from kiv_engine.stopping import ShouldStop
@@ -176,7 +176,7 @@ def _model(
     source: Source, config: PreTrainedConfig, quantize: Quantize, device: torch.device, layer_devices: LayerDevices
 ) -> PreTrainedModel:
     """The model on the device, or with its layers on several, quantized if asked for."""
-    if quantize != "none" and getattr(config, "quantization_config", None) is not None:
+    if quantize != "none" and is_quantized(config):
         raise ConfigError(f"{source} is already quantized; its weights can only be taken as they are.")
     arguments: dict[str, Any] = {"dtype": DTYPES.get(quantize, torch.float32 if device.type == "cpu" else "auto")}
     if quantize in QUANTIZED:

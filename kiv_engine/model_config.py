@@ -148,6 +148,11 @@ def load_dtype(config: PreTrainedConfig, device: str, quantize: Quantize = "none
     return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
 
 
+def is_quantized(config: PreTrainedConfig) -> bool:
+    """Whether the checkpoint's weights are quantized already: then they can only be taken as they are."""
+    return getattr(config, "quantization_config", None) is not None
+
+
 def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
     """The model that `load` would make of a config, with shapes but without memory."""
     with quiet(), torch.device("meta"):

@@ -20,7 +20,7 @@ from kiv_engine.free_space import available_ram_bytes, existing_folder
 from kiv_engine.hardware import further_gpus
 from kiv_engine.loader import LayerDevices, LoadedModel, LoadOptions, device_of
 from kiv_engine.memory import free_vram_bytes
-from kiv_engine.model_config import read_config
+from kiv_engine.model_config import is_quantized, read_config
 from kiv_engine.model_shape import Device, ModelShape, Needs, Setting
 
 LESS_HOT_TOKENS: Final = 512
@@ -88,9 +88,7 @@ def _changes(setting: Setting, config: PreTrainedConfig) -> Iterator[SmallerPlan
 
 
 def _coarser(setting: Setting, config: PreTrainedConfig) -> list[Literal["bf16", "8bit", "4bit"]]:
-    """Weights with fewer bits; of a checkpoint that is quantized already there are none."""
-    if getattr(config, "quantization_config", None) is not None:
-        return []
+    """Weights with fewer bits."""
     offered = fit.weights_to_offer(config, setting.device)
     finer = QUANTIZE_KINDS[: QUANTIZE_KINDS.index(setting.quantize) + 1]
     coarse: tuple[Literal["bf16", "8bit", "4bit"], ...] = ("bf16", "8bit", "4bit")
@@ -113,7 +111,7 @@ def choose_devices(
     unless it is to be tried `anyway`: otherwise the system might end the whole program. Says nothing of the built-in
     model, and of checkpoints that are quantized already.
     """
-    if options.model == "demo" or getattr(config, "quantization_config", None) is not None:
+    if options.model == "demo" or is_quantized(config):
         return ()
     try:
         shape = ModelShape(config)

@@ -118,10 +118,13 @@ def run_fit(options: argparse.Namespace) -> int:
     """`kiv fit`: how many tokens a model can hold here, and how fast it would be."""
     from kiv_engine import doctor, fit, model_shape, speed
     from kiv_engine.hardware import inspect_hardware
-    from kiv_engine.model_config import read_config
+    from kiv_engine.model_config import is_quantized, read_config
     from kiv_engine.model_folder import loading_problem
 
     shape = model_shape.ModelShape(read_config(options.model))
+    as_it_is = is_quantized(shape.config)
+    if as_it_is and options.quantize not in (None, "none"):
+        raise BadInputError(f"{options.model} is already quantized; leave out --quantize.")
     here = fit.room_of(inspect_hardware(doctor.models_folder()))
     room = fit.room_elsewhere(here, options.gpu, options.ram)
     elsewhere = doctor.elsewhere(room, options.gpu, options.ram)
@@ -133,10 +136,12 @@ def run_fit(options: argparse.Namespace) -> int:
     problem = loading_problem(options.model)
     if options.json:
         report = doctor.fit_report(options.model, plans, best, pace)
-        print(json.dumps({**report, "computed_for": elsewhere, "problem": problem}))
+        print(json.dumps({**report, "computed_for": elsewhere, "problem": problem, "quantized": as_it_is}))
     else:
         print(f"{elsewhere}\n" if elsewhere else "", end="")
         print("\n".join(doctor.fit_lines(options.model, plans, best, pace)))
+        if as_it_is:
+            print("\nIts weights are quantized already: they take less than these figures, which count them in full.")
         if problem:
             print(f"\nAs it is, it cannot be loaded. {problem}")
     return DONE

@@ -149,6 +149,25 @@ def test_a_folder_needs_no_weights_to_be_planned(tmp_path: Path, capsys: pytest.
     assert "What this rests on:" in out
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_of_weights_that_are_quantized_already_it_is_said_that_they_take_less(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((DEMO_FOLDER / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert cli.main(["fit", str(tmp_path), "--ram", "8"]) == 0
+    told = capsys.readouterr().out
+    assert "\nIts weights are quantized already: they take less" in told
+    assert "\nin full " in told
+    assert not any(f"\n{kind} " in told for kind in ("bfloat16", "8 bit", "4 bit")), "what cannot be loaded"
+    assert cli.main(["fit", str(tmp_path), "--ram", "8", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["quantized"], {each["quantize"] for each in report["settings"]}) == (True, {"none"})
+    assert cli.main(["fit", str(tmp_path), "--quantize", "4bit"]) == 2
+    assert capsys.readouterr().err.endswith("is already quantized; leave out --quantize.\n")
+
+
 def test_what_fits_is_a_sentence() -> None:
     assert FITS.missing == 0
     assert doctor.fit_sentence(FITS, Pace(258.8, 4.1)) == (
