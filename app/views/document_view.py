@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from PySide6.QtCore import QPoint, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QResizeEvent, QTextBlock, QTextCursor
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
@@ -45,6 +45,7 @@ class DocumentView(QPlainTextEdit):
         align_by_script(self.document())
         self.document().setDocumentMargin(2 * GAP)
         self._texts: list[DocumentText] = []
+        self._kept_on_top = (0, 0)  # while the scroll bar has this value: the position that was on top at first
         self._pouring: list[tuple[DocumentText, int]] = []
         self._pour = QTimer(self, interval=0)
         self._pour.timeout.connect(self._on_pour)
@@ -59,6 +60,7 @@ class DocumentView(QPlainTextEdit):
         if texts[: len(self._texts)] != self._texts:
             self.clear()
             self._texts = []
+            self._kept_on_top = (0, 0)
             self._pouring = []
         self._pouring += [(text, 0) for text in texts[len(self._texts) :]]
         self._texts = list(texts)
@@ -185,8 +187,11 @@ class DocumentView(QPlainTextEdit):
 
     @property
     def _top(self) -> int:
-        """The position with which what is on screen begins."""
-        return self.cursorForPosition(QPoint(0, 0)).position()
+        """The position with which what is on screen begins. In lines from right to left, too."""
+        block = self.firstVisibleBlock()
+        number = self.verticalScrollBar().value() - block.firstLineNumber()
+        is_laid_out = 0 <= number < block.layout().lineCount()
+        return block.position() + (block.layout().lineAt(number).textStart() if is_laid_out else 0)
 
     def place_on_top(self) -> tuple[int, int] | None:
         """The document, and its character, with which what is on screen begins; None without documents."""
@@ -197,12 +202,16 @@ class DocumentView(QPlainTextEdit):
         self._lay_out_above(self.firstVisibleBlock())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """The text stays where it is read, though its lines end elsewhere."""
+        """The text stays where it is read, though its lines end elsewhere, and however many widths there are until it
+        is scrolled: were each to keep its own first line, which begins sooner, the text would creep down.
+        """
+        value = self.verticalScrollBar().value()
         is_rewrapped = event.size().width() != event.oldSize().width()
-        top = self._top if is_rewrapped and self.verticalScrollBar().value() else 0
+        kept = self._kept_on_top[1] if value == self._kept_on_top[0] else self._top
         super().resizeEvent(event)
-        if top:
-            self._show_line_of(top, 0)
+        if is_rewrapped and value:
+            self._show_line_of(kept, 0)
+            self._kept_on_top = (self.verticalScrollBar().value(), kept)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """With a line between two documents."""

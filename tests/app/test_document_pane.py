@@ -329,3 +329,23 @@ def test_the_text_stays_where_it_is_read_when_the_pane_gets_wider(driver: AppDri
     for width in (view.width() + 300, view.width() + 60, view.width() - 100):
         view.resize(width, view.height())
         assert abs(view.place_on_top()[1] - before) < 400
+
+
+@pytest.mark.parametrize("word", ["w{0}", "שלום{0}"])
+def test_the_text_stays_where_it_is_read_while_its_border_is_dragged_to_and_fro(driver: AppDriver, word: str) -> None:
+    driver.controller.read_pasted(" ".join(word.format(number) for number in range(1_200)))
+    driver.until_read()
+    view = driver.window.document.text
+    driver.until(lambda: view.is_complete)
+    width = view.width()
+    view.show_share(0.6)
+    before, a_line = view.place_on_top()[1], width // view.fontMetrics().averageCharWidth()
+    for _drag in range(2):
+        for step in (*range(0, 200, 8), *range(200, -1, -8)):
+            view.resize(width + step, view.height())
+    assert abs(view.place_on_top()[1] - before) < 2 * a_line
+    bar = view.verticalScrollBar()
+    bar.setValue(bar.value() - 5)
+    scrolled = view.place_on_top()[1]
+    view.resize(width + 8, view.height())
+    assert before - 12 * a_line < view.place_on_top()[1] <= scrolled, "it stays where it was scrolled to"

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from app.document_text import BLOCK_CHARACTERS, DocumentText, fold
+from app.document_text import BLOCK_CHARACTERS, UNBROKEN_CHARACTERS, DocumentText, fold
 from kiv_engine.documents.places import Places
 
 
@@ -58,6 +58,12 @@ def test_very_long_lines_are_cut_where_a_sentence_ends(sentence: str) -> None:
     ends = {cut.block(number).rstrip()[-2:] for number in range(cut.num_blocks - 1)}
     assert cut.num_blocks > 4
     assert ends == {sentence.rstrip()[-2:]}
+
+
+def test_letters_without_a_blank_are_cut_sooner() -> None:
+    cut = DocumentText.cut("name", "A line of words. " + "x" * 3 * BLOCK_CHARACTERS)
+    assert cut.block(0) == "A line of words. "
+    assert max(len(cut.block(number)) for number in range(1, cut.num_blocks - 6)) == UNBROKEN_CHARACTERS
 
 
 def test_an_empty_text_is_one_block() -> None:
