@@ -72,7 +72,8 @@ class HistoryController(QObject):
         for signal in (chat.titled, chat.documents_changed, chat.options_changed, chat.path_changed):
             signal.connect(self._on_chat_changed, Qt.ConnectionType.UniqueConnection)
         chat.draft_changed.connect(self._on_draft_changed, Qt.ConnectionType.UniqueConnection)
-        chat.exchange_changed.connect(self._on_exchange_changed, Qt.ConnectionType.UniqueConnection)
+        for signal in (chat.exchange_changed, chat.exchange_removed):
+            signal.connect(self._on_exchange_changed, Qt.ConnectionType.UniqueConnection)
 
     @Slot()
     def _on_chat_changed(self) -> None:

@@ -258,8 +258,8 @@ class Readings(QObject):
         if self._reads_more(chat):
             return
         self._queue.take_back(lambda request: isinstance(request, Ask) and request.chat == chat.number)
-        waiting = [each for each in chat.all_exchanges.values() if each.state is ExchangeState.WAITING]
-        for exchange in reversed(waiting):
+        asked = [each for each in chat.all_exchanges.values() if each in chat.siblings(each)]  # others are back already
+        for exchange in reversed([each for each in asked if each.state is ExchangeState.WAITING]):
             chat.remove_exchange(exchange)
             chat.give_back(exchange.question)
 

@@ -174,6 +174,7 @@ class Chat(QObject):
         reading_changed: how far they are read.
         path_changed: other exchanges are shown.
         exchange_changed: id of the exchange.
+        exchange_removed: id of one that was taken back.
         selection_changed: another answer's evidence is looked at, or another passage of it.
         evidence_changed: id of the exchange whose evidence grew.
         pointed_changed: another word of the selected answer is pointed at.
@@ -186,6 +187,7 @@ class Chat(QObject):
     reading_changed = Signal()
     path_changed = Signal()
     exchange_changed = Signal(int)
+    exchange_removed = Signal(int)
     selection_changed = Signal()
     evidence_changed = Signal(int)
     pointed_changed = Signal()
@@ -347,6 +349,7 @@ class Chat(QObject):
             self.titled.emit()
         above.chosen = max(0, min(above.chosen, len(siblings) - 1))
         self._drop_hidden_selection()
+        self.exchange_removed.emit(exchange.id)
         self.path_changed.emit()
 
     def siblings(self, exchange: Exchange) -> list[Exchange]:

@@ -645,6 +645,34 @@ def test_a_question_that_could_not_be_asked_leaves_no_name(driver: AppDriver, tm
     assert (driver.chat.name, driver.window.title.text()) == ("", "New chat")
 
 
+def test_a_question_that_could_not_be_asked_comes_back_each_time_and_is_not_kept_as_asked(
+    restarted: Callable[[], AppDriver], book: Path, folders: Folders
+) -> None:
+    first = restarted()
+    read_book(first, book)
+    first.controller.ask("Who?")
+    first.until_answered()
+    leave(first)
+    book.unlink()
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    second.application.chats.show(second.application.chats.at(0))
+    second.until(lambda: second.chat.is_loaded)
+    for _time in range(2):
+        second.session.held_at = {"open"}
+        second.controller.ask("And when?")
+        second.until(lambda: "open" in second.session.reached)
+        second.application.keeper.save()
+        second.session.go()
+        second.until(lambda: second.chat.draft == "And when?")
+        second.chat.set_draft("")
+    leave(second)
+    file = ChatFile(folders.history)
+    [chat] = file.chats()
+    assert [each.question for each in file.exchanges(chat.key)] == ["Who?"]
+    file.close()
+
+
 def test_a_pasted_text_comes_back_with_its_chat_and_looking_at_it_is_no_change(
     restarted: Callable[[], AppDriver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
