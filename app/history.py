@@ -284,7 +284,11 @@ class History(QObject):
             self._thread.start()
 
     def save_chat(self, chat: SavedChat) -> None:
-        """Keep a chat's facts."""
+        """Keep a chat's facts. One that was to be removed, as it was empty, stays."""
+        with self._lock:
+            if (removal := ("remove", chat.key)) in self._latest:
+                self._latest[removal] = lambda file: file.save_chat(chat)
+                return
         self._submit(("chat", chat.key), lambda file: file.save_chat(chat))
 
     def save_exchange(self, key: str, exchange: SavedExchange) -> None:

@@ -109,7 +109,7 @@ class HistoryController(QObject):
         for chat in chats | {chat for chat, _exchange in exchanges}:
             if chat is self._deleted:
                 continue
-            if chat.is_empty:  # what it was about could not be read
+            if chat.is_empty and not chat.draft.strip():  # what it was about could not be read
                 self._archive.remove_chat(chat.key)
             else:
                 self._archive.save_chat(saved_chat(chat))

@@ -233,7 +233,7 @@ class Chat(QObject):
         """What documents it is about, in a line; "" where its name says that."""
         if not self.documents or self.name == shortened(self.documents[0].name):
             return ""
-        first, more = self.documents[0].name, len(self.documents) - 1
+        first, more = " ".join(self.documents[0].name.split()), len(self.documents) - 1
         return self.tr("{0} and {1:,} more").format(first, more) if more else first
 
     @property
@@ -243,6 +243,7 @@ class Chat(QObject):
 
     @property
     def is_empty(self) -> bool:
+        """Whether there is nothing in it but perhaps a draft."""
         return not self.documents and not self.root.children and self.is_loaded
 
     @property
@@ -308,9 +309,8 @@ class Chat(QObject):
             self.draft_changed.emit()
 
     def give_back(self, question: str) -> None:
-        """Make a question that could not be asked what is typed, unless the user has begun another."""
-        if not self.draft.strip():
-            self.set_draft(question)
+        """Put a question that could not be asked above what is typed meanwhile."""
+        self.set_draft(f"{question}\n{self.draft}" if self.draft.strip() else question)
 
     def set_options(self, options: ChatOptions) -> None:
         """Set the system prompt and how answers are drawn."""

@@ -10,10 +10,10 @@ from PySide6.QtCore import (
     QObject,
     QPersistentModelIndex,
     QSortFilterProxyModel,
-    Qt,
     Signal,
     Slot,
 )
+from PySide6.QtGui import Qt
 
 from app.models.chat import Chat
 from app.models.preferences import Preferences
@@ -121,7 +121,7 @@ class ChatList(QAbstractListModel):
             case Qt.ItemDataRole.DisplayRole:
                 return name
             case Qt.ItemDataRole.ToolTipRole:
-                return "\n".join([name, *(document.name for document in chat.documents if chat.about)])
+                return plain_tip([name, *(document.name for document in chat.documents if chat.about)])
             case Qt.ItemDataRole.AccessibleTextRole:
                 return ", ".join(filter(None, (name, chat.about)))
             case Qt.ItemDataRole.EditRole:
@@ -137,6 +137,12 @@ class ChatList(QAbstractListModel):
             return False
         self._chats[index.row()].rename(str(value))
         return True
+
+
+def plain_tip(lines: Sequence[str]) -> str:
+    """Lines for a tooltip as they are: Qt would take some that have a tag in them for HTML."""
+    text = "\n".join(lines)
+    return Qt.convertFromPlainText(text) if Qt.mightBeRichText(text) else text
 
 
 class FoundChats(QSortFilterProxyModel):

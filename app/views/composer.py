@@ -174,7 +174,8 @@ class Composer(QWidget):
 
     @Slot()
     def _show_draft(self) -> None:
-        if (draft := self._chats.current.draft) != self.edit.toPlainText():
+        assert self._chat is not None
+        if (draft := self._chat.draft) != self.edit.toPlainText():
             self.edit.setPlainText(draft)
             self.edit.moveCursor(QTextCursor.MoveOperation.End)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QObject, QPoint, Qt, Slot
+from PySide6.QtGui import QTextDocument
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -16,7 +17,7 @@ from app import history as history_module
 from app.application import Application
 from app.folders import Folders
 from app.history import MIGRATIONS, ChatFile, History, open_or_replace
-from app.models.chat import Chat, ExchangeState, ReadingState
+from app.models.chat import Chat, ChatDocument, ExchangeState, ReadingState
 from app.models.kept import ChatsListed, loaded_chat
 from app.quote_check import Claim, Place
 from app.requests import Said, TextSource
@@ -333,6 +334,30 @@ def test_one_job_that_fails_does_not_end_the_others(qtbot: QtBot, path: Path) ->
     assert history.join(JOIN_S)
 
 
+def test_a_chat_that_is_no_longer_empty_stays_although_its_removal_waits(
+    qtbot: QtBot, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, may_list, list_chats = History(path), threading.Event(), ChatFile.chats
+
+    def late(file: ChatFile) -> tuple[SavedChat, ...]:
+        may_list.wait(JOIN_S)
+        return list_chats(file)
+
+    monkeypatch.setattr(ChatFile, "chats", late)
+    history.open()
+    history.save_chat(SavedChat("k", draft="a"))
+    history.remove_chat("k")
+    history.save_chat(SavedChat("k", draft="b"))
+    history.save_exchange("k", SavedExchange(0, None, "Who?"))
+    may_list.set()
+    history.close()
+    assert history.join(JOIN_S)
+    file = ChatFile(path)
+    assert [chat.draft for chat in file.chats()] == ["b"]
+    assert len(file.exchanges("k")) == 1
+    file.close()
+
+
 # -- the app -----------------------------------------------------------------------------------------------------------
 
 
@@ -552,6 +577,25 @@ def test_each_chat_keeps_what_is_typed_in_it_also_over_a_new_start(restarted: Ca
     assert (second.chat.exchanges[1].question, second.chat.draft) == ("And after One?", "")
 
 
+def test_what_is_typed_in_a_new_chat_is_kept_until_it_is_deleted(
+    restarted: Callable[[], AppDriver], folders: Folders
+) -> None:
+    first = restarted()
+    QTest.keyClicks(first.window.composer.edit, "Who?")
+    leave(first)
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    chats = second.application.chats
+    assert [chats.at(row).draft for row in range(2)] == ["Who?", ""]
+    chats.show(chats.at(0))
+    second.until(lambda: second.chat.is_loaded)
+    second.window.composer.edit.clear()
+    leave(second)
+    file = ChatFile(folders.history)
+    assert file.chats() == ()
+    file.close()
+
+
 def test_chats_are_renamed_pinned_and_searched(restarted: Callable[[], AppDriver]) -> None:
     driver = restarted()
     for question in ("Geese?", "Ducks?", "Swans?"):
@@ -631,6 +675,15 @@ def test_the_list_shows_what_a_chat_is_about_below_its_name(driver: AppDriver, b
     driver.controller.ask("Noon")
     driver.until_answered()
     assert dark_lines() == 2
+
+
+def test_names_with_line_ends_and_tags_are_shown_as_they_are(driver: AppDriver) -> None:
+    driver.chat.set_title("What does <hr> do?")
+    driver.chat.set_documents([ChatDocument("<b>two\nlines<hr>.txt")])
+    assert driver.chat.about == "<b>two lines<hr>.txt"
+    tip = QTextDocument()
+    tip.setHtml(driver.application.chats.index(0).data(Qt.ItemDataRole.ToolTipRole))
+    assert tip.toPlainText() == "What does <hr> do?\n<b>two\nlines<hr>.txt"
 
 
 def test_a_question_that_could_not_be_asked_leaves_no_name(driver: AppDriver, tmp_path: Path) -> None:

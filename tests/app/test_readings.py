@@ -134,6 +134,22 @@ def test_a_bad_file_is_one_line_in_the_banner(driver: AppDriver, tmp_path: Path)
     assert driver.window.composer.edit.toPlainText() == "Who?", "the question comes back"
 
 
+def test_all_questions_about_a_bad_file_come_back_above_what_was_typed_meanwhile(
+    driver: AppDriver, tmp_path: Path
+) -> None:
+    song = tmp_path / "song.bin"
+    song.write_bytes(b"a\0b")
+    driver.session.held_at = {"open"}
+    driver.controller.open_files([song])
+    driver.controller.ask("Who?")
+    driver.controller.ask("When?")
+    driver.until_reached("open")
+    QTest.keyClicks(driver.window.composer.edit, "Where")
+    driver.session.go()
+    driver.until(lambda: not driver.chat.exchanges)
+    assert driver.window.composer.edit.toPlainText() == "Who?\nWhen?\nWhere"
+
+
 def test_a_question_about_a_bad_file_comes_back_in_its_own_chat(driver: AppDriver, tmp_path: Path) -> None:
     song = tmp_path / "song.bin"
     song.write_bytes(b"a\0b")
