@@ -17,11 +17,14 @@ from app.views.theme import GAP, Theme, with_letters
 
 IDLE_MS: Final = 1_000
 BUSY_MS: Final = 250
-PARTS_FROM: Final = 1_264
+WIDE_FROM: Final = 1_264
+PARTS_FROM: Final = 1_200
 CHIP_FROM: Final = 800
 PC_FROM: Final = 680
 RATE_FROM: Final = 520
-"""From these widths on there is room for the parts of the memory, the GPU or CPU, the PC's RAM, and the speed."""
+"""From these widths on there is room for the parts of the memory with wide gaps, for them at all, for the GPU or CPU, the
+PC's RAM, and the speed.
+"""
 
 
 class Meter(QWidget):
@@ -97,9 +100,8 @@ class Meters(QWidget):
         self.measure()
 
     def _arrange(self) -> None:
-        row = QHBoxLayout(self)
+        self._row = row = QHBoxLayout(self)
         row.setContentsMargins(2 * GAP, GAP, 2 * GAP, GAP)
-        row.setSpacing(3 * GAP)
         self.ram.setMinimumWidth(136)
         self.system.setMinimumWidth(136)
         for meter in (self.vram, self.cpu, self.context, self.rate):
@@ -178,7 +180,9 @@ class Meters(QWidget):
     def _give_way(self, width: int) -> None:
         """What a narrow window has no room for is left out; the chart tells it, too."""
         metrics = self.fontMetrics()
-        parts, chip, pc, rate = (with_letters(each, metrics) for each in (PARTS_FROM, CHIP_FROM, PC_FROM, RATE_FROM))
+        widths = (WIDE_FROM, PARTS_FROM, CHIP_FROM, PC_FROM, RATE_FROM)
+        wide, parts, chip, pc, rate = (with_letters(each, metrics) for each in widths)
+        self._row.setSpacing((2 if parts <= width < wide else 3) * GAP)
         for meter in self.parts.values():
             meter.setVisible(width >= parts)
         self.system.setVisible(width >= pc)

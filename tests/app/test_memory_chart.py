@@ -19,7 +19,7 @@ from app.machine import Gpu, RamReading, VramReading, find_gpu, read_ram
 from app.models.engine_status import EngineState
 from app.models.memory_log import KNOWN, PARTS, of_process
 from app.views.memory_parts import PartName
-from app.views.meters import PARTS_FROM
+from app.views.meters import WIDE_FROM
 from kiv_engine.events import MemoryPlaces, MemoryUse
 from tests.app.conftest import AppDriver, driven
 from tests.app.scripted_machine import GB, ScriptedMachine
@@ -301,10 +301,11 @@ def test_the_meters_measure_faster_while_the_engine_works_and_rest_while_hidden(
     assert meters.isVisible()
 
 
-def test_nothing_in_the_strip_is_cut_off_where_the_parts_are_shown(scripted_driver: AppDriver) -> None:
+@pytest.mark.parametrize("width", [1_200, WIDE_FROM - 1, WIDE_FROM])
+def test_nothing_in_the_strip_is_cut_off_where_the_parts_are_shown(scripted_driver: AppDriver, width: int) -> None:
     driver, meters = scripted_driver, scripted_driver.window.meters
     driver.until_state(EngineState.IDLE)
-    driver.window.resize(PARTS_FROM, 800)
+    driver.window.resize(width, 800)
     for part in meters.parts.values():
         assert part.isVisible()
         part.set_value("99.9 MB")
