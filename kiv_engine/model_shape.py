@@ -37,6 +37,12 @@ DELTA_RULE_TOKENS: Final = 64
 NORM_BYTES: Final = 6
 """Of each hidden value in 16 bit a norm holds about so many bytes in float32, measured."""
 
+OUTPUTS: Final = {"o_proj", "out_proj", "dense", "c_proj"}
+"""Names that families give to what attention ends with."""
+
+BEFORE_ATTENTION: Final = {"laurel", "prediction_coefs", "modality_router"}
+"""Parts of a Gemma 3n layer beside its attention that come before it."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -289,25 +295,38 @@ class ModelShape:
     # -- arithmetic ----------------------------------------------------------------------------------------------
 
     def weights_used(self, *, reading: bool) -> float:
-        """Weights of matrix products that one token meets; reading skips the output and the layers that share K/V."""
+        """Weights of matrix products that one token meets; reading ends with the last keys and values."""
         return sum(self.weights_by_layer(reading=reading).values())
 
     def weights_by_layer(self, *, reading: bool) -> dict[int | None, float]:
         """Those of each decoder layer, by its number, and with None for it those that are in no layer."""
         layers = decoder_layers(self.model)
-        numbers = {part: index for index, layer in enumerate(layers or ()) for part in layer.modules()}
-        skipped = range(self.topology.num_layers - self.topology.num_sharing, self.topology.num_layers)
+        places = {part: (index, path) for index, each in enumerate(layers or ()) for path, part in each.named_modules()}
         head = self.model.get_output_embeddings()
         used: dict[int | None, float] = {}
         for name, module in self.model.named_modules():
-            number = numbers.get(module)
-            if not is_text(name) or (reading and (number in skipped or module is head)):
+            number, path = places.get(module, (None, name))
+            if not is_text(name) or (reading and (module is head or self._is_left_out(number, path))):
                 continue
             count = sum(self._share_used(name, each) for each in module.parameters(recurse=False) if each.ndim > 1)
             if isinstance(module, nn.Embedding):
                 count -= module.weight.numel()
             used[number] = used.get(number, 0) + count
         return used
+
+    @property
+    def _ends_early(self) -> bool:
+        """Whether reading ends once the last layer has its keys and values: it does where these grow."""
+        return any(layer.index == self.topology.last_owner for layer in self.topology.growing)
+
+    def _is_left_out(self, layer: int | None, path: str) -> bool:
+        """Whether reading ends before it comes to a module, whose path begins at its layer."""
+        if not self._ends_early:
+            return False
+        if layer is None:
+            return "unembed" in path
+        last = self.topology.last_owner
+        return layer > last or (layer == last and not _is_before_attention(path))
 
     def _share_used(self, name: str, parameter: torch.Tensor) -> float:
         """Of experts, which are stacked in one parameter, as many as a token is sent to."""
@@ -319,10 +338,11 @@ class ModelShape:
     def attention_products(self, config: KIVConfig, layers: range | None = None) -> float:
         """Multiplications of attention for one token that is read sparsely; None for all layers."""
         keys, counted = attended_keys(config), range(self.topology.num_layers) if layers is None else layers
+        skipped = self.topology.last_owner if self._ends_early else None
         growing = sum(
             2 * layer.num_query_heads * layer.head_dim * keys
             for layer in self.topology.growing
-            if layer.index in counted
+            if layer.index in counted and layer.index != skipped
         )
         sliding = sum(
             2 * layer.num_query_heads * layer.head_dim * (layer.window + block)
@@ -353,3 +373,11 @@ def quantized_bytes(weight: torch.Tensor, quantize: Quantize) -> int:
         return count + 4 * weight.shape[0]
     blocks = math.ceil(count / 64)
     return math.ceil(count / 2) + blocks + 4 * math.ceil(blocks / 256) + 4 * (16 + 256 + 1)
+
+
+def _is_before_attention(path: str) -> bool:
+    """Whether a module of a decoder layer works before attention itself: its queries, keys and values are needed."""
+    *above, name = path.split(".")
+    if BEFORE_ATTENTION.intersection([*above, name]):
+        return True
+    return any("attn" in part or "attention" in part for part in above) and name not in OUTPUTS

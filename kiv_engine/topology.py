@@ -60,7 +60,6 @@ class Topology:
         growing: the layers that own growing K/V; layers that share another's K/V are not among them.
         forgetting: the layers that own state which does not grow.
         num_layers: decoder layers in all.
-        num_sharing: of them, the last ones, which only use the K/V of others.
         first_shared: the first layer whose K/V others use, too; `num_layers` where there is none.
         last_owner: the last layer that owns state, of whatever kind.
         trained_tokens: context length the model was trained for, 0 where the config does not say.
@@ -71,7 +70,6 @@ class Topology:
     growing: tuple[GrowingLayer, ...]
     forgetting: tuple[ForgettingLayer, ...]
     num_layers: int
-    num_sharing: int
     first_shared: int
     last_owner: int
     trained_tokens: int
@@ -105,7 +103,6 @@ def inspect(config: Any) -> Topology:
         ),
         forgetting=tuple(_forgetting_layer(text, index, kind) for index, kind in owned if kind in FORGETTING),
         num_layers=len(types),
-        num_sharing=len(types) - len(owned),
         first_shared=min(
             (last[kind] for index, kind in enumerate(types) if sharing[index] == "reuse"), default=len(types)
         ),

@@ -1,6 +1,7 @@
 """The planner's bytes against those of real models and caches, of every family; its counts against plain arithmetic."""
 
 import gc
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config
 
 from kiv_engine import KIVConfig, fit, speed
+from kiv_engine.attention import AllFilledError
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import Quantize
 from kiv_engine.fit import Plan, Room
@@ -22,7 +24,7 @@ from kiv_engine.model_shape import ModelShape, Needs, Setting
 from kiv_engine.prefill import causal_biases
 from kiv_engine.reading import READ_CHUNK_TOKENS
 from kiv_engine.weights import weight_bytes
-from tests.engine.families import COMMON, FAMILIES, VOCABULARY, model_of
+from tests.engine.families import COMMON, FAMILIES, VOCABULARY, model_of, text
 from tests.engine.test_loader import copy_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -198,7 +200,11 @@ def test_the_weights_used_are_those_of_matrix_products() -> None:
     linear = sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
     shape = ModelShape(model.config)
     assert shape.weights_used(reading=False) == linear
-    assert shape.weights_used(reading=True) == linear - model.lm_head.weight.numel()
+    last = model.model.layers[-1]
+    behind = sum(
+        each.weight.numel() for each in (last.self_attn.o_proj, *last.mlp.children()) if hasattr(each, "weight")
+    )
+    assert shape.weights_used(reading=True) == linear - model.lm_head.weight.numel() - behind
 
 
 def test_of_experts_only_the_chosen_ones_are_used() -> None:
@@ -209,15 +215,24 @@ def test_of_experts_only_the_chosen_ones_are_used() -> None:
     assert ModelShape(model.config).weights_used(reading=False) == linear + routers + experts / 2
 
 
-def test_reading_skips_the_layers_that_share() -> None:
-    shape = ModelShape(model_of("gemma4").config)
-    own = sum(
-        parameter.numel()
-        for name, parameter in shape.model.named_parameters()
-        if parameter.ndim > 1 and (".layers.2." in name or ".layers.3." in name)
-    )
-    head = shape.model.get_output_embeddings().weight.numel()
-    assert shape.weights_used(reading=False) - shape.weights_used(reading=True) == own + head
+@pytest.mark.parametrize("name", FAMILIES)
+def test_reading_uses_the_weights_of_the_modules_that_it_calls(name: str) -> None:
+    """All but embeddings, which are looked up, and the output, which at most one token of a chunk has."""
+    model = model_of(name)
+    called = {part for part, each in model.named_modules() if isinstance(each, torch.nn.Conv1d)}  # some by another way
+    shape, cache, unused = ModelShape(model.config), KIVCache(model, SMALL), model.get_output_embeddings()
+    modules = {
+        part: each
+        for part, each in model.named_modules()
+        if each is not unused and not isinstance(each, torch.nn.Embedding)
+    }
+    hooks = [each.register_forward_pre_hook(lambda *_, part=part: called.add(part)) for part, each in modules.items()]
+    with torch.inference_mode(), cache.reading(), cache.filling(), suppress(AllFilledError):
+        model(text()[:, :64], past_key_values=cache, logits_to_keep=1)
+    for hook in hooks:
+        hook.remove()
+    weights = [(part, each) for part in called for each in modules[part].parameters(recurse=False) if each.ndim > 1]
+    assert shape.weights_used(reading=True) == sum(shape._share_used(*each) for each in weights)
 
 
 @pytest.mark.parametrize("quantize", ["none", "bf16", "4bit", "8bit"])
@@ -252,7 +267,7 @@ def test_the_scan_is_timed_by_searching_the_index(monkeypatch: pytest.MonkeyPatc
 def test_a_pace_is_the_sum_of_its_parts() -> None:
     shape, setting = ModelShape(model_of("llama").config), Setting()
     rates = speed.Rates(read_weight=1e-9, call_weight=2_048e-9, decode_weight=3e-9, attend=0.5, scan_byte=0)
-    products = 2 * (2 * 4 * 16 * (16 + 2_048 + 256 + 512))
+    products = 1 * (2 * 4 * 16 * (16 + 2_048 + 256 + 512))  # the last of the two layers ends with keys and values
     weights = shape.weights_used(reading=True)
     pace = speed.pace(shape, setting, [rates])
     assert pace.million_s == pytest.approx(1e6 * (weights * 2e-9 + products * 1e-9))
