@@ -10,7 +10,7 @@ from app.models.model_list import ModelList
 from app.settings import DEMO
 from app.views.fit_bar import BarLegend
 from app.views.form import heading
-from app.views.models_dialog import ModelRowView, fact_line
+from app.views.model_row import ModelRowView, fact_line
 from app.views.room import open_with_room
 from app.views.theme import GAP, Theme
 

@@ -22,8 +22,8 @@ PARTS_FROM: Final = 1_200
 CHIP_FROM: Final = 800
 PC_FROM: Final = 680
 RATE_FROM: Final = 520
-"""From these widths on there is room for the parts of the memory with wide gaps, for them at all, for the GPU or CPU, the
-PC's RAM, and the speed.
+"""From these widths on there is room for the parts of the memory with wide gaps, for them with narrower ones, for the
+GPU or CPU, the PC's RAM, and the speed.
 """
 
 

@@ -37,7 +37,8 @@ from app.requests import (
     TimeModels,
 )
 from app.settings import load_settings
-from app.views.models_dialog import ModelRowView, ModelsDialog
+from app.views.model_row import ModelRowView
+from app.views.models_dialog import ModelsDialog
 from kiv_engine.errors import AccessError, CapacityError, ModelNotFoundError, TokenStoreError
 from kiv_engine.events import Downloaded, DownloadProgress
 from tests.app.conftest import AppDriver
