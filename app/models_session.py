@@ -31,7 +31,7 @@ from app.requests import (
 if TYPE_CHECKING:
     from kiv_engine.catalogue import CatalogueEntry
     from kiv_engine.doctor import ListedModel
-    from kiv_engine.fit import Room
+    from kiv_engine.hardware import Hardware
     from kiv_engine.model_shape import ModelShape, Setting
 
 RECOMMENDED: Final = 3
@@ -52,8 +52,8 @@ class ModelsSession:
                 yield from self._list(in_use, should_stop)
             case TimeModels(names):
                 yield from self._time(names, should_stop)
-            case DescribeModel(name):
-                yield from self._describe(name)
+            case DescribeModel(name, in_use):
+                yield from self._describe(name, in_use)
             case KeepToken(token):
                 yield from keep_token(token)
             case RemoveToken():
@@ -75,7 +75,7 @@ class ModelsSession:
 
         hardware = inspect_hardware(doctor.models_folder())
         yield PcDescribed(tuple(doctor.facts(hardware)))
-        room = with_more_ram(fit.room_of(hardware), in_use)
+        room = fit.room_of(once_unloaded(hardware, in_use))
         listed = []
         for entry in read_catalogue():
             if should_stop():
@@ -101,7 +101,7 @@ class ModelsSession:
                 yield ModelTimed(name, pace.million_s, pace.tokens_per_s)
         yield ModelsListed()
 
-    def _describe(self, name: str) -> Iterator[object]:
+    def _describe(self, name: str, in_use: int) -> Iterator[object]:
         from kiv_engine import doctor, fit, model_shape
         from kiv_engine.catalogue import find_entry
         from kiv_engine.hardware import inspect_hardware
@@ -114,14 +114,23 @@ class ModelsSession:
         if is_elsewhere:
             yield ConfigFetched(name)
         entry = entry or unknown_entry(name, shape)
-        room = fit.room_of(inspect_hardware(doctor.models_folder()))
+        room = fit.room_of(once_unloaded(inspect_hardware(doctor.models_folder()), in_use))
         yield as_report(doctor.ListedModel.of(entry, shape, room))
         yield ModelsListed()
 
 
-def with_more_ram(room: "Room", in_use: int) -> "Room":
-    """The room once the loaded model is gone. On a GPU its weights are not in RAM."""
-    return room if room.vram is not None else replace(room, ram=room.ram + in_use)
+def once_unloaded(hardware: "Hardware", in_use: int) -> "Hardware":
+    """The PC once the loaded model is gone, with all that it has of GPUs, or else with so many bytes more of RAM."""
+    from kiv_engine.hardware import reserved_by_gpu
+
+    if not hardware.model_gpus:
+        return replace(hardware, ram=replace(hardware.ram, available_bytes=hardware.ram.available_bytes + in_use))
+    held = reserved_by_gpu()
+    gpus = (  # what has spilled into RAM is held, too, but is no room on the GPU
+        replace(gpu, free_bytes=min(gpu.total_bytes, gpu.free_bytes + held.get(number, 0)))
+        for number, gpu in enumerate(hardware.gpus)
+    )
+    return replace(hardware, gpus=tuple(gpus))
 
 
 def unknown_entry(name: str, shape: "ModelShape") -> "CatalogueEntry":

@@ -1,7 +1,8 @@
 """Which quotes and numbers of an answer stand in the documents, character by character. Plain text search, no model."""
 
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,8 @@ from app.code_fences import code_spans
 from kiv_engine.stopping import ShouldStop, never
 
 MAX_CLAIMS: Final = 12
+NO_BLOCK: Final = (sys.maxsize, sys.maxsize)
+"""Where the next block of code is when there is none."""
 MIN_QUOTE: Final = 3
 """Shorter texts in quotation marks are no quotes."""
 
@@ -57,10 +60,7 @@ def check_claims(
     What stands in a `likely` place is looked up there first.
     """
     claims: list[Claim] = []
-    code = code_spans(answer)
-    for start, end in sorted(_claims(answer), key=lambda span: (span[0], -span[1])):
-        if any(first <= start < last for first, last in code):
-            continue
+    for start, end in _outside(code_spans(answer), sorted(_claims(answer), key=lambda span: (span[0], -span[1]))):
         text = answer[start:end]
         inside_found = any(claim.place and claim.start <= start and end <= claim.end for claim in claims)
         if inside_found or any(claim.text == text for claim in claims):
@@ -69,6 +69,17 @@ def check_claims(
             break
         claims.append(Claim(text, start, end, _find(text, texts, likely)))
     return tuple(claims)
+
+
+def _outside(code: Iterable[tuple[int, int]], spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The spans that do not begin in code; both come in order of where they begin, and each is passed once."""
+    blocks = iter(code)
+    first, last = next(blocks, NO_BLOCK)
+    for start, end in spans:
+        while last <= start:
+            first, last = next(blocks, NO_BLOCK)
+        if start < first:
+            yield start, end
 
 
 def _claims(answer: str) -> Iterator[tuple[int, int]]:

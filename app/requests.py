@@ -126,7 +126,7 @@ class UnloadModel:
 class ListModels:
     """Describe this PC and plan the models of the catalogue. Ends with ModelsListed.
 
-    `in_use_bytes` of RAM are the loaded model's, and free for the one that replaces it.
+    `in_use_bytes` of RAM are the loaded model's, and free for the one that replaces it; those of GPUs are looked up.
     """
 
     in_use_bytes: int = 0
@@ -143,10 +143,11 @@ class TimeModels:
 class DescribeModel:
     """Plan one model, by its id on the hub or its folder; of an unknown id only the config is downloaded.
 
-    Ends with ModelsListed.
+    `in_use_bytes` as in ListModels. Ends with ModelsListed.
     """
 
     name: str
+    in_use_bytes: int = 0
 
 
 @dataclass(frozen=True)

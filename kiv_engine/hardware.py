@@ -191,11 +191,11 @@ def spilled_bytes(reserved: int, used: int) -> int:
 
 def read_reserved_bytes() -> int:
     """Bytes of VRAM that PyTorch has for this process, used or not; 0 where it has nothing on a GPU. Wakes no GPU."""
-    return sum(_reserved_by_gpu().values())
+    return sum(reserved_by_gpu().values())
 
 
-def _reserved_by_gpu() -> dict[int, int]:
-    """That by PyTorch's number of the GPU, of those where it has anything."""
+def reserved_by_gpu() -> dict[int, int]:
+    """That by PyTorch's number of the GPU, of those where it has anything: in the order of `model_gpus`."""
     torch: Any = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return {}
@@ -205,7 +205,7 @@ def _reserved_by_gpu() -> dict[int, int]:
 
 def read_spilled_bytes() -> int:
     """That of this process now; 0 where it has nothing on a GPU. Takes under a millisecond a GPU, and wakes none."""
-    if not (reserved := _reserved_by_gpu()):
+    if not (reserved := reserved_by_gpu()):
         return 0
     import pynvml
 

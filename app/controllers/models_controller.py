@@ -126,7 +126,7 @@ class ModelsController(QObject):
         if name:
             path = Path(name).expanduser()
             self._models.set_listing(True)
-            self._submit(DescribeModel(str(path.absolute()) if path.is_dir() else name))
+            self._submit(DescribeModel(str(path.absolute()) if path.is_dir() else name, self._in_use))
 
     @Slot(str)
     def download(self, name: str) -> None:

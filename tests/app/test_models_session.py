@@ -26,12 +26,14 @@ from app.requests import (
     Request,
     TimeModels,
 )
-from kiv_engine import catalogue, doctor, fit, model_places, model_shape, speed
+from kiv_engine import catalogue, doctor, fit, hardware, model_places, model_shape, speed
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import Downloaded, DownloadProgress
+from kiv_engine.hardware import Cuda
 from kiv_engine.model_config import config_of_shape
 from kiv_engine.model_folder import DEMO_FOLDER
 from kiv_engine.speed import Pace
+from tests.engine.test_doctor import GPU, PC
 from tests.engine.test_download import ID, Hub, content, hub
 from tests.engine.test_hub_token import MemoryKeyring, ring
 
@@ -62,6 +64,26 @@ def test_the_catalogue_is_planned_for_this_pc(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(freed, ModelListed)
     assert freed.fits[0].tokens_in_ram > small.fits[0].tokens_in_ram, "what the model in use holds will be free"
     assert len(answer(session, ListModels(), stop=True)) == 2
+
+
+def test_what_the_loaded_model_has_of_each_gpu_is_free_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cards of 12 GB: of the first it has 9 GB; of the second 6 GB, 1 GB of which has spilled into RAM."""
+    card = replace(GPU, total_bytes=12 * 10**9)
+    gpus = (replace(card, free_bytes=2 * 10**9), replace(card, free_bytes=7 * 10**9))
+    pc = replace(PC, gpus=gpus, num_model_gpus=2)
+    held = {0: 9 * 10**9, 1: 6 * 10**9}
+    monkeypatch.setattr(hardware, "reserved_by_gpu", lambda: held)
+    monkeypatch.setattr(hardware, "inspect_hardware", lambda _folder: pc)
+    wanted = [entry for entry in catalogue.read_catalogue() if "2.5-7B-Instruct" in entry.id]
+    monkeypatch.setattr(catalogue, "read_catalogue", lambda: tuple(wanted))
+    planned: list[fit.Room] = []
+    listed_of = doctor.ListedModel.of
+    monkeypatch.setattr(doctor.ListedModel, "of", lambda *given: planned.append(given[-1]) or listed_of(*given))
+    facts, *_rest = answer(ModelsSession(), ListModels(in_use_bytes=10**9))
+    assert (planned[0].vram, planned[0].more_vram) == (11 * 10**9, (12 * 10**9,))
+    assert planned[0].ram == PC.ram.available_bytes, "its weights are not there"
+    assert isinstance(facts, PcDescribed)
+    assert "2.0 GB free" in str(facts.facts), "which it is not yet"
 
 
 def test_a_plan_that_spreads_layers_over_gpus_says_over_how_many() -> None:
@@ -110,6 +132,16 @@ def test_a_folder_is_described_without_a_connection() -> None:
     assert (listed.name, listed.is_here, listed.licence) == (str(DEMO_FOLDER), True, "")
     assert 0.007 < listed.billions < 0.009
     assert end == ModelsListed()
+
+
+def test_a_model_that_is_named_may_have_the_ram_of_the_loaded_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "inspect_hardware", lambda _folder: replace(PC, cuda=Cuda(False, "")))
+    room = []
+    for in_use in (0, 10**9):
+        listed, _end = answer(ModelsSession(), DescribeModel(str(DEMO_FOLDER), in_use))
+        assert isinstance(listed, ModelListed)
+        room.append(listed.fits[0].tokens_in_ram)
+    assert room[1] > room[0]
 
 
 def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -82,3 +82,30 @@ def test_no_more_is_looked_up_than_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_documents_nothing_is_found() -> None:
     assert [claim.place for claim in check_claims("It was 1503.", [])] == [None]
+
+
+class Counted(int):
+    """A place that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: int) -> bool:
+        Counted.compared += 1
+        return int(self) < int(other)
+
+    def __ge__(self, other: int) -> bool:
+        Counted.compared += 1
+        return int(self) >= int(other)
+
+
+def test_spans_and_blocks_of_code_are_passed_once() -> None:
+    blocks = [(start, start + 5) for start in range(3, 10_000, 10)]
+    spans = [(Counted(start), start + 1) for start in range(10_020)]
+    expected = [start for start in range(10_020) if start >= 10_000 or not 3 <= start % 10 < 8]
+    assert [start for start, _end in quote_check._outside(blocks, spans)] == expected
+    assert Counted.compared <= 2 * len(spans) + len(blocks)
+
+
+def test_numbers_around_and_in_code_are_told_apart() -> None:
+    answer = "1\n```\n2\n```\n3\n```\n4\n```\n5\n"
+    assert [claim.text for claim in check_claims(answer, [BOOK])] == ["1", "3", "5"]
