@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 
+from app.models.chat import shortened
 from app.models.kept import ChatImported, ChatsListed, listed_chat, loaded_chat
 from app.saved_chats import ChatExported, ChatsFound, Name, SavedChat, SavedExchange, SavingFailed
 from app.settings import keep_aside
@@ -71,6 +72,11 @@ MIGRATIONS: Final = (
     """,
     "ALTER TABLE exchange ADD COLUMN settings TEXT;",
     "ALTER TABLE chat ADD COLUMN draft TEXT NOT NULL DEFAULT '';",
+    """
+    UPDATE chat SET title = coalesce(
+        (SELECT shortened(question) FROM exchange WHERE exchange.chat = chat.key ORDER BY exchange.id LIMIT 1), ''
+    ) WHERE title = first_document(documents);
+    """,
 )
 """One script for each version of the layout; the file's user_version says how many were run."""
 
@@ -110,6 +116,8 @@ class ChatFile:
         if 0 < version < len(MIGRATIONS):
             with closing(sqlite3.connect(path.with_suffix(f".backup-{version}"))) as copy:
                 self._connection.backup(copy)
+        self._connection.create_function("shortened", 1, shortened)
+        self._connection.create_function("first_document", 1, _first_document)
         for number in range(version, len(MIGRATIONS)):
             self._connection.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
         run("SELECT 1 FROM chat LIMIT 1")
@@ -211,6 +219,12 @@ class ChatFile:
 def _names(chat: SavedChat) -> str:
     """What a chat and its documents are called."""
     return "\n".join([chat.title, *(document.name for document in listed_chat(chat).documents)])
+
+
+def _first_document(documents: str) -> str:
+    """What a chat was titled as long as it was not renamed, before chats were called by their first questions."""
+    listed = listed_chat(SavedChat("", documents=_value(documents))).documents
+    return shortened(listed[0].name) if listed else ""
 
 
 def _value(text: str) -> Any:

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,30 @@ def test_chats_of_the_version_before_are_found_by_the_first_letters_of_words(pat
     with sqlite3.connect(path) as newer:
         assert "prefix" in newer.execute("SELECT sql FROM sqlite_master WHERE name = 'words'").fetchone()[0]
     newer.close()
+
+
+def test_chats_that_were_titled_by_their_file_are_called_by_their_first_questions(path: Path) -> None:
+    path.parent.mkdir()
+    book, long = json.dumps([{"file": "/books/a book.txt"}]), "x" * 70 + ".txt"
+    chats = [
+        ("asked", "a book.txt", book), ("unasked", "a book.txt", book), ("renamed", "My book", book),
+        ("long", long[:59] + "…", json.dumps([{"file": long}])), ("bad", "a book.txt", "[{"), ("none", "", "[]"),
+    ]  # fmt: skip
+    with sqlite3.connect(path) as older:
+        older.executescript("".join(MIGRATIONS[:5]) + "PRAGMA user_version = 5;")
+        insert = "INSERT INTO chat (key, title, documents, changed, options, path) VALUES (?, ?, ?, 0, '{}', '[]')"
+        older.executemany(insert, chats)
+        asked = [("asked", 1, "And when?"), ("asked", 0, "Who  was\nhere?"), ("renamed", 0, "Who?")]
+        insert = "INSERT INTO exchange (chat, id, question, answer, state, message, claims)"
+        older.executemany(insert + " VALUES (?, ?, ?, '', 'done', '', '')", asked)
+    older.close()
+    with closing(ChatFile(path)) as file:
+        titles = {chat.key: chat.title for chat in file.chats()}
+        asked_titles = {"asked": "Who was here?", "unasked": "", "renamed": "My book"}
+        assert titles == asked_titles | {"long": "", "bad": "a book.txt", "none": ""}
+        file.save_chat(SavedChat("asked", "a book.txt", documents=json.loads(book)))
+    with closing(ChatFile(path)) as file:
+        assert file.chats()[0].title == "a book.txt", "a chat that is renamed to its file now stays so"
 
 
 def test_a_pasted_text_is_written_once_and_goes_with_its_document(file: ChatFile) -> None:
