@@ -7,6 +7,7 @@ from PySide6.QtCore import QCoreApplication
 
 WORDS_PER_TOKEN: Final = 0.75
 """Of English; of other languages less."""
+TOKENS_PER_PAGE: Final = 400
 
 
 def as_bytes(count: int) -> str:
@@ -56,6 +57,11 @@ def as_round_tokens(count: int) -> str:
     if count >= 1_000_000:
         return tr("{0} million").format(f"{count / 1e6:.1f}")
     return f"{rounded_down(count):,}"
+
+
+def as_pages(tokens: int) -> str:
+    """Like 13,000 pages, for a number of tokens that is an estimate anyway."""
+    return tr("{0:,} pages").format(rounded_down(tokens // TOKENS_PER_PAGE))
 
 
 def as_short_tokens(count: int, *, up: bool = False) -> str:

@@ -93,12 +93,12 @@ def offers_of_beginning(request: Request, error: OutOfMemoryError) -> Iterator[O
 def changes(plan: SmallerPlan) -> str:
     """What a smaller plan has otherwise, for a button."""
     names = {
-        tr("bfloat16 weights"): plan.quantize == "bf16",
+        tr("16 bit weights"): plan.quantize == "bf16",
         tr("8 bit weights"): plan.quantize == "8bit",
         tr("4 bit weights"): plan.quantize == "4bit",
-        tr("int8 for old text"): plan.store_dtype == "int8",
-        tr("the disk for old text"): bool(plan.store),
-        tr("{0:,} hot tokens").format(plan.hot_tokens): bool(plan.hot_tokens),
+        tr("8 bit for older text"): plan.store_dtype == "int8",
+        tr("the disk for older text"): bool(plan.store),
+        tr("{0:,} newest tokens in full").format(plan.hot_tokens): bool(plan.hot_tokens),
     }
     return ", ".join(name for name, holds in names.items() if holds)
 

@@ -63,15 +63,25 @@ class ChatDialog(QDialog):
     def _arrange(self) -> None:
         tr, form = self.tr, Form()
         form.add(
-            tr("System prompt"), self.system,
-            tr("Stands before the documents; they are read again behind one that is new to them."), wide=True,
+            tr("Instruction for the model (system prompt)"), self.system,
+            tr("The model reads it before the documents; with another one it reads them again."), wide=True,
         )  # fmt: skip
-        form.add(tr("Answers"), self.preset)
-        form.add(tr("Temperature"), self.temperature, tr("0 always takes the likeliest token."))
-        form.add(tr("Top p"), self.top_p, tr("Draws from the likeliest tokens that have this share together."))
-        form.add(tr("Min p"), self.min_p, tr("Leaves out tokens less likely than this share of the likeliest."))
-        form.add(tr("Repetition penalty"), self.penalty, tr("1 is off."))
-        form.add(tr("Longest answer, tokens"), self.length)
+        form.add(tr("Answers"), self.preset, tr("Precise: always the same. Creative: varied, and more often wrong."))
+        form.add(tr("Variety (temperature)"), self.temperature, tr("0 always takes the likeliest word."))
+        form.add(
+            tr("Only likely words (top p)"),
+            self.top_p,
+            tr("Draws from the likeliest that have this share together; 1 is off."),
+        )
+        form.add(
+            tr("No unlikely words (min p)"),
+            self.min_p,
+            tr("Leaves out those less likely than this share of the likeliest; 0 is off."),
+        )
+        form.add(
+            tr("Against repetition (penalty)"), self.penalty, tr("Above 1, what was said comes less often; 1 is off.")
+        )
+        form.add(tr("Longest answer, in tokens"), self.length, tr("Four tokens are about three words."))
         form.end()
         box = QDialogButtonBox()
         self.for_all = box.addButton(tr("Use for new chats too"), QDialogButtonBox.ButtonRole.ActionRole)

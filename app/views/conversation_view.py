@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.figures import as_round_tokens
+from app.figures import as_pages, as_round_tokens
 from app.models.chat import Chat
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
@@ -70,7 +70,9 @@ class Welcome(QScrollArea):
 
     def _make_area(self, theme: Theme) -> QFrame:
         headline = self._line("headline", self.tr("Drop a whole book here"))
-        kinds = self.tr("PDF, EPUB, DOCX, text, code, a folder, or paste a text below.\nIt is read into one context.")
+        kinds = self.tr(
+            "PDF, EPUB, DOCX, text, code, a folder, or paste a text below.\nIt is read from beginning to end."
+        )
         self._icon = IconLabel(theme, "document", size=48)
         self._buttons = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._buttons.setSpacing(GAP)
@@ -132,8 +134,9 @@ class Welcome(QScrollArea):
     def _on_status_changed(self) -> None:
         model, is_loading = self._status.model, self._status.state is EngineState.LOADING
         without = self.tr("The model is loading") if is_loading else self.tr("No model is loaded")
-        room = self.tr("This model: up to about {0} tokens on this PC")
-        self.room.setText(room.format(as_round_tokens(model.fit_tokens)) if model else without)
+        room = self.tr("This model: up to about {0} tokens on this PC, or {1}")
+        fit = model.fit_tokens if model else 0
+        self.room.setText(room.format(as_round_tokens(fit), as_pages(fit)) if model else without)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

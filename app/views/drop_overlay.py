@@ -40,4 +40,4 @@ class DropOverlay(QFrame):
             return self.tr("In a new chat: documents come before the first question")
         if chat.documents:
             return self.tr("Behind the documents of this chat, in the same context")
-        return self.tr("All of it, in one context")
+        return self.tr("All of it, from beginning to end")

@@ -10,7 +10,7 @@ from app.models.model_list import ModelList
 from app.settings import DEMO
 from app.views.fit_bar import BarLegend
 from app.views.form import heading
-from app.views.model_row import ModelRowView, fact_line
+from app.views.model_row import ModelRowView, fact_lines, facts_in_full
 from app.views.room import open_with_room
 from app.views.theme import GAP, Theme
 
@@ -69,7 +69,7 @@ class FirstRunDialog(QDialog):
         return label
 
     def _arrange(self) -> None:
-        promise = self.tr("It reads a whole book, case file or code base into one context of a model on this PC.")
+        promise = self.tr("A model on this PC reads a whole book, case file or code base, and answers from all of it.")
         rows = QWidget()
         self._rows = QVBoxLayout(rows)
         self._rows.setContentsMargins(3 * GAP, GAP, 3 * GAP, GAP)
@@ -85,7 +85,7 @@ class FirstRunDialog(QDialog):
         top.setContentsMargins(3 * GAP, 3 * GAP, 3 * GAP, GAP)
         top.setSpacing(GAP)
         top.addWidget(heading(self.tr("Welcome to KIV Desktop")))
-        top.addWidget(self._line("muted", promise + " " + self.tr("Nothing that you open leaves it.")))
+        top.addWidget(self._line("muted", promise + " " + self.tr("Nothing that you open leaves this PC.")))
         top.addSpacing(GAP)
         top.addWidget(self._line("title", self.tr("This PC")))
         top.addWidget(self.facts)
@@ -116,7 +116,8 @@ class FirstRunDialog(QDialog):
 
     @Slot()
     def _show(self) -> None:
-        self.facts.setText("\n".join(map(fact_line, self._models.facts)) or self.tr("Looking …"))
+        self.facts.setText("\n".join(fact_lines(self._models.facts)) or self.tr("Looking …"))
+        self.facts.setToolTip(facts_in_full(self._models.facts))
         names = self._models.recommended[:SHOWN]
         for place, name in enumerate(names):
             self._on_row_changed(name)

@@ -168,7 +168,7 @@ class MainWindow(QMainWindow):
         self.model_button = QPushButton()
         self.model_button.setObjectName("picker")
         self.model_button.setToolTip(self.tr("Models for this PC (Ctrl+L)"))
-        self.options_button = IconButton(self._theme, "tune", self.tr("System prompt and answers of this chat"))
+        self.options_button = IconButton(self._theme, "tune", self.tr("Instruction and answers of this chat"))
         self.sidebar_button = IconButton(self._theme, "sidebar", self.tr("Show or hide the chats (Ctrl+B)"))
         self.document_button = IconButton(self._theme, "panel", self.tr("Show or hide the document (Ctrl+E)"))
         row = QHBoxLayout(header)

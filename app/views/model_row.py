@@ -1,8 +1,9 @@
 """One model among others: what it is, what fits of it, and the one thing to do with it."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import QCoreApplication, Qt, Signal, Slot
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -140,6 +141,10 @@ class ModelRowView(QFrame):
         is_demo = listed.name == DEMO
         self.title.setText(self.tr("The built-in model") if is_demo else listed.name)
         self.about.setText(self._about(listed))
+        parameters = self.tr(
+            "Parameters are the numbers that a model is made of: with more it knows more and is slower"
+        )
+        self.about.setToolTip(parameters if listed.billions else "")
         fit = next((each for each in listed.fits if each.quantize == self.quantize), None)
         self.bar.setVisible(not is_demo or self._loading is not None)
         self.fit.setObjectName("error" if row.message else "caption")
@@ -162,7 +167,7 @@ class ModelRowView(QFrame):
             return self.tr("Tiny, here at once: it looks things up and quotes, in English, and is often wrong.")
         parts = [self.tr("{0:.1f} billion parameters").format(listed.billions)] if listed.billions else []
         parts += [listed.licence] if listed.licence else []
-        parts.append(self.tr("trained on up to {0:,} tokens").format(listed.trained_tokens))
+        parts.append(self.tr("trained on texts of up to {0:,} tokens").format(listed.trained_tokens))
         parts += [self.tr("its owner grants access")] if listed.gated else []
         return " · ".join(parts)
 
@@ -236,9 +241,20 @@ class ModelRowView(QFrame):
             self.download_wanted.emit(self._name)
 
 
-def fact_line(fact: tuple[str, str]) -> str:
-    """A fact of this PC; of the processor without its instructions."""
-    name, said = fact
-    if name == "Processor":
-        said = said.partition(";")[0]
-    return f"{name}: {said}" if name else said
+def fact_lines(facts: Sequence[tuple[str, str]]) -> list[str]:
+    """The facts of this PC in everyday words; of the processor without its instructions."""
+    card = QCoreApplication.translate("ModelRowView", "Graphics card")
+    names = {"GPU": card, "CUDA": "" if "GPU" in dict(facts) else card}
+    lines = []
+    for name, said in facts:
+        if name == "Processor":
+            said = said.partition(";")[0]
+        elif name == "CUDA":
+            said = said.removeprefix("Usable. ").removeprefix("Not usable. ")
+        lines.append(": ".join(filter(None, (names.get(name, name), said))))
+    return lines
+
+
+def facts_in_full(facts: Sequence[tuple[str, str]]) -> str:
+    """As the doctor says them, for a tooltip."""
+    return "\n".join(": ".join(filter(None, fact)) for fact in facts)

@@ -20,7 +20,7 @@ from app.models.engine_status import EngineState, EngineStatus, Loading
 from app.models.model_list import ModelList
 from app.views.fit_bar import BarLegend
 from app.views.form import heading
-from app.views.model_row import ModelRowView, fact_line
+from app.views.model_row import ModelRowView, fact_lines, facts_in_full
 from app.views.room import open_with_room
 from app.views.theme import GAP, Theme
 from app.views.token_line import TokenLine
@@ -159,7 +159,7 @@ class ModelsDialog(QDialog):
         self._allow_forgetting()
 
     def _allow_forgetting(self) -> None:
-        self.forget.setText(self.tr("Forget token"))
+        self.forget.setText(self.tr("Forget access token"))
         self.forget.setAccessibleName(self.tr("Take the token of the HuggingFace hub out of the system's keyring"))
         self.forget.setEnabled(True)
 
@@ -191,11 +191,11 @@ class ModelsDialog(QDialog):
     @Slot()
     def _on_changed(self) -> None:
         told = [fact for fact in self._models.facts if fact[0] != "Disk"]
-        facts = list(map(fact_line, told))
+        facts = fact_lines(told)
         if self._models.is_listing:
             facts.append(self.tr("Looking at what fits this PC …"))
         self.facts.setText("\n".join(facts))
-        self.facts.setToolTip("\n".join(": ".join(filter(None, fact)) for fact in told))
+        self.facts.setToolTip(facts_in_full(told))
         self.place.setText(self.tr("Disk: {0}").format(dict(self._models.facts).get("Disk", "–")))
         for place, row in enumerate(self._models.rows):
             self._on_row_changed(row.listed.name)

@@ -130,10 +130,13 @@ class SettingsDialog(QDialog):
         self.hot = Choice([(f"{count:,}", count) for count in HOT_TOKENS])
         self.retrieved = Choice([(f"{count:,}", count) for count in RETRIEVED_TOKENS])
         self.candidates = Choice([(f"{count:,}", count) for count in CANDIDATE_TOKENS])
-        self.dtype = Choice([(tr("As the model"), "auto"), (tr("8 bit"), "int8")])
-        modes = [(tr("Automatic"), "auto"), (tr("Exact"), "exact"), (tr("Sparse"), "sparse"), (tr("Window"), "window")]
-        self.prefill = Choice(modes)
-        self.positions = Choice([(tr("Automatic"), "auto"), (tr("True"), "true"), (tr("Compact"), "compact")])
+        self.dtype = Choice([(tr("In full"), "auto"), (tr("8 bit"), "int8")])
+        modes = [(tr("All before it (exact)"), "exact"), (tr("Best parts (sparse)"), "sparse")]
+        modes += [(tr("Nearest (window)"), "window")]
+        self.prefill = Choice([(tr("Automatic"), "auto"), *modes])
+        self.positions = Choice(
+            [(tr("Automatic"), "auto"), (tr("As they are (true)"), "true"), (tr("Moved up (compact)"), "compact")]
+        )
         kept = [(tr("Up to {0} GB").format(size), size) for size in KEPT_CHOICES]
         self.kept = Choice([(tr("Nothing"), 0), *kept])
         self.kept.chosen.connect(self._on_kept_chosen)
@@ -169,31 +172,35 @@ class SettingsDialog(QDialog):
         tr, form = self.tr, Form()
         form.add(
             tr("Model"), self.model,
-            tr("Which ones fit this PC, their weights and speeds (Ctrl+L). Another one reads documents again."),
+            tr("Which ones fit this PC, and how fast they are (Ctrl+L). Another one reads documents again."),
         )  # fmt: skip
-        self.hot_line = form.add(tr("Newest tokens kept exact"), self.hot, " ")
-        self.retrieved_line = form.add(tr("Old tokens fetched for each new one"), self.retrieved, " ")
+        self.hot_line = form.add(tr("Newest text that is seen in full"), self.hot, " ")
+        self.retrieved_line = form.add(tr("Older text looked up for each word"), self.retrieved, " ")
         form.add(
-            tr("Candidates of the search"), self.candidates,
-            tr("More find rarer matches; every word takes a little longer. No memory."),
+            tr("How widely older text is searched"), self.candidates,
+            tr("Places compared in full (candidates). More find what is rare; every word takes a little longer."),
         )  # fmt: skip
-        self.dtype_line = form.add(tr("How old text is kept"), self.dtype, " ")
+        self.dtype_line = form.add(tr("How finely older text is kept"), self.dtype, " ")
         form.add(
-            tr("Where old text is kept"), self.store,
+            tr("Where older text is kept"), self.store,
             tr("A folder on a fast disk holds more than the RAM does; answers take longer."),
         )  # fmt: skip
         self.kept_line = form.add(tr("What was read is kept on disk"), self.kept, " ")
         form.add(
             tr("How documents are read"), self.prefill,
-            tr("Exact: every token sees all before it; time grows with the square of the length. Sparse: the best "
-               "parts of what is before it. Window: only the nearest; fastest, and finds least."),
+            tr("What each word is read with. Exact: all before it; twice the text takes four times as long. Sparse: "
+               "the parts that matter most to it. Window: only the nearest; the fastest, and finds least."),
         )  # fmt: skip
         form.add(
-            tr("Positions"), self.positions,
-            tr("Compact keeps the model inside the length that it was trained for. No cost."),
+            tr("Places of older text (positions)"), self.positions,
+            tr("Compact: what is looked up stands nearer, within the length that the model was trained for. No cost."),
         )  # fmt: skip
         form.end()
-        return page(tr("Memory and search"), form, tr("For documents that are read from now on."))
+        return page(
+            tr("Memory and search"),
+            form,
+            tr("For documents that are read from now on. Counted in tokens: four are about three words."),
+        )
 
     def _shortcuts(self, shortcuts: Sequence[tuple[str, str]]) -> QWidget:
         form = Form()
@@ -289,18 +296,20 @@ class SettingsDialog(QDialog):
             return f": {as_bytes(count)}" if row else ""
 
         self.hot_line.setText(
-            self.tr("Every word of an answer sees all of them{0}.").format(cost(row * config.hot_tokens))
+            self.tr("Every word of an answer sees all of it (the hot tokens){0}.").format(cost(row * config.hot_tokens))
         )
         fetched = cost(row * config.retrieved_tokens)
         self.retrieved_line.setText(
-            self.tr("More help where many places matter, as for summaries; copied for every word{0}.").format(fetched)
+            self.tr("More helps where many places matter, as for summaries; copied for every word{0}.").format(fetched)
         )
         line = self.tr("It opens again in seconds; the least recently used goes first.")
         if shelf := self._status.shelf:
             line += " " + self.tr("Now: {0} texts, {1}.").format(shelf.contexts, as_bytes(shelf.bytes))
         self.kept_line.setText(line)
         million = cost(1_000_000 * row // (1 if config.store_dtype != "int8" else 4))
-        self.dtype_line.setText(self.tr("8 bit needs less room and rounds. For a million tokens{0}.").format(million))
+        self.dtype_line.setText(
+            self.tr("8 bit needs less room, and is a little less exact. A million tokens{0}.").format(million)
+        )
 
     @Slot()
     def _on_look_chosen(self) -> None:
@@ -322,7 +331,7 @@ class SettingsDialog(QDialog):
         settings = self._preferences.settings
         store = "ram"
         if settings.engine.store_folder is None:
-            store = QFileDialog.getExistingDirectory(self, self.tr("Folder for old keys and values")) or "ram"
+            store = QFileDialog.getExistingDirectory(self, self.tr("A folder for older text")) or "ram"
         self._preferences.set(replace(settings, engine=replace(settings.engine, store=store)))
 
     def open_part(self, part: int) -> None:

@@ -66,9 +66,9 @@ class StoreChoice(QWidget):
 
     def _explained(self, offer: StoreOffer) -> str:
         lines: dict[StoreKind, str] = {
-            "ram": self.tr("Keys and values as the model made them, in RAM. The fastest."),
-            "int8": self.tr("Keys and values in 8 bit: less room, and rounded."),
-            "disk": self.tr("Keys and values in files: answers take longer. {0} of RAM for the index.").format(
+            "ram": self.tr("In RAM, in full. The fastest."),
+            "int8": self.tr("In RAM, in 8 bit: less room, and a little less exact."),
+            "disk": self.tr("In files: answers take longer. {0} of RAM for the search.").format(
                 as_bytes(offer.ram_bytes)
             ),
         }

@@ -145,7 +145,7 @@ def page(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Fo
 def test_the_page_says_what_this_pc_has_and_what_fits(page: ModelsDriver) -> None:
     assert "RAM: 16.0 GB free of 24.0 GB" in page.dialog.facts.text()
     small, large, demo = page.view(SMALL.name), page.view(LARGE.name), page.view("demo")
-    assert small.about.text() == "1.2 billion parameters · Apache-2.0 · trained on up to 32,768 tokens"
+    assert small.about.text() == "1.2 billion parameters · Apache-2.0 · trained on texts of up to 32,768 tokens"
     assert small.fit.text() == "Up to 500,000 tokens in RAM, 2.0 million with the disk"
     assert (small.chip.isVisible(), large.chip.isVisible()) == (True, False)
     assert small.button.text() == "Get 2.00 GB"
@@ -153,6 +153,28 @@ def test_the_page_says_what_this_pc_has_and_what_fits(page: ModelsDriver) -> Non
     assert "its owner grants access" in large.about.text()
     assert (large.button.text(), large.button.isEnabled()) == ("Use", True), "a person may try anyway"
     assert (demo.button.text(), demo.button.isEnabled()) == ("In use", False)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            [("Processor", "X: 8 logical cores; AVX2"), ("CUDA", "Not usable. No GPU."), ("", "Install its driver.")],
+            ["Processor: X: 8 logical cores", "Graphics card: No GPU.", "Install its driver."],
+        ),
+        (
+            [("GPU", "RTX 4070, 12.0 GB"), ("CUDA", "Usable. PyTorch 2.9 uses the RTX 4070.")],
+            ["Graphics card: RTX 4070, 12.0 GB", "PyTorch 2.9 uses the RTX 4070."],
+        ),
+    ],
+)
+def test_the_facts_of_this_pc_are_told_in_everyday_words(
+    page: ModelsDriver, said: list[tuple[str, str]], shown: list[str]
+) -> None:
+    page.application.models.set_facts(tuple(said))
+    for facts in (page.dialog.facts, page.application.first_run.facts):
+        assert facts.text().split("\n") == shown
+        assert "CUDA: " in facts.toolTip(), "what the doctor says is there in full"
 
 
 def test_other_weights_fit_otherwise(page: ModelsDriver) -> None:
@@ -247,7 +269,7 @@ def test_a_token_can_be_taken_back(page: ModelsDriver) -> None:
     assert page.models.asked[-1] == RemoveToken()
     assert (dialog.forget.text(), dialog.problem.isHidden()) == ("No token kept", True)
     dialog.on_token_kept()
-    assert (dialog.forget.text(), dialog.forget.isEnabled()) == ("Forget token", True)
+    assert (dialog.forget.text(), dialog.forget.isEnabled()) == ("Forget access token", True)
 
 
 def test_models_can_be_kept_elsewhere(page: ModelsDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

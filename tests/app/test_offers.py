@@ -44,7 +44,7 @@ def fail_reading(driver: AppDriver, book: Path, failed: Failed) -> None:
 
 def test_a_document_that_does_not_fit_is_read_with_a_smaller_plan(driver: AppDriver, book: Path, folders) -> None:
     fail_reading(driver, book, too_large(INT8, is_predicted=True))
-    assert offers(driver) == ["Use int8 for old text", "Try anyway"]
+    assert offers(driver) == ["Use 8 bit for older text", "Try anyway"]
     assert "66.4 GB of RAM" in driver.window.banner.text.text()
     click(driver, 0)
     driver.until_read()
@@ -69,7 +69,10 @@ def test_it_can_be_tried_anyway(driver: AppDriver, book: Path) -> None:
     ("plan", "told"),
     [
         (SmallerPlan(tokens=512_000), "At most about 512,000 tokens fit."),
-        (SmallerPlan(store_dtype="int8", tokens=512_000), "With int8 for old text, at most about 512,000 tokens fit."),
+        (
+            SmallerPlan(store_dtype="int8", tokens=512_000),
+            "With 8 bit for older text, at most about 512,000 tokens fit.",
+        ),
     ],
 )
 def test_where_only_a_shorter_text_fits_its_length_is_told(
@@ -83,7 +86,7 @@ def test_where_only_a_shorter_text_fits_its_length_is_told(
 def test_as_much_as_fits_is_offered_by_its_length(driver: AppDriver, book: Path) -> None:
     driver.window.resize(900, 600)
     fail_reading(driver, book, too_large(INT8, is_predicted=True, fit_tokens=283_456))
-    assert offers(driver) == ["Use int8 for old text", "Read the first 283,000 tokens", "Try anyway"]
+    assert offers(driver) == ["Use 8 bit for older text", "Read the first 283,000 tokens", "Try anyway"]
     banner = driver.window.banner
     QApplication.sendPostedEvents()
     assert all(button.width() >= button.sizeHint().width() for button in banner.offers), "no words are cut off"
@@ -111,7 +114,9 @@ def test_an_offer_that_is_wider_than_the_window_stands_on_several_lines(driver: 
     fail_reading(driver, book, too_large(plan, is_predicted=True))
     banner = driver.window.banner
     long, other = banner.offers[:2]
-    assert long.text() == "Use 4 bit weights, int8 for old text, the disk for old text, 1,024 hot tokens"
+    assert (
+        long.text() == "Use 4 bit weights, 8 bit for older text, the disk for older text, 1,024 newest tokens in full"
+    )
     heights = []
     for width in (900, 240):
         banner.setFixedWidth(width)
@@ -135,7 +140,7 @@ def test_an_answer_that_ran_out_of_memory_is_given_with_a_smaller_plan(driver: A
     driver.controller.ask("And then?")
     driver.until(lambda: driver.chat.exchanges[-1].state is ExchangeState.FAILED)
     driver.until_state(EngineState.IDLE)
-    assert offers(driver) == ["Use the disk for old text, 512 hot tokens", "Unload the model"]
+    assert offers(driver) == ["Use the disk for older text, 512 newest tokens in full", "Unload the model"]
     click(driver, 0)
     driver.until(lambda: driver.chat.exchanges[-1].state is ExchangeState.DONE)
     assert [each.question for each in driver.chat.exchanges] == ["Who?", "And then?"]

@@ -125,7 +125,7 @@ def test_no_line_of_the_chat_dialog_covers_a_field(driver: AppDriver) -> None:
     driver.window.chat_options_action.trigger()
     dialog = driver.application.chat_dialog
     driver.until(lambda: dialog.isVisible())
-    lines = [label for label in dialog.findChildren(QLabel) if "Stands before" in label.text()]
+    lines = [label for label in dialog.findChildren(QLabel) if "before the documents" in label.text()]
     assert lines[0].geometry().top() > dialog.system.geometry().bottom()
     assert lines[0].height() >= lines[0].heightForWidth(lines[0].width())
     dialog.reject()

@@ -40,7 +40,7 @@ def test_while_files_are_dragged_the_window_says_where_they_will_be_read(driver:
         driver.window.dragLeaveEvent(QDragLeaveEvent())
         assert not overlay.isVisible()
     assert told == [
-        "All of it, in one context",
+        "All of it, from beginning to end",
         "Behind the documents of this chat, in the same context",
         "In a new chat: documents come before the first question",
     ]
@@ -56,7 +56,7 @@ def test_a_dropped_file_is_read_and_shown(driver: AppDriver, book: Path) -> None
     assert f"{tokens:,} tokens read" in card.state.text()
     assert "fits this PC" in card.facts.text()
     assert not card.beyond.isVisible()
-    assert driver.window.tokens.text() == f"{tokens:,} of {tokens:,} tokens in context"
+    assert driver.window.tokens.text() == f"{tokens:,} of {tokens:,} tokens in memory"
     driver.until(lambda: driver.window.document.text.is_complete)
     assert SENTENCE in driver.window.document.text.toPlainText()
 
