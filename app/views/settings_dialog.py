@@ -93,7 +93,7 @@ class SettingsDialog(QDialog):
         self.parts = QListWidget()
         self.parts.setObjectName("parts")
         self.parts.setAccessibleName(self.tr("Parts of the settings"))
-        self.parts.setFixedWidth(PARTS_WIDTH)
+        self.parts.setFixedWidth(with_letters(PARTS_WIDTH, self.fontMetrics()))
         self.parts.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.pages = QStackedWidget()
         self._make_controls()
@@ -353,6 +353,7 @@ def page(title: str, content: QWidget, line: str = "") -> QWidget:
     if line:
         caption = QLabel(line)
         caption.setObjectName("muted")
+        caption.setWordWrap(True)
         column.addWidget(caption)
     column.addWidget(content, 1)
     whole.setWidget(inner)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication, QLabel, QScrollArea
 
 from app.models.engine_status import EngineState
 from tests.app.conftest import AppDriver
@@ -70,6 +70,19 @@ def test_figures_and_captions_are_written_in_full_or_not_at_all(enlarged: AppDri
         assert not label.isVisible() or label.width() >= label.sizeHint().width(), label.text()
     enlarge(enlarged, 0)
     assert meters.parts["weights"].isVisible()
+
+
+def test_the_settings_are_written_in_full_also_when_first_opened_with_large_letters(enlarged: AppDriver) -> None:
+    enlarged.window.settings_action.trigger()
+    dialog = enlarged.application.settings_dialog
+    for part in range(dialog.parts.count()):
+        dialog.open_part(part)
+        QApplication.sendPostedEvents()
+        assert dialog.parts.sizeHintForColumn(0) <= dialog.parts.viewport().width()
+        page = dialog.pages.currentWidget()
+        assert isinstance(page, QScrollArea)
+        assert page.horizontalScrollBar().maximum() == 0, dialog.parts.item(part).text()
+    dialog.hide()
 
 
 def test_the_welcome_has_room_for_all_its_lines(enlarged: AppDriver) -> None:
