@@ -151,6 +151,8 @@ class Application(QObject):
         window.sidebar.chat_deleted.connect(self._on_chat_deleted)
         window.sidebar.search_wanted.connect(self.keeper.search)
         window.banner.undo_wanted.connect(self.keeper.undelete)
+        for gone in (window.banner.undo_wanted, window.banner.offer_chosen, window.banner.dismiss.clicked):
+            gone.connect(window.focus_composer)  # with the button
         self.history.reported.connect(self.keeper.on_report)
         self.keeper.failed.connect(self._on_problem)
         self.keeper.told.connect(self._on_told)

@@ -281,7 +281,7 @@ class EvidenceMap(QWidget):
         self._head.addWidget(self.above)
         self._head.addWidget(self.layer)
         axis = QHBoxLayout()
-        for text in (self.tr("beginning"), None, self.tr("end of the document")):
+        for text in (self.tr("beginning"), None, self.tr("end")):
             if text is None:
                 axis.addStretch(1)
                 axis.addWidget(self.word)

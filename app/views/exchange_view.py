@@ -330,7 +330,10 @@ class ExchangeView(QWidget):
     def _add_row(self, passage: Passage) -> None:
         heaviest = max(each.weight for each in self._exchange.passages)
         position = passage.place or self._share_of(passage)
-        row = PassageRow(self._theme, passage.weight, passage.weight / heaviest, position, passage.text, self)
+        documents = self._chat.documents
+        document = documents[self._chat.document_of(passage)].name if len(documents) > 1 else ""
+        bar = passage.weight / heaviest
+        row = PassageRow(self._theme, passage.weight, bar, position, passage.text, document, self)
         row.clicked.connect(self._on_passage)
         row.setProperty("place", len(self.rows))
         row.resize(self.width(), row.height())  # its height follows from its width: the layout need not try twice

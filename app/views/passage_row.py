@@ -1,4 +1,4 @@
-"""One passage below an answer: its weight, where it stands, and its text. A click goes there."""
+"""One passage below an answer: its weight, where it stands, its text, and of which document. A click goes there."""
 
 from typing import Final
 
@@ -18,21 +18,30 @@ LINE: Final = int(Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextSingleLine)
 
 
 class PassageRow(QAbstractButton):
-    """A button with a bar as long as the passage's weight."""
+    """A button with a bar as long as the passage's weight. `document` is its name, or "" where there is only one."""
 
     def __init__(
-        self, theme: Theme, weight: float, bar: float, place: str, text: str, parent: QWidget | None = None
+        self,
+        theme: Theme,
+        weight: float,
+        bar: float,
+        place: str,
+        text: str,
+        document: str = "",
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._theme = theme
         self._weight = f"{100 * weight:.0f} %" if weight >= 0.01 else "< 1 %"
         self._bar = bar
         self._place = place
+        self._document = document
         self._text = with_ellipsis(" ".join(text.split()))
         self._broken_for: tuple[int, str] | None = None
         self._broken: list[tuple[int, int]] = []
-        self.setAccessibleName(self.tr("Passage, weight {0}, {1}: {2}").format(self._weight, place, self._text))
-        self.setToolTip(self.tr("Show in the document: {0}").format(place))
+        where = ", ".join(filter(None, (document, place)))
+        self.setAccessibleName(self.tr("Passage, weight {0}, {1}: {2}").format(self._weight, where, self._text))
+        self.setToolTip(self.tr("Show in the document: {0}").format(where))
         self.setCheckable(True)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -43,7 +52,7 @@ class PassageRow(QAbstractButton):
     # -- Qt ------------------------------------------------------------------------------------------------------
 
     def sizeHint(self) -> QSize:
-        lines = max(1, min(TEXT_LINES, len(self._lines(max(self.width(), 320)))))
+        lines = max(1, min(TEXT_LINES, len(self._lines(max(self.width(), 320))))) + bool(self._document)
         line = self.fontMetrics().lineSpacing()
         return QSize(320, max(lines * line, line + BAR_TOP + BAR) + 2 * GAP)
 
@@ -69,6 +78,7 @@ class PassageRow(QAbstractButton):
         painter.drawText(line.translated(GAP + self._weight_width, 0).adjusted(0, 0, self._place_width, 0), 0, place)
         painter.setPen(QColor(colors.text))
         self._paint_text(painter)
+        self._paint_document(painter)
         painter.end()
 
     # -- painting ------------------------------------------------------------------------------------------------
@@ -106,6 +116,14 @@ class PassageRow(QAbstractButton):
             if more:
                 text = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, width)
             painter.drawText(line.translated(0, number * line.height()), LINE, text.rstrip())
+
+    def _paint_document(self, painter: QPainter) -> None:
+        """Below the text."""
+        height, width = self.fontMetrics().lineSpacing(), self.width() - self._text_left() - GAP
+        name = self.fontMetrics().elidedText(self._document, Qt.TextElideMode.ElideMiddle, width)
+        painter.setLayoutDirection(Qt.LayoutDirection.LeftToRight)
+        painter.setPen(QColor(self._theme.colors.muted))
+        painter.drawText(QRectF(self._text_left(), self.height() - GAP - height, width, height), LINE, name)
 
     def _lines(self, width: int) -> list[tuple[int, int]]:
         """Start and length of the text's first lines at a width of the whole row; layouts ask hundreds of times."""

@@ -13,6 +13,7 @@ from app.models.engine_status import EngineState
 from app.reports import Report
 from app.requests import Ask, Said
 from app.views.passage_row import PassageRow
+from app.views.theme import GAP
 from kiv_engine.events import TextDelta
 from tests.app.conftest import AppDriver, read_book, type_and_send
 from tests.app.scripted_session import ANSWER, WORDS, ScriptedSession
@@ -216,3 +217,35 @@ def test_what_is_typed_stands_in_the_middle_of_its_field_as_the_buttons_do(drive
     words = composer.edit.viewport().mapTo(window, composer.edit.cursorRect().center()).y()
     for button in (composer.open, composer.send):
         assert abs(button.mapTo(window, button.rect().center()).y() - words) <= 1
+
+
+def test_passages_name_their_document_where_there_are_several(driver: AppDriver, book: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text(book.read_text(encoding="utf-8") + "More.", encoding="utf-8")
+    driver.controller.open_files([book])
+    driver.until_read()
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    [plain, *_more] = driver.transcript.exchanges[0].rows
+    assert book.name not in plain.toolTip()
+    driver.controller.new_chat()
+    driver.controller.open_files([book, other])
+    driver.until_read()
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    for passage, row in zip(driver.chat.exchanges[0].passages, driver.transcript.exchanges[0].rows, strict=True):
+        name = driver.chat.documents[driver.chat.document_of(passage)].name
+        assert name in row.toolTip()
+        assert name in row.accessibleName()
+        assert row.sizeHint().height() >= 2 * row.fontMetrics().lineSpacing() + 2 * GAP
+
+
+@pytest.mark.parametrize("button", ["undo", "dismiss"])
+def test_what_a_line_was_answered_with_gives_the_keyboard_to_the_next_question(driver: AppDriver, button: str) -> None:
+    driver.window.activateWindow()
+    driver.window.sidebar.chat_deleted.emit(driver.chat)
+    pressed = getattr(driver.window.banner, button)
+    pressed.setFocus()
+    pressed.click()
+    assert not driver.window.banner.isVisible()
+    assert driver.window.focusWidget() is driver.window.composer.edit
