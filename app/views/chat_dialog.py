@@ -23,7 +23,7 @@ from kiv_engine.config import SamplingConfig
 
 CUSTOM: Final = "custom"
 MAX_ANSWER: Final = 32_768
-SIZE: Final = QSize(480, 680)
+SIZE: Final = QSize(480, 720)
 
 
 class ChatDialog(QDialog):

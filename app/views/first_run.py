@@ -14,7 +14,7 @@ from app.views.model_row import ModelRowView, fact_lines, facts_in_full
 from app.views.room import open_with_room
 from app.views.theme import GAP, Theme
 
-SIZE: Final = QSize(760, 720)
+SIZE: Final = QSize(820, 720)
 SHOWN: Final = 3
 
 
@@ -72,11 +72,13 @@ class FirstRunDialog(QDialog):
         promise = self.tr("A model on this PC reads a whole book, case file or code base, and answers from all of it.")
         rows = QWidget()
         self._rows = QVBoxLayout(rows)
-        self._rows.setContentsMargins(3 * GAP, GAP, 3 * GAP, GAP)
         self._rows.setSpacing(GAP)
         self._rows.addWidget(self.state)
         self._rows.addStretch(1)
         area = QScrollArea()
+        area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+        bar = area.verticalScrollBar().sizeHint().width()  # beside the rows, which end where all else ends
+        self._rows.setContentsMargins(3 * GAP, GAP, 3 * GAP - bar, GAP)
         area.setWidget(rows)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)

@@ -33,7 +33,7 @@ class Form(QWidget):
         for each in (control, *control.findChildren(QLineEdit)):  # a spin box has one inside
             each.setAccessibleName(caption)
         control.setAccessibleDescription(explanation)
-        self._grid.addWidget(label, row, 0)
+        self._grid.addWidget(label, row, 0, 1, 2 if wide else 1)
         if wide:
             self._grid.addWidget(control, row + 1, 0, 1, 2)
         else:

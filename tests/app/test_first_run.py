@@ -73,6 +73,8 @@ def test_it_tells_what_this_pc_can_do_and_which_models_suit_it(first: FirstRunDr
     assert set(first.dialog.views) == {SMALL.name}, "only those to take"
     assert first.dialog.legend.isVisible(), "there are bars to explain"
     view = first.view(SMALL.name)
+    edge = view.mapTo(first.dialog, view.rect().topRight())
+    assert edge.x() == first.dialog.stay.geometry().right(), "rows and buttons end in one line"
     assert view.button.text() == "Get 2.00 GB"
     assert view.fit.text() == (
         "Up to 500,000 tokens in RAM, 2.0 million with the disk\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QLabel, QTextBrowser
+from PySide6.QtWidgets import QApplication, QLabel, QScrollArea, QTextBrowser
 
 from app.folders import Folders
 from app.models.chat import ReadingState
@@ -119,6 +119,18 @@ def test_about_shows_the_version_and_the_licences(driver: AppDriver, monkeypatch
     for row in resource_text("THIRD_PARTY.md").splitlines():
         if row.startswith("| "):
             assert row.split("|")[1].strip() in licences.toPlainText()
+
+
+def test_the_chat_dialog_shows_all_its_lines_at_once(driver: AppDriver) -> None:
+    driver.window.chat_options_action.trigger()
+    dialog = driver.application.chat_dialog
+    driver.until(lambda: dialog.isVisible())
+    QApplication.sendPostedEvents()
+    [area] = [each for each in dialog.findChildren(QScrollArea) if each.widget() is not None]
+    assert area.verticalScrollBar().maximum() == 0
+    [caption] = [label for label in dialog.findChildren(QLabel) if "system prompt" in label.text()]
+    assert caption.height() < 2 * caption.fontMetrics().lineSpacing()
+    dialog.reject()
 
 
 def test_no_line_of_the_chat_dialog_covers_a_field(driver: AppDriver) -> None:
