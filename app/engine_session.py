@@ -28,8 +28,8 @@ from app.reports import (
     ContextMeasured,
     DocumentOpened,
     DocumentPlace,
-    DocumentRejected,
     DocumentsPlaced,
+    DocumentsRejected,
     EvidenceGrown,
     ModelLoaded,
     ModelUnloaded,
@@ -359,9 +359,8 @@ class EngineSession:
                 continue
             documents.append(document)
             yield DocumentOpened(DocumentText.cut(document.name, document.text, document.places), notes)
-        if documents:
-            for name, rejected in errors:
-                yield DocumentRejected(name, str(rejected))
+        if documents and errors:
+            yield DocumentsRejected(tuple(name for name, _error in errors), str(errors[0][1]))
         elif errors:
             yield Failed(str(errors[0][1]), errors[0][1])
 

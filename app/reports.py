@@ -148,10 +148,10 @@ class DocumentOpened:
 
 
 @dataclass(frozen=True)
-class DocumentRejected:
-    """One of several documents cannot be read; the others go on. `message` is one sentence for a person."""
+class DocumentsRejected:
+    """Some of several documents cannot be read; the others go on. `message` says of the first why, for a person."""
 
-    name: str
+    names: tuple[str, ...]
     message: str
 
 

@@ -55,14 +55,20 @@ def notice_of_failure(request: Request, event: Failed, reload: LoadModel | None)
 
 def remedies(request: Request, event: Failed) -> Iterator[str]:
     """What a person has to know beside what happened; sentences."""
-    if isinstance(request, Read) and isinstance(event.error, DocumentError) and len(request.sources) > 1:
-        yield tr("And {0:,} more could not be read.").format(len(request.sources) - 1)
+    if isinstance(request, Read) and isinstance(event.error, DocumentError):
+        yield from more_unread(len(request.sources) - 1)
     if event.smaller is not None and event.smaller.tokens:
         how = changes(event.smaller)
         most = tr("With {1}, at most about {0:,} tokens fit.") if how else tr("At most about {0:,} tokens fit.")
         yield most.format(event.smaller.tokens, how)
     elif event.smaller is None and isinstance(event.error, OutOfMemoryError) and not event.error.is_predicted:
         yield memory_advice()
+
+
+def more_unread(count: int) -> Iterator[str]:
+    """That so many documents more could not be read; nothing of none."""
+    if count:
+        yield tr("And {0:,} more could not be read.").format(count)
 
 
 def offers_after(request: Request, event: Failed, reload: LoadModel | None = None) -> tuple[Offer, ...]:

@@ -7,12 +7,12 @@ from stat import S_ISREG
 
 from PySide6.QtCore import QObject, Signal
 
-from app.controllers.notices import Notice, NoticeKind
+from app.controllers.notices import Notice, NoticeKind, more_unread
 from app.controllers.request_queue import RequestQueue
 from app.models.chat import UNDER_WAY, Chat, ChatDocument, ExchangeState, Reading, ReadingState
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
-from app.reports import DocumentOpened, DocumentRejected, DocumentsPlaced, ReadingTimed, StoresOffered
+from app.reports import DocumentOpened, DocumentsPlaced, DocumentsRejected, ReadingTimed, StoresOffered
 from app.requests import Ask, CloseChat, FileSource, Read, Source
 from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import Failed, ParseProgress, ReadFinished, ReadProgress, TokenizeProgress
@@ -141,9 +141,9 @@ class Readings(QObject):
             case DocumentOpened():
                 self._opened(chat, event)
                 reading.state, reading.parsing = ReadingState.COUNTING, None
-            case DocumentRejected(name, message):
-                self._reject(chat, name, message)
-                self._notice(message)
+            case DocumentsRejected(names, message):
+                self._reject(chat, names, message)
+                self._notice(" ".join((message, *more_unread(len(names) - 1))))
             case TokenizeProgress(done, total):
                 reading.state, reading.share = ReadingState.COUNTING, done / max(total, 1)
             case DocumentsPlaced():
@@ -166,15 +166,17 @@ class Readings(QObject):
                 break
         chat.documents_changed.emit()
 
-    def _reject(self, chat: Chat, name: str, message: str) -> None:
-        """Drop the first document of this name that has no text. Without one that was there, the others are no use."""
+    def _reject(self, chat: Chat, names: Sequence[str], message: str) -> None:
+        """Drop the first document of each name that has no text. Without one that was there, the others are no use."""
         if chat.reading.again:
             chat.reading.message = message
             self._queue.stop()
             return
-        named = (place for place, document in enumerate(chat.documents) if document.name == name and not document.text)
-        if (place := next(named, None)) is not None:
-            chat.set_documents([*chat.documents[:place], *chat.documents[place + 1 :]])
+        kept = list(chat.documents)
+        for name in names:
+            if (without := next((each for each in kept if each.name == name and not each.text), None)) is not None:
+                kept = [each for each in kept if each is not without]
+        chat.set_documents(kept)
 
     @staticmethod
     def _place(chat: Chat, event: DocumentsPlaced) -> None:

@@ -90,6 +90,8 @@ class Opener:
             yield
         except UnreadableError as error:
             raise DocumentError(f"{self._name} {error}") from error
+        except OSError as error:  # it could be opened, and its disk or its server fails now
+            raise DocumentError(f"{self._name} cannot be read: {error.strerror or error}.") from error
 
     def _parse(self, entry: Entry, done: int = 0, total: int = 0) -> Opening:
         """One file. `done` of `total` files are read where there are several."""

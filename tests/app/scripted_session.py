@@ -18,8 +18,8 @@ from app.reports import (
     ContextMeasured,
     DocumentOpened,
     DocumentPlace,
-    DocumentRejected,
     DocumentsPlaced,
+    DocumentsRejected,
     EvidenceGrown,
     ModelLoaded,
     ModelUnloaded,
@@ -176,6 +176,7 @@ class ScriptedSession:
         self.num_closed += 1
 
     def _open(self, chat: int, sources: tuple[object, ...]) -> Iterator[object]:
+        rejected: list[tuple[str, str]] = []
         for source in sources:
             match source:
                 case FileSource(path) if path.suffix == ".bin":
@@ -185,7 +186,7 @@ class ScriptedSession:
                 case FileSource(path) if not path.exists():
                     error = DocumentError(f"There is no file {path}.")
                     if len(sources) > 1:
-                        yield DocumentRejected(source.name, str(error))
+                        rejected.append((source.name, str(error)))
                         continue
                     yield Failed(str(error), error)
                     return
@@ -199,6 +200,8 @@ class ScriptedSession:
                     raise AssertionError(source)
             self._texts.setdefault(chat, []).append(text)
             yield DocumentOpened(text)
+        if rejected:
+            yield DocumentsRejected(tuple(name for name, _why in rejected), rejected[0][1])
 
     def _total(self, chat: int) -> int:
         return sum(len(text.text) // 4 for text in self._texts.get(chat, []))

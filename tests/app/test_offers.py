@@ -8,11 +8,13 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from app.controllers.notices import PAGE_TOKENS
+from app.engine_session import EngineSession
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
-from app.reports import NotHereError
-from app.requests import Ask, LoadModel, Read
+from app.reports import DocumentsRejected, NotHereError
+from app.requests import Ask, FileSource, LoadModel, Read
 from app.settings import load_settings
+from kiv_engine.document import Document
 from kiv_engine.errors import DocumentError, OutOfMemoryError
 from kiv_engine.events import Failed, SmallerPlan
 from tests.app.conftest import AppDriver
@@ -244,6 +246,26 @@ def test_several_documents_that_cannot_be_read_are_counted(driver: AppDriver, tm
     driver.controller.open_files([tmp_path / name for name in ("a.txt", "b.txt", "c.txt")])
     driver.until(driver.window.banner.isVisible)
     assert driver.window.banner.text.text().endswith("not text. And 2 more could not be read.")
+
+
+def test_of_several_documents_those_that_cannot_be_read_are_counted_and_the_others_read(
+    driver: AppDriver, book: Path, tmp_path: Path
+) -> None:
+    driver.until_state(EngineState.IDLE)
+    driver.controller.open_files([tmp_path / "a.txt", book, tmp_path / "b.txt", tmp_path / "c.txt"])
+    driver.until_read()
+    told = driver.window.banner.text.text()
+    assert told == f"There is no file {tmp_path / 'a.txt'}. And 2 more could not be read."
+    assert [document.name for document in driver.chat.documents] == [book.name]
+
+
+def test_what_cannot_be_opened_of_several_files_is_reported_together(book: Path, tmp_path: Path) -> None:
+    session, documents = EngineSession(), list[Document]()
+    paths = (tmp_path / "a.txt", book, tmp_path / "b.txt")
+    events = list(session._open([FileSource(path) for path in paths], lambda: False, documents))
+    assert events[-1] == DocumentsRejected(("a.txt", "b.txt"), f"There is no file {tmp_path / 'a.txt'}.")
+    assert [document.name for document in documents] == [book.name]
+    session.close()
 
 
 def test_what_goes_wrong_in_the_window_leaves_no_state_behind(

@@ -13,7 +13,7 @@ SHOWING = {
     "QLabel", "QPushButton", "QCheckBox", "QAction", "QMenu", "QListWidgetItem", "IconButton", "setText", "setToolTip",
     "setAccessibleName", "setAccessibleDescription", "setPlaceholderText", "setWindowTitle", "addItem", "addAction",
     "heading", "show_line", "show_problem", "set_icon", "setPlainText", "setTitle", "_notice", "_line", "page", "add",
-    "_action", "_button", "setFormat", "drawText", "Notice", "Offer", "Failed", "DocumentRejected", "SavingFailed",
+    "_action", "_button", "setFormat", "drawText", "Notice", "Offer", "Failed", "DocumentsRejected", "SavingFailed",
     "HistoryError", "ExportError", "ModelNotFoundError", "ChatsListed", "Title",
 }  # fmt: skip
 NAMES = {"KIV Desktop"}

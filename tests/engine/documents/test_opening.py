@@ -1,6 +1,7 @@
 """From a path to one text: whole files, folders, zip files, and what cannot be opened."""
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,18 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
         Document.from_file(tmp_path)
     with pytest.raises(DocumentError, match="device or a pipe"):
         Document.from_file("/dev/null")
+
+
+def test_a_file_whose_disk_fails_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(BytesIO):
+        def read(self, _size: int | None = -1) -> bytes:
+            raise OSError(5, os.strerror(5))
+
+    path = tmp_path / "book.txt"
+    path.write_text("text")
+    monkeypatch.setattr(Path, "open", lambda _path, _mode: Failing())
+    with pytest.raises(DocumentError, match="cannot be read: Input/output error"):
+        Document.from_file(path)
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
