@@ -190,7 +190,7 @@ def load_settings(path: Path) -> Loaded:
         return Loaded(Settings())
     except OSError as error:
         return Loaded(Settings(), Fault(error.strerror or str(error), damaged=False))
-    except (ValueError, TypeError, ConfigError) as error:
+    except (ValueError, TypeError, ConfigError, RecursionError) as error:
         return Loaded(Settings(), Fault(str(error).rstrip("."), damaged=True, kept_as=_kept(path)))
 
 

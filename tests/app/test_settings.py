@@ -47,6 +47,7 @@ def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
         ('{"chat": {"system": 5}}', "system is 5"),
         ('{"chat": {"sampling": {"stop": [5]}}}', "stop is 5"),
         ("\x00\xff", "codec"),
+        ("[" * 100_000, "recursion"),
     ],
 )
 def test_a_damaged_file_is_kept_aside_and_said_so(tmp_path: Path, text: str, words: str) -> None:
