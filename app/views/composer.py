@@ -137,7 +137,6 @@ class Composer(QWidget):
         self._arrange()
         self._connect()
         self._on_current_changed()
-        self._on_status_changed()
 
     def _arrange(self) -> None:
         self._frame = QFrame()
@@ -171,6 +170,7 @@ class Composer(QWidget):
         self._chat = self._chats.current
         self._chat.draft_changed.connect(self._show_draft)
         self._show_draft()
+        self._on_status_changed()
 
     @Slot()
     def _show_draft(self) -> None:
@@ -216,12 +216,18 @@ class Composer(QWidget):
         self.send.setEnabled(bool(self.edit.toPlainText().strip()) or (self._stops and not stopping))
         self.hint.setText(self._hint())
 
+    @property
+    def _is_busy_elsewhere(self) -> bool:
+        return self._status.busy_chat not in (None, self._chats.current.number)
+
     def _hint(self) -> str:
         match self._status.state:
             case EngineState.ABSENT:
                 return self.tr("No model is loaded; a question loads it first")
             case EngineState.LOADING:
                 return self.tr("The model is loading; you can type already, your question is sent when it is ready")
+            case EngineState.READING | EngineState.GENERATING if self._is_busy_elsewhere:
+                return self.tr("Busy in another chat; a question waits for it. Esc stops it")
             case EngineState.READING:
                 return self.tr("Reading; a question is answered once everything is read. Esc stops")
             case EngineState.GENERATING:

@@ -249,3 +249,18 @@ def test_what_a_line_was_answered_with_gives_the_keyboard_to_the_next_question(d
     pressed.click()
     assert not driver.window.banner.isVisible()
     assert driver.window.focusWidget() is driver.window.composer.edit
+
+
+def test_what_runs_in_another_chat_is_told_as_that(driver: AppDriver, book: Path) -> None:
+    hint = driver.window.composer.hint
+    driver.session.held_at = {"read"}
+    driver.controller.open_files([book])
+    driver.until_reached("read")
+    busy = driver.chat
+    assert hint.text().startswith("Reading;")
+    driver.controller.new_chat()
+    assert hint.text() == "Busy in another chat; a question waits for it. Esc stops it"
+    driver.application.chats.show(busy)
+    assert hint.text().startswith("Reading;")
+    driver.session.go()
+    driver.until_read()
