@@ -75,10 +75,9 @@ class FirstRunDialog(QDialog):
         self._rows.setSpacing(GAP)
         self._rows.addWidget(self.state)
         self._rows.addStretch(1)
-        area = QScrollArea()
-        area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
-        bar = area.verticalScrollBar().sizeHint().width()  # beside the rows, which end where all else ends
-        self._rows.setContentsMargins(3 * GAP, GAP, 3 * GAP - bar, GAP)
+        area = self._area = QScrollArea()
+        area.verticalScrollBar().rangeChanged.connect(self._on_range_changed)
+        self._on_range_changed(0, 0)
         area.setWidget(rows)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
@@ -106,6 +105,12 @@ class FirstRunDialog(QDialog):
         whole.addLayout(top)
         whole.addWidget(area, 1)
         whole.addLayout(buttons)
+
+    @Slot(int, int)
+    def _on_range_changed(self, _least: int, most: int) -> None:
+        """Rows end where all else ends, with the bar beside them or without it."""
+        bar = self._area.verticalScrollBar().sizeHint().width() if most else 0
+        self._rows.setContentsMargins(3 * GAP, GAP, 3 * GAP - bar, GAP)
 
     def open(self) -> None:
         """Show the page."""
