@@ -304,17 +304,19 @@ ONE, TWO = torch.device("cuda", 0), torch.device("cuda", 2)
 
 
 def test_the_times_of_gpus_and_of_copies_between_them_add_up() -> None:
-    """A layer on each of two, and the output on the first."""
+    """A layer on each of two, and the output on the first. Reading ends with the second's keys and values."""
     model, setting = model_of("llama"), Setting()
     shape = ModelShape(model.config)
     head = model.lm_head.weight.numel()
     layer = sum(each.weight.numel() for each in model.model.layers[0].modules() if isinstance(each, torch.nn.Linear))
+    last = model.model.layers[1].self_attn
+    needed = sum(each.weight.numel() for each in (last.q_proj, last.k_proj, last.v_proj))
     products = 2 * 4 * 16 * (16 + 2_048 + 256 + 512)
     codes = 2 * (16 // 8 + 1)
     copies = 1 + 3 + 1  # to the second: hidden states, rotary positions in two, the token's number; and back
     copied = 4 * (64 + 2 * 16 + 64) + 8
     pace = speed.pace(shape, setting, [FAST, SLOW], [1, 1])
-    read = (layer + products) * 1e-9 + (layer + products) * 5e-9 + copies * 0.01 / 2_048 + copied * 1e-6
+    read = (layer + products) * 1e-9 + needed * 5e-9 + copies * 0.01 / 2_048 + copied * 1e-6
     assert pace.million_s == pytest.approx(1e6 * read)
     step = (layer + head) * 3e-9 + 0.5 + 1e6 * codes * 1e-9
     step += layer * 7e-9 + 2.0 + 1e6 * codes * 4e-9 + copies * 0.01
