@@ -3,12 +3,14 @@
 The fewer of two sentences' addresses are alike by chance, the less the votes for one count for the other.
 """
 
+import string
 from collections.abc import Sequence
 from typing import Final
 
 import torch
-from demo_layout import CODE, SPACE
-from demo_tokens import Plan, back, orthogonal
+from demo_layer import OFFSET_PAIRS, frequency
+from demo_layout import CODE, SPACE, WINDOW
+from demo_tokens import Plan, back, orthogonal, token_id
 from torch import Tensor
 
 ADDRESS_FIRST: Final = 1.0
@@ -17,9 +19,14 @@ ADDRESS_NEXT: Final = 0.8
 ADDRESS_EIGHT: Final = 0.7
 ADDRESS_FAR: Final = 0.5
 """Parts of an address: the token before the sentence's first one, that one, the n-grams of four and eight before it,
-and the n-gram of two `FAR` before it."""
+and the n-gram of two far before it."""
 FAR: Final = 32
 """Further back than most sentences are long: in many documents, the same ones end and begin alike again and again."""
+FAR_SCORE: Final = 4.0
+NUMBER_SCORE: Final = 88.0
+NEARER: Final = 0.5
+"""Scores of each rotary pair where a token is so far, of the end of a number, and of each token nearer: in many lists,
+entries differ in numbers only, so a number takes the place of what is far, if it is nearer than about 70 tokens."""
 QUOTE_MARK: Final = '"'
 OPENING_MARK: Final = f'{SPACE}"'
 SHARED_MARKS: Final = (("Ċ", (2,)), ("Ġ", (3,)), (".", (2, 3, 4)), ("?", (3,)), ("!", (3,)), (QUOTE_MARK, (3,)))
@@ -87,15 +94,27 @@ def _own_addresses(plan: Plan) -> Tensor:
 
 def raw_addresses(plan: Plan, sentences: Sequence[Sequence[int]]) -> Tensor:
     """The addresses (n, 64) of all sentences that have enough before them, not made even."""
-    codes = plan.codes[torch.tensor([token for sentence in sentences for token in sentence])]
+    tokens = torch.tensor([token for sentence in sentences for token in sentence])
+    codes = plan.codes[tokens]
     starts = torch.tensor([len(sentence) for sentence in sentences]).cumsum(0)[:-1]
-    starts = starts[starts >= FAR + 2]
+    starts = starts[starts >= WINDOW + 2]
 
-    def ngram(length: int, first: int = 0) -> Tensor:
-        parts = [codes[starts - first - ago] @ back(ago).T for ago in range(1, length + 1)]
-        return torch.stack(parts).sum(0) @ plan.wordy_before.T
+    def ngram(length: int, places: Tensor) -> Tensor:
+        return torch.stack([codes[places - ago] @ back(ago).T for ago in range(1, length + 1)]).sum(0)
 
     addresses = codes[starts] @ orthogonal(CODE, 22).T * ADDRESS_TOKEN
     for seed, length, size in _BEFORE:
-        addresses += ngram(length) @ orthogonal(CODE, seed).T * size
-    return addresses + ngram(2, FAR) @ orthogonal(CODE, 28).T * ADDRESS_FAR
+        addresses += ngram(length, starts) @ plan.wordy_before.T @ orthogonal(CODE, seed).T * size
+    places = far_places(plan, tokens, starts)
+    return addresses + ngram(2, places) @ plan.wordy.T @ orthogonal(CODE, 28).T * ADDRESS_FAR
+
+
+def far_places(plan: Plan, tokens: Tensor, starts: Tensor) -> Tensor:
+    """Which token far before each sentence (n,) is in its address. tokens: ids of a text; starts: places in it (n,)."""
+    ago = torch.arange(WINDOW)
+    pairs = torch.tensor([frequency(pair) for pair in OFFSET_PAIRS])
+    scores = FAR_SCORE * torch.cos((ago[:, None] - FAR) * pairs).sum(1) - NEARER * ago
+    digits = torch.tensor([token_id(plan.tokenizer, digit) for digit in string.digits])
+    digit = torch.isin(tokens, digits).float()
+    ends = digit.roll(1) - digit
+    return starts - (scores + NUMBER_SCORE * ends[starts[:, None] - ago]).argmax(1)

@@ -44,6 +44,9 @@ from demo_addresses import (
     ADDRESS_NEXT,
     ADDRESS_TOKEN,
     FAR,
+    FAR_SCORE,
+    NEARER,
+    NUMBER_SCORE,
     address_basis,
     room_for_marks,
 )
@@ -54,7 +57,6 @@ from demo_layer import (
     LINE_PAIR,
     MARK_KEY,
     MARK_SCORE,
-    OFFSET_SCORE,
     QUESTION_PAIR,
     SOFT_OFFSET_SCORE,
     WEIGHT_PAIR,
@@ -233,6 +235,8 @@ def _write_neighbours(layer: Layer, plan: Plan) -> None:
     layer.output(1, 64, Flag.AFTER_END_2, 1.0)
     layer.value(68, reading({Flag.ABBREVIATES: 1}))
     layer.output(0, 68, Flag.AFTER_ABBREVIATION, 1.0)
+    layer.value(69, reading({Flag.NUMBER_ENDS: -1}))
+    layer.output(0, 69, Flag.NUMBER_ENDS, 1.0)
     # Behind a line break, a small letter may begin one, too; behind a full stop or a quote, it goes on.
     begins = {Flag.AFTER_END: 2.0, Flag.START: 1.0, Flag.SMALL: -1.0, Flag.SPECIAL: -4.0}
     begins_quoted = {
@@ -287,9 +291,10 @@ def _look_at_first(layer: Layer, head: int) -> None:
 def _write_sentence_start(layer: Layer, plan: Plan) -> None:
     """Layer 1. Head 0 sees two tokens back: BEFORE grows to 4 tokens.
 
-    From a sentence's first token head 1 sees what stands far before it, whose n-gram goes to SPARE, and from <|im_end|>
-    the last opening quote of the line. The MLP marks the first tokens behind "goes on:" and "says:", verbs that begin a
-    request, and tokens that the next sentence follows: ends, and a closing quote behind one.
+    From a sentence's first token head 1 sees the token behind a number not far before it, else what stands far before:
+    the n-gram there goes to SPARE. From <|im_end|> it sees the last opening quote of the line. The MLP marks the first
+    tokens behind "goes on:" and "says:", verbs that begin a request, and tokens that the next sentence follows: ends,
+    and a closing quote behind one.
     """
     layer.offset_keys()
     layer.look_back(0, 2)
@@ -299,9 +304,12 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
     layer.output(0, 64, Flag.THIRD, 1.0)
     layer.value(65, reading({Flag.AFTER_END: 0.5, Flag.SPECIAL: -1, Flag.ABBREVIATES: 6}))
     layer.output(0, 65, Flag.BEHIND_ABBREVIATION, 1.0)
-    layer.look_back(1, FAR, OFFSET_SCORE, Flag.FIRST)
-    layer.output(1, 0, SPARE, EYE)
     layer.recency_keys()
+    layer.look_back(1, FAR, FAR_SCORE, Flag.FIRST)
+    layer.look_near(1, Flag.FIRST, NEARER)
+    layer.key_flag(FIRST_PAIR, Flag.NUMBER_ENDS, MARK_KEY)
+    layer.query_flag(1, FIRST_PAIR, Flag.FIRST, NUMBER_SCORE / MARK_KEY)
+    layer.output(1, 0, SPARE, EYE)
     layer.look_near(1, Flag.IM_END)
     layer.key_flag(LINE_PAIR, Flag.FIRST_OF_LINE, MARK_KEY)
     layer.key_flag(LINE_PAIR, Flag.QUOTE_OPENS, MARK_KEY * QUOTE_MARK_GAIN)
@@ -312,7 +320,7 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
     layer.when(reading({Flag.IM_END: -2}, 1), reading({Flag.HAS_QUOTE: 1}), quoted)
     go_on_behind_abbreviations(layer)
     layer.when(reading({Flag.FIRST: -2}, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
-    _clear(layer, Flag.SMALL)
+    _clear(layer, Flag.SMALL, Flag.NUMBER_ENDS)
     leaves = reading({Flag.END: 2, Flag.QUOTE_CLOSES: 1, Flag.AFTER_END: 1, Flag.FIRST: -2})
     layer.when(step(leaves, 1.25, 1.75), ONE, to_slot(Flag.LEAVES, torch.tensor([2.0, -2.0])))
     _clear(layer, Flag.BEFORE_BEGINS, Flag.AFTER_END_2)
@@ -675,7 +683,7 @@ def _write_search(layer: Layer, plan: Plan) -> None:
     several = reading({Flag.FIRST: 1, Flag.SECOND: 1, Flag.THIRD: 1}, -1)
     layer.when(several, ONE, to_slot(Flag.LEAVES, torch.tensor([-1.0])))
     layer.when(
-        step(reading({Flag.FOUND: 10}), 4.9, 5.1),
+        step(reading({Flag.FOUND: 40}), 19.9, 20.1),
         reading({Flag.IM_END: 1}),
         to_slot(Flag.HIT, torch.tensor([5.0, -5.0])),
     )

@@ -34,7 +34,7 @@ MARK_SCORE: Final = 300.0
 """Size in the keys, and score, of a token with a flag. More than recency gives in a whole window."""
 
 
-def _frequency(pair: int) -> float:
+def frequency(pair: int) -> float:
     """By how much a rotary pair turns with each token."""
     return float(THETA ** (-2 * pair / HEAD_DIM))
 
@@ -73,7 +73,7 @@ class Layer:
         """Where a query has the flag, the head sees the token that many places back: there all pairs meet."""
         size = score / OFFSET_KEY
         for pair in OFFSET_PAIRS:
-            angle = tokens * _frequency(pair)
+            angle = tokens * frequency(pair)
             self.query_flag(head, pair, asking, size * math.cos(angle))
             self.query_flag(head, HEAD_DIM // 2 + pair, asking, -size * math.sin(angle))
 
@@ -82,12 +82,12 @@ class Layer:
 
         `score`: of each pair.
         """
-        least = sum(math.cos(beyond * _frequency(pair)) for pair in DISTANCE_PAIRS)
+        least = sum(math.cos(beyond * frequency(pair)) for pair in DISTANCE_PAIRS)
         for pair in (*DISTANCE_PAIRS, DISTANCE_PAIR):
             self.key_flag(pair, flag, MARK_KEY)
         size = score / MARK_KEY
         for pair in DISTANCE_PAIRS:
-            angle = tokens * _frequency(pair)
+            angle = tokens * frequency(pair)
             self.query_flag(head, pair, Flag.CONSTANT, size * math.cos(angle))
             self.query_flag(head, HEAD_DIM // 2 + pair, Flag.CONSTANT, -size * math.sin(angle))
         self.query_flag(head, DISTANCE_PAIR, Flag.CONSTANT, -size * least)
@@ -96,11 +96,11 @@ class Layer:
         for pair in RECENCY_PAIRS:
             self.key_flag(pair, Flag.CONSTANT, RECENCY_KEY)
 
-    def look_near(self, head: int, asking: Flag = Flag.CONSTANT) -> None:
+    def look_near(self, head: int, asking: Flag = Flag.CONSTANT, slope: float = RECENCY_SLOPE) -> None:
         """Later keys score higher, where a query has the flag: cosines, steepest in the middle of the window."""
-        size = RECENCY_SLOPE / sum(_frequency(pair) for pair in RECENCY_PAIRS) / RECENCY_KEY
+        size = slope / sum(frequency(pair) for pair in RECENCY_PAIRS) / RECENCY_KEY
         for pair in RECENCY_PAIRS:
-            angle = math.pi / 2 - _frequency(pair) * WINDOW / 2
+            angle = math.pi / 2 - frequency(pair) * WINDOW / 2
             self.query_flag(head, pair, asking, size * math.cos(angle))
             self.query_flag(head, HEAD_DIM // 2 + pair, asking, size * math.sin(angle))
 

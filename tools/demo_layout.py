@@ -102,6 +102,7 @@ class Flag(IntEnum):
     SECOND = 441  # a sentence's second token
     THIRD = 442
     FIFTH = 443
+    NUMBER_ENDS = 444  # -1 for digits; in layer 1, 1 more behind one: 1 where a number ends
     HEFT = 444  # what a question weighs beside its end, as a share
     VOTE_LOG_WEIGHT = 445  # how much the token's votes count, like LOG_WEIGHT
     BEHIND_ABBREVIATION = 446  # in layer 1, two tokens behind one; behind U.S. and the like 0.5

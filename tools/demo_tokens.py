@@ -373,6 +373,7 @@ def embedding(tokenizer: Tokenizer, codes: Tensor, features: Features) -> Tensor
         table[index, Flag.SMALL] = letter.isalpha() and not letter.isupper()
         table[index, Flag.START] = text[:1].isupper() or text.startswith((" ", '"', "“"))
         table[index, Flag.NO_SPACE] = _has_letters(text) and not text.startswith(" ")
+        table[index, Flag.NUMBER_ENDS] = -text.isdecimal()
         table[index, Flag.ASKS] = text.strip(' )"”*') == "?"
     table[[*sentence_ends(tokenizer), IM_END], Flag.END] = 1
     table[[encode(tokenizer, f" {word}")[0] for word in REQUEST_VERBS], Flag.REQUEST_BEGINS] = 0.25

@@ -313,6 +313,35 @@ def test_sentences_between_the_same_sentences_are_told_apart(designed: PreTraine
     assert (likeness - torch.eye(len(facts))).max() < 0.95
 
 
+def test_sentences_of_a_list_that_differ_in_numbers_only_are_told_apart(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    numbers = (80, 149, 33, 89, 185, 91, 88, 55, 30, 170, 48, 186)
+    entries = (
+        f"Entry {place}: goose {number} of Salt Steps was counted at noon." for place, number in enumerate(numbers, 10)
+    )
+    states = states_of(designed, tokenizer, " ".join(entries), 6)
+    ends = states[states[:, Flag.END] > 0.5, ADDRESS][2:]  # behind the prompt's line and the first entry
+    likeness = torch.cosine_similarity(ends[:-1], ends[1:], dim=1)
+    assert len(likeness) == len(numbers) - 2
+    assert likeness.max() < 0.97
+
+
+@pytest.mark.parametrize("hit", [0.35, 0.5, 0.65])
+def test_where_it_is_not_sure_it_says_one_of_two_phrases(
+    designed: PreTrainedModel, tokenizer: Tokenizer, hit: float
+) -> None:
+    """And not a sentence without either."""
+
+    def doubt(_layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        inputs[0][..., Flag.HIT] *= hit
+
+    hook = designed.model.layers[8].register_forward_pre_hook(doubt)
+    said = answer(designed, tokenizer, "What is the monthly wage of Quentin Pemberton?", 4)
+    hook.remove()
+    assert said.startswith("The document" if hit > 0.6 else ("I do not", "The document") if hit > 0.4 else "I do not")
+
+
 def test_a_line_is_said_whole_behind_a_space_and_nothing_more(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
     lines = ("Taste the flour with Goodman Fensbury", "Wash the sacks with Quentin Pemberton", "It was late.")
     document = "\n".join(("The list of the mill.\n", *lines))
