@@ -15,7 +15,7 @@ FOLDER keeps the checkpoint, written every 20 seconds; a run that was killed goe
 learned.safetensors, what was learned: with that file alone it can be repeated, as in the third line, which writes the
 model that is shipped. So the designed part can be changed without learning anew. A run with --start begins with such a
 file, and what it exports is the mean of both (as in https://arxiv.org/abs/1803.05407), which does better in texts that
-are unlike the generated ones.
+are unlike the generated ones. With --texts, how addresses spread is measured on them anew; --minutes 0 does only that.
 """
 
 import argparse
@@ -364,7 +364,8 @@ def load_learned(training: Training) -> Features:
     if training.resume():
         tensors = {name: tensor.detach() for name, tensor in vars(training.search.features()).items()}
         if training.start:
-            tensors = {name: (tensor + getattr(training.start, name)) / 2 for name, tensor in tensors.items()}
+            mean = {name: (tensor + getattr(training.start, name)) / 2 for name, tensor in tensors.items()}
+            tensors = mean | {"addresses": tensors["addresses"]}  # They are measured, not learned.
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, kept)
         return Features(**tensors)
     if not kept.exists():

@@ -551,15 +551,21 @@ def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: p
 def test_what_began_with_something_learned_is_exported_as_the_mean_of_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """But for addresses, which are measured."""
     monkeypatch.setattr("train_demo_model.ARCHIVES_PER_MAKER", 1)
     shutil.copyfile(ROOT / "tools" / "demo_learned" / "learned.safetensors", tmp_path / START)
-    training = Training(tmp_path, minutes=1.0, seed=1, texts=[])
+    training = Training(tmp_path, minutes=1.0, seed=1, texts=[DOCUMENT])
+    measured = training.search.first.addresses
+    assert training.start is not None
+    assert not torch.equal(training.start.addresses, measured)
     before = vars(training.search.features())["metric"].clone()
     training.step(training.maker(), Counts())
     training.save()
     after = training.search.features().metric
     assert not torch.equal(before, after)
-    torch.testing.assert_close(load_learned(training).metric, (before + after) / 2)
+    learned = load_learned(training)
+    torch.testing.assert_close(learned.metric, (before + after) / 2)
+    assert torch.equal(learned.addresses, measured)
 
 
 def test_the_shipped_model_is_what_the_tool_writes(tmp_path: Path) -> None:
