@@ -42,14 +42,14 @@ class ContextLine(Title):
             read, whole = chat.reading.tokens_read, chat.reading.tokens_total
         elif chat.documents:
             lines = [
-                self.tr("{0:,} of {1:,} tokens in memory"),
+                self.tr("{0:,} of {1:,} tokens in context"),
                 self.tr("{0:,} of {1:,} tokens"),
                 self.tr("{2} / {3} tokens"),
                 self.tr("{2} / {3}"),
             ]
             read, whole = measured.num_tokens, measured.num_tokens + measured.unread_tokens
         else:
-            lines = [self.tr("{0:,} tokens in memory"), self.tr("{0:,} tokens"), "{2}"]
+            lines = [self.tr("{0:,} tokens in context"), self.tr("{0:,} tokens"), "{2}"]
             read = whole = measured.num_tokens
         # What is not whole shall not look whole for being rounded.
         short = as_short_tokens(read), as_short_tokens(whole, up=whole > read)

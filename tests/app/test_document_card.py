@@ -59,7 +59,7 @@ def test_all_is_told_before_the_first_token_is_read(driver: AppDriver) -> None:
     assert card.beyond.isVisible()
     assert "2,048 tokens that the model was trained on" in card.beyond.text()
     assert colour(card.beyond) == driver.application.theme.colors.warning
-    assert driver.window.tokens.text() == "0 of 300,000 tokens in memory"
+    assert driver.window.tokens.text() == "0 of 300,000 tokens in context"
     driver.session.go()
     driver.until_read()
     assert card.state.text() == "All 300,000 tokens read in 2:21 min"
@@ -218,11 +218,11 @@ def test_what_was_read_until_a_stop_can_be_asked_about_and_reading_goes_on_after
         "Continue · 1 min",
         "Continue reading: about 1 min",
     )
-    assert driver.window.tokens.text() == "150,000 of 300,000 tokens in memory"
+    assert driver.window.tokens.text() == "150,000 of 300,000 tokens in context"
     driver.controller.ask("Who?")
     driver.until_answered()
     driver.until_state(EngineState.IDLE)
-    assert driver.window.tokens.text() == "150,037 of 300,037 tokens in memory"
+    assert driver.window.tokens.text() == "150,037 of 300,037 tokens in context"
     assert card.state.text() == stopped
     assert card.resume.isVisible()
     card.resume.setFocus()

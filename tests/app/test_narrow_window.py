@@ -142,8 +142,8 @@ def test_the_context_s_length_is_told_in_the_room_that_there_is(driver: AppDrive
         resize(driver, width)
         shown = line.shown(line.width())
         assert line.fontMetrics().horizontalAdvance(shown) <= line.width()
-        assert line.text() == line.toolTip() == f"{read:,} of {read + unread:,} tokens in memory"
-        assert shown in (line.text(), line.text().removesuffix(" in memory"), f"{short} tokens", short)
+        assert line.text() == line.toolTip() == f"{read:,} of {read + unread:,} tokens in context"
+        assert shown in (line.text(), line.text().removesuffix(" in context"), f"{short} tokens", short)
         assert (shown == line.text()) == (line.sizeHint().width() <= line.width())
         line.grab()
 
@@ -152,7 +152,7 @@ def test_a_beginning_and_what_was_only_said_have_short_lines_too(driver: AppDriv
     driver.controller.ask("Who?")
     driver.until_answered()
     line, told = driver.window.tokens, driver.status.measured[driver.chat.number].num_tokens
-    assert line.shown(0) == line.text().removesuffix(" tokens in memory") == f"{told:,}"
+    assert line.shown(0) == line.text().removesuffix(" tokens in context") == f"{told:,}"
     driver.controller.new_chat()
     driver.chat.set_options(replace(driver.chat.options, first_tokens=400))
     read_book(driver, book)

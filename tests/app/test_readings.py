@@ -56,7 +56,7 @@ def test_a_dropped_file_is_read_and_shown(driver: AppDriver, book: Path) -> None
     assert f"{tokens:,} tokens read" in card.state.text()
     assert "fits this PC" in card.facts.text()
     assert not card.beyond.isVisible()
-    assert driver.window.tokens.text() == f"{tokens:,} of {tokens:,} tokens in memory"
+    assert driver.window.tokens.text() == f"{tokens:,} of {tokens:,} tokens in context"
     driver.until(lambda: driver.window.document.text.is_complete)
     assert SENTENCE in driver.window.document.text.toPlainText()
 

@@ -172,7 +172,7 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
     assert chat.reading.state is ReadingState.READ
     assert chat.reading.tokens_read == chat.reading.tokens_total > 800
     in_context, of, whole, words = window.tokens.text().split(" ", 3)
-    assert (of, whole, words) == ("of", in_context, "tokens in memory")
+    assert (of, whole, words) == ("of", in_context, "tokens in context")
     assert int(in_context.replace(",", "")) > chat.reading.tokens_total, "the question and the answer count, too"
     exchange, rows = chat.exchanges[0], window.conversation.transcript.exchanges[0].rows
     assert exchange.finished is not None
