@@ -176,7 +176,7 @@ def is_folder(path: Path, limits: Limits) -> bool:
         with path.open("rb"):
             return False
     except FileNotFoundError:
-        raise DocumentError(f"There is no file {path}.") from None
+        raise DocumentError(f"There is no file {path}: look whether it was moved or renamed.") from None
     except (OSError, ValueError) as error:
         raise UnreadableError(f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 

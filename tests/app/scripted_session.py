@@ -184,7 +184,7 @@ class ScriptedSession:
                     yield Failed(str(error), error)
                     return
                 case FileSource(path) if not path.exists():
-                    error = DocumentError(f"There is no file {path}.")
+                    error = DocumentError(f"There is no file {path}: look whether it was moved or renamed.")
                     if len(sources) > 1:
                         rejected.append((source.name, str(error)))
                         continue

@@ -162,7 +162,7 @@ def test_screen_readers_are_told_of_what_was_stopped_and_what_failed(
     driver.until_answered(1)
     driver.until_state(EngineState.IDLE)
     assert said == [
-        f"Reading failed: There is no file {tmp_path / 'none.txt'}.",
+        f"Reading failed: There is no file {tmp_path / 'none.txt'}: look whether it was moved or renamed.",
         "Reading was stopped",
         "The answer was stopped",
         "The answer failed: Too large.",

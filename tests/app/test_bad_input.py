@@ -114,7 +114,7 @@ def test_a_file_that_vanishes_before_its_turn_is_told(driver: AppDriver, tmp_pat
     path.unlink()
     driver.session.go()
     driver.until(driver.window.banner.isVisible)
-    assert driver.window.banner.text.text() == f"There is no file {path}."
+    assert driver.window.banner.text.text() == f"There is no file {path}: look whether it was moved or renamed."
     assert driver.chat.reading.state is ReadingState.NONE
     driver.until_state(EngineState.IDLE)
 

@@ -255,7 +255,8 @@ def test_of_several_documents_those_that_cannot_be_read_are_counted_and_the_othe
     driver.controller.open_files([tmp_path / "a.txt", book, tmp_path / "b.txt", tmp_path / "c.txt"])
     driver.until_read()
     told = driver.window.banner.text.text()
-    assert told == f"There is no file {tmp_path / 'a.txt'}. And 2 more could not be read."
+    reason = f"There is no file {tmp_path / 'a.txt'}: look whether it was moved or renamed."
+    assert told == f"{reason} And 2 more could not be read."
     assert [document.name for document in driver.chat.documents] == [book.name]
 
 
@@ -263,7 +264,8 @@ def test_what_cannot_be_opened_of_several_files_is_reported_together(book: Path,
     session, documents = EngineSession(), list[Document]()
     paths = (tmp_path / "a.txt", book, tmp_path / "b.txt")
     events = list(session._open([FileSource(path) for path in paths], lambda: False, documents))
-    assert events[-1] == DocumentsRejected(("a.txt", "b.txt"), f"There is no file {tmp_path / 'a.txt'}.")
+    reason = f"There is no file {tmp_path / 'a.txt'}: look whether it was moved or renamed."
+    assert events[-1] == DocumentsRejected(("a.txt", "b.txt"), reason)
     assert [document.name for document in documents] == [book.name]
     session.close()
 

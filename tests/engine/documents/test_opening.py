@@ -71,7 +71,7 @@ def test_a_folder_is_one_text_with_contents(tmp_path: Path, count: int) -> None:
         ("a.txt", b"", "is empty"),
         ("a.txt", b"\xef\xbb\xbf", "holds no text"),
         ("a.txt", b" \n\t\r\n ", "nothing but blanks"),
-        ("a.txt", b"text\x00more", "byte 4 is zero"),
+        ("a.txt", b"text\x00more", "byte 4 is zero. Save it as text"),
         ("a.bin", bytes(range(1, 32)) * 40, "binary"),
         ("a.png", b"\x89PNG\r\n\x1a\n\x00\x00", "is a picture"),
         ("a.pdf", b"\x00\x01\x02", "is no PDF, although its name says so"),
