@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 
 from app.figures import as_bytes, as_duration, as_rough_duration, as_round_tokens
 from app.models.chat import UNDER_WAY, Chat, ReadingState
+from app.models.chat_list import plain_tip
 from app.models.engine_status import EngineState, EngineStatus
 from app.views.icons import IconLabel
 from app.views.store_choice import StoreChoice
@@ -109,7 +110,7 @@ class DocumentCard(QFrame):
             name = Title(document.name)
             name.setObjectName("title")
             name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            name.setToolTip("\n".join([document.name, *document.notes]))
+            name.setToolTip(plain_tip([document.name, *document.notes]))
             tokens = QLabel(self.tr("{0:,} tokens").format(document.place.tokens) if document.place else "")
             tokens.setObjectName("muted")
             self._names.addWidget(IconLabel(self._theme, "document"), row, 0)

@@ -7,7 +7,7 @@ from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QTextEdit, QVBoxLayout, QWidget
 
 from app.models.chat import Chat
-from app.models.chat_list import ChatList
+from app.models.chat_list import ChatList, plain_tip
 from app.quote_check import Place
 from app.views.document_view import DocumentView
 from app.views.evidence_map import EvidenceMap
@@ -111,7 +111,7 @@ class DocumentPane(QWidget):
         chat = self._chats.current
         texts = chat.opened_documents
         self.text.set_texts(texts)
-        self.name.setToolTip("\n".join(text.name for text in texts))
+        self.name.setToolTip(plain_tip([text.name for text in texts]))
         for widget in (self.text, self.strip, self.search, self.place):
             widget.setVisible(bool(texts))
         self.empty.setVisible(not texts)
@@ -200,4 +200,4 @@ class DocumentPane(QWidget):
             self.name.setText(self.tr("{0} · {1} of {2}").format(text.name, place[0] + 1, len(texts)))
         share = self.tr("at {0:.0f} %").format(100 * offset / max(1, len(text.text)))
         self.place.setText(" · ".join(filter(None, (share, text.places.at(offset).words))))
-        self.place.setToolTip(self.place.text())
+        self.place.setToolTip(plain_tip([self.place.text()]))

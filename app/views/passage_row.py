@@ -6,6 +6,7 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
 
+from app.models.chat_list import plain_tip
 from app.views.paragraphs import direction_of
 from app.views.theme import GAP, Theme, with_letters
 
@@ -41,7 +42,7 @@ class PassageRow(QAbstractButton):
         self._broken: list[tuple[int, int]] = []
         where = ", ".join(filter(None, (document, place)))
         self.setAccessibleName(self.tr("Passage, weight {0}, {1}: {2}").format(self._weight, where, self._text))
-        self.setToolTip(self.tr("Show in the document: {0}").format(where))
+        self.setToolTip(plain_tip([self.tr("Show in the document: {0}").format(where)]))
         self.setCheckable(True)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QPaintEvent
+from PySide6.QtGui import QGuiApplication, QPaintEvent, QTextDocument
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -14,6 +14,7 @@ from app.reports import Report
 from app.requests import Ask, Said
 from app.views.passage_row import PassageRow
 from app.views.theme import GAP
+from app.views.title import Title
 from kiv_engine.events import TextDelta
 from tests.app.conftest import AppDriver, read_book, type_and_send
 from tests.app.scripted_session import ANSWER, WORDS, ScriptedSession
@@ -238,6 +239,24 @@ def test_passages_name_their_document_where_there_are_several(driver: AppDriver,
         assert name in row.toolTip()
         assert name in row.accessibleName()
         assert row.sizeHint().height() >= 2 * row.fontMetrics().lineSpacing() + 2 * GAP
+
+
+def test_names_of_documents_with_tags_are_shown_as_they_are(driver: AppDriver, book: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a <hr> b.txt"
+    odd.write_text(book.read_text(encoding="utf-8"), encoding="utf-8")
+    driver.controller.open_files([odd, book])
+    driver.until_read()
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    transcript, pane = driver.transcript, driver.window.document
+    passages = [row.toolTip() for row in transcript.exchanges[0].rows if "hr" in row.toolTip()]
+    names = [title.toolTip() for title in transcript.card.findChildren(Title) if "hr" in title.text()]
+    assert passages
+    assert names
+    for tip in (*passages, *names, pane.name.toolTip()):
+        shown = QTextDocument()
+        shown.setHtml(tip)
+        assert odd.name in shown.toPlainText()
 
 
 @pytest.mark.parametrize("button", ["undo", "dismiss"])
