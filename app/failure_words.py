@@ -54,7 +54,7 @@ def free_ram() -> str:
 
 def memory_advice() -> str:
     """What helps while a model is loaded, where no smaller plan is at hand."""
-    return tr("Close other programs, read less, keep old text in 8 bit or on the disk (Ctrl+,), or unload the model.")
+    return tr("Close other programs, read less, keep older text in 8 bit or on the disk (Ctrl+,), or unload the model.")
 
 
 def surprise(error: BaseException) -> str:

@@ -199,7 +199,7 @@ def test_where_memory_ran_out_the_model_can_be_unloaded_and_comes_back_for_a_que
     words = driver.window.banner.text.text()
     assert "RAM ran out." in words
     assert "this app takes" in words
-    assert "Close other programs, read less, keep old text in 8 bit or on the disk" in words
+    assert "Close other programs, read less, keep older text in 8 bit or on the disk" in words
     assert offers(driver) == ["Unload the model"]
     click(driver, 0)
     driver.until(lambda: offers(driver) == ["Load the model"])
