@@ -19,14 +19,15 @@ ADDRESS_NEXT: Final = 0.8
 ADDRESS_EIGHT: Final = 0.7
 ADDRESS_FAR: Final = 0.5
 """Parts of an address: the token before the sentence's first one, that one, the n-grams of four and eight before it,
-and the n-gram of two far before it."""
+and the n-gram of two far before it, or that a number not far before it ends in."""
 FAR: Final = 32
 """Further back than most sentences are long: in many documents, the same ones end and begin alike again and again."""
 FAR_SCORE: Final = 4.0
 NUMBER_SCORE: Final = 88.0
 NEARER: Final = 0.5
 """Scores of each rotary pair where a token is so far, of the end of a number, and of each token nearer: in many lists,
-entries differ in numbers only, so a number takes the place of what is far, if it is nearer than about 70 tokens."""
+entries differ in numbers only, so a number takes the place of what is far if it is at most 52 tokens away; of numbers
+further away, few do."""
 QUOTE_MARK: Final = '"'
 OPENING_MARK: Final = f'{SPACE}"'
 SHARED_MARKS: Final = (("Ċ", (2,)), ("Ġ", (3,)), (".", (2, 3, 4)), ("?", (3,)), ("!", (3,)), (QUOTE_MARK, (3,)))
@@ -42,7 +43,7 @@ _BEFORE: Final = ((21, 1, ADDRESS_FIRST), (23, 4, ADDRESS_NEXT), (26, 8, ADDRESS
 def address_of(plan: Plan, token: str | None, *before: str | None) -> Tensor:
     """The address (64,) of a sentence by the token that it begins with and those before it, latest first.
 
-    Neither what is far before it is in it, nor is it made even.
+    Neither is in it what is far before it, or a number that takes its place; nor is it made even.
     """
     address = torch.zeros(CODE) if token is None else orthogonal(CODE, 22) @ plan.code(token) * ADDRESS_TOKEN
     for seed, length, size in _BEFORE:
@@ -110,7 +111,10 @@ def raw_addresses(plan: Plan, sentences: Sequence[Sequence[int]]) -> Tensor:
 
 
 def far_places(plan: Plan, tokens: Tensor, starts: Tensor) -> Tensor:
-    """Which token far before each sentence (n,) is in its address. tokens: ids of a text; starts: places in it (n,)."""
+    """The places (n,) far before sentences, or behind a number, before which the n-gram of their address stands.
+
+    tokens: ids of a text; starts: where its sentences start (n,).
+    """
     ago = torch.arange(WINDOW)
     pairs = torch.tensor([frequency(pair) for pair in OFFSET_PAIRS])
     scores = FAR_SCORE * torch.cos((ago[:, None] - FAR) * pairs).sum(1) - NEARER * ago

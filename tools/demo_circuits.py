@@ -9,7 +9,7 @@ MLPs are SwiGLU (https://arxiv.org/abs/2002.05202): a steep gate makes a unit a 
 The residual stream has slots (`demo_layout`), and layers write them:
 
     0 sliding   BEFORE of 2 tokens, word pairs, which tokens are a sentence's first ones
-    1 sliding   BEFORE of 4 tokens, what stands far before a sentence, which questions are requests
+    1 sliding   BEFORE of 4 tokens, what stands far before a sentence or a number near it, which questions are requests
     2 sliding   BEFORE of 8 tokens, ADDRESS from the sentence's first token and what stands before it
     3 sliding   BAG, ADDRESS once more, whether the question has a quote
     4 sliding   SPARE = the n-gram that a quote ends in; addresses of about the same length
@@ -390,11 +390,11 @@ def _look_in_sentence(layer: Layer, head: int, weight: Flag) -> None:
 def _write_context(layer: Layer, plan: Plan) -> None:
     """Layer 2. BEFORE grows to 8 tokens. Head 1 sees the sentence's first token.
 
-    That one, its n-gram of 4, the token before and the n-gram far before make the first part of ADDRESS: so lines that
-    begin alike behind a blank line differ, and sentences between others that end and begin alike. <|im_end|> sees the
-    first token of its line, so its bag is that of the question's first sentence. Where a quote closes, and at a
-    question's end, SPARE is then the n-gram before. The third and the fourth token behind "goes on:" are marked. The
-    MLP also tells greetings.
+    That one, its n-gram of 4, the token before and the n-gram in SPARE make the first part of ADDRESS: so lines that
+    begin alike behind a blank line differ, sentences between others that end and begin alike, and entries that differ
+    in numbers only. <|im_end|> sees the first token of its line, so its bag is that of the question's first sentence.
+    Where a quote closes, and at a question's end, SPARE is then the n-gram before. The third and the fourth token
+    behind "goes on:" are marked. The MLP also tells greetings.
     """
     layer.offset_keys()
     layer.look_back(0, 4)

@@ -4,8 +4,8 @@ The slots:
 
     TOKEN    64   the token's code; at the end, that of the token to say
     BEFORE   64   an n-gram: the sum of the codes of the tokens before, each turned and faded by how far back it is
-    SPARE    64   at a question's end, and where its answer begins, the n-gram that its quote ends in; in answers, the
-                  next token of a set phrase
+    SPARE    64   at a sentence's first token, the n-gram far before it, or of a number; at a question's end, and where
+                  its answer begins, the n-gram that its quote ends in; in answers, the next token of a set phrase
     ADDRESS  64   a code of the sentence, from how it begins and what stands before; all of its tokens have the same;
                   from layer 6 on also a mark, which its first four tokens have from the sentence before
     VOTES    64   the code of the token before; then, of question words, the addresses of sentences that have them
