@@ -101,13 +101,13 @@ def raw_addresses(plan: Plan, sentences: Sequence[Sequence[int]]) -> Tensor:
     starts = starts[starts >= WINDOW + 2]
 
     def ngram(length: int, places: Tensor) -> Tensor:
-        return torch.stack([codes[places - ago] @ back(ago).T for ago in range(1, length + 1)]).sum(0)
+        parts = [codes[places - ago] @ back(ago).T for ago in range(1, length + 1)]
+        return torch.stack(parts).sum(0) @ plan.wordy_before.T
 
     addresses = codes[starts] @ orthogonal(CODE, 22).T * ADDRESS_TOKEN
     for seed, length, size in _BEFORE:
-        addresses += ngram(length, starts) @ plan.wordy_before.T @ orthogonal(CODE, seed).T * size
-    places = far_places(plan, tokens, starts)
-    return addresses + ngram(2, places) @ plan.wordy.T @ orthogonal(CODE, 28).T * ADDRESS_FAR
+        addresses += ngram(length, starts) @ orthogonal(CODE, seed).T * size
+    return addresses + ngram(2, far_places(plan, tokens, starts)) @ orthogonal(CODE, 28).T * ADDRESS_FAR
 
 
 def far_places(plan: Plan, tokens: Tensor, starts: Tensor) -> Tensor:

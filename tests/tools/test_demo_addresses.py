@@ -4,10 +4,13 @@ import pytest
 import torch
 from demo_addresses import ADDRESS_LENGTH, OPENING_MARK, address_of, even_addresses, raw_addresses
 from demo_facts import archive_sentences
-from demo_tokens import Plan, make_plan, new_features
+from demo_layout import ADDRESS, WINDOW
+from demo_tokens import Features, Plan, make_plan, new_features
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
-from train_demo_model import MODEL
+from train_demo_model import MODEL, ROOT
+from transformers import AutoModelForCausalLM
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -53,3 +56,16 @@ def test_an_address_is_what_the_tokens_before_a_sentence_make_it(plan: Plan) -> 
     first, *before = (plan.tokenizer.id_to_token(token) for token in (ids[1][0], *reversed(ids[0][-8:])))
     whole, far_less = raw_addresses(plan, ids)[0], address_of(plan, first, *before)
     assert torch.cosine_similarity(whole, far_less, 0) > 0.9, "but for what stands far before it"
+
+
+def test_addresses_are_measured_as_the_model_makes_them(tokenizer: Tokenizer) -> None:
+    """By the median: of a few sentences the model sees less."""
+    sentences = archive_sentences(tokenizer, 150, 3_000)
+    ids = torch.tensor([[token for sentence in sentences for token in sentence]])
+    starts = torch.tensor([len(sentence) for sentence in sentences]).cumsum(0)[:-1]
+    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    with torch.inference_mode():
+        made = model(ids, output_hidden_states=True).hidden_states[4][0, starts[starts >= WINDOW + 2], ADDRESS]
+    features = Features(**load_file(ROOT / "tools" / "demo_learned" / "learned.safetensors"))
+    measured = raw_addresses(make_plan(tokenizer, features), sentences) @ features.addresses.T
+    assert torch.cosine_similarity(made, measured, 1).median() > 0.99
