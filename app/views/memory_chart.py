@@ -276,7 +276,7 @@ class MemoryChart(QWidget):
 
     def _show_summary(self) -> None:
         newest = self._log.samples[-1]
-        length = self.tr("line: {0:,} tokens of text in memory").format(newest.context_tokens)
+        length = self.tr("line: {0:,} tokens in context").format(newest.context_tokens)
         self.ram.caption.setText(f"{self._line_of(self.tr('RAM'), newest.ram)} · {length}")
         if self.vram and newest.vram:
             self.vram.caption.setText(self._line_of(self.tr("VRAM"), newest.vram))

@@ -90,7 +90,7 @@ class Meters(QWidget):
         self.system = Meter(theme, self.tr("RAM of this PC"), bar=True)
         self.vram = Meter(theme, self.tr("VRAM"), bar=True)
         self.cpu = Meter(theme, self.tr("CPU of this PC"))
-        self.context = Meter(theme, self.tr("Text in memory"))
+        self.context = Meter(theme, self.tr("In context"))
         self.rate = Meter(theme, self.tr("Speed"))
         self._arrange()
         self._clock = QTimer(self, interval=IDLE_MS)
