@@ -9,7 +9,7 @@ import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QCoreApplication, QEvent, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -67,6 +67,13 @@ def read_book(driver: AppDriver, book: Path) -> None:
     """Have a file read to its end."""
     driver.controller.open_files([book])
     driver.until_read()
+
+
+@pytest.fixture(autouse=True)
+def _closed_windows_are_gone() -> Iterator[None]:
+    """At once: those that are still there are styled anew with each window that follows."""
+    yield
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture
