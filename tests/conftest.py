@@ -1,5 +1,6 @@
 """What holds for every test: fixed seeds, two cores, no network, no thread left behind, no skip without a reason."""
 
+import gc
 import os
 import random
 import signal
@@ -28,6 +29,12 @@ LASTING_THREADS = {
 }
 LASTING_NAMES = ("kiv-scan-",)  # by how a name starts: the workers of the index's scan, idle between two searches
 JOIN_TIMEOUT_S = 2.0
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: no collection, of the many that follow, needs to go through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
