@@ -68,7 +68,6 @@ from demo_layout import (
     BAG_SIZE,
     BEFORE,
     CODE,
-    CONSTANT_SIZE,
     EYE,
     FOUND_ADDRESS,
     FOUND_GAIN,
@@ -819,19 +818,16 @@ def design(tokenizer: Tokenizer, features: Features, sample: list[int]) -> SmolL
 def _calibrate(model: SmolLM3ForCausalLM, sample: Sequence[int]) -> None:
     """Give each norm the weight that undoes it, by the root mean square that its input has in the sample.
 
-    In order, since what a norm lets through changes the inputs of those above.
+    In one forward, since what a norm lets through changes the inputs of those above: each has its weight before it is
+    called.
     """
     layers: Any = model.model.layers
     norms = [norm for layer in layers for norm in (layer.input_layernorm, layer.post_attention_layernorm)]
-    for norm in norms:
-        norm.weight.fill_(math.sqrt((CONSTANT_SIZE**2 + 3) / HIDDEN))
-    sizes: list[float] = []
 
-    def measure(_module: Any, inputs: tuple[Tensor, ...]) -> None:
-        sizes.append(inputs[0].square().mean(-1).sqrt().mean().item())
+    def fit(norm: Any, inputs: tuple[Tensor, ...]) -> None:
+        norm.weight.fill_(inputs[0].square().mean(-1).sqrt().mean().item())
 
-    for norm in norms:
-        hook = norm.register_forward_pre_hook(measure)
-        model(torch.tensor([list(sample)]))
+    hooks = [norm.register_forward_pre_hook(fit) for norm in norms]
+    model(torch.tensor([list(sample)]))
+    for hook in hooks:
         hook.remove()
-        norm.weight.fill_(sizes[-1])
