@@ -4,6 +4,7 @@ import math
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import torch
@@ -132,7 +133,7 @@ def new_features(tokenizer: Tokenizer, counts: Tensor) -> Features:
     counts (vocab,): how often texts have each token. Addresses are as they come: a model needs them made even, by
     `demo_addresses.even_addresses`, or its layers have too few units.
     """
-    tokens = _token_vectors(tokenizer, BAG_SIZE, 32)
+    tokens = _token_vectors(token_texts(tokenizer), BAG_SIZE, 32)
     tokens[_silent_tokens(tokenizer)] = 0
     gates, values = (torch.randn(PAIRS, CODE, generator=_generator(seed)) for seed in (11, 12))
     return Features(
@@ -221,16 +222,22 @@ def _has_letters(text: str) -> bool:
 
 def token_codes(tokenizer: Tokenizer) -> Tensor:
     """Random unit vectors (vocab, 64); variants of a word by space and capitals are similar, other tokens are not."""
-    return _spread(_token_vectors(tokenizer, CODE, 2))
+    return _codes_of(tuple(token_texts(tokenizer))).clone()
 
 
-def _token_vectors(tokenizer: Tokenizer, size: int, seed: int) -> Tensor:
+@lru_cache(maxsize=1)
+def _codes_of(texts: tuple[str, ...]) -> Tensor:
+    """As above; each part of the model asks for them, and pushing them apart takes a second."""
+    return _spread(_token_vectors(texts, CODE, 2))
+
+
+def _token_vectors(texts: Sequence[str], size: int, seed: int) -> Tensor:
     generator = _generator(seed)
     own = torch.randn(VOCABULARY, size, generator=generator)
     own /= own.norm(dim=1, keepdim=True)
     shared: dict[str, Tensor] = {}
     vectors = torch.empty(VOCABULARY, size)
-    for index, text in enumerate(token_texts(tokenizer)):
+    for index, text in enumerate(texts):
         # A part of a character has no text of its own.
         word = f"#{index}" if "\ufffd" in text else text.strip().lower() or text
         if word not in shared:
