@@ -25,6 +25,7 @@ import random
 import shutil
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -248,7 +249,10 @@ class Training:
         named: list[dict[str, Any]] = [{"params": groups[name], "lr": rate} for name, rate in RATES.items()]
         self.optimizer = torch.optim.Adam(named, betas=(0.9, 0.98))
         self.progress = Progress()
-        self.held_out = FactMaker(self.tokenizer, 9_999_999, range(900, 904))
+
+    @cached_property
+    def held_out(self) -> FactMaker:
+        return FactMaker(self.tokenizer, 9_999_999, range(900, 904))
 
     def _prose(self, texts: list[str]) -> list[list[int]]:
         """Sentences without facts: of an archive, and of the given texts."""

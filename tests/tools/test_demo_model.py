@@ -519,7 +519,16 @@ def test_same_seed_gives_the_same_facts(tokenizer: Tokenizer) -> None:
     assert one == two
 
 
-def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def short_archives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts are made from one archive of some pages, and stand among few other sentences."""
+    monkeypatch.setattr("train_demo_model.ARCHIVES_PER_MAKER", 1)
+    monkeypatch.setattr("train_demo_model.MOST_PROSE", 200)
+    monkeypatch.setattr("demo_facts.ARCHIVE_TOKENS", 20_000)
+
+
+@pytest.mark.usefixtures("short_archives")
+def test_a_killed_run_goes_on_and_keeps_what_it_learned(tmp_path: Path) -> None:
     def steps(training: Training, count: int) -> Counts:
         counts = Counts()
         maker = training.maker()
@@ -528,7 +537,6 @@ def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: p
         training.save()
         return counts
 
-    monkeypatch.setattr("train_demo_model.ARCHIVES_PER_MAKER", 1)
     first = Training(tmp_path, minutes=1.0, seed=1, texts=[])
     early = steps(first, 5)
     again = Training(tmp_path, minutes=1.0, seed=1, texts=[])
@@ -538,21 +546,15 @@ def test_a_killed_run_goes_on_and_exports_a_model(tmp_path: Path, monkeypatch: p
         assert torch.equal(tensor, first.search.state_dict()[name])
     late = steps(again, 20)
     assert late.loss / late.steps < early.loss / early.steps, "it learns"
-    export(again, tmp_path / "model")
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
-    assert model.dtype == torch.bfloat16
-    assert (tmp_path / "model" / "chat_template.jinja").exists()
-    assert sum(file.stat().st_size for file in (tmp_path / "model").iterdir()) < 16 * 2**20
+    load_learned(again)
     (tmp_path / "checkpoint.pt").unlink()
     kept, learned = again.search.features(), load_learned(Training(tmp_path, minutes=1.0, seed=1, texts=[]))
     assert all(torch.equal(getattr(learned, name), tensor) for name, tensor in vars(kept).items())
 
 
-def test_what_began_with_something_learned_is_exported_as_the_mean_of_both(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("short_archives")
+def test_what_began_with_something_learned_is_exported_as_the_mean_of_both(tmp_path: Path) -> None:
     """But for addresses, which are measured."""
-    monkeypatch.setattr("train_demo_model.ARCHIVES_PER_MAKER", 1)
     shutil.copyfile(ROOT / "tools" / "demo_learned" / "learned.safetensors", tmp_path / START)
     training = Training(tmp_path, minutes=1.0, seed=1, texts=[DOCUMENT])
     measured = training.search.first.addresses
@@ -574,6 +576,9 @@ def test_the_shipped_model_is_what_the_tool_writes(tmp_path: Path) -> None:
     assert written.keys() == shipped.keys()
     for name, tensor in shipped.items():  # Another processor may round otherwise.
         torch.testing.assert_close(written[name], tensor, rtol=2**-7, atol=1e-4, msg=name)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path).dtype == torch.bfloat16
+    assert (tmp_path / "chat_template.jinja").exists()
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 16 * 2**20
 
 
 def test_without_anything_learned_nothing_is_exported(tmp_path: Path) -> None:
