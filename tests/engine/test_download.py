@@ -445,43 +445,46 @@ def test_a_fit_fetches_nothing_but_the_config(hub: Hub, capsys: pytest.CaptureFi
 # -- nothing else opens a connection ---------------------------------------------------------------------------------
 
 FORBID = """
-import socket, sys
+import json, socket, sys
 def refuse(*arguments, **_):
     raise AssertionError(f"a connection was opened: {arguments}")
 for name in ("connect", "connect_ex", "sendto", "bind", "listen"):
     setattr(socket.socket, name, refuse)
 socket.create_connection = socket.getaddrinfo = socket.gethostbyname = refuse
 from kiv_engine import cli
-sys.exit(cli.main(sys.argv[1:]))
+for arguments in json.loads(sys.argv[1]):
+    if code := cli.main(arguments):
+        sys.exit(f"{arguments} ended with {code}")
 """
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["ask", "archive:2000", "-q", "Who?", "--max-new-tokens", "4"],
-        ["ask", "-q", "Who?", "--model", str(DEMO_FOLDER), "--quantize", "8bit", "--max-new-tokens", "2"],
-        ["doctor"],
-        ["models"],
-        ["fit", "demo"],
-        ["fit", "google/gemma-4-E2B-it"],
-    ],
-    ids=lambda arguments: " ".join(arguments[:2]),
-)
-def test_nothing_but_a_download_opens_a_connection(arguments: list[str]) -> None:
+def without_connections(*commands: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """What commands do, one behind the other, in a process where a connection is an error."""
     environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
-    environment["PYTHONPATH"] = os.getcwd()
-    command = [sys.executable, "-c", FORBID, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment |= {"PYTHONPATH": os.getcwd(), **variables}
+    line = [sys.executable, "-c", FORBID, json.dumps(commands)]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [["models"], ["fit", "demo"], ["fit", "google/gemma-4-E2B-it"], ["doctor"]],
+        [
+            ["ask", "archive:2000", "-q", "Who?", "--max-new-tokens", "4"],
+            ["ask", "-q", "Who?", "--model", str(DEMO_FOLDER), "--quantize", "8bit", "--max-new-tokens", "2"],
+        ],
+    ],
+    ids=["plan", "ask"],
+)
+def test_nothing_but_a_download_opens_a_connection(commands: list[list[str]]) -> None:
+    done = without_connections(*commands)
     assert done.returncode == 0, done.stderr
     assert "a connection was opened" not in done.stderr
 
 
 def test_a_connection_would_be_noticed() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
-    environment |= {"PYTHONPATH": os.getcwd(), "HF_ENDPOINT": "http://127.0.0.1:9"}
-    command = [sys.executable, "-c", FORBID, "models", "get", ID]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = without_connections(["models", "get", ID], HF_ENDPOINT="http://127.0.0.1:9")
     assert done.returncode != 0
     assert "a connection was opened" in done.stderr
 
