@@ -36,7 +36,7 @@ from app.reports import (
 )
 from app.requests import ArchiveSource, Ask, CloseChat, ContextOptions, LoadModel, Read, Said, TextSource, UnloadModel
 from app.settings import AnswerSettings, with_store
-from kiv_engine.config import KIVConfig
+from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
 from kiv_engine.model_folder import DEMO_FOLDER
@@ -441,7 +441,8 @@ def test_what_was_stopped_is_asked_about_and_goes_on_as_if_nobody_had_asked(tmp_
     list(session.handle(LoadModel(), never))
 
     def ask(chat: int, question: str, *history: Said) -> AnswerFinished:
-        answer = list(session.handle(Ask(chat, 0, question, history, options=options), never))[-1]
+        asked = Ask(chat, 0, question, history, SamplingConfig(max_new_tokens=48), options)
+        answer = list(session.handle(asked, never))[-1]
         assert isinstance(answer, AnswerFinished)
         return answer
 
