@@ -67,6 +67,6 @@ def trim_heap() -> None:
 @functools.cache
 def _malloc_trim() -> Callable[[int], int] | None:
     """Only glibc keeps freed blocks to itself, and has this. Loaded once: each load leaves classes behind."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # TypeError: Windows has no library without a name
         return cast(Callable[[int], int], ctypes.CDLL(None).malloc_trim)
     return None
