@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from string import Template
 from typing import Final
 
-from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtCore import QDir, QObject, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QFontMetrics, QPalette
 from PySide6.QtWidgets import QApplication, QStyleFactory
 
@@ -184,9 +184,9 @@ class Theme(QObject):
         sizes = {"caption": CAPTION, "part": 1.3, "headline": 1.65}
         letters = {name: f"{factor * self.points:.1f}pt" for name, factor in sizes.items()}
         theme = "dark" if self.colors in (DARK, CONTRAST_DARK) else "light"
-        drawn = {name: (FOLDER / "icons" / f"{name}-{theme}.svg").as_posix() for name in ("arrow", "tick")}
+        QDir.setSearchPaths("kiv", [str(FOLDER)])  # a path of the user's, with a bracket in it, would end the url(...)
         veil = "#f6" + self.colors.soft[1:]  # the first two digits are the opacity
-        more = {**drawn, "veil": veil, "bubble": f"{BUBBLE_PADDING}px"}
+        more = {"theme": theme, "veil": veil, "bubble": f"{BUBBLE_PADDING}px"}
         self._application.setStyleSheet(sheet.substitute(asdict(self.colors) | letters | more))
 
 

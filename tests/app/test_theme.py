@@ -1,12 +1,15 @@
 """Colours: that they can be read, and that high contrast comes when the system or the settings want it."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication, QCheckBox, QLabel
 
+from app.resources import FOLDER
 from app.views.question_bubble import ROUNDED
 from app.views.theme import BUBBLE_PADDING, CONTRAST_DARK, CONTRAST_LIGHT, DARK, LIGHT, Colors, Theme
 from tests.app.conftest import AppDriver
@@ -107,3 +110,17 @@ def test_light_and_dark_follow_the_system_while_the_app_runs(
     theme.choose(DARK)
     qapp.styleHints().colorSchemeChanged.emit(Qt.ColorScheme.Light)
     assert theme.colors == DARK, "what a person chose counts more"
+
+
+def test_the_pictures_are_found_in_a_folder_of_any_name(
+    driver: AppDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "KIV (1) & co"
+    shutil.copytree(FOLDER / "icons", folder / "icons")
+    monkeypatch.setattr("app.views.theme.FOLDER", folder)
+    driver.application.theme.choose(DARK)  # what Qt cannot read of it is a warning, which fails a test
+    box = QCheckBox()
+    box.setChecked(True)
+    image = box.grab().toImage()
+    colors = {image.pixelColor(x, y).name() for x in range(image.width()) for y in range(image.height())}
+    assert {DARK.accent, DARK.on_accent} <= colors
