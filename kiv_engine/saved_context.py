@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,19 +93,24 @@ class SavedContext:
     def remove(folder: str | Path) -> int:
         """Delete a saved context's files, and the folder if nothing else is in it; the bytes they had.
 
-        Raises SavedContextError if there is no manifest, so that no other folder is ever emptied.
+        Raises SavedContextError if there is no manifest, so that no other folder is ever emptied, and where one of the
+        files is in use on Windows, before anything is deleted.
         """
         folder = Path(folder)
         if not SavedContext.exists(folder):
             raise SavedContextError(f"{folder} holds no saved context; nothing was removed.")
         freed = 0
         with disk_errors(folder), locked(folder):
-            mine = [path for path in folder.iterdir() if OWN_FILE.fullmatch(path.name)]
+            mine = [path for path in folder.iterdir() if OWN_FILE.fullmatch(path.name) and path.name != LOCK]
+            for path in mine:
+                path.rename(path)  # which Windows refuses where it would refuse to delete
             for path in sorted(mine, key=lambda path: path.name != MANIFEST):  # the manifest first: the rest is void
-                freed += path.stat().st_size if path.name != LOCK else 0
+                freed += path.stat().st_size
                 path.unlink()
-            if not any(folder.iterdir()):
-                folder.rmdir()
+            with suppress(PermissionError):  # Windows deletes no file that is open; the lock goes when it is released
+                (folder / LOCK).unlink()
+        with suppress(OSError):  # something else is in it
+            folder.rmdir()
         return freed
 
     def _require(self) -> None:

@@ -78,6 +78,9 @@ class SlabFolder:
 def _remove(path: Path, lock: FileLock) -> None:
     lock.release()
     shutil.rmtree(path, ignore_errors=True)
+    if path.exists():  # Windows keeps what is mapped, but not the lock, by which the next store knows what it may remove
+        with suppress(OSError):
+            (path / LOCK).touch()
 
 
 def _remove_abandoned(parent: Path) -> None:

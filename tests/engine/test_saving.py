@@ -479,6 +479,35 @@ def test_a_context_that_is_removed_while_it_is_open_goes_on(tmp_path: Path, cont
     assert ask(contexts[0]).text == expected  # type: ignore[union-attr]
 
 
+def test_what_is_in_use_on_windows_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path / "kept").close()
+    before, rename = contents(tmp_path / "kept"), Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name == "layer0.keys":
+            raise PermissionError(13, "in use")
+        return rename(self, target)
+
+    with monkeypatch.context() as patches, pytest.raises(SavedContextError, match="in use"):
+        patches.setattr(Path, "rename", refuse)
+        SavedContext.remove(tmp_path / "kept")
+    assert contents(tmp_path / "kept") == before
+
+
+def test_on_windows_the_lock_goes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path / "kept").close()
+    unlink = Path.unlink
+
+    def refuse_lock(self: Path, missing_ok: bool = False) -> None:
+        if self.name == "lock":
+            raise PermissionError(13, "in use")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse_lock)
+    assert SavedContext.remove(tmp_path / "kept") > 0
+    assert {path.name for path in tmp_path.rglob("*")} <= {"kept", "lock"}
+
+
 def test_every_damaged_block_of_a_file_is_found(tmp_path: Path) -> None:
     rows = torch.arange(3 * BLOCK_BYTES // 4 + 10, dtype=torch.int32)
     with BlockWriter(tmp_path / "rows") as writer:

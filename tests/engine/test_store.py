@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,22 @@ def test_the_files_go_with_their_folder(tmp_path: Path) -> None:
     del collected
     gc.collect()
     assert not list((tmp_path / "collected").iterdir())
+
+
+def test_what_windows_holds_on_to_goes_with_the_next_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = SlabFolder(tmp_path)
+
+    def keep_slabs(path: Path, ignore_errors: bool) -> None:
+        assert ignore_errors
+        (path / "lock").unlink(missing_ok=True)  # as releasing it does there
+
+    with monkeypatch.context() as windows:
+        windows.setattr(shutil, "rmtree", keep_slabs)
+        folder.close()
+    [left] = tmp_path.iterdir()
+    os.utime(left / "lock", (0, 0))
+    new = SlabFolder(tmp_path)
+    assert list(tmp_path.iterdir()) == [new.path]
 
 
 def test_what_a_killed_process_left_goes_with_the_next_store(tmp_path: Path) -> None:
