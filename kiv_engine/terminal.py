@@ -1,6 +1,7 @@
 """What every command says and hears in a terminal: exit codes, errors, progress, Ctrl-C."""
 
 import argparse
+import ctypes
 import getpass
 import io
 import math
@@ -8,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Final, NoReturn, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from kiv_engine.events import DownloadProgress, LoadProgress, ParseProgress, ReadProgress, TokenizeProgress
 
@@ -23,6 +24,10 @@ QUIET_S: Final = 10.0
 
 ARCHIVE_TOKENS: Final = (200, 10_000_000)
 """Lengths that the sample archive can be asked for."""
+
+STANDARD_ERROR: Final = -12
+OBEY_ESCAPES: Final = 4
+"""A console's mode on Windows, ENABLE_VIRTUAL_TERMINAL_PROCESSING, and the number that it has for stderr."""
 
 WorkProgress = ParseProgress | TokenizeProgress | ReadProgress | DownloadProgress | LoadProgress
 
@@ -42,6 +47,16 @@ def make_streams_lenient() -> None:
     """An answer may hold characters that the terminal's encoding lacks; they become question marks, not an error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+
+
+def make_console_obey() -> None:
+    """Let a console of Windows obey escape sequences on stderr; it prints them unless it is asked not to."""
+    windll: Any = getattr(ctypes, "windll", None)
+    if windll is not None:
+        kernel, mode = windll.kernel32, ctypes.c_uint32()
+        console = ctypes.c_void_p(kernel.GetStdHandle(STANDARD_ERROR))
+        if kernel.GetConsoleMode(console, ctypes.byref(mode)):
+            kernel.SetConsoleMode(console, mode.value | OBEY_ESCAPES)
 
 
 def print_error(message: str) -> None:
@@ -96,6 +111,8 @@ class StatusLine:
     def __init__(self, stream: TextIO, *, waits: bool) -> None:
         self._stream = stream
         self._live = stream.isatty()
+        if self._live:
+            make_console_obey()
         self._last = time.monotonic() if waits else -math.inf
 
     def show(self, text: str, *, at_once: bool = False) -> None:

@@ -247,6 +247,27 @@ def test_progress_is_redrawn_in_a_terminal_only() -> None:
     assert plain.getvalue() == f"{line}\n"
 
 
+@pytest.mark.parametrize(("mode", "is_console"), [(3, True), (0, False)])
+def test_a_console_of_windows_is_asked_to_obey_escapes(
+    mode: int, is_console: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_modes: list[int] = []
+
+    def tell_mode(_console: object, told: Any) -> bool:
+        told._obj.value = mode
+        return is_console
+
+    kernel = SimpleNamespace(
+        GetStdHandle={-12: 7}.get, GetConsoleMode=tell_mode, SetConsoleMode=lambda _console, new: set_modes.append(new)
+    )
+    monkeypatch.setattr("ctypes.windll", SimpleNamespace(kernel32=kernel), raising=False)
+    live = io.StringIO()
+    live.isatty = lambda: True  # type: ignore[method-assign]
+    ProgressBar(live)
+    ProgressBar(io.StringIO())
+    assert set_modes == ([7] if is_console else [])
+
+
 def test_before_the_first_chunk_is_read_there_is_no_rate() -> None:
     assert progress_line(ReadProgress(0, 1_024, 0.0, None)) == "Reading [........................] 0 of 1,024 tokens"
 
