@@ -1,6 +1,6 @@
 @echo off
 rem Start KIV on Windows, as ./kiv does elsewhere: the first run sets up .venv beside this file.
-rem It runs under Wine 8 with Python 3.11 for Windows (README.md, "Windows"). On Windows itself it has never been run.
+rem It has been run under Wine, never on Windows itself (docs/windows.md).
 setlocal EnableExtensions DisableDelayedExpansion
 set "root=%~dp0"
 

@@ -368,7 +368,7 @@ def not_measured(records: dict[str, Record]) -> Iterator[str]:
     for prefix, system in (("Windows", "Windows"), ("macOS", "macOS")):
         if not any(machine["system"].startswith(prefix) for machine in machines):
             yield f"- {system}: no result is from it."
-    yield "- `kiv.bat`: never run."
+    yield "- `kiv.bat`: run [under Wine](windows.md), never on Windows."
     yield "- CUDA graphs, and a cache on the device for rows fetched recently: not built."
     for name, (title, command, _) in SECTIONS.items():
         if name not in records:

@@ -78,7 +78,7 @@ class SlabFolder:
 def _remove(path: Path, lock: FileLock) -> None:
     lock.release()
     shutil.rmtree(path, ignore_errors=True)
-    if path.exists():  # Windows keeps what is mapped, but not the lock, by which the next store knows what it may remove
+    if path.exists():  # Windows keeps what is mapped, but not the lock; by that the next store knows what to remove
         with suppress(OSError):
             (path / LOCK).touch()
 

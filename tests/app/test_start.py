@@ -144,6 +144,13 @@ def test_both_starters_know_the_commands_of_the_app() -> None:
     assert batch.count(b"\n") == batch.count(b"\r\n"), "cmd.exe misses labels in files with bare line feeds"
 
 
+def test_the_batch_file_takes_no_crash_for_a_success_and_no_name_for_a_command() -> None:
+    batch = (ROOT / "kiv.bat").read_text()
+    assert "if errorlevel" not in batch, "it is false for the negative codes of a crash"
+    set_up = batch[batch.index("\n:is_set_up") :]
+    assert "%root%" not in set_up, "an & in the folder's name, where no quotes are, begins another command"
+
+
 def test_both_starters_take_a_first_word_with_a_dot_or_a_slash_for_a_file() -> None:
     shell, batch = (ROOT / "kiv").read_text(), (ROOT / "kiv.bat").read_bytes()
     signs = re.search(r"\*\[(.+)\]\*\) #", shell)

@@ -488,8 +488,8 @@ def test_what_is_in_use_on_windows_stays_whole(tmp_path: Path, monkeypatch: pyte
             raise PermissionError(13, "in use")
         return rename(self, target)
 
-    with monkeypatch.context() as patches, pytest.raises(SavedContextError, match="in use"):
-        patches.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(SavedContextError, match="in use"):
         SavedContext.remove(tmp_path / "kept")
     assert contents(tmp_path / "kept") == before
 
