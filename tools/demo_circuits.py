@@ -11,12 +11,13 @@ The residual stream has slots (`demo_layout`), and layers write them:
     0 sliding   BEFORE of 2 tokens, word pairs, which tokens are a sentence's first ones
     1 sliding   BEFORE of 4 tokens, what stands far before a sentence or a number near it, which questions are requests
     2 sliding   BEFORE of 8 tokens, ADDRESS from the sentence's first token and what stands before it
-    3 sliding   BAG, ADDRESS once more, whether the question has a quote
-    4 sliding   SPARE = the n-gram that a quote ends in; addresses of about the same length
+    3 sliding   BAG, ADDRESS once more, whether the question has a quote, whether it refers to the one before
+    4 sliding   SPARE = the n-gram that a quote ends in, or the address of the question before; addresses of about the
+                same length
     5 full      VOTES: each token sees where else it stands in the document, a quote's end sees where the quote stands;
                 which words stand nowhere else, and which sentences ask
-    6 sliding   VOTES of the question's words are added up at its end; a mark in ADDRESS, which the sentence and the
-                first four tokens of the next one have;
+    6 sliding   VOTES of the words of the question, and of the one it refers to, are added up at its end; a mark in
+                ADDRESS, which the sentence and the first four tokens of the next one have;
                 BEFORE of a quote's answer goes on with the quote's end; the means in BAG become even in length
     7 full      BAG = the address of the sentence that has most votes and the likest bag; whether there is any
     8 sliding   the address and flags go from the question's end to the answer's tokens; SPARE = set phrases
@@ -58,6 +59,7 @@ from demo_layer import (
     MARK_KEY,
     MARK_SCORE,
     QUESTION_PAIR,
+    RECENCY_SLOPE,
     SOFT_OFFSET_SCORE,
     WEIGHT_PAIR,
     Layer,
@@ -150,6 +152,23 @@ LAST_UNIT: Final = 0.15
 """Size of votes, and of the code of the token before, in the residual stream. The second is in the way of the first."""
 SPARE_CLEARED: Final = 39
 """Dimensions of SPARE that layer 6 clears. Layer 7 clears the others."""
+REFERRING_GAIN: Final = 5.0
+LEAST_REFERRING: Final = (0.002, 0.004)
+"""Of the mean of words that refer to the question before, and between which of its values a question does."""
+ENDS_SCORE: Final = 500.0
+FOLLOWING_ENDS: Final = -0.4
+NOT_ITSELF: Final = -12.0
+"""Scores by which a question's end sees another: of all ends; the share of it that those of questions lack that refer
+to others themselves; and of each rotary pair at its own place."""
+HALF: Final = 32
+ASKED_BEFORE: Final = slice(SPARE.start, SPARE.start + HALF)
+BEFORE_SIZE: Final = 0.1
+"""Half of an address: there is no room for all of it. It is small, not to be in the way of a quote's n-gram."""
+BEFORE_SHARE: Final = 0.65
+"""The share that the question before has of the votes, where a question refers to it."""
+FOLLOWING_LENIENCE: Final = 0.15
+FOLLOWING_LENGTH: Final = 0.03
+"""By how much such a question's missing words count less, and its bag as longer: it has less to say, and that less."""
 NO_BAG: Final = 4.0
 """Above `EVEN_MOST`: bags grow at ends only, and not where a quote is asked for."""
 LENIENCE: Final = 0.29
@@ -204,6 +223,8 @@ SECOND_BEHIND: Final = (0.6, 0.7)
 THIRD_BEHIND: Final = (0.45, 0.6)
 """Shares of an n-gram, of its square, by which the tokens behind "goes on:" and "says:" are known. Behind the first, a
 token is between that no one knows, which makes the share uncertain by a tenth; behind the second, two."""
+PROMPT_BEHIND: Final = (0.75, 0.85)
+"""The same of a part of "assistant", of three tokens."""
 GREETINGS: Final = split_words(
     "hello|Hello|hello!|Hello!|hi|Hi|hi!|Hi!|hey|Hey|thanks|Thanks|thank you|Thank you|good morning|Good morning|"
     "help|Help|who are you?|Who are you?|what can you do?|what can you do|how are you?"
@@ -343,6 +364,11 @@ def _write_sentence_start(layer: Layer, plan: Plan) -> None:
     prompt = _share_of(plan.ngram("Ċ", "ant", "ist", "ass"))
     for flag, sign in ((Flag.BEGINS_ANSWER, 1), (Flag.FIRST_OF_LINE, -1)):
         _mark_share(layer, prompt, FIRST_BEHIND, flag, sign)
+    # The parts of "assistant" stand behind a question, in its sentence: they do not vote.
+    behind = ("ist", "ass", "<|im_start|>", "Ċ", "<|im_end|>")
+    for first in range(3):
+        share = _share_of(plan.ngram(*behind[first : first + 3]))
+        _mark_share(layer, share, PROMPT_BEHIND, Flag.VOTE_LOG_WEIGHT, LEAST_LOG_WEIGHT / LOG_WEIGHT_UNIT)
     for verb in REQUEST_VERBS:
         _mark_verb(layer, plan, verb)
     # A line's first token is marked as such: both marks would count twice.
@@ -392,8 +418,8 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     That one, its n-gram of 4, the token before and the n-gram in SPARE make the first part of ADDRESS: so lines that
     begin alike behind a blank line differ, sentences between others that end and begin alike, and entries that differ
     in numbers only. <|im_end|> sees the first token of its line, so its bag is that of the question's first sentence.
-    Where a quote closes, and at a question's end, SPARE is then the n-gram before. The third and the fourth token
-    behind "goes on:" are marked. The MLP also tells greetings.
+    Where a quote closes, and at the end of a question that opens one, SPARE is then the n-gram before. The third and
+    the fourth token behind "goes on:" are marked. The MLP also tells greetings.
     """
     layer.offset_keys()
     layer.look_back(0, 4)
@@ -415,9 +441,13 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     layer.output(0, 66, Flag.FOURTH_QUOTED, 1.0)
     phrase = plan.ngram(":", "Ġon", "Ġgoes", "Ġdocument", "The", skip=2)
     _mark_share(layer, _share_of(phrase), THIRD_BEHIND, Flag.THIRD_QUOTED)
-    quote_ends = reading({Flag.QUOTE_CLOSES: 2, Flag.IM_END: 2, Flag.AFTER_QUOTE: -2}, -1)
+    quote_ends = reading({Flag.QUOTE_CLOSES: 2, Flag.HAS_QUOTE: 2, Flag.AFTER_QUOTE: -2}, -1)
     layer.when(quote_ends, from_slot(BEFORE) - from_slot(SPARE), to_slot(SPARE, EYE))
     _clear(layer, Flag.AFTER_QUOTE, Flag.BEGINS_ANSWER)
+    # The sinks of searches get no address, nor the opposite of one.
+    layer.when(
+        reading({Flag.IM_START: 2}, -1), reading({Flag.IN_REACH: 1}), to_slot(Flag.IN_REACH, torch.tensor([-1.0]))
+    )
     # The first token, the sink of searches, has seen itself as those before it: its n-gram and code are in the way.
     code = plan.codes[IM_START]
     ngram = back(1) @ code + back(2) @ code
@@ -436,8 +466,9 @@ def _write_context(layer: Layer, plan: Plan) -> None:
 def _write_bag(layer: Layer, plan: Plan) -> None:
     """Layer 3. Head 1 of a sentence's end sees all tokens with the same ADDRESS, by their weights: a mean for its BAG.
 
-    Other tokens see ends, which give nothing. Means of two flags go with it: opening quotes and words of requests. The
-    MLP turns the former into ASKS_QUOTE at the question's end. Head 0 sees the sentence's first token: its n-gram of 8
+    Other tokens see ends, which give nothing. Means of three flags go with it: opening quotes, words of requests, and
+    words that refer to the question before. The MLP turns the first into ASKS_QUOTE at the question's end, the last
+    into FOLLOWS. Head 0 sees the sentence's first token: its n-gram of 8
     joins ADDRESS. <|im_start|>, the sink of searches, has none, nor has what the window does not join to that token.
     Nor has the next sentence of an answer that goes on with a quote by three tokens at most and then ends a sentence:
     what it has before it stands nowhere in the document. The MLP measures the rest, for layer 4.
@@ -461,6 +492,7 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
         (155, 0, reading({Flag.REQUEST_BEGINS: 1}), Flag.REQUEST_BEGINS, 1.0),
         (156, 0, reading({Flag.AFTER_END: 1, Flag.NO_SPACE: -10}), Flag.BEGINS_ANEW, 1.0),
         (157, 0, reading({Flag.SECOND_QUOTED: 1, Flag.THIRD_QUOTED: 1, Flag.FOURTH_QUOTED: 1}), Flag.BEGINS_SHORT, 1.0),
+        (158, 1, reading({Flag.REFERS: 1}), Flag.FOLLOWS, REFERRING_GAIN),
     ):
         layer.value(dim, row)
         layer.output(head, dim, flag, size)
@@ -471,7 +503,10 @@ def _write_bag(layer: Layer, plan: Plan) -> None:
         reading({Flag.IM_END: 1}),
         to_slot(Flag.ASKS_QUOTE, torch.tensor([1.0, -1.0])),
     )
-    nowhere = reading({Flag.IM_START: 1, Flag.IN_REACH: -1}, 1)
+    follows = step(reading({Flag.FOLLOWS: 1}), *LEAST_REFERRING) / (LEAST_REFERRING[1] - LEAST_REFERRING[0])
+    layer.when(follows, reading({Flag.IM_END: 1}), to_slot(Flag.FOLLOWS, torch.tensor([1.0, -1.0])))
+    _clear(layer, Flag.REFERS, Flag.FOLLOWS)
+    nowhere = reading({Flag.IN_REACH: -1}, 1)
     basis = address_basis(plan)
     layer.when(nowhere, from_slot(ADDRESS, basis), to_slot(ADDRESS, -basis.T))
     address = from_slot(ADDRESS, basis)
@@ -482,7 +517,9 @@ def _write_sought_ngram(layer: Layer, plan: Plan) -> None:
     """Layer 4. The end of a question with a quote, and the colon of "goes on:", see the quote's end.
 
     They take its n-gram into SPARE, to look for it. The first token behind that colon takes it into BEFORE, as if it
-    stood behind the quote, and into SPARE, for layer 6. The MLP clears SPARE elsewhere, and lets short addresses grow.
+    stood behind the quote, and into SPARE, for layer 6. The end of a question that refers to the one before gets half
+    of that one's address there, any other end half of its own. The MLP clears SPARE elsewhere, and lets short addresses
+    grow.
     """
     layer.recency_keys()
     layer.key_flag(WEIGHT_PAIR, Flag.IM_END, MARK_KEY)
@@ -496,9 +533,27 @@ def _write_sought_ngram(layer: Layer, plan: Plan) -> None:
     # Layer 8 adds the same n-gram one token further back, since the colon has it, too.
     layer.output(1, 64, BEFORE, EYE - back(1))
     layer.output(1, 64, SPARE, EYE)
-    quoting = {Flag.ASKS_QUOTE: -2.0, Flag.ON_COLON: -2.0, Flag.FIRST_QUOTED: -2.0}
+    _look_at_question_before(layer, 1)
+    layer.value(128, from_slot(ADDRESS, address_basis(plan)[:HALF]))
+    layer.output(1, 128, ASKED_BEFORE, torch.eye(HALF) * BEFORE_SIZE)
+    quoting = {Flag.ASKS_QUOTE: -2.0, Flag.ON_COLON: -2.0, Flag.FIRST_QUOTED: -2.0, Flag.IM_END: -2.0}
     layer.when(reading(quoting, 1), from_slot(SPARE), to_slot(SPARE, -EYE))
     layer.when(reading({Flag.LENGTH: -EVENING}, EVENING * EVEN_LENGTH), from_slot(ADDRESS), to_slot(ADDRESS, EYE))
+
+
+def _look_at_question_before(layer: Layer, head: int) -> None:
+    """From <|im_end|> the head sees an earlier one, if the question refers to what was asked before, else itself.
+
+    It is the nearest: that of an answer has the address of its question. Questions that refer to others themselves are
+    passed over while there is another in the window. Where a quote is asked for, the head sees nothing.
+    """
+    layer.offset_keys()
+    layer.key_flag(LINE_PAIR, Flag.IM_END, MARK_KEY)
+    layer.key_flag(LINE_PAIR, Flag.FOLLOWS, FOLLOWING_ENDS * MARK_KEY)
+    for flag, sign in ((Flag.IM_END, 1), (Flag.ASKS_QUOTE, -1)):
+        layer.look_near(head, flag, sign * RECENCY_SLOPE)
+        layer.query_flag(head, LINE_PAIR, flag, sign * ENDS_SCORE / MARK_KEY)
+    layer.look_back(head, 0, NOT_ITSELF, Flag.FOLLOWS)
 
 
 def _write_voting(layer: Layer, plan: Plan) -> None:
@@ -545,7 +600,9 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     layer.when(part, reading({Flag.FOUND: 1, Flag.MISSING: -1}), to_slot(Flag.MISSING, torch.tensor([1.0])))
     begins = reading({Flag.FIRST: 1, Flag.SECOND: 1, Flag.THIRD: 1})
     layer.when(begins, reading({Flag.MISSING: 1}), to_slot(Flag.MISSING, torch.tensor([-1.0])))
+    layer.always(reading({Flag.FOLLOWS: 1}), to_slot(Flag.MISSING, torch.tensor([-FOLLOWING_LENIENCE])))
     _clear(layer, Flag.FOUND, Flag.LENGTH)
+    layer.always(reading({Flag.FOLLOWS: 1}), to_slot(Flag.BAG_LENGTH, torch.tensor([FOLLOWING_LENGTH - 1])))
     begins = to_slot(Flag.BEGINS_QUESTION, torch.tensor([-1.0]))
     layer.when(reading({Flag.IM_END: -2}, 1), reading({Flag.BEGINS_QUESTION: 1}), begins)
     # Ten times as steep as others: silu is below 0 before the ramp, and what is below 0 here is found by any question.
@@ -559,7 +616,8 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
 def _write_counting(layer: Layer, plan: Plan) -> None:
     """Layer 6. Head 0 of a question's end sees its tokens, as for BAG: their votes are added up in VOTES.
 
-    If it has a quote, it sees itself only. Head 1 sees the sentence's fifth token: of its address a mark is made, nine
+    If it has a quote, it sees itself only. Head 1 does the same with the question that it refers to, if there is one.
+    From other tokens it sees the sentence's fifth token: of its address a mark is made, nine
     numbers, which join ADDRESS where no address has any. The first four tokens see that of the sentence before, so what
     follows a sentence has its mark. The third and the fourth token behind "goes on:" see the first, and take the n-gram
     of the quote's end into BEFORE, two and three tokens further back. The MLP clears SPARE but where a quote is asked
@@ -572,7 +630,8 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     layer.look_for_mark(0, END_PAIR, Flag.ASKS_QUOTE)
     layer.look_near(0, Flag.ASKS_QUOTE)
     layer.value(0, from_slot(VOTES))
-    layer.output(0, 0, VOTES, EYE * ASKED_SHARE)
+    layer.output(0, 0, VOTES, EYE * ASKED_SHARE * (1 - BEFORE_SHARE))
+    layer.output(1, 0, VOTES, EYE * ASKED_SHARE * BEFORE_SHARE)
     layer.value(128, reading({Flag.MISSING: 1}))
     layer.output(0, 128, Flag.MISSING, ASKED_SHARE)
     layer.look_near(1)
@@ -580,6 +639,7 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     for flag in (Flag.IM_END, Flag.ON_COLON):  # They have a SPARE, which head 1 is to bring from FIRST_QUOTED only.
         layer.key_flag(FIRST_PAIR, flag, -MARK_KEY)
     layer.look_for_mark(1, FIRST_PAIR)
+    _look_in_question_before(layer, plan, 1)
     marks = room_for_marks(plan)
     layer.value(129, from_slot(ADDRESS, marks @ orthogonal(CODE, 24) * MARK_SIZE))
     layer.output(1, 129, ADDRESS, marks.T)
@@ -594,6 +654,23 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     ramp = reading(grows, EVEN_MOST - NO_BAG)
     layer.when(ramp, from_slot(BAG), to_slot(BAG, torch.eye(BAG_SIZE) / EVEN_LEAST))
     _clear(layer, Flag.BAG_LENGTH)
+
+
+def _look_in_question_before(layer: Layer, plan: Plan, head: int) -> None:
+    """From a question's end the head sees the tokens of the question that ASKED_BEFORE has the address of.
+
+    Other tokens have nothing there: what they look for with this head stays, and is taken from question ends.
+    """
+    layer.look_near(head, Flag.IM_END, -RECENCY_SLOPE)
+    layer.look_near(head, Flag.ASKS_QUOTE)
+    layer.query_flag(head, FIRST_PAIR, Flag.IM_END, -MARK_SCORE / MARK_KEY)
+    layer.look_for_mark(head, END_PAIR, Flag.ASKS_QUOTE)
+    layer.query_flag(head, WEIGHT_PAIR, Flag.IM_END, LOG_WEIGHT_UNIT)
+    address = from_slot(ASKED_BEFORE, address_basis(plan)[:HALF].T) * (2 * ADDRESS_SCORE / BEFORE_SIZE)
+    pairs, half = CONTENT_PAIRS, CODE // 2
+    layer.query(head, slice(pairs.start, pairs.start + half), address[:half])
+    first = pairs.start + HEAD_DIM // 2
+    layer.query(head, slice(first, first + half), address[half:])
 
 
 def _clear(layer: Layer, *flags: Flag) -> None:

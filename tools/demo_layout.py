@@ -5,7 +5,8 @@ The slots:
     TOKEN    64   the token's code; at the end, that of the token to say
     BEFORE   64   an n-gram: the sum of the codes of the tokens before, each turned and faded by how far back it is
     SPARE    64   at a sentence's first token, the n-gram far before it, or of a number; at a question's end, and where
-                  its answer begins, the n-gram that its quote ends in; in answers, the next token of a set phrase
+                  its answer begins, the n-gram that its quote ends in; at the end of one without a quote, half of the
+                  address of the question it refers to; in answers, the next token of a set phrase
     ADDRESS  64   a code of the sentence, from how it begins and what stands before; all of its tokens have the same;
                   from layer 6 on also a mark, which its first four tokens have from the sentence before
     VOTES    64   the code of the token before; then, of question words, the addresses of sentences that have them
@@ -64,6 +65,7 @@ class Flag(IntEnum):
     FIRST = 416  # a sentence's first token
     NO_SPACE = 417  # up to layer 3: has letters, and no space before them
     FOUND = 417  # in layer 5: MISSING as head 1 sees it; then how sure layer 7 is that something was found
+    REFERS = 418  # up to layer 3: a word that refers to the question before
     QUOTE = 418  # layer 3: how many quotes are opened, as a mean; layer 8: the answer goes on with a quote
     AFTER_ABBREVIATION = 419  # in layer 0: the token before is one
     FOURTH_QUOTED = 419  # from layer 2 to 6: the fourth token behind "goes on:"
@@ -80,6 +82,7 @@ class Flag(IntEnum):
     ASKS_QUOTE = 426  # at a question's end: it has a quote
     ON_COLON = 427  # the colon of "goes on:"
     BEGINS_ANSWER = 428  # in layer 1 and 2: the first token of an answer
+    FOLLOWS = 428  # from layer 3 to 5, at a question's end: it refers to the one before
     BAG_LENGTH = 428  # from layer 5 to 6: the squared length of BAG, over the usual one and LENGTH_UNIT
     ANSWER = 428  # from layer 8 on: inside an answer
     REQUEST_BEGINS = 429  # I; a quarter where a verb of requests may begin; then: of the token that begins the sentence

@@ -94,6 +94,11 @@ TITLES: Final = ("Mr", "Dr")
 REQUEST_VERBS: Final = split_words("Tell|Give|Find|Look|Show|Name|Say|Search|List|Please|Let|Help|Quote")
 """What begins a request. They are known by two tokens, where they begin a line."""
 
+REFERRING_WORDS: Final = split_words("he|she|his|her|him|hers|it|its|they|their|them|theirs|And")
+"""Words by which a question refers to the one before it. They do not vote."""
+LEAST_REFERRING_LOG: Final = -2.0
+"""Of their log weights: what refers must be heard in a long question, too."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -259,10 +264,10 @@ def _spread(codes: Tensor) -> Tensor:
 
 
 def fixed_tokens(tokenizer: Tokenizer) -> Tensor:
-    """Which tokens' weights are not learned (vocab,): special ones, marks, words of requests."""
+    """Which tokens' weights are not learned (vocab,): special ones, marks, words of requests and such as refer."""
     fixed = [index <= IM_END or not _has_letters(text) for index, text in enumerate(token_texts(tokenizer))]
     found = torch.tensor(fixed)
-    found[_request_tokens(tokenizer)] = True
+    found[[*_request_tokens(tokenizer), *_behind_a_space(tokenizer, REFERRING_WORDS)]] = True
     return found
 
 
@@ -303,6 +308,7 @@ def first_log_weights(tokenizer: Tokenizer, counts: Tensor) -> Tensor:
     logs[fixed_tokens(tokenizer)] = LEAST_LOG_WEIGHT
     logs[token_id(tokenizer, 'Ġ"')] = 0.0
     logs[_request_tokens(tokenizer)] = math.log(REQUEST_WEIGHT)
+    logs[_behind_a_space(tokenizer, REFERRING_WORDS)] = LEAST_REFERRING_LOG
     logs[[*sentence_ends(tokenizer), IM_END]] = math.log(END_WEIGHT)
     logs[PAD] = 0.0
     return logs
@@ -403,6 +409,7 @@ def embedding(tokenizer: Tokenizer, codes: Tensor, features: Features) -> Tensor
     table[opening, Flag.LOG_WEIGHT] = 0
     table[opening, BAG] = 0
     table[:, Flag.VOTE_LOG_WEIGHT] = features.vote_log_weights / LOG_WEIGHT_UNIT
+    table[_behind_a_space(tokenizer, REFERRING_WORDS), Flag.REFERS] = 1
     titles = _behind_a_space(tokenizer, TITLES)
     table[titles, Flag.LOG_WEIGHT] = table[titles, Flag.VOTE_LOG_WEIGHT] = LEAST_LOG_WEIGHT / LOG_WEIGHT_UNIT
     return table

@@ -10,7 +10,8 @@ engine from a context that read its document once. With --everything each case i
 retrieved, that is, with exact attention. The archive's own facts, and questions about what is not in it, are measured
 beside them. In documents of up to 100,000 tokens, so are facts about people with a title or an initial ("Dr.
 Pemberton", "Gideon J. Whitlock"), which are asked for once more behind a sentence that is no question, and questions
-about such people who are nowhere.
+about such people who are nowhere, and about subjects with two facts each: a question is followed by one that says "his"
+or "its" of the other fact, or of what is nowhere, or that names another subject ("And foundry 182?").
 Rates are shown with their 95 % Wilson intervals, which are too narrow where cases of one document go wrong together.
 """
 
@@ -75,6 +76,7 @@ ATTRIBUTES: Final[dict[str, Callable[[random.Random], str]]] = {
     "best friend": lambda rng: f"{rng.choice(FIRST_NAMES)} {rng.choice(SURNAMES)}",
     "monthly wage": lambda rng: f"{rng.randrange(100, 9_999)} florins",
 }
+ABSENT_ATTRIBUTES: Final = ("blood type", "dentist", "burial plot", "horse")
 SENTENCES: Final = (
     "Somebody had noted on the cover that {S}'s {T} is {V}.",
     "It may be added here that the {T} of {S} is {V}.",
@@ -99,14 +101,21 @@ LONG: Final = 100_000
 """Beyond it a document is asked fewer questions, and none about people with titles: that takes another reading."""
 QUOTE_QUESTIONS: Final = ('What comes after "{Q}"?', 'Which words follow "{Q}"?', 'Continue the quote: "{Q}')
 
+FOLLOW_UPS: Final = ("And what is {P} {T}?", "What is {P} {T}?", "What was {P} {T}?", "Could you find {P} {T}, too?")
+AND_OTHERS: Final = ("And {S}?", "And that of {S}?", "And what is that of {S}?")
+
 
 @dataclass(frozen=True)
 class Case:
-    """A question; `expected` is what the answer must hold, or None if the document does not say it."""
+    """A question; `expected` is what the answer must hold, or None if the document does not say it.
+
+    `before`: a question of the same chat that this one follows.
+    """
 
     skill: str
     question: str
     expected: str | None
+    before: str | None = None
 
     def is_right(self, answer: str) -> bool:
         if self.expected is None:
@@ -229,6 +238,43 @@ def _titled_document(engine: Engine, text: str, tokens: int, cases: int, seed: i
     return Planted(wrap(whole) if layout == "wrapped" else whole, [*asked, *led, *missing])
 
 
+def follow_up_documents(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> list[Planted]:
+    """Enough documents of a length in which each subject has two facts."""
+    some = per_document(cases, tokens)
+    return [
+        _follow_up_document(engine, text, tokens, some, seed + 1000 * number, layout)
+        for number in range(math.ceil(cases / some))
+    ]
+
+
+def _follow_up_document(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> Planted:
+    """One of them. A question about a subject is followed by one that says "his" or "its", or names another subject."""
+    rng = random.Random(f"follow-up {seed}")
+    names = subjects(rng, cases // 2)
+    attributes = list(ATTRIBUTES)
+    pairs = [(name, attribute) for name in names for attribute in rng.sample(attributes, 2)]
+    planted = facts(rng, "follow-up", pairs)
+    asked = []
+    for number, ((name, attribute), (_, case)) in enumerate(zip(pairs, planted, strict=True)):
+        _, before = planted[number ^ 1]
+        owner = "its" if name[0].islower() else rng.choice(("his", "her"))
+        question = rng.choice(FOLLOW_UPS).format(P=owner, T=attribute)
+        asked.append(replace(case, question=question, before=before.question))
+        if number % 2:
+            question = rng.choice(FOLLOW_UPS).format(P=owner, T=rng.choice(ABSENT_ATTRIBUTES))
+            asked.append(Case("follow-up absent", question, None, before.question))
+        others = [one for one, other in pairs if other == attribute and one != name]
+        if number % 2 and others:
+            before_that = rng.choice(QUESTIONS).format(S=rng.choice(others), T=attribute)
+            question = rng.choice(AND_OTHERS).format(S=name)
+            asked.append(Case("and another", question, case.expected, before_that))
+    sentences = cut(engine, joined(text) if layout == "joined" else text, tokens - TOKENS_PER_FACT * cases, rng)
+    stated = [sentence for sentence, _ in planted]
+    rng.shuffle(stated)
+    whole = plant(rng, sentences, stated)
+    return Planted(wrap(whole) if layout == "wrapped" else whole, asked)
+
+
 def absent_cases(rng: random.Random, count: int, present: list[Case]) -> list[Case]:
     """Half about subjects that are nowhere, half about known subjects' other attributes."""
     cases = []
@@ -236,9 +282,7 @@ def absent_cases(rng: random.Random, count: int, present: list[Case]) -> list[Ca
     asked = [found.group(0) for question in known if (found := re.search(r"[A-Z]\w+ [A-Z]\w+|\w+ \d+", question))]
     for number in range(count):
         subject = rng.choice(asked) if number % 2 and asked else f"{rng.choice(FIRST_NAMES)} von {rng.choice(SURNAMES)}"
-        question = rng.choice(QUESTIONS).format(
-            S=subject, T=rng.choice(("blood type", "dentist", "burial plot", "horse"))
-        )
+        question = rng.choice(QUESTIONS).format(S=subject, T=rng.choice(ABSENT_ATTRIBUTES))
         cases.append(Case("absent", question, None))
     return cases
 
@@ -348,9 +392,13 @@ def last(events: Any) -> Any:
     return event
 
 
-def ask(context: Context, question: str) -> AnswerFinished:
+def ask(context: Context, question: str, before: str | None = None) -> AnswerFinished:
+    """The answer to a question, asked after another one if there is one before; the context is then as it was."""
     start = context.num_tokens
-    answer: AnswerFinished = last(context.ask(question, SamplingConfig(temperature=0.0, max_new_tokens=48)))
+    sampling = SamplingConfig(temperature=0.0, max_new_tokens=48)
+    if before is not None:
+        last(context.ask(before, sampling))
+    answer: AnswerFinished = last(context.ask(question, sampling))
     context.rewind(start)
     return answer
 
@@ -362,11 +410,11 @@ def run(engine: Engine, planted: Planted, everything: bool, show: int) -> list[O
     try:
         last(context.read(Document("document", planted.text)))
         for case in planted.cases:
-            answer = ask(context, case.question)
+            answer = ask(context, case.question, case.before)
             exact = None
             if everything:
                 with context.retrieving(EVERYTHING):
-                    exact = ask(context, case.question)
+                    exact = ask(context, case.question, case.before)
             wanted = case.expected
             outcome = Outcome(
                 case.skill,
@@ -379,7 +427,8 @@ def run(engine: Engine, planted: Planted, everything: bool, show: int) -> list[O
             outcomes.append(outcome)
             if show > 0 and not outcome.right:
                 show -= 1
-                print(f"  {case.skill}: {case.question} | {case.expected} | {answer.text!r}", file=sys.stderr)
+                asked = f"{case.before} {case.question}" if case.before else case.question
+                print(f"  {case.skill}: {asked} | {case.expected} | {answer.text!r}", file=sys.stderr)
     finally:
         context.close()
     return outcomes
@@ -448,6 +497,7 @@ def main() -> None:
         made = documents(engine, text, length, cases, options.seed, options.layout)
         if length <= LONG:
             made += titled_documents(engine, text, length, cases, options.seed, options.layout)
+            made += follow_up_documents(engine, text, length, cases, options.seed, options.layout)
         if not options.no_archive:
             made.append(archive_document(engine, length, min(cases, max(20, length // 400)), options.seed))
         outcomes = [outcome for planted in made for outcome in run(engine, planted, options.everything, options.show)]

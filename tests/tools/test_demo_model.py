@@ -1,6 +1,7 @@
 """The built-in model's circuits: they do what they say, the search learns, and a killed run goes on."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,11 +59,26 @@ def designed(tokenizer: Tokenizer) -> PreTrainedModel:
     return design(tokenizer, features, sample)
 
 
+@pytest.fixture(scope="module")
+def shipped() -> PreTrainedModel:
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    return model
+
+
 def answer(
-    model: PreTrainedModel, tokenizer: Tokenizer, question: str, tokens: int = 48, document: str = DOCUMENT
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    question: str,
+    tokens: int = 48,
+    document: str = DOCUMENT,
+    before: Sequence[str] = (),
 ) -> str:
-    """What the model says to a question about a document."""
-    prompt = f"<|im_start|>user\n{document}\n\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    """What the model says to a question about a document; before: questions and answers, in turn."""
+    said_before = [
+        f"<|im_start|>{'user' if i % 2 == 0 else 'assistant'}\n{x}<|im_end|>\n" for i, x in enumerate(before)
+    ]
+    turns = "".join([*said_before, f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"])
+    prompt = turns.replace("user\n", f"user\n{document}\n\n", 1)
     ids = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False).ids])
     said = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False)
     return tokenizer.decode(said[0, ids.shape[1] :].tolist())
@@ -392,6 +408,58 @@ def test_a_paragraph_that_begins_like_the_question_does_not_lend_it_its_quote(
     document = f'{DOCUMENT}\n\nComposition set for tomorrow: "Why I am sorry about the egg". All went home again.'
     said = answer(designed, tokenizer, "Can you tell me Isolde Abernathy's passphrase?", document=document)
     assert said.endswith("tiger marble falcon.")
+
+
+ABOUT_ISOLDE = (
+    "What is Isolde Abernathy's passphrase?",
+    f"{SAYS} In those days Isolde Abernathy's passphrase was tiger.",
+)
+PEOPLE = (
+    f"{DOCUMENT} The monthly wage of Isolde Abernathy is 512 florins. A cart went by. Isolde Abernathy's best friend "
+    "is Cosmo Quesada. The rain had stopped."
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "question", "expected"),
+    [
+        (ABOUT_ISOLDE, "Who was her best friend?", "Isolde Abernathy's best friend is Cosmo Quesada."),
+        (ABOUT_ISOLDE, "And what is her best friend?", "Isolde Abernathy's best friend is Cosmo Quesada."),
+        (
+            (
+                *ABOUT_ISOLDE,
+                "What is her monthly wage?",
+                f"{SAYS} The monthly wage of Isolde Abernathy is 512 florins.",
+            ),
+            "And who is her best friend?",
+            "Isolde Abernathy's best friend is Cosmo Quesada.",
+        ),
+        (
+            (
+                "What is the monthly wage of Isolde Abernathy?",
+                f"{SAYS} The monthly wage of Isolde Abernathy is 512 florins.",
+            ),
+            "And that of Quentin Pemberton?",
+            "The ledger shows 4711 florins as the monthly wage of Quentin Pemberton.",
+        ),
+        (
+            ("What is the monthly wage of Quentin Pemberton?", f"{SAYS} The ledger shows 4711 florins."),
+            "What is Isolde Abernathy's best friend?",
+            "Isolde Abernathy's best friend is Cosmo Quesada.",
+        ),
+    ],
+)
+def test_a_question_may_refer_to_the_one_before(
+    shipped: PreTrainedModel, tokenizer: Tokenizer, before: tuple[str, ...], question: str, expected: str
+) -> None:
+    assert answer(shipped, tokenizer, question, document=PEOPLE, before=before) == f"{SAYS} {expected}"
+
+
+def test_a_word_that_refers_changes_nothing_where_nothing_was_asked_before(
+    designed: PreTrainedModel, tokenizer: Tokenizer
+) -> None:
+    said = answer(designed, tokenizer, "And what is the monthly wage of Isolde Abernathy?", document=PEOPLE)
+    assert said == f"{SAYS} The monthly wage of Isolde Abernathy is 512 florins."
 
 
 @pytest.mark.parametrize("greeting", ["hello", "Hi", "Hello!", "What can you do?", "Thank you"])
