@@ -444,18 +444,20 @@ def _write_context(layer: Layer, plan: Plan) -> None:
     quote_ends = reading({Flag.QUOTE_CLOSES: 2, Flag.HAS_QUOTE: 2, Flag.AFTER_QUOTE: -2}, -1)
     layer.when(quote_ends, from_slot(BEFORE) - from_slot(SPARE), to_slot(SPARE, EYE))
     _clear(layer, Flag.AFTER_QUOTE, Flag.BEGINS_ANSWER)
-    # The sinks of searches get no address, nor the opposite of one.
+    # What begins a turn gets no address, nor the opposite of one.
     layer.when(
         reading({Flag.IM_START: 2}, -1), reading({Flag.IN_REACH: 1}), to_slot(Flag.IN_REACH, torch.tensor([-1.0]))
     )
     # The first token, the sink of searches, has seen itself as those before it: its n-gram and code are in the way.
+    # Those that begin a chat's other turns are no sinks: what stands before them makes them alike to what is sought.
     code = plan.codes[IM_START]
     ngram = back(1) @ code + back(2) @ code
     for ago in (2, 4):
         ngram = ngram + back(ago) @ ngram
     alone = from_slot(BEFORE, ngram[None] / (ngram @ ngram)) + reading({Flag.IM_START: 1}, -1.5)
     cleared = to_slot(BEFORE, ngram[:, None]) + to_slot(VOTES, code[:, None] * LAST_UNIT)
-    layer.when(alone, ONE, -2 * cleared)
+    layer.when(alone, ONE, to_slot(Flag.IM_START, torch.tensor([2.0])) - 2 * cleared)
+    layer.when(reading({Flag.IM_START: 2}, -1), ONE, to_slot(Flag.IM_START, torch.tensor([-1.0])))
     for greeting in GREETINGS:
         ngram = plan.ngram_of(f"\n{greeting}")[None]
         here = from_slot(BEFORE, ngram) + reading({Flag.IM_END: 1}, -1 - ngram.square().sum().item())

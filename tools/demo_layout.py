@@ -60,7 +60,7 @@ class Flag(IntEnum):
     SPECIAL = 411  # cannot begin one: punctuation, line breaks
     LOG_WEIGHT = 412  # how much the token counts in a bag, as a logarithm divided by LOG_WEIGHT_UNIT
     IM_END = 413
-    IM_START = 414
+    IM_START = 414  # from layer 3 on the first token only
     AFTER_END = 415  # behind a sentence's end; 2 behind a line break
     FIRST = 416  # a sentence's first token
     NO_SPACE = 417  # up to layer 3: has letters, and no space before them

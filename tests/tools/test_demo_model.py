@@ -11,7 +11,7 @@ from demo_addresses import even_addresses
 from demo_circuits import design
 from demo_facts import ABSENT as ABSENT_QUESTIONS
 from demo_facts import FactMaker, archive_sentences
-from demo_layout import ADDRESS, BAG, BEFORE, NEXT_SENTENCE, VOTES, WINDOW, Flag
+from demo_layout import ADDRESS, BAG, BEFORE, IM_START, NEXT_SENTENCE, VOTES, WINDOW, Flag
 from demo_phrases import ABSENT, GOES_ON, HELLO, SAYS
 from demo_tokens import BAG_STORED, bag, make_plan, new_features, sentence_ends, token_codes, wordy
 from safetensors.torch import load_file
@@ -536,6 +536,19 @@ def test_the_sink_of_searches_holds_nothing_that_is_looked_for(designed: PreTrai
     states = states_of(designed, tokenizer, DOCUMENT, 5)
     for slot in (BEFORE, VOTES, ADDRESS):
         assert states[0, slot].norm() < 0.05 * states[9, slot].norm().clamp(min=1)
+
+
+def test_other_turns_of_a_chat_are_no_sinks(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    """What stands before them may be much like what stands before a part of a word, which was then held for missing."""
+    answered = f"\n\nWho is it?<|im_end|>\n<|im_start|>assistant\n{ABSENT}<|im_end|>\n<|im_start|>user\nAnd then?"
+    states = states_of(designed, tokenizer, DOCUMENT + answered, 5)
+    ids = tokenizer.encode(f"<|im_start|>user\n{DOCUMENT}{answered}", add_special_tokens=False).ids
+    first, *others = (place for place, token in enumerate(ids) if token == IM_START)
+    assert len(ids) == len(states)
+    assert len(others) == 2
+    assert states[first, Flag.IM_START] > 0.9
+    assert states[others, Flag.IM_START].abs().max() < 0.02
+    assert states[others, ADDRESS].square().sum(1).max() < 0.01
 
 
 def test_where_the_next_sentence_begins_is_told_once(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
