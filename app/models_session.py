@@ -184,6 +184,7 @@ def choose_folder(folder: str) -> None:
 
 def download(name: str, should_stop: Callable[[], bool]) -> Iterator[object]:
     """Fetch what is missing; stopped, a later download goes on from there."""
-    from kiv_engine.download import Download, look_up
+    from kiv_engine.download import Download
+    from kiv_engine.model_config import look_up_usable
 
-    yield from Download(look_up(name)).run(should_stop)
+    yield from Download(look_up_usable(name)).run(should_stop)

@@ -250,10 +250,11 @@ def first_line(error: BaseException) -> str:
 # -- what is on the hub ----------------------------------------------------------------------------------------------
 
 
-def fetch_config(model_id: str) -> Path:
-    """The folder of a model's config.json, which alone is fetched where it is not in the cache."""
-    here = next(_folders_with_config(model_id), None)
-    return here or _into_cache(model_id, "config.json", None, downloads_folder()).parent
+def fetch_config(model_id: str, commit: str | None = None) -> Path:
+    """The folder of a model's config.json, which alone is fetched where it is not in the cache; any commit's will do
+    where none is named."""
+    here = None if commit else next(_folders_with_config(model_id), None)
+    return here or _into_cache(model_id, "config.json", commit, downloads_folder()).parent
 
 
 def _into_cache(model_id: str, name: str, revision: str | None, folder: Path) -> Path:
@@ -266,14 +267,14 @@ def _into_cache(model_id: str, name: str, revision: str | None, folder: Path) ->
     return Path(path)
 
 
-def download(model_id: str, on_progress: Callable[[DownloadProgress], None], should_stop: ShouldStop) -> Path:
+def download(model: HubModel, on_progress: Callable[[DownloadProgress], None], should_stop: ShouldStop) -> Path:
     """Download what is missing of a model; its folder. Raises StoppedError where `should_stop` says so."""
-    for event in Download(look_up(model_id)).run(should_stop):
+    for event in Download(model).run(should_stop):
         if isinstance(event, DownloadProgress):
             on_progress(event)
         elif event.stopped:
             raise StoppedError(
-                f"Stopped after {event.bytes_done:,} of {event.bytes_total:,} bytes of {model_id}; "
+                f"Stopped after {event.bytes_done:,} of {event.bytes_total:,} bytes of {model.id}; "
                 "the next download goes on from there."
             )
         else:

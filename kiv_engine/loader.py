@@ -38,8 +38,8 @@ from kiv_engine.errors import (
 from kiv_engine.events import LoadProgress
 from kiv_engine.free_space import available_ram_bytes
 from kiv_engine.memory import forget_frames, free_vram_bytes, give_back
-from kiv_engine.model_config import DTYPES, checked_config, empty_model, is_quantized
-from kiv_engine.model_folder import OnProgress, Source, find_source, no_tokenizer
+from kiv_engine.model_config import DTYPES, empty_model, find_model, is_quantized
+from kiv_engine.model_folder import OnProgress, Source, no_tokenizer
 from kiv_engine.quiet import environment, import_bitsandbytes, quiet, silence_cast_warning
 from kiv_engine.stopping import ShouldStop
 
@@ -101,7 +101,8 @@ def load(
     should_stop: ShouldStop = lambda: False,
     choose_devices: Callable[[PreTrainedConfig, torch.device], LayerDevices] = lambda _config, _device: (),
 ) -> LoadedModel:
-    """Load a model and its tokenizer; a hub id is downloaded first, if it is not complete in the cache.
+    """Load a model and its tokenizer; a hub id is downloaded first, if it is not complete in the cache. Its config is
+    judged before any weights are fetched.
 
     A model that is in the cache, or in a folder, is loaded without any connection. `should_stop` is asked while
     downloading, and before each tensor of the weights. `choose_devices` is called before the first of them: it may
@@ -115,14 +116,14 @@ def load(
         CapacityError: the disk has too little room for it.
         OutOfMemoryError: the RAM or VRAM has.
         StoppedError: `should_stop` ended the download or the loading.
-        UnsupportedModelError: it is no causal language model that transformers itself has.
+        UnsupportedModelError: it is no causal language model that transformers itself has, or KIV cannot keep its K
+            and V.
         ConfigError: it is quantized already, and `quantize` asks for other weights.
         DeviceError: CUDA was asked for and is not there.
         EngineError: bitsandbytes cannot quantize it here.
     """
     device = device_of(options.device)
-    source = find_source(options.model, on_progress, should_stop)
-    config = checked_config(source)
+    source, config = find_model(options.model, on_progress, should_stop)
     layer_devices = choose_devices(config, device)
     with quiet(), _watched(on_progress, should_stop), _giving_back():
         try:
@@ -168,7 +169,7 @@ def device_of(choice: DeviceChoice) -> torch.device:
     if choice == "auto":
         return torch.device("cpu")
     if torch.version.cuda is None:
-        raise DeviceError("This PyTorch was built without CUDA; install a CUDA build of it, or use the CPU.")
+        raise DeviceError("This PyTorch was built without CUDA; use the CPU, or get another build: ./kiv doctor --fix")
     raise DeviceError("PyTorch finds no NVIDIA GPU or no driver for it; install the driver, or use the CPU.")
 
 

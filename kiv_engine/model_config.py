@@ -1,4 +1,5 @@
-"""The config of a model, checked before anything is built of it: a causal model of transformers' own, of likely size.
+"""The config of a model, checked before anything is built of it, or downloaded: a causal model of transformers' own, of
+likely size, with keys and values that KIV can keep.
 
 No code of a checkpoint ever runs: `trust_remote_code` is always False.
 """
@@ -13,10 +14,20 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 
 from kiv_engine.catalogue import find_entry
 from kiv_engine.config import Quantize
-from kiv_engine.download import connection_problem, fetch_config, find_downloaded, first_line
+from kiv_engine.download import (
+    HubModel,
+    connection_problem,
+    download,
+    fetch_config,
+    find_downloaded,
+    first_line,
+    look_up,
+)
 from kiv_engine.errors import ModelNotFoundError, UnsupportedModelError
-from kiv_engine.model_folder import Source, local_folder, require_config
+from kiv_engine.model_folder import OnProgress, Source, local_folder, require_complete, require_config
 from kiv_engine.quiet import quiet
+from kiv_engine.stopping import ShouldStop
+from kiv_engine.topology import inspect
 
 DTYPES: Final[dict[Quantize, torch.dtype]] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -56,6 +67,38 @@ def read_config(model: str) -> PreTrainedConfig:
         raise connection_problem(model, error) from error
 
 
+def find_model(model: str, on_download: OnProgress, should_stop: ShouldStop) -> tuple[Source, PreTrainedConfig]:
+    """A complete folder, and the config in it, which is judged before all else; of a hub id, what is missing is
+    downloaded.
+
+    Raises ModelNotFoundError, UnsupportedModelError, StoppedError, and whatever a download raises.
+    """
+    local = local_folder(model)
+    if local is not None:
+        require_config(local)
+        source = Source(str(local), local)
+        config = checked_config(source)
+        require_complete(local)
+        return source, config
+    folder = find_downloaded(model) or download(look_up_usable(model), on_download, should_stop)
+    source = Source(model, folder)
+    return source, checked_config(source)
+
+
+def look_up_usable(model_id: str) -> HubModel:
+    """What a model consists of on the hub; its config is fetched and judged, before any of its weights.
+
+    Raises ModelNotFoundError, and UnsupportedModelError where `load` would refuse the model.
+    """
+    found = look_up(model_id)
+    try:
+        folder = fetch_config(model_id, found.commit)
+    except (OSError, HTTPError) as error:
+        raise connection_problem(model_id, error) from error
+    checked_config(Source(model_id, folder))
+    return found
+
+
 def checked_config(source: Source) -> PreTrainedConfig:
     """The config in a model's folder.
 
@@ -67,6 +110,7 @@ def checked_config(source: Source) -> PreTrainedConfig:
         except OSError as error:
             raise ModelNotFoundError(f"{source} cannot be loaded: {first_line(error)}") from error
     _require_causal_model(config)
+    inspect(config)
     return config
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from kiv_engine.download import (
-    download,
     find_downloaded,
     foreign_weights,
     has_tokenizer,
@@ -16,7 +15,6 @@ from kiv_engine.download import (
 )
 from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import DownloadProgress, LoadProgress
-from kiv_engine.stopping import ShouldStop
 
 DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-demo"
 """The embedded model. `resources` lies beside `kiv_engine`, in a source tree as in an installed wheel."""
@@ -35,16 +33,6 @@ class Source:
 
     def __str__(self) -> str:
         return self.name
-
-
-def find_source(model: str, on_download: OnProgress, should_stop: ShouldStop) -> Source:
-    """A complete folder; of a hub id, after what is missing of it was downloaded."""
-    local = local_folder(model)
-    if local is not None:
-        require_config(local)
-        _require_complete(local)
-        return Source(str(local), local)
-    return Source(model, find_downloaded(model) or download(model, on_download, should_stop))
 
 
 def local_folder(model: str) -> Path | None:
@@ -77,7 +65,7 @@ def require_config(folder: Path) -> None:
     raise ModelNotFoundError(f"{folder} is not a model folder: it has no config.json.")
 
 
-def _require_complete(folder: Path) -> None:
+def require_complete(folder: Path) -> None:
     """Raise ModelNotFoundError unless a folder holds all of its safetensors, and a tokenizer."""
     names = {path.name for path in folder.iterdir()}
     if names.isdisjoint(_WEIGHT_FILES):
@@ -99,7 +87,7 @@ def loading_problem(model: str) -> str:
     folder = local_folder(model)
     try:
         if folder is not None:
-            _require_complete(folder)
+            require_complete(folder)
     except ModelNotFoundError as error:
         return str(error)
     return ""

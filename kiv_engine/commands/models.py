@@ -172,7 +172,8 @@ def change_token(*, remove: bool) -> int:
 def get_model(model_id: str, place: str | None) -> int:
     """`kiv models get`: download a model that is not here yet; `place` is where from now on, None as before."""
     from kiv_engine import model_places
-    from kiv_engine.download import Download, find_downloaded, look_up
+    from kiv_engine.download import Download, find_downloaded
+    from kiv_engine.model_config import look_up_usable
 
     if model_id == "demo":
         raise BadInputError("The model demo is built in; there is nothing to download.")
@@ -186,7 +187,7 @@ def get_model(model_id: str, place: str | None) -> int:
     if folder is not None:
         print(f"{model_id} is here already: {folder}")
         return DONE
-    download = Download(look_up(model_id))
+    download = Download(look_up_usable(model_id))
     size, missing = download.model.num_bytes, download.bytes_missing
     print(f"{model_id}: {size:,} bytes, {missing:,} of them to be downloaded.", file=sys.stderr)
     bar = ProgressBar(sys.stderr)

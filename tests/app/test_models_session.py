@@ -27,7 +27,7 @@ from app.requests import (
     TimeModels,
 )
 from kiv_engine import catalogue, doctor, fit, hardware, model_places, model_shape, speed
-from kiv_engine.errors import ModelNotFoundError
+from kiv_engine.errors import ModelNotFoundError, UnsupportedModelError
 from kiv_engine.events import Downloaded, DownloadProgress
 from kiv_engine.hardware import Cuda
 from kiv_engine.model_config import config_of_shape
@@ -162,6 +162,13 @@ def test_another_model_is_described_from_its_config_and_downloaded(hub: Hub) -> 
     listed, _end = answer(session, DescribeModel(ID))
     assert isinstance(listed, ModelListed)
     assert listed.is_here
+
+
+def test_what_would_not_load_is_refused_before_its_weights_are_fetched(hub: Hub) -> None:
+    hub.repo.files["config.json"] = b'{"model_type": "madeup", "auto_map": {"AutoConfig": "evil.Evil"}}'
+    with pytest.raises(UnsupportedModelError, match="needs remote code"):
+        list(ModelsSession().handle(DownloadModel(ID), lambda: False))
+    assert hub.repo.gets("model.safetensors") == []
 
 
 def test_a_token_is_kept_and_models_are_sent_elsewhere(

@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from kiv_engine import cli, download, model_places
 from kiv_engine.download import Download, find_downloaded, look_up
-from kiv_engine.errors import CapacityError, EngineError, ModelNotFoundError, StoppedError
+from kiv_engine.errors import CapacityError, EngineError, ModelNotFoundError, StoppedError, UnsupportedModelError
 from kiv_engine.events import Downloaded, DownloadProgress, LoadProgress
 from kiv_engine.loader import LoadOptions, load
 from kiv_engine.model_folder import DEMO_FOLDER
@@ -373,6 +373,38 @@ def test_what_cannot_be_used_is_refused_before_a_download(hub: Hub, remaining: d
     with pytest.raises(ModelNotFoundError, match=message):
         look_up(ID)
     assert not hub.cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "madeup", "auto_map": {"AutoConfig": "evil.Evil"}}, "needs remote code"),
+        ({"model_type": "llama", "num_hidden_layers": 10**9}, "num_hidden_layers is 1,000,000,000, where 1 to"),
+        ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "is an encoder-decoder"),
+        ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "BertForMaskedLM is no causal language model"),
+        ({"model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"]}, "multi-head latent attention"),
+        ({"model_type": "minimax", "architectures": ["MiniMaxForCausalLM"]}, "insists on a cache of its own"),
+    ],
+)
+def test_what_would_be_refused_once_it_is_here_is_refused_before_its_weights(
+    hub: Hub, config: dict[str, object], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.repo.files["config.json"] = json.dumps(config).encode()
+    said = []
+    for arguments in (
+        ["models", "get", ID],
+        ["ask", "archive:2000", "-q", "Who?", "--device", "cpu", "--model", ID],
+        ["fit", ID],
+    ):
+        assert cli.main(arguments) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        said.append(err)
+    assert message in said[0]
+    assert said == said[:1] * 3, "all say the same"
+    with pytest.raises(UnsupportedModelError, match=message):
+        load(LoadOptions(ID, device="cpu"))
+    assert {path.rpartition("/")[2] for _, path, _ in hub.repo.requests} == {"some-model", "config.json"}
 
 
 def test_a_full_disk_is_said_before_the_first_byte(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

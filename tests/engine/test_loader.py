@@ -16,6 +16,7 @@ from transformers import (
     BartConfig,
     BertConfig,
     BertForMaskedLM,
+    DeepseekV3Config,
     Gemma4Config,
     Gemma4ForConditionalGeneration,
     GenerationConfig,
@@ -147,7 +148,9 @@ def test_auto_takes_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPat
     assert load(LoadOptions()).device == torch.device("cpu")
 
 
-@pytest.mark.parametrize(("build", "message"), [(None, "without CUDA"), ("12.8", "no NVIDIA GPU or no driver")])
+@pytest.mark.parametrize(
+    ("build", "message"), [(None, r"without CUDA.*doctor --fix"), ("12.8", "no NVIDIA GPU or no driver")]
+)
 def test_cuda_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, build: str | None, message: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", build)
@@ -365,6 +368,23 @@ def test_code_of_an_unknown_type_is_refused(llama: Path, tmp_path: Path) -> None
         on_cpu(llama)
     assert not (tmp_path / "marker").exists()
     assert not (llama / "executed").exists()
+
+
+@pytest.mark.parametrize("damage", [b"{ damaged", None])
+def test_that_it_is_refused_is_said_before_what_is_wrong_with_its_files(llama: Path, damage: bytes | None) -> None:
+    change_config(llama, model_type="madeup", auto_map={"AutoConfig": "evil.Evil"})
+    (llama / "model.safetensors").unlink()
+    if damage:
+        (llama / "model.safetensors").write_bytes(damage)
+    with pytest.raises(UnsupportedModelError, match="needs remote code"):
+        on_cpu(llama)
+
+
+def test_a_model_without_keys_to_index_is_refused_by_name(llama: Path) -> None:
+    config = DeepseekV3Config(architectures=["DeepseekV3ForCausalLM"])
+    config.save_pretrained(llama)
+    with pytest.raises(UnsupportedModelError, match=r"deepseek_v3 uses multi-head latent attention \(MLA\)"):
+        on_cpu(llama)
 
 
 # -- quantization and sizes ------------------------------------------------------------------------------------------
