@@ -5,7 +5,7 @@ A download takes minutes or hours, and chats go on meanwhile. Imports the engine
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from app.reports import (
     ConfigFetched,
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from kiv_engine.doctor import ListedModel
     from kiv_engine.hardware import Hardware
     from kiv_engine.model_shape import ModelShape, Setting
-
-RECOMMENDED: Final = 3
 
 
 class ModelsSession:
@@ -87,7 +85,7 @@ class ModelsSession:
             setting = model_shape.Setting(report.best, "cpu" if room.vram is None else "cuda")
             self._plans[entry.id] = setting, listed[-1].plans[setting.quantize].gpu_layers
             yield report
-        yield ModelsListed(tuple(each.entry.id for each in doctor.recommended(listed)[:RECOMMENDED]))
+        yield ModelsListed(tuple((each.listed.entry.id, each.why) for each in doctor.recommended(listed)))
 
     def _time(self, names: tuple[str, ...], should_stop: Callable[[], bool]) -> Iterator[object]:
         """A measurement cannot be interrupted; between two of them it is asked whether to stop."""

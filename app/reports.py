@@ -119,9 +119,9 @@ class ConfigFetched:
 
 @dataclass(frozen=True)
 class ModelsListed:
-    """Terminal. The models to take on this PC, the best first."""
+    """Terminal. The models to take on this PC, the best first: name, and why in a few words."""
 
-    recommended: tuple[str, ...] = ()
+    recommended: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

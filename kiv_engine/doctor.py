@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kiv_engine.catalogue import CatalogueEntry
-from kiv_engine.config import Quantize
+from kiv_engine.config import QUANTIZED, Quantize
 from kiv_engine.hardware import Gpu, Hardware
 from kiv_engine.records import read_records
 
@@ -213,6 +213,9 @@ MODELS_HEADER: Final = f"{'model':<38}{'download':>10}{'trained for':>13}{'per t
 
 
 LONG_TEXT_TOKENS: Final = 131_072
+"""A whole book, of the longer ones."""
+
+MOST_ADVISED: Final = 3
 
 
 @dataclass(frozen=True)
@@ -249,16 +252,31 @@ class ListedModel:
         """What fits with the best weights."""
         return self.plans[self.best]
 
+    def finest_for(self, count: int) -> Quantize | None:
+        """The finest weights with which so many tokens fit into RAM, if there are any."""
+        return next((kind for kind, plan in self.plans.items() if plan.tokens_in_ram >= count), None)
+
     @property
     def for_long_text(self) -> Quantize | None:
-        """The finest weights with which a long text fits into RAM, if there are any."""
-        return next((kind for kind, plan in self.plans.items() if plan.tokens_in_ram >= LONG_TEXT_TOKENS), None)
+        """The finest weights with which a long text fits into RAM, if there are any; a million tokens, where the model
+        was trained for long texts and weights that the CPU can use as they are leave room for them.
+        """
+        from kiv_engine.fit import MILLION
+
+        kind = self.finest_for(MILLION) if self.is_trained_for_long_text else None
+        is_slow = self.plan.room.vram is None and kind in QUANTIZED
+        return self.finest_for(LONG_TEXT_TOKENS) if kind is None or is_slow else kind
 
     @property
     def tokens_of_long_text(self) -> int:
         """How many tokens fit into RAM with those weights."""
         kind = self.for_long_text
         return 0 if kind is None else self.plans[kind].tokens_in_ram
+
+    @property
+    def is_trained_for_long_text(self) -> bool:
+        """Whether a whole book is no longer than what it was trained on."""
+        return self.trained_tokens >= LONG_TEXT_TOKENS
 
     @property
     def line(self) -> str:
@@ -279,25 +297,59 @@ class ListedModel:
         return {**entry, **computed, **counts, "for_long_text": self.for_long_text}
 
 
-def recommended(listed: Iterable[ListedModel]) -> list[ListedModel]:
-    """Models that hold a long text here and that anybody may download, the largest first."""
-    able = [each for each in listed if not each.entry.gated and each.for_long_text is not None]
-    return sorted(able, key=lambda each: (each.entry.published_billions, each.tokens_of_long_text), reverse=True)
+@dataclass(frozen=True)
+class Advice:
+    """A model to take for whole books, and in a few words why."""
+
+    listed: ListedModel
+    why: str
+
+    @property
+    def line(self) -> str:
+        """Name, why, weights, tokens and trained length."""
+        listed = self.listed
+        fits = f"weights {WEIGHTS[listed.for_long_text or listed.best]}, up to {tokens(listed.tokens_of_long_text)}"
+        return f"  {listed.entry.id:<36}{self.why}: {fits} tokens in RAM; trained for {listed.trained_tokens:,}"
 
 
-def recommendation(listed: list[ListedModel], *, is_here: bool = True) -> str:
-    """Which model to take, on this PC or on one that is not at hand."""
+def recommended(listed: Iterable[ListedModel]) -> list[Advice]:
+    """The models to take for whole books, three at most; anybody may download them, and each holds a book in RAM.
+
+    First that for a million tokens, then the most able ones. Those that were trained for less than a book come last,
+    the less the later: their positions are brought back into what they were trained for, but they were never taught to
+    use so long a text.
+    """
+    from kiv_engine.fit import MILLION
+
+    def rank(each: ListedModel) -> tuple[int, float, int]:
+        trained = min(each.trained_tokens, LONG_TEXT_TOKENS)
+        return trained, each.entry.published_billions, each.tokens_of_long_text
+
+    able = sorted((one for one in listed if not one.entry.gated and one.for_long_text), key=rank, reverse=True)
+    advised = [Advice(each, "also holds a whole book") for each in able]
+    for place, each in enumerate(able):
+        if not each.is_trained_for_long_text:
+            advised[place] = Advice(each, "holds a whole book, though it was trained for less")
+        elif place == 0:
+            advised[place] = Advice(each, "the most able that holds a whole book")
+    for place, each in enumerate(able):
+        if each.is_trained_for_long_text and each.tokens_of_long_text >= MILLION:
+            why = "for a million tokens" if place else "the most able, and for a million tokens"
+            return [Advice(each, why), *advised[:place], *advised[place + 1 :]][:MOST_ADVISED]
+    return advised[:MOST_ADVISED]
+
+
+def recommendation(listed: list[ListedModel], *, is_here: bool = True) -> Iterator[str]:
+    """Which models to take, on this PC or on one that is not at hand, in lines."""
     pc = "this PC" if is_here else "such a PC"
-    able = recommended(listed)
-    if not able:
-        return f"None of them holds a long text in the RAM of {pc}; the built-in model does, and others with the disk."
-    best = able[0]
-    kind, where = best.for_long_text or best.best, "here" if is_here else f"on {pc}"
-    return (
-        f"The largest that holds at least {tokens(LONG_TEXT_TOKENS)} tokens in RAM {where}: {best.entry.id}, "
-        f"with weights {WEIGHTS[kind]} up to {tokens(best.tokens_of_long_text)}. "
-        f"Get it with: ./kiv models get {best.entry.id}"
-    )
+    advised = recommended(listed)
+    if not advised:
+        yield f"None of them holds a long text in the RAM of {pc}; the built-in model does, and others with the disk."
+        return
+    yield f"For whole books on {pc}:"
+    yield from (each.line for each in advised)
+    first = advised[0].listed.entry.id
+    yield f"Get one with: ./kiv models get {first}" + (f"; how fast it would be: ./kiv fit {first}" if is_here else "")
 
 
 def megabytes(size: int) -> str:

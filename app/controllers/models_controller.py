@@ -186,7 +186,7 @@ class ModelsController(QObject):
             case ModelsListed(recommended):
                 self._models.set_listing(False, recommended)
                 if self._times_next and isinstance(request, ListModels):
-                    self._time(recommended)
+                    self._time(self._models.recommended)
             case Failed(message, error):
                 self._models.set_listing(False)
                 self.failed.emit(message)

@@ -22,6 +22,7 @@ class ModelRow:
         is_waiting: a download is wanted and has not begun.
         message: why its download ended early, or "".
         timed: about how fast it would be; None until that is measured.
+        why: it is one to take here, in a few words; or "".
     """
 
     listed: ModelListed
@@ -29,6 +30,7 @@ class ModelRow:
     is_waiting: bool = False
     message: str = ""
     timed: ModelTimed | None = None
+    why: str = ""
 
     @property
     def is_downloading(self) -> bool:
@@ -96,10 +98,13 @@ class ModelList(QObject):
         self.facts = facts
         self.changed.emit()
 
-    def set_listing(self, is_listing: bool, recommended: tuple[str, ...] = ()) -> None:
-        """Tell whether models are being planned; at the end, which to take."""
+    def set_listing(self, is_listing: bool, recommended: tuple[tuple[str, str], ...] = ()) -> None:
+        """Tell whether models are being planned; at the end, which to take, and why."""
         self.is_listing = is_listing
-        self.recommended = recommended or self.recommended
+        if recommended:
+            self.recommended = tuple(name for name, _why in recommended)
+            reasons = dict(recommended)
+            self._rows = {name: replace(row, why=reasons.get(name, "")) for name, row in self._rows.items()}
         self.changed.emit()
 
     def set_timing(self, is_timing: bool) -> None:

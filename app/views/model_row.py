@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 from app.figures import as_bytes, as_duration, as_pace, as_rate, as_rough_duration, as_round_tokens
 from app.models.engine_status import Loading
 from app.models.model_list import ModelRow
-from app.reports import ModelListed, ModelTimed, WeightsFit
+from app.reports import ModelTimed, WeightsFit
 from app.settings import DEMO
 from app.views.fit_bar import FULL_BAR_TOKENS, FitBar
 from app.views.settings_dialog import Choice
@@ -140,7 +140,7 @@ class ModelRowView(QFrame):
         listed = row.listed
         is_demo = listed.name == DEMO
         self.title.setText(self.tr("The built-in model") if is_demo else listed.name)
-        self.about.setText(self._about(listed))
+        self.about.setText(self._about(row))
         parameters = self.tr(
             "Parameters are the numbers that a model is made of: with more it knows more and is slower"
         )
@@ -162,10 +162,12 @@ class ModelRowView(QFrame):
         self.fit.setVisible(bool(self.fit.text()))
         self._show_button()
 
-    def _about(self, listed: ModelListed) -> str:
+    def _about(self, row: ModelRow) -> str:
+        listed = row.listed
         if listed.name == DEMO:
             return self.tr("Tiny, here at once: it looks things up and quotes, in English, and is often wrong.")
-        parts = [self.tr("{0:.1f} billion parameters").format(listed.billions)] if listed.billions else []
+        parts = [row.why[:1].upper() + row.why[1:]] if row.why else []
+        parts += [self.tr("{0:.1f} billion parameters").format(listed.billions)] if listed.billions else []
         parts += [listed.licence] if listed.licence else []
         parts.append(self.tr("trained on texts of up to {0:,} tokens").format(listed.trained_tokens))
         parts += [self.tr("its owner grants access")] if listed.gated else []

@@ -231,7 +231,12 @@ def list_models(options: argparse.Namespace) -> int:
         listed.append(doctor.ListedModel.of(entry, shape, room))
         if not options.json:
             print(listed[-1].line, flush=True)
-    advice = doctor.recommendation(listed, is_here=not elsewhere)
-    report = {"models": [each.report for each in listed], "advice": advice, "computed_for": elsewhere}
+    advice = "\n".join(doctor.recommendation(listed, is_here=not elsewhere))
+    report = {
+        "models": [each.report for each in listed],
+        "recommended": [{"id": each.listed.entry.id, "why": each.why} for each in doctor.recommended(listed)],
+        "advice": advice,
+        "computed_for": elsewhere,
+    }
     print(json.dumps(report) if options.json else f"\n{advice}")
     return DONE

@@ -77,7 +77,7 @@ class ScriptedModels:
             case ListModels():
                 yield PcDescribed((("RAM", "16.0 GB free of 24.0 GB"), ("CUDA", "Not usable. No GPU.")))
                 yield from (SMALL, LARGE)
-                yield ModelsListed((SMALL.name,))
+                yield ModelsListed(((SMALL.name, "for a million tokens"),))
             case TimeModels(names):
                 if not self._slow or self._waited(should_stop):
                     yield from (ModelTimed(name, 36_000.0, 1.25) for name in names)
@@ -91,7 +91,7 @@ class ScriptedModels:
             case ChooseModelsFolder(folder):
                 yield PcDescribed((("Disk", f"9.0 GB free of 10.0 GB, for models in {folder}"),))
                 yield replace(SMALL, is_here=True)
-                yield ModelsListed((SMALL.name,))
+                yield ModelsListed(((SMALL.name, "for a million tokens"),))
             case DownloadModel():
                 yield DownloadProgress("model.safetensors", GB, 2 * GB, 5e6, 200.0)
                 if self._waited(should_stop):
@@ -145,7 +145,9 @@ def page(qtbot: QtBot, qapp: QApplication, session: ScriptedSession, folders: Fo
 def test_the_page_says_what_this_pc_has_and_what_fits(page: ModelsDriver) -> None:
     assert "RAM: 16.0 GB free of 24.0 GB" in page.dialog.facts.text()
     small, large, demo = page.view(SMALL.name), page.view(LARGE.name), page.view("demo")
-    assert small.about.text() == "1.2 billion parameters · Apache-2.0 · trained on texts of up to 32,768 tokens"
+    assert small.about.text() == (
+        "For a million tokens · 1.2 billion parameters · Apache-2.0 · trained on texts of up to 32,768 tokens"
+    )
     assert small.fit.text() == "Up to 500,000 tokens in RAM, 2.0 million with the disk"
     assert (small.chip.isVisible(), large.chip.isVisible()) == (True, False)
     assert small.button.text() == "Get 2.00 GB"

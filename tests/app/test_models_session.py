@@ -96,6 +96,19 @@ def test_a_plan_that_spreads_layers_over_gpus_says_over_how_many() -> None:
         assert report.fits[0].num_gpus == gpus
 
 
+def test_the_models_to_take_are_those_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [entry for entry in catalogue.read_catalogue() if "E2B" in entry.id or "7B-Instruct-1M" in entry.id]
+    monkeypatch.setattr(catalogue, "read_catalogue", lambda: tuple(wanted))
+    monkeypatch.setattr(fit, "room_of", lambda _hardware: fit.Room(28 * 10**9, 10**12, vram=11_500_000_000))
+    *_told, listed = answer(ModelsSession(), ListModels())
+    assert listed == ModelsListed(
+        (
+            ("google/gemma-4-E2B-it", "for a million tokens"),
+            ("Qwen/Qwen2.5-7B-Instruct-1M", "the most able that holds a whole book"),
+        )
+    )
+
+
 def test_the_models_to_take_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [entry for entry in catalogue.read_catalogue() if "0.5B" in entry.id]
     monkeypatch.setattr(catalogue, "read_catalogue", lambda: tuple(wanted))

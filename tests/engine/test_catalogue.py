@@ -9,6 +9,7 @@ from transformers import SmolLM3Config
 
 from kiv_engine import cli, doctor
 from kiv_engine.catalogue import CATALOGUE_FILE, CatalogueEntry, find_entry, nearest_ids, read_catalogue
+from kiv_engine.config import Quantize
 from kiv_engine.fit import Room, plan
 from kiv_engine.model_config import config_of_shape
 from kiv_engine.model_shape import ModelShape, Needs, Setting
@@ -95,9 +96,9 @@ def test_models_are_listed_with_what_fits(capsys: pytest.CaptureFixture[str]) ->
     assert cli.main(["models"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    header, *lines, blank, advice = out.splitlines()
-    assert blank == ""
-    assert "tokens in RAM here: " in advice or "None of them" in advice
+    told, advice = out.split("\n\n")
+    header, *lines = told.splitlines()
+    assert advice.startswith(("For whole books on this PC:\n", "None of them"))
     assert "on this PC" in header
     assert [line.split()[0] for line in lines] == [entry.id for entry in read_catalogue()]
     assert all("does not fit" in line or "tokens in RAM" in line for line in lines)
@@ -107,7 +108,8 @@ def test_models_are_listed_with_what_fits(capsys: pytest.CaptureFixture[str]) ->
 def test_models_for_a_pc_that_is_not_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
     """What a card of 12 GB holds is the same wherever it is asked, and is said to be computed."""
     assert cli.main(["models", "--gpu", "12", "--ram", "32"]) == 0
-    label, header, *lines, _blank, advice = capsys.readouterr().out.splitlines()
+    told, advice = capsys.readouterr().out.split("\n\n")
+    label, header, *lines = told.splitlines()
     assert label == (
         "Computed for a PC with a GPU of 12 GB (11.5 GB of VRAM free) and 28.8 GB of RAM free, not measured on one."
     )
@@ -118,8 +120,18 @@ def test_models_for_a_pc_that_is_not_at_hand(capsys: pytest.CaptureFixture[str])
     shape = ModelShape(config_of_shape(entry.shape))
     expected = plan(shape.needs(Setting(device="cuda")), Room(28_800_000_000, 0, vram=11_500_000_000))
     assert f"in full: up to {doctor.tokens(expected.tokens_in_ram)} tokens in RAM" in gemma
-    assert "tokens in RAM on such a PC: Qwen/Qwen3-8B" in advice
-    assert "./kiv models get Qwen/Qwen3-8B" in advice
+    title, *advised, get = advice.splitlines()
+    assert (title, get) == ("For whole books on such a PC:", "Get one with: ./kiv models get google/gemma-4-E2B-it")
+    assert [line.split(":")[0].split(maxsplit=1) for line in advised] == [
+        ["google/gemma-4-E2B-it", "for a million tokens"],
+        ["Qwen/Qwen2.5-7B-Instruct-1M", "the most able that holds a whole book"],
+        ["Qwen/Qwen3-4B-Instruct-2507", "also holds a whole book"],
+    ]
+    assert [line.rpartition("; ")[2] for line in advised] == [
+        "trained for 131,072",
+        "trained for 1,010,000",
+        "trained for 262,144",
+    ]
 
 
 def test_one_model_for_a_pc_that_is_not_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,19 +166,49 @@ def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert phi["tokens_on_disk"] >= phi["tokens_in_ram"] or phi["missing"]
 
 
-def test_the_largest_open_model_with_room_for_a_long_text_is_advised() -> None:
-    def listed(name: str, room: int) -> doctor.ListedModel:
-        entry = find_entry(name)
-        assert entry is not None
-        needs = Needs(0, 0, 0, 0, 0, 0, token_keys_values=1_000, token_index=0)
-        return doctor.ListedModel(entry, 0, 0, "4bit", {"4bit": plan(needs, Room(room, 0))}, {})
+def listed_with(name: str, trained: int, tokens: int, kind: Quantize = "4bit") -> doctor.ListedModel:
+    """A model with room in RAM for so many tokens."""
+    entry = find_entry(name)
+    assert entry is not None
+    needs = Needs(0, 0, 0, 0, 0, 0, token_keys_values=1_000, token_index=0)
+    return doctor.ListedModel(entry, 0, trained, kind, {kind: plan(needs, Room(tokens * 1_000 * 10 // 9 + 9, 0))}, {})
 
-    small, large = listed("Qwen/Qwen3-0.6B", 10**9), listed("Qwen/Qwen3-8B", 10**9)
-    gated, full = listed("meta-llama/Llama-3.2-3B-Instruct", 10**9), listed("Qwen/Qwen2.5-14B-Instruct-1M", 10**6)
-    assert "Qwen/Qwen3-8B, with weights 4 bit" in doctor.recommendation([small, large, gated, full])
-    assert "Qwen/Qwen3-0.6B" in doctor.recommendation([full, gated, small])
-    assert "in the RAM of this PC;" in doctor.recommendation([full, gated])
-    assert "in the RAM of such a PC;" in doctor.recommendation([full, gated], is_here=False)
+
+def test_models_for_whole_books_are_told_with_why() -> None:
+    """What holds a million goes first, then the most able; what was trained for less goes last, gated ones never."""
+    small = listed_with("Qwen/Qwen3-0.6B", 131_072, 1_000_000, "none")
+    middle = listed_with("Qwen/Qwen3-4B-Instruct-2507", 262_144, 1_000_000, "none")
+    large = listed_with("Qwen/Qwen3-8B", 131_072, 200_000)
+    short = listed_with("Qwen/Qwen2.5-7B-Instruct", 40_960, 2_000_000, "none")
+    shorter = listed_with("Qwen/Qwen2.5-14B-Instruct-1M", 2_048, 200_000)
+    gated = listed_with("meta-llama/Llama-3.2-3B-Instruct", 131_072, 2_000_000, "none")
+    full = listed_with("Qwen/Qwen2.5-7B-Instruct-1M", 1_010_000, 130_000)
+
+    def told(*models: doctor.ListedModel) -> list[tuple[str, str]]:
+        return [(each.listed.entry.id.rpartition("/")[2], each.why) for each in doctor.recommended(models)]
+
+    assert told(shorter, short, gated, full, small, middle, large) == [
+        ("Qwen3-4B-Instruct-2507", "for a million tokens"),
+        ("Qwen3-8B", "the most able that holds a whole book"),
+        ("Qwen3-0.6B", "also holds a whole book"),
+    ]
+    assert told(middle, small)[0] == ("Qwen3-4B-Instruct-2507", "the most able, and for a million tokens")
+    trained_for_less = "holds a whole book, though it was trained for less"
+    assert told(shorter, short, large) == [
+        ("Qwen3-8B", "the most able that holds a whole book"),
+        ("Qwen2.5-7B-Instruct", trained_for_less),
+        ("Qwen2.5-14B-Instruct-1M", trained_for_less),
+    ]
+    assert told(gated, full) == []
+    title, line, get = doctor.recommendation([large])
+    assert title == "For whole books on this PC:"
+    assert line.endswith(
+        "Qwen3-8B                       the most able that holds a whole book: weights 4 bit, up to 200,000 tokens in "
+        "RAM; trained for 131,072"
+    )
+    assert get == "Get one with: ./kiv models get Qwen/Qwen3-8B; how fast it would be: ./kiv fit Qwen/Qwen3-8B"
+    assert "in the RAM of this PC;" in next(doctor.recommendation([full, gated]))
+    assert "in the RAM of such a PC;" in next(doctor.recommendation([full, gated], is_here=False))
 
 
 def test_the_advice_names_the_finest_weights_with_room_for_a_long_text() -> None:
@@ -181,10 +223,13 @@ def test_the_advice_names_the_finest_weights_with_room_for_a_long_text() -> None
     small, gemma = listed("Qwen/Qwen2.5-1.5B-Instruct"), listed("google/gemma-4-E2B-it")
     assert (small.best, gemma.best) == ("none", "none")
     assert small.plan.tokens_in_ram > doctor.LONG_TEXT_TOKENS > gemma.plan.tokens_in_ram
-    assert doctor.recommendation([small, gemma]).startswith(
-        "The largest that holds at least 131,000 tokens in RAM here: google/gemma-4-E2B-it, with weights bfloat16 "
-        "up to 1.6 million."
-    )
+    _title, first, second, _get = doctor.recommendation([small, gemma])
+    assert first.split(maxsplit=1) == [
+        "google/gemma-4-E2B-it",
+        "the most able, and for a million tokens: weights bfloat16, up to 1.6 million tokens in RAM; "
+        "trained for 131,072",
+    ]
+    assert "though it was trained for less: weights in full" in second
     assert (small.report["for_long_text"], gemma.report["for_long_text"]) == ("none", "bf16")
 
 
