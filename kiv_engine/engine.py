@@ -105,7 +105,7 @@ class Engine:
 
     def record(self, context: Context) -> None:
         """Keep what the model and this context took, beside what was planned: `kiv fit` and `kiv models` show it."""
-        keep(measure(self.loaded, self.options, context))
+        keep(measure(self.loaded, self.options, context, 1 / self._token_s if self._token_s else 0.0))
 
     def seconds_to_read(self, context: Context, up_to: int | None = None) -> float | None:
         """About how long reading the rest of the documents takes, or to a length `up_to` of the context, in tokens.

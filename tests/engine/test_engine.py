@@ -62,7 +62,7 @@ def test_the_time_that_reading_takes_is_told_by_the_last_reading_or_else_by_a_me
     planned = engine.seconds_to_read(context)
     assert planned is not None
     assert planned > 0
-    record = Record("demo", "none", "cpu", 9_000, 1, 1, 1, 1, read_tokens_per_s=50.0)
+    record = Record("demo", "none", "cpu", 9_000, 1, 1, 1, 1, 1, read_tokens_per_s=50.0)
     known["demo", "none"] = record
     assert engine.seconds_to_read(context) == total / 50
     for up_to, wanted in ((100, 100), (0, 0), (total + 1, total)):
@@ -71,6 +71,10 @@ def test_the_time_that_reading_takes_is_told_by_the_last_reading_or_else_by_a_me
     assert engine.seconds_to_read(context) == planned
     list(reading)
     assert engine.seconds_to_read(context) == 0
+    kept: list[Record] = []
+    monkeypatch.setattr(engine_module, "keep", kept.append)
+    engine.record(context)
+    assert kept[0].planned_read_tokens_per_s == pytest.approx(total / planned)
     context.close()
 
 
