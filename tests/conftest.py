@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,44 @@ LASTING_THREADS = {
 }
 LASTING_NAMES = ("kiv-scan-",)  # by how a name starts: the workers of the index's scan, idle between two searches
 JOIN_TIMEOUT_S = 2.0
+
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost", "")
+_far: list[str] = []
+
+
+def _refuse_far_connections(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: Python tells it of every name that is looked up and every address that is connected to."""
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event in ("socket.connect", "socket.sendto", "socket.sendmsg") and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    else:
+        return
+    name = host.decode() if isinstance(host, bytes) else host or ""
+    if name not in LOOPBACK:
+        _far.append(f"{event} {name}")
+        raise ConnectionRefusedError(f"a test wants to reach {name}")
+
+
+sys.addaudithook(_refuse_far_connections)
+
+
+@pytest.fixture(autouse=True)
+def far_connections() -> Iterator[list[str]]:
+    """Fail a test in which this process wants to reach another computer, even where that is made light of."""
+    yield _far
+    wanted = list(_far)
+    _far.clear()
+    assert not wanted, f"the test wanted to reach other computers: {', '.join(wanted)}"
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's library is not told that there is no network, so that it would ask, and be seen to."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 def pytest_collection_finish() -> None:

@@ -1,8 +1,10 @@
 """The rules about who may import whom, and what a file may be called."""
 
+import ast
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -88,6 +90,51 @@ def test_a_bad_import_breaks_its_contract(tmp_path: Path, contract: str, file: s
     result = run_python(LINT_IMPORTS, tree_with(tmp_path, file, line))
     assert result.returncode == 1
     assert f"{contract} BROKEN" in result.stdout, result.stdout + result.stderr
+
+
+OPENS_CONNECTIONS = ("socket", "ssl", "asyncio", "http", "urllib", "ftplib", "smtplib", "httpx", "requests", "aiohttp")
+HARMLESS = {
+    *("urllib.parse", "huggingface_hub.errors", "huggingface_hub.constants", "huggingface_hub.get_token"),
+    *("PySide6.QtNetwork.QLocalServer", "PySide6.QtNetwork.QLocalSocket"),  # between two starts of the app
+}
+
+
+def imported_names(path: Path) -> set[str]:
+    """All that a file imports, with what it takes out of it: `urllib.parse.quote`."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{each.name}" for each in node.names}
+    return names
+
+
+def is_for_connections(name: str) -> bool:
+    """Whether what a file imports can open a connection."""
+    if any(f"{name}.".startswith(f"{harmless}.") for harmless in HARMLESS):
+        return False
+    library = name.partition(".")[0]
+    return library in (*OPENS_CONNECTIONS, "huggingface_hub") or ".QtNetwork" in name or ".QtWeb" in name
+
+
+def test_two_files_open_connections_and_one_starts_pip() -> None:
+    """What README and architecture.md say."""
+    files = [path for package in ("app", "kiv_engine", "packaging") for path in (ROOT / package).rglob("*.py")]
+    able = {path.name for path in files if any(map(is_for_connections, imported_names(path)))}
+    assert able == {"download.py", "torch_build.py"}
+    assert {path.name for path in files if '"pip"' in path.read_text(encoding="utf-8")} == {"torch_swap.py"}
+
+
+def test_a_connection_to_another_computer_would_fail_its_test(far_connections: list[str]) -> None:
+    """Also in the app, in kiv contexts, eval and bench, which are run in the tests' own process; see `online`."""
+    for address in (("192.0.2.1", 443), ("example.invalid", 80)):
+        with pytest.raises(ConnectionRefusedError, match="a test wants to reach"):
+            socket.create_connection(address)
+        assert far_connections.pop() == f"socket.getaddrinfo {address[0]}"
+    with socket.socket() as direct, pytest.raises(ConnectionRefusedError, match="a test wants to reach"):
+        direct.connect(("192.0.2.1", 443))
+    assert far_connections.pop() == "socket.connect 192.0.2.1"
 
 
 def test_every_library_is_listed_with_its_licence() -> None:

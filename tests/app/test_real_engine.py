@@ -45,6 +45,8 @@ from kiv_engine.stopping import never
 from tests.app.scripted_session import ScriptedSession
 from tests.engine.documents.writers import FILLER, NEEDLE, write_docx, write_pdf, write_two_chapter_epub
 
+pytestmark = pytest.mark.usefixtures("online")
+
 WAIT_MS = 300_000
 LONG_PDF_PAGES = 4000
 """Parsing them takes longer than a stop needs to arrive, on a fast machine, too."""

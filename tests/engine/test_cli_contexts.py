@@ -16,7 +16,7 @@ from tests.engine.test_cli import SMALL, Kiv, assert_refused, book, demo, kiv
 
 __all__ = ["book", "demo", "kiv"]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "online")
 
 QUESTION = ["-q", "How many geese?", "--json", "--max-new-tokens", "12"]
 

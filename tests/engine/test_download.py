@@ -521,6 +521,14 @@ def test_a_connection_would_be_noticed() -> None:
     assert "a connection was opened" in done.stderr
 
 
+@pytest.mark.usefixtures("online")
+def test_a_connection_would_be_noticed_in_this_process_too(far_connections: list[str]) -> None:
+    """As where the app, kiv contexts, eval and bench are tested."""
+    assert cli.main(["models", "get", ID]) == 2
+    assert set(far_connections) == {"socket.getaddrinfo huggingface.co"}
+    far_connections.clear()
+
+
 def test_downloads_go_where_they_were_sent_and_are_found_there(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,7 @@ from kiv_engine.evaluation.progress import Progress
 from kiv_engine.evaluation.shapes import GEMMA_4_E2B, MODEL_SHAPES
 from kiv_engine.evaluation.timing import p99, quantile, timed_steps
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "online")
 
 TINY = BenchPlan(
     decode=(4_096, 8_192), int8=5_120, keep_all=4_096, quadratic_read=4_096, steps=4, read=(4_096,), layer=(4_096,)

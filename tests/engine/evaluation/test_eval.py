@@ -12,7 +12,7 @@ from kiv_engine.evaluation import figures
 from kiv_engine.evaluation.readers import BY_NAME, KIVReader
 from kiv_engine.terminal import StopFlag
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "online")
 
 SMALL = ("--lengths", "4096", "--seeds", "1", "--depths", "2", "--tasks", "digits,quote", "--peers", "window,sinks")
 Kiv = Callable[..., tuple[int, str, str]]
