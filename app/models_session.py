@@ -27,6 +27,7 @@ from app.requests import (
     Request,
     TimeModels,
 )
+from kiv_engine.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
     from kiv_engine.catalogue import CatalogueEntry
@@ -108,7 +109,12 @@ class ModelsSession:
 
         entry = find_entry(name)
         is_elsewhere = entry is None and not is_here(name)
-        shape = model_shape.ModelShape(read_config(name))
+        try:
+            shape = model_shape.ModelShape(read_config(name))
+        except UnsupportedModelError:
+            if is_elsewhere:  # its config says so
+                yield ConfigFetched(name)
+            raise
         if is_elsewhere:
             yield ConfigFetched(name)
         entry = entry or unknown_entry(name, shape)
@@ -185,4 +191,9 @@ def download(name: str, should_stop: Callable[[], bool]) -> Iterator[object]:
     from kiv_engine.download import Download
     from kiv_engine.model_config import look_up_usable
 
-    yield from Download(look_up_usable(name)).run(should_stop)
+    try:
+        model = look_up_usable(name)
+    except UnsupportedModelError:
+        yield ConfigFetched(name)
+        raise
+    yield from Download(model).run(should_stop)

@@ -198,6 +198,8 @@ class ModelsController(QObject):
                 self._models.set_progress(name, event)
             case Downloaded():
                 self._models.set_downloaded(name, event)
+            case ConfigFetched():
+                self._models.note_config(name)
             case Failed(message, error):
                 self._models.set_failed(name, message)
                 self._note_refusal(DownloadModel(name), error)

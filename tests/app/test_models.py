@@ -39,7 +39,7 @@ from app.requests import (
 from app.settings import load_settings
 from app.views.model_row import ModelRowView
 from app.views.models_dialog import ModelsDialog
-from kiv_engine.errors import AccessError, CapacityError, ModelNotFoundError, TokenStoreError
+from kiv_engine.errors import AccessError, CapacityError, ModelNotFoundError, TokenStoreError, UnsupportedModelError
 from kiv_engine.events import Downloaded, DownloadProgress
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import ScriptedSession
@@ -61,6 +61,7 @@ class ScriptedModels:
         self.asked: list[Request] = []
         self._slow = slow
         self.error: BaseException | None = None
+        self.refusal: UnsupportedModelError | None = None
         self._gate = threading.Event()
 
     def go(self) -> None:
@@ -92,12 +93,18 @@ class ScriptedModels:
                 yield PcDescribed((("Disk", f"9.0 GB free of 10.0 GB, for models in {folder}"),))
                 yield replace(SMALL, is_here=True)
                 yield ModelsListed(((SMALL.name, "for a million tokens"),))
-            case DownloadModel():
-                yield DownloadProgress("model.safetensors", GB, 2 * GB, 5e6, 200.0)
-                if self._waited(should_stop):
-                    yield Downloaded("/somewhere", 2 * GB, 2 * GB, 2.0, stopped=False)
-                else:
-                    yield Downloaded("", GB, 2 * GB, 1.0, stopped=True)
+            case DownloadModel(name):
+                yield from self._download(name, should_stop)
+
+    def _download(self, name: str, should_stop: Callable[[], bool]) -> Iterator[object]:
+        if self.refusal is not None:
+            yield ConfigFetched(name)
+            raise self.refusal
+        yield DownloadProgress("model.safetensors", GB, 2 * GB, 5e6, 200.0)
+        if self._waited(should_stop):
+            yield Downloaded("/somewhere", 2 * GB, 2 * GB, 2.0, stopped=False)
+        else:
+            yield Downloaded("", GB, 2 * GB, 1.0, stopped=True)
 
     def _waited(self, should_stop: Callable[[], bool]) -> bool:
         """Wait until `go`; False after a stop."""
@@ -214,6 +221,15 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped_and_resumed(page: Mod
         "Small/Model-1B, from the HuggingFace hub: 1.00 GB are here",
         "Small/Model-1B, from the HuggingFace hub: 2.00 GB are here",
     ]
+
+
+def test_a_model_that_is_refused_by_its_config_is_among_what_was_fetched(page: ModelsDriver) -> None:
+    page.models.refusal = UnsupportedModelError("It needs remote code.")
+    page.click(SMALL.name)
+    page.until(lambda: page.view(SMALL.name).fit.text() == "It needs remote code.")
+    assert page.application.settings_dialog.network.text()[7:].startswith(
+        "Small/Model-1B, from the HuggingFace hub: its config"
+    )
 
 
 def test_what_a_download_fails_with_stands_in_its_row(page: ModelsDriver) -> None:

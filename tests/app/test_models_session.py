@@ -179,8 +179,11 @@ def test_another_model_is_described_from_its_config_and_downloaded(hub: Hub) -> 
 
 def test_what_would_not_load_is_refused_before_its_weights_are_fetched(hub: Hub) -> None:
     hub.repo.files["config.json"] = b'{"model_type": "madeup", "auto_map": {"AutoConfig": "evil.Evil"}}'
-    with pytest.raises(UnsupportedModelError, match="needs remote code"):
-        list(ModelsSession().handle(DownloadModel(ID), lambda: False))
+    for request in (DownloadModel(ID), DescribeModel(ID)):
+        events = ModelsSession().handle(request, lambda: False)
+        assert next(events) == ConfigFetched(ID), "it belongs to what was fetched"
+        with pytest.raises(UnsupportedModelError, match="needs remote code"):
+            next(events)
     assert hub.repo.gets("model.safetensors") == []
 
 
