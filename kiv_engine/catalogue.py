@@ -22,7 +22,7 @@ class CatalogueEntry:
         shape: those fields of its config that decide about memory.
         licence_source: where its licence was read.
         source: where the shape was compared with a published config.
-        unchecked: what could not be compared.
+        unchecked: what could not be compared with what its makers publish themselves.
     """
 
     id: str

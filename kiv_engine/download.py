@@ -1,4 +1,6 @@
-"""Downloads from the HuggingFace hub into the cache of HuggingFace's own tools. The only file that opens connections.
+"""Downloads from the HuggingFace hub into the cache of HuggingFace's own tools.
+
+The only file that opens connections, but for PyTorch itself: `torch_build.py` asks how large a build is, pip gets it.
 
 Only safetensors, config and tokenizer files are fetched. Large ones go on where they stopped, even after a kill: the
 library itself would begin again. They count only once their checksum is right.

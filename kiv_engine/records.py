@@ -51,14 +51,14 @@ class Record:
 
     @property
     def sentence(self) -> str:
-        """Like `weights and 40,000 tokens took 4.91 GB of RAM (predicted 4.90), the whole program 5.40 GB; 3,150 tokens
-        were read a second (predicted 2,900)`.
+        """Like `the model and 40,000 tokens took 4.91 GB of RAM (predicted 4.90), the whole program 5.40 GB; 3,150
+        tokens were read a second (predicted 2,900)`.
         """
         place, planned, measured, whole = "RAM", self.planned_ram, self.ram, "GB"
         if self.vram:
             place, planned, measured, whole = "VRAM", self.planned_vram, self.vram, "GB of RAM"
         told = (
-            f"weights and {self.tokens:,} tokens took {measured / GB:,.2f} GB of {place} (predicted "
+            f"the model and {self.tokens:,} tokens took {measured / GB:,.2f} GB of {place} (predicted "
             f"{planned / GB:,.2f}), the whole program {self.program_ram / GB:,.2f} {whole}"
         )
         if self.read_tokens_per_s:

@@ -34,6 +34,9 @@ def test_every_fact_has_a_source(entry: CatalogueEntry) -> None:
     assert entry.source.startswith("https://")
     assert entry.licence
     assert entry.licence_source.startswith("https://") != ("licence" in entry.unchecked)
+    assert any("own config.json (" in fact for fact in entry.unchecked) != (
+        f"https://huggingface.co/{entry.id}/" in entry.source
+    ), "a copy is no page of its makers"
     assert entry.positions
     assert ModelShape(config_of_shape(entry.shape)).topology.trained_tokens >= 2_048
 

@@ -47,9 +47,9 @@ def test_the_newest_record_of_a_model_and_its_weights_counts() -> None:
         keep(record)
     assert read_records() == {("a/b", "4bit"): new, ("a/b", "none"): other}
     assert new.sentence == (
-        "weights and 40,000 tokens took 3.10 GB of VRAM (predicted 3.00), the whole program 1.50 GB of RAM"
+        "the model and 40,000 tokens took 3.10 GB of VRAM (predicted 3.00), the whole program 1.50 GB of RAM"
     )
-    told = "weights and 40,000 tokens took 4.91 GB of RAM (predicted 4.90), the whole program 5.40 GB"
+    told = "the model and 40,000 tokens took 4.91 GB of RAM (predicted 4.90), the whole program 5.40 GB"
     assert other.sentence == told
     timed = replace(other, read_tokens_per_s=3_150.0)
     assert timed.sentence == f"{told}; 3,150 tokens were read a second"
