@@ -523,9 +523,9 @@ def test_what_is_kept_is_measured_and_nothing_is_kept_where_nothing_is_wanted(tm
 
 def test_a_model_that_is_not_here_is_not_fetched_by_loading_it(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the engine needs torch")
-    from kiv_engine import model_folder
+    from kiv_engine import model_config
 
-    monkeypatch.setattr(model_folder, "download", lambda *_: pytest.fail("a download that nobody asked for"))
+    monkeypatch.setattr(model_config, "look_up", lambda *_: pytest.fail("a download that nobody asked for"))
     with pytest.raises(NotHereError, match="some-one/gone"):
         list(EngineSession().handle(LoadModel("some-one/gone"), never))
 
