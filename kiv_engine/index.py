@@ -9,6 +9,7 @@ Letters: H KV heads, G query heads per KV head, D head_dim, N cold tokens, C can
 """
 
 import math
+import threading
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from statistics import NormalDist
@@ -16,7 +17,7 @@ from typing import Final, NamedTuple
 
 import torch
 
-from kiv_engine.memory import TAKES_MEMORY_LAZILY, allocate
+from kiv_engine.memory import TAKES_MEMORY_LAZILY, ReusedMemory, allocate
 from kiv_engine.scan_kernel import ScanJob, ScanKernel, lookup_tables, scan_heads, scan_kernel
 
 CODE_BLOCK_TOKENS: Final = 32
@@ -180,6 +181,16 @@ class CodePlanes:
     def capacity(self) -> int:
         """In tokens."""
         return self.signs.shape[1] * CODE_BLOCK_TOKENS
+
+
+class _ScanMemory(threading.local):
+    """What a thread's scans write into; what they return is a copy."""
+
+    def __init__(self) -> None:
+        self.ids, self.bitmaps = ReusedMemory(), ReusedMemory()
+
+
+_SCAN_MEMORY: Final = _ScanMemory()
 
 
 class CodeIndex:
@@ -414,8 +425,8 @@ class CodeIndex:
         size = -(-max(LEAST_JOB_TOKENS, min(even, limit)) // CODE_BLOCK_TOKENS) * CODE_BLOCK_TOKENS
         starts = range(0, limit, size)
         num_jobs = self._num_heads * len(starts)
-        ids = torch.empty((num_jobs, min(size, capacity + 1)), dtype=torch.int32)
-        bitmaps = torch.empty((num_jobs, size // CODE_BLOCK_TOKENS), dtype=torch.int32)
+        ids = _SCAN_MEMORY.ids.lend((num_jobs, min(size, capacity + 1)), torch.int32)
+        bitmaps = _SCAN_MEMORY.bitmaps.lend((num_jobs, size // CODE_BLOCK_TOKENS), torch.int32)
         # Unbound at once, for indexing tensors one by one takes longer.
         buffers = zip(ids.unbind(), bitmaps.unbind(), strict=True)
         tables = zip(*(tensor.unbind() for tensor in query), strict=True)

@@ -36,6 +36,23 @@ def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.frombuffer(block, dtype=dtype, count=count).view(shape)
 
 
+class ReusedMemory:
+    """Memory that is lent again and again, for one tensor at a time. It grows where it has to and never shrinks."""
+
+    def __init__(self, *, pin: bool = False) -> None:
+        """`pin` locks it in RAM, for a GPU to copy from."""
+        self._pin = pin
+        self._bytes = torch.empty(0, dtype=torch.uint8)
+
+    def lend(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """An uninitialised, contiguous tensor on the CPU; it takes the place of what was lent before."""
+        num_bytes = math.prod(shape) * dtype.itemsize
+        if num_bytes > self._bytes.numel():
+            with torch.inference_mode(False):
+                self._bytes = torch.empty(num_bytes, dtype=torch.uint8, pin_memory=self._pin)
+        return self._bytes[:num_bytes].view(dtype).view(shape)
+
+
 def free_vram_bytes(device: torch.device) -> int:
     """Bytes of a GPU's memory that can still be had: free ones, and those that PyTorch holds for reuse."""
     free, _total = torch.cuda.mem_get_info(device)

@@ -84,6 +84,17 @@ def test_too_many_candidates_are_not_searched_for(bits: int) -> None:
     assert index.search(query, index.num_tokens, EFFORT._replace(dense_share=0.9)) is not None
 
 
+def test_searches_scan_into_the_same_memory_and_return_copies() -> None:
+    index = filled(2 * FIT_TOKENS)
+    queries = torch.randn(2, 2, 3, 16, generator=torch.Generator().manual_seed(2))
+    first = index.search(queries[0], index.num_tokens, EFFORT)
+    assert first is not None
+    kept, place = first.clone(), indexes._SCAN_MEMORY.ids.lend((1,), torch.int32).data_ptr()
+    assert index.search(queries[1], index.num_tokens, EFFORT) is not None
+    assert indexes._SCAN_MEMORY.ids.lend((1,), torch.int32).data_ptr() == place
+    assert torch.equal(first, kept)
+
+
 def test_a_query_of_zeros_still_finds_tokens() -> None:
     index = filled(2 * FIT_TOKENS)
     query = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(1))
