@@ -23,6 +23,7 @@ from kiv_engine.hits import Recording
 from kiv_engine.index import CODE_BLOCK_TOKENS, FIT_TOKENS, CodeIndex, SearchEffort, code_bytes
 from kiv_engine.policy import Policy
 from kiv_engine.prefill import PartialAttention, ScoreRule, SoftmaxPart, attend_at_once, causal_mask, weigh
+from kiv_engine.staging import staging
 from kiv_engine.store import ColdStore, RowTable, row_bytes
 from kiv_engine.topology import GrowingLayer
 from kiv_engine.window import HotWindow
@@ -31,11 +32,16 @@ SPARSE_CANDIDATES: Final = 4
 """The search for a block is for its mean query, which is vague: it ranks this many times fewer candidates."""
 
 DENSE_SHARE: Final = 0.5
+ONE_HEAD_DENSE_SHARE: Final = 0.25
 """Where a KV head would get this share of all cold tokens as candidates, all are ranked instead: keys in a row are read
-faster than half of them here and there, and nothing needs to be searched."""
+faster than half of them here and there, and nothing needs to be searched. The keys of a layer's only KV head lie in one
+row, and are read twice as fast again."""
 
 RANKED_SCORES: Final = 8_388_608
 """Queries of a short forward are attended to together while their scores of all cold tokens are at most so many."""
+
+PIECE_BYTES: Final = 1_048_576
+"""Keys of candidates are fetched and scored in pieces of about so many bytes."""
 
 EXACT_BLOCK_TOKENS: Final = 4_096
 """In exact prefill the cold keys are streamed in pieces of this many."""
@@ -472,6 +478,12 @@ class KIVLayer(CacheLayerMixin):
         """Whether all cold keys can be scored where they lie, without a copy of them."""
         return self.device.type == "cpu" and self._policy.config.store_dtype != "int8"
 
+    @property
+    def _dense_share(self) -> float:
+        if not self._reads_in_a_row:
+            return math.inf
+        return DENSE_SHARE if self.geometry.num_kv_heads > 1 else ONE_HEAD_DENSE_SHARE
+
     def _candidates(
         self, queries: torch.Tensor, rule: ScoreRule, limit: int, num_tokens: int, vague: bool
     ) -> tuple[torch.Tensor | None, torch.Tensor, bool]:
@@ -491,7 +503,7 @@ class KIVLayer(CacheLayerMixin):
             rule.scaling,
             fewest=min(-(-2 * config.retrieved_tokens // queries.shape[1]), config.candidate_tokens),
             most=max(1, config.candidate_tokens // (SPARSE_CANDIDATES if vague else 1)),
-            dense_share=DENSE_SHARE if self._reads_in_a_row and final else math.inf,
+            dense_share=self._dense_share if final else math.inf,
         )
         ids = self.index.search(searched, limit, effort)
         if ids is None:
@@ -515,7 +527,7 @@ class KIVLayer(CacheLayerMixin):
     def _fetch(self, table: RowTable, ids: torch.Tensor) -> torch.Tensor:
         """Rows (H, n, D) of cold tokens on the model's device."""
         self._rows_fetched += ids.numel()
-        return table.gather(ids.to("cpu")).to(self.device, non_blocking=True)
+        return staging(self.device).fetch(table, ids)
 
     def _keys_of(self, ids: torch.Tensor, num_tokens: int) -> torch.Tensor:
         """Keys of cold tokens as a query at num_tokens - 1 meets them."""
@@ -564,13 +576,22 @@ class KIVLayer(CacheLayerMixin):
         return rule.scores(queries[:, :, None], self._position_free(keys, 0).to(keys.dtype))[:, :, 0]
 
     def _score_candidates(self, queries: torch.Tensor, rule: ScoreRule, ids: torch.Tensor) -> torch.Tensor:
-        """Scores (H, G, C) against the keys of candidates; -inf where an id is -1."""
+        """Scores (H, G, C) against the keys of candidates; -inf where an id is -1.
+
+        The keys come piece by piece, on the CPU each into the same memory: they are still in the processor's cache when
+        they are multiplied, and no step asks the system for new pages.
+        """
+        table = self.store.keys
         present = ids.clamp(min=0)
-        keys = self.store.keys.gather(present.to("cpu")).to(self.device)
-        if self._policy.rotary is not None and self.geometry.rotary:
-            sources = present.to(self.device) + self._policy.config.sink_tokens
-            keys = self._policy.rotary.move(keys, sources, torch.zeros_like(sources))
-        scores = rule.scores(queries[:, :, None], keys)[:, :, 0]
+        size = max(1, PIECE_BYTES // (ids.shape[0] * table.dim * table.dtype.itemsize))
+        parts = []
+        for piece in present.split(size, 1):
+            keys = staging(self.device).glance(table, piece)
+            if self._policy.rotary is not None and self.geometry.rotary:
+                sources = piece.to(self.device) + self._policy.config.sink_tokens
+                keys = self._policy.rotary.move(keys, sources, torch.zeros_like(sources))
+            parts.append(rule.scores(queries[:, :, None], keys)[:, :, 0])
+        scores = torch.cat(parts, -1)
         return scores.masked_fill_((ids < 0)[:, None].to(scores.device), -math.inf)
 
     # -- saving --------------------------------------------------------------------------------------------------

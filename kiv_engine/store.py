@@ -135,6 +135,7 @@ class RowTable:
 
     Attributes:
         num_tokens: rows in use per head.
+        dim: elements of a row.
         dtype: what gather and read return; rows are stored as this or as int8.
     """
 
@@ -150,6 +151,7 @@ class RowTable:
         name: str = "rows",
     ) -> None:
         self.num_tokens = 0
+        self.dim = dim
         self.dtype = dtype
         self._shape = (num_heads, dim)
         self._heads = torch.arange(num_heads)[:, None]

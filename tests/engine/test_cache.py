@@ -492,6 +492,48 @@ def test_where_most_tokens_would_be_candidates_all_are_ranked(
         torch.testing.assert_close(found[1][1], found[0][1])
 
 
+@pytest.mark.parametrize(("heads", "dense"), [(1, True), (2, False)])
+@pytest.mark.usefixtures("small_index")
+def test_keys_of_an_only_head_are_all_ranked_sooner(heads: int, dense: bool) -> None:
+    """They lie in one row; half as many candidates are worth a look at all of them."""
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**{**COMMON, "num_key_value_heads": heads})).eval()
+    group = model.config.num_attention_heads // heads
+    keys, values = torch.randn(2, 1, heads, 1_000, 16)
+    layer = KIVCache(model, replace(SPARSE, candidate_tokens=400 // group)).growing_layers[0]
+    layer.update(keys, values)
+    queries = torch.randn(heads, group, 16) * 100  # sharp: all that a head may have
+    assert 0.3 < 400 / layer.store.num_tokens < 0.5
+    ids, _, _ = layer._candidates(queries, ScoreRule(0.25), layer.store.num_tokens, 1_000, vague=False)
+    assert (ids is None) == dense
+
+
+@pytest.mark.usefixtures("small_index")
+def test_keys_of_candidates_are_scored_piece_by_piece_in_the_same_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiv_engine.layer.PIECE_BYTES", 8 * 2 * 16 * 4)
+    keys, values = torch.randn(2, 1, 2, 400, 16)
+    layer = KIVCache(short_trained(), SPARSE).growing_layers[0]
+    layer.update(keys, values)
+    ids = torch.randint(0, layer.store.num_tokens, (2, 50))
+    ids[:, -3:] = -1
+    queries, rule, places = torch.randn(2, 2, 16), ScoreRule(0.25), set()
+    gather = RowTable.gather
+
+    def noted(table: RowTable, wanted: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        rows = gather(table, wanted, out)
+        assert rows.shape[1] <= 8
+        places.add(rows.data_ptr())
+        return rows
+
+    monkeypatch.setattr(RowTable, "gather", noted)
+    scores = layer._score_candidates(queries, rule, ids)
+    assert len(places) == 1
+    monkeypatch.undo()
+    whole = rule.scores(queries[:, :, None], layer.store.keys.gather(ids.clamp(min=0)))[:, :, 0]
+    torch.testing.assert_close(scores[..., :-3], whole[..., :-3])
+    assert bool((scores[..., -3:] == -math.inf).all())
+
+
 # -- compact positions -------------------------------------------------------------------------------------------------
 
 
