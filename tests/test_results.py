@@ -74,8 +74,24 @@ def leads_somewhere(generator: ModuleType, page: Path, link: str) -> bool:
 
 def test_what_never_ran_is_listed(generator: ModuleType, committed: dict[str, str]) -> None:
     section = committed["results.md"].split(f"## {generator.NOT_MEASURED}")[1].split("\n## ")[0]
-    for what in ("CUDA:", "Windows:", "macOS:", "`kiv.bat`", "CUDA graphs"):
+    for what in (
+        "CUDA:", "Windows:", "macOS:", "`kiv.bat`", "On a GPU: CUDA graphs", "Published models", "`./kiv eval` in full",
+        "`./kiv bench` in full", "Two-bit codes", "The fit planner's times",
+    ):  # fmt: skip
         assert f"- {what}" in section
+    for what in ("overlaps", "a cache on the device", "unpacking them to float32"):
+        assert what in section
+
+
+def test_runs_in_full_are_not_said_to_be_missing(generator: ModuleType) -> None:
+    records: dict[str, Any] = json.loads(json.dumps(generator.load(RESULTS)))
+    records["eval"]["options"], records["bench"]["options"] = [], ["--predict"]
+    records["mass"]["result"]["index_bits"]["2"] = records["mass"]["result"]["index_bits"]["1"]
+    page = generator.render(records, "")["results.md"]
+    assert "in full: never" not in page
+    assert "no committed accuracy" not in page
+    assert "`./kiv bench --predict`, " in page
+    assert "--predict --predict" not in page
 
 
 def test_every_plot_and_result_that_is_linked_is_there(committed: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from kiv_engine.evaluation.caches import PEERS
 from kiv_engine.evaluation.markdown import number, table
 from kiv_engine.evaluation.plots import Series, line_plot
+from kiv_engine.evaluation.prediction import ASSUMPTIONS
 from kiv_engine.evaluation.readers import BY_NAME
 
 LABELS = {"kiv": "KIV", "kiv int8": "KIV, int8", **{peer.name: peer.label for peer in PEERS}}
@@ -117,13 +118,16 @@ def layer_table(report: dict[str, Any]) -> str:
 
 def prediction_table(prediction: dict[str, Any]) -> str:
     """A row per model and length; nothing of it was measured."""
-    head = ("model", "tokens", "weights, ms", "codes, ms", "fetch, ms", "step, ms", "tokens/s", "fetched, MB")
+    head = (
+        "model", "tokens", "needs, GB", "weights, ms", "codes, ms", "fetch, ms", "step, ms", "tokens/s", "fetched, MB",
+    )  # fmt: skip
     rows = []
     for name, by_length in prediction["models"].items():
         for length, row in by_length.items():
+            needs = number(row["needed_bytes"] / 1e9, ".1f")
             parts = (number(row[part]) for part in ("weights_ms", "codes_ms", "fetch_ms", "step_ms"))
-            rate = number(row["tokens_per_s"], ".0f")
-            rows.append((name, f"{int(length):,}", *parts, rate, megabytes(row["fetched_bytes"])))
+            rate = "does not fit" if row["tokens_per_s"] is None else number(row["tokens_per_s"], ".0f")
+            rows.append((name, f"{int(length):,}", needs, *parts, rate, megabytes(row["fetched_bytes"])))
     return table(head, rows)
 
 
@@ -143,7 +147,7 @@ def measured_sections(report: dict[str, Any]) -> list[str]:
             parts += [f"## {title}", make(report)]
     if report.get("prediction"):
         parts += [f"## Prediction for {report['prediction']['gpu']} (arithmetic, not measured)"]
-        parts += [prediction_table(report["prediction"])]
+        parts += [ASSUMPTIONS, prediction_table(report["prediction"])]
     return parts
 
 

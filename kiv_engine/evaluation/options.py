@@ -38,7 +38,7 @@ def add_commands(commands: "Commands") -> tuple[argparse.ArgumentParser, argpars
     bench.add_argument("--quick", action="store_true", help="fewer lengths and steps")
     bench.add_argument(
         "--predict", nargs="?", const="RTX 4070", metavar="GPU",
-        help="add what a GPU should reach, by arithmetic: a name like 'RTX 4070', or MEMORY,PCIE in GB/s",
+        help="add what a GPU should reach, by arithmetic: a name like 'RTX 4070', or MEMORY,PCIE in GB/s[,GB]",
     )  # fmt: skip
     add_common(bench, "kiv-bench")
     return evaluate, bench

@@ -2,9 +2,11 @@
 
 A step reads the 4-bit weights and the codes of all cold keys from the GPU's memory, and fetches the K and V rows that
 it attends to over PCIe. Each is divided by the share of the nominal bandwidth that such reads usually reach; nothing
-overlaps, and launching kernels takes `LAUNCH_MS` for the whole step, as in a captured graph.
+overlaps, and launching kernels takes `LAUNCH_MS` for the whole step, as in a captured graph. The engine does not meet
+all of that, see `ASSUMPTIONS`. Where the bytes are more than the GPU's memory there is no rate.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -23,36 +25,47 @@ PCIE_SHARE: Final = 0.5
 LAUNCH_MS: Final = 0.5
 ELEMENT_BYTES: Final = 2
 
+ASSUMPTIONS: Final = (
+    f"Assumed: memory gives {MEMORY_SHARE} of its nominal bandwidth and PCIe {PCIE_SHARE}; the weights are in 4 bit. "
+    "Assumed, and not so in this engine yet: each byte of the codes is read once, where the search on a GPU unpacks "
+    "them to float32, many times the bytes, and multiplies those; and a step is launched as one captured graph "
+    f"({LAUNCH_MS} ms), where each kernel is launched by itself. Until both are built a step takes longer. There is "
+    "no rate where weights, codes and hot window do not fit the GPU's memory."
+)
+
 
 @dataclass(frozen=True)
 class Gpu:
-    """Nominal bandwidths in GB/s."""
+    """Nominal bandwidths in GB/s, and the size of the memory in GB, infinite where it is not known."""
 
     name: str
     memory_gb_per_s: float
     pcie_gb_per_s: float
+    memory_gb: float = math.inf
 
 
 KNOWN: Final = {
-    "RTX 4070": Gpu("RTX 4070", 504, 32),
-    "RTX 3060": Gpu("RTX 3060", 360, 32),
-    "RTX 4090": Gpu("RTX 4090", 1_008, 32),
+    "RTX 4070": Gpu("RTX 4070", 504, 32, 12),
+    "RTX 3060": Gpu("RTX 3060", 360, 32, 12),
+    "RTX 4090": Gpu("RTX 4090", 1_008, 32, 24),
 }
 
 
 def gpu_of(text: str) -> Gpu:
-    """A known name, or "MEMORY,PCIE" in GB/s. Raises ConfigError."""
+    """A known name, or "MEMORY,PCIE" in GB/s, or "MEMORY,PCIE,SIZE" with the memory's GB. Raises ConfigError."""
     if text in KNOWN:
         return KNOWN[text]
     try:
-        memory, pcie = (float(part) for part in text.split(","))
+        memory, pcie, size = (float(part) for part in (text if text.count(",") == 2 else f"{text},inf").split(","))
     except ValueError:
-        memory = pcie = 0.0
-    if not (0 < memory < 1e5 and 0 < pcie < 1e5):
+        memory = pcie = size = 0.0
+    if not (0 < memory < 1e5 and 0 < pcie < 1e5 and size > 0):
         raise ConfigError(
-            f"predict is {text!r}; give {', '.join(KNOWN)}, or bandwidths of memory and PCIe in GB/s like 504,32."
+            f"predict is {text!r}; give {', '.join(KNOWN)}, or bandwidths of memory and PCIe in GB/s like 504,32, "
+            "with the memory's GB like 504,32,12."
         )
-    return Gpu(f"{memory:g} GB/s memory, {pcie:g} GB/s PCIe", memory, pcie)
+    sized = "" if size == math.inf else f"{size:g} GB of "
+    return Gpu(f"{sized}{memory:g} GB/s memory, {pcie:g} GB/s PCIe", memory, pcie, size)
 
 
 @cache
@@ -66,8 +79,14 @@ def step_weight_bytes(shape: ModelShape) -> float:
     return planned.weights_used(reading=False) * ELEMENT_BYTES - saved
 
 
-def predict_step(gpu: Gpu, shape: ModelShape, num_tokens: int) -> dict[str, float]:
-    """Milliseconds of one decode step by part, and the bytes behind them."""
+@cache
+def loaded_weight_bytes(shape: ModelShape) -> int:
+    """Bytes of all weights, as they are loaded."""
+    return model_shape.ModelShape(shape.config).weight_bytes("4bit", ELEMENT_BYTES)
+
+
+def predict_step(gpu: Gpu, shape: ModelShape, num_tokens: int) -> dict[str, Any]:
+    """Milliseconds of one decode step by part, and the bytes behind them; no step where these do not fit the GPU."""
     config = KIVConfig()
     cold = max(0, num_tokens - config.hot_tokens - config.sink_tokens)
     weights = step_weight_bytes(shape)
@@ -78,14 +97,17 @@ def predict_step(gpu: Gpu, shape: ModelShape, num_tokens: int) -> dict[str, floa
     fetched = rows * shape.row_bytes(ELEMENT_BYTES)
     memory, pcie = gpu.memory_gb_per_s * 1e6 * MEMORY_SHARE, gpu.pcie_gb_per_s * 1e6 * PCIE_SHARE
     step = (weights + codes + local) / memory + fetched / pcie + LAUNCH_MS
+    needed = loaded_weight_bytes(shape) + (codes + local) / layers_per_owner + model_shape.RUNTIME_BYTES["cuda"]
+    fits = needed <= gpu.memory_gb * 1e9
     return {
         "weights_ms": weights / memory,
         "codes_ms": codes / memory,
         "local_ms": local / memory,
         "fetch_ms": fetched / pcie,
         "launch_ms": LAUNCH_MS,
-        "step_ms": step,
-        "tokens_per_s": 1e3 / step,
+        "step_ms": step if fits else None,
+        "tokens_per_s": 1e3 / step if fits else None,
+        "needed_bytes": needed,
         "fetched_bytes": fetched,
         "codes_bytes": codes / layers_per_owner,
     }

@@ -20,9 +20,9 @@ from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError, ConfigError
 from kiv_engine.evaluation import bench, commands, plots, recall, shapes
 from kiv_engine.evaluation.bench import Bench, BenchPlan, Planted, cold_places
-from kiv_engine.evaluation.bench_report import LABELS
+from kiv_engine.evaluation.bench_report import LABELS, SECTIONS, measured_sections
 from kiv_engine.evaluation.caches import cache_bytes
-from kiv_engine.evaluation.prediction import KNOWN, gpu_of, predict_step
+from kiv_engine.evaluation.prediction import KNOWN, gpu_of, predict, predict_step
 from kiv_engine.evaluation.progress import Progress
 from kiv_engine.evaluation.shapes import GEMMA_4_E2B, MODEL_SHAPES
 from kiv_engine.evaluation.timing import p99, quantile, timed_steps
@@ -238,6 +238,22 @@ def test_a_prediction_is_the_arithmetic_it_says() -> None:
     assert step["tokens_per_s"] == pytest.approx(1e3 / step["step_ms"])
 
 
+def test_no_rate_is_predicted_where_the_bytes_do_not_fit() -> None:
+    (phi,) = (each for each in MODEL_SHAPES if each.name == "Phi-3.5-mini")
+    step = predict_step(KNOWN["RTX 4070"], phi, 1_048_576)
+    assert step["codes_bytes"] > 24e9
+    assert step["needed_bytes"] > step["codes_bytes"] + 1.9e9
+    assert step["tokens_per_s"] is None
+    assert step["step_ms"] is None
+    assert predict_step(KNOWN["RTX 4070"], phi, 131_072)["tokens_per_s"] > 40
+    assert predict_step(gpu_of("504,32,48"), phi, 1_048_576)["tokens_per_s"] > 10
+    nothing = {needs: None for _, needs, _ in SECTIONS}
+    page = "\n".join(measured_sections({**nothing, "prediction": predict(KNOWN["RTX 4070"], (4_096, 1_048_576))}))
+    assert "| does not fit |" in page
+    for assumed in ("unpacks them to float32", "one captured graph", "do not fit"):
+        assert assumed in page
+
+
 def test_the_weights_of_a_predicted_step_are_those_that_are_loaded() -> None:
     """Of Llama 3.2 1B a step meets all: its embeddings are its output layer. Norms are left out, some thousands."""
     (shape,) = (each for each in MODEL_SHAPES if each.name == "Llama-3.2-1B")
@@ -248,7 +264,8 @@ def test_the_weights_of_a_predicted_step_are_those_that_are_loaded() -> None:
 
 def test_a_gpu_can_be_given_by_its_bandwidths() -> None:
     assert gpu_of("504,32").memory_gb_per_s == KNOWN["RTX 4070"].memory_gb_per_s
-    for text in ("504", "0,32", "fast,slow", "nan,1"):
+    assert gpu_of("504,32,12").memory_gb == KNOWN["RTX 4070"].memory_gb
+    for text in ("504", "0,32", "fast,slow", "nan,1", "504,32,0", "504,32,12,1"):
         with pytest.raises(ConfigError):
             gpu_of(text)
 
