@@ -13,7 +13,9 @@ from kiv_engine.evaluation.run import Evaluation
 from kiv_engine.evaluation.tasks import NEEDLE_TASKS
 
 EXPLANATION: Final = (
-    'Every document is read before a question is known. "right" is the mean share of what an answer must hold; "with '
+    'Every document is read before a question is known. "right" is the mean share of what an answer must hold; '
+    '"in passages" is that share of the passages below the answers, whatever these say, where it stands somewhere: '
+    'what the model looked at, able to answer or not; "with '
     'everything" is the same context asked again with every cold token retrieved; "agreement" is the share of the '
     'parts found then that were found without it, too, and "parts" how many there were. "95 %" is the Wilson interval '
     "of as many independent questions. Those about one document are not independent: with few documents the true range "
@@ -87,8 +89,8 @@ def label_of(name: str, default_mode: str) -> str:
 def overview(report: dict[str, Any]) -> str:
     """A row per length and cache."""
     head = (
-        "tokens", "cache", "read, tokens/s", "first token, s", "ms a token", "right", "95 %", "with everything",
-        "agreement", "parts",
+        "tokens", "cache", "read, tokens/s", "first token, s", "ms a token", "right", "95 %", "in passages",
+        "with everything", "agreement", "parts",
     )  # fmt: skip
     rows = []
     for length, by_name in report["lengths"].items():
@@ -103,6 +105,7 @@ def overview(report: dict[str, Any]) -> str:
                 number(None if (token_s := found.get("token_s")) is None else token_s * 1e3),
                 number(found["rate"]),
                 f"{low:.2f}–{high:.2f}",
+                number(found.get("shown")),
                 number(found.get("ceiling")),
                 number(found.get("agreement"), ".3f"),
                 str(found["ceiling_parts"]) if "ceiling_parts" in found else "–",
@@ -121,6 +124,7 @@ def task_table(report: dict[str, Any]) -> str:
         "task",
         "questions",
         "default",
+        "in passages",
         "with everything",
         "agreement",
         *(BY_NAME[p].label for p in peers),
@@ -137,6 +141,7 @@ def task_table(report: dict[str, Any]) -> str:
                     task,
                     str((mine or next(filter(None, others)))["questions"]),
                     number(mine.get("rate")),
+                    number(mine.get("shown")),
                     number(mine.get("ceiling")),
                     number(mine.get("agreement"), ".3f"),
                     *(number(other.get("rate")) for other in others),

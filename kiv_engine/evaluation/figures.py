@@ -27,9 +27,9 @@ def share(flags: Iterable[bool]) -> float | None:
     return sum(some) / len(some) if some else None
 
 
-def rate_of(records: list[dict[str, Any]]) -> float | None:
+def rate_of(records: list[dict[str, Any]], name: str = "found") -> float | None:
     """Mean over questions of the share of parts found (RULER's string match)."""
-    scores = [sum(record["found"]) / len(record["found"]) for record in records]
+    scores = [sum(record[name]) / len(record[name]) for record in records if record.get(name)]
     return statistics.fmean(scores) if scores else None
 
 
@@ -39,6 +39,7 @@ def summarize(records: list[dict[str, Any]], ceiling: list[dict[str, Any]]) -> d
     row: dict[str, Any] = {
         "questions": len(records),
         "rate": rate,
+        "shown": rate_of(records, "shown"),
         "interval": wilson(rate * len(records), len(records)) if rate is not None else None,
         "first_token_s": median_of(records, "first_token_s"),
         "token_s": median_of(records, "token_s"),

@@ -39,12 +39,14 @@ class Answer:
     Attributes:
         first_token_s: from the question to the first token.
         token_s: of each further token, on average; None where there is none. What follows the last one does not count.
+        passages: texts of the passages that stand below it; None of a cache that does not tell what it attended to.
     """
 
     text: str
     num_tokens: int
     first_token_s: float
     token_s: float | None
+    passages: tuple[str, ...] | None = None
 
 
 class Reader(Protocol):
@@ -90,7 +92,8 @@ class KIVReader:
         assert isinstance(last, AnswerFinished)
         self._context.rewind(start)
         rate = last.decode_tokens_per_s
-        return Answer(last.text, last.answer_tokens, last.first_token_s, 1 / rate if rate else None)
+        passages = None if everything else tuple(passage.text for passage in last.passages)
+        return Answer(last.text, last.answer_tokens, last.first_token_s, 1 / rate if rate else None, passages)
 
     def close(self) -> None:
         """Give the memory back."""

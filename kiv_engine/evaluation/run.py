@@ -16,7 +16,7 @@ from kiv_engine.evaluation.journal import Journal
 from kiv_engine.evaluation.machine import describe_machine, shortage
 from kiv_engine.evaluation.progress import Clock, Note, Progress
 from kiv_engine.evaluation.readers import BY_NAME, ENTRANTS, Entrant, Reader, ReadingStoppedError
-from kiv_engine.evaluation.tasks import TASKS, Question
+from kiv_engine.evaluation.tasks import SCATTERED, TASKS, Question
 from kiv_engine.stopping import ShouldStop
 
 LENGTHS: Final = (4_096, 16_384, 65_536, 262_144, 1_048_576)
@@ -226,7 +226,15 @@ class Evaluation:
             "expected": list(question.expected),
             "answer": answer.text,
             "found": list(question.found(answer.text)),
+            "shown": self._shown(question, answer.passages),
             "answer_tokens": answer.num_tokens,
             "first_token_s": round(answer.first_token_s, 4),
             "token_s": None if answer.token_s is None else round(answer.token_s, 6),
         }
+
+    @staticmethod
+    def _shown(question: Question, passages: tuple[str, ...] | None) -> list[bool] | None:
+        """Which parts the passages below an answer hold, whatever it says; None where that cannot be told."""
+        if passages is None or question.task in SCATTERED:
+            return None
+        return list(question.found("\n\n".join(passages)))

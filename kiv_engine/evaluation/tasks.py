@@ -15,6 +15,9 @@ from kiv_engine.evaluation.names import WORDS, Draw
 NEEDLE_TASKS: Final = ("digits", "words", "dates", "near")
 """Asked at every depth: the heat map's tasks."""
 
+SCATTERED: Final = ("common", "frequent")
+"""What is counted over a long stretch, and stands nowhere by itself."""
+
 VALUES: Final = 4
 """Values of one key in "values", and keys of one question in "queries"."""
 

@@ -3,13 +3,14 @@
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kiv_engine.evaluation import figures
-from kiv_engine.evaluation.readers import BY_NAME, KIVReader
+from kiv_engine.evaluation.readers import BY_NAME, Answer, KIVReader
 from kiv_engine.terminal import StopFlag
 
 pytestmark = pytest.mark.usefixtures("one_thread", "online")
@@ -126,6 +127,38 @@ def test_agreement_counts_only_what_the_ceiling_found() -> None:
     nothing = figures.summarize([answer("c", False)], [answer("c", False)])
     assert nothing["agreement"] is None
     assert (row["token_s"], nothing["token_s"]) == (0.1, None)
+
+
+def test_what_passages_hold_is_counted_beside_what_is_answered(
+    kiv: Kiv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny model answers nothing right; its passages are replaced by the document's first half."""
+    ask = KIVReader.ask
+
+    def ask_with_half(reader: KIVReader, *arguments: Any, **options: Any) -> Answer:
+        answer = ask(reader, *arguments, **options)
+        text = reader._context.documents[0].tokens.document.text
+        assert answer.passages is None if options["everything"] else answer.passages
+        return answer if options["everything"] else replace(answer, passages=(text[: len(text) // 2],))
+
+    monkeypatch.setattr(KIVReader, "ask", ask_with_half)
+    options = ("--lengths", "4096", "--seeds", "1", "--depths", "2", "--peers", "sparse,sinks")
+    code, printed, _ = kiv("eval", *options, "--tasks", "digits,common", "--out", tmp_path)
+    assert code == 0
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    shown = {
+        (line["entrant"], line["everything"], line["question"]): line["shown"] for line in lines if "question" in line
+    }
+    assert shown["sparse", False, "digits-0"] == [True]
+    assert shown["sparse", False, "digits-1"] == [False]
+    assert {each for key, each in shown.items() if key[1] or key[0] == "sinks" or key[2] == "common-0"} == {None}
+    rows = json.loads((tmp_path / "report.json").read_text())["lengths"]["4096"]
+    assert (rows["sparse"]["all"]["rate"], rows["sparse"]["all"]["shown"]) == (0.0, 0.5)
+    assert rows["sparse"]["tasks"]["digits"]["shown"] == 0.5
+    assert rows["sparse"]["tasks"]["common"]["shown"] is None
+    assert rows["sinks"]["all"]["shown"] is None
+    assert "| 4,096 | digits | 2 | – | – |" in (tmp_path / "report.md").read_text()  # the default here is exact
+    assert " | 0.50 | 0.00 | – |" in printed
 
 
 def test_depths_are_told_apart() -> None:
