@@ -315,7 +315,7 @@ class Advice:
 def recommended(listed: Iterable[ListedModel]) -> list[Advice]:
     """The models to take for whole books, three at most; anybody may download them, and each holds a book in RAM.
 
-    First that for a million tokens, then the most able ones. Those that were trained for less than a book come last,
+    First that for a million tokens, then the largest ones. Those that were trained for less than a book come last,
     the less the later: their positions are brought back into what they were trained for, but they were never taught to
     use so long a text.
     """
@@ -331,10 +331,10 @@ def recommended(listed: Iterable[ListedModel]) -> list[Advice]:
         if not each.is_trained_for_long_text:
             advised[place] = Advice(each, "holds a whole book, though it was trained for less")
         elif place == 0:
-            advised[place] = Advice(each, "the most able that holds a whole book")
+            advised[place] = Advice(each, "the largest that holds a whole book")
     for place, each in enumerate(able):
         if each.is_trained_for_long_text and each.tokens_of_long_text >= MILLION:
-            why = "for a million tokens" if place else "the most able, and for a million tokens"
+            why = "for a million tokens" if place else "the largest, and for a million tokens"
             return [Advice(each, why), *advised[:place], *advised[place + 1 :]][:MOST_ADVISED]
     return advised[:MOST_ADVISED]
 

@@ -583,12 +583,13 @@ class KIVLayer(CacheLayerMixin):
         """
         table = self.store.keys
         present = ids.clamp(min=0)
+        on_cpu = present.to("cpu")  # once: each copy waits for all that the device has to do
         size = max(1, PIECE_BYTES // (ids.shape[0] * table.dim * table.dtype.itemsize))
         parts = []
-        for piece in present.split(size, 1):
+        for piece, there in zip(on_cpu.split(size, 1), present.split(size, 1), strict=True):
             keys = staging(self.device).glance(table, piece)
             if self._policy.rotary is not None and self.geometry.rotary:
-                sources = piece.to(self.device) + self._policy.config.sink_tokens
+                sources = there.to(self.device) + self._policy.config.sink_tokens
                 keys = self._policy.rotary.move(keys, sources, torch.zeros_like(sources))
             parts.append(rule.scores(queries[:, :, None], keys)[:, :, 0])
         scores = torch.cat(parts, -1)

@@ -114,7 +114,8 @@ def measure(loaded: "LoadedModel", options: "LoadOptions", context: "Context", p
     setting = model_shape.Setting(options.quantize, "cuda" if on_gpu else "cpu", context.config)
     needs = model_shape.ModelShape(loaded.model.config).needs(setting)
     cold = context.cache.policy.cold_tokens(context.num_tokens)
-    rows = needs.token_keys_values * cold if context.config.store_folder is None else 0
+    places = context.footprint.places()
+    rows = max(0, needs.token_keys_values * cold - places.disk.total)  # mapped files, of an opened context, too
     kept = needs.weights + needs.hot + needs.index + needs.token_index * cold
     weights = weight_bytes(loaded.model)
     return Record(
@@ -125,7 +126,7 @@ def measure(loaded: "LoadedModel", options: "LoadOptions", context: "Context", p
         planned_weights=needs.weights,
         weights=weights,
         planned_ram=rows + (0 if on_gpu else kept),
-        ram=context.footprint.places().ram.total + (0 if on_gpu else weights),
+        ram=places.ram.total + (0 if on_gpu else weights),
         program_ram=psutil.Process().memory_info().rss,
         planned_vram=kept if on_gpu else 0,
         vram=sum(map(torch.cuda.memory_allocated, loaded.devices)) if on_gpu else 0,

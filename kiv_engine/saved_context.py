@@ -103,7 +103,13 @@ class SavedContext:
         with disk_errors(folder), locked(folder):
             mine = [path for path in folder.iterdir() if OWN_FILE.fullmatch(path.name) and path.name != LOCK]
             for path in mine:
-                path.rename(path)  # which Windows refuses where it would refuse to delete
+                try:
+                    path.rename(path)  # which Windows refuses where it would refuse to delete
+                except PermissionError as error:
+                    raise SavedContextError(
+                        f"{path} is in use, by another chat or program, or may not be written: close it there, and "
+                        "remove the saved context then. Nothing was removed."
+                    ) from error
             for path in sorted(mine, key=lambda path: path.name != MANIFEST):  # the manifest first: the rest is void
                 freed += path.stat().st_size
                 path.unlink()

@@ -37,8 +37,8 @@ _far: list[str] = []
 
 
 def _refuse_far_connections(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook: Python tells it of every name that is looked up and every address that is connected to."""
-    if event == "socket.getaddrinfo":
+    """An audit hook: Python's own sockets tell it of every name that is looked up, and every address they go to."""
+    if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         host = arguments[0]
     elif event in ("socket.connect", "socket.sendto", "socket.sendmsg") and isinstance(arguments[1], tuple):
         host = arguments[1][0]

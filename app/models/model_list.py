@@ -98,10 +98,10 @@ class ModelList(QObject):
         self.facts = facts
         self.changed.emit()
 
-    def set_listing(self, is_listing: bool, recommended: tuple[tuple[str, str], ...] = ()) -> None:
-        """Tell whether models are being planned; at the end, which to take, and why."""
+    def set_listing(self, is_listing: bool, recommended: tuple[tuple[str, str], ...] | None = None) -> None:
+        """Tell whether models are being planned; at the end, which to take, and why: None if that came to nothing."""
         self.is_listing = is_listing
-        if recommended:
+        if recommended is not None:
             self.recommended = tuple(name for name, _why in recommended)
             reasons = dict(recommended)
             self._rows = {name: replace(row, why=reasons.get(name, "")) for name, row in self._rows.items()}

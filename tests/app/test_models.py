@@ -16,6 +16,7 @@ from app.application import Application
 from app.folders import Folders
 from app.models.chat import ReadingState
 from app.models.engine_status import EngineState
+from app.models.model_list import ModelList
 from app.reports import (
     ConfigFetched,
     ModelListed,
@@ -128,6 +129,20 @@ class ModelsDriver(AppDriver):
 
     def click(self, name: str) -> None:
         QTest.mouseClick(self.view(name).button, Qt.MouseButton.LeftButton)
+
+
+def test_reasons_go_where_nothing_is_advised_any_more_and_stay_where_listing_failed(qapp: QApplication) -> None:
+    models = ModelList()
+    models.take(SMALL)
+    models.set_listing(False, ((SMALL.name, "holds a book"),))
+    models.set_listing(False)
+    row = models.row(SMALL.name)
+    assert row is not None
+    assert (models.recommended, row.why) == ((SMALL.name,), "holds a book")
+    models.set_listing(False, ())
+    row = models.row(SMALL.name)
+    assert row is not None
+    assert (models.recommended, row.why) == ((), "")
 
 
 @pytest.fixture

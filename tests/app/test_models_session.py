@@ -104,7 +104,7 @@ def test_the_models_to_take_are_those_of_the_command_line(monkeypatch: pytest.Mo
     assert listed == ModelsListed(
         (
             ("google/gemma-4-E2B-it", "for a million tokens"),
-            ("Qwen/Qwen2.5-7B-Instruct-1M", "the most able that holds a whole book"),
+            ("Qwen/Qwen2.5-7B-Instruct-1M", "the largest that holds a whole book"),
         )
     )
 

@@ -127,7 +127,7 @@ def test_models_for_a_pc_that_is_not_at_hand(capsys: pytest.CaptureFixture[str])
     assert (title, get) == ("For whole books on such a PC:", "Get one with: ./kiv models get google/gemma-4-E2B-it")
     assert [line.split(":")[0].split(maxsplit=1) for line in advised] == [
         ["google/gemma-4-E2B-it", "for a million tokens"],
-        ["Qwen/Qwen2.5-7B-Instruct-1M", "the most able that holds a whole book"],
+        ["Qwen/Qwen2.5-7B-Instruct-1M", "the largest that holds a whole book"],
         ["Qwen/Qwen3-4B-Instruct-2507", "also holds a whole book"],
     ]
     assert [line.rpartition("; ")[2] for line in advised] == [
@@ -178,7 +178,7 @@ def listed_with(name: str, trained: int, tokens: int, kind: Quantize = "4bit") -
 
 
 def test_models_for_whole_books_are_told_with_why() -> None:
-    """What holds a million goes first, then the most able; what was trained for less goes last, gated ones never."""
+    """What holds a million goes first, then the largest; what was trained for less goes last, gated ones never."""
     small = listed_with("Qwen/Qwen3-0.6B", 131_072, 1_000_000, "none")
     middle = listed_with("Qwen/Qwen3-4B-Instruct-2507", 262_144, 1_000_000, "none")
     large = listed_with("Qwen/Qwen3-8B", 131_072, 200_000)
@@ -192,13 +192,13 @@ def test_models_for_whole_books_are_told_with_why() -> None:
 
     assert told(shorter, short, gated, full, small, middle, large) == [
         ("Qwen3-4B-Instruct-2507", "for a million tokens"),
-        ("Qwen3-8B", "the most able that holds a whole book"),
+        ("Qwen3-8B", "the largest that holds a whole book"),
         ("Qwen3-0.6B", "also holds a whole book"),
     ]
-    assert told(middle, small)[0] == ("Qwen3-4B-Instruct-2507", "the most able, and for a million tokens")
+    assert told(middle, small)[0] == ("Qwen3-4B-Instruct-2507", "the largest, and for a million tokens")
     trained_for_less = "holds a whole book, though it was trained for less"
     assert told(shorter, short, large) == [
-        ("Qwen3-8B", "the most able that holds a whole book"),
+        ("Qwen3-8B", "the largest that holds a whole book"),
         ("Qwen2.5-7B-Instruct", trained_for_less),
         ("Qwen2.5-14B-Instruct-1M", trained_for_less),
     ]
@@ -206,7 +206,7 @@ def test_models_for_whole_books_are_told_with_why() -> None:
     title, line, get = doctor.recommendation([large])
     assert title == "For whole books on this PC:"
     assert line.endswith(
-        "Qwen3-8B                       the most able that holds a whole book: weights 4 bit, up to 200,000 tokens in "
+        "Qwen3-8B                       the largest that holds a whole book: weights 4 bit, up to 200,000 tokens in "
         "RAM; trained for 131,072"
     )
     assert get == "Get one with: ./kiv models get Qwen/Qwen3-8B; how fast it would be: ./kiv fit Qwen/Qwen3-8B"
@@ -229,8 +229,7 @@ def test_the_advice_names_the_finest_weights_with_room_for_a_long_text() -> None
     _title, first, second, _get = doctor.recommendation([small, gemma])
     assert first.split(maxsplit=1) == [
         "google/gemma-4-E2B-it",
-        "the most able, and for a million tokens: weights bfloat16, up to 1.6 million tokens in RAM; "
-        "trained for 131,072",
+        "the largest, and for a million tokens: weights bfloat16, up to 1.6 million tokens in RAM; trained for 131,072",
     ]
     assert "though it was trained for less: weights in full" in second
     assert (small.report["for_long_text"], gemma.report["for_long_text"]) == ("none", "bf16")

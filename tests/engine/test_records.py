@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kiv_engine import cli, records
-from kiv_engine.records import Record, keep, read_records
+from kiv_engine import Engine, cli, records
+from kiv_engine.records import Record, keep, measure, read_records
 
 OLDER = {
     "model": "a/b", "quantize": "none", "device": "cpu", "tokens": 9, "planned_weights": 1, "weights": 1,
@@ -37,6 +37,19 @@ def test_reading_keeps_a_record_that_fit_shows(capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert cli.main(["fit", "demo", "--ram", "16"]) == 0
     assert f"When it was last used, weights in full: {record.sentence}." in capsys.readouterr().out
+
+
+def test_an_opened_context_is_planned_without_the_rows_that_stay_in_its_files(tmp_path: Path) -> None:
+    saved = str(tmp_path / "saved")
+    asked = ["ask", "archive:8000", "-q", "Who?", "--max-new-tokens", "1", "--device", "cpu"]
+    assert cli.main([*asked, "--save", saved]) == 0
+    engine = Engine.load(device="cpu")
+    context = engine.open_context(saved)
+    try:
+        record = measure(engine.loaded, engine.options, context)
+    finally:
+        context.close()
+    assert record.ram == pytest.approx(record.planned_ram, rel=0.05)
 
 
 def test_the_newest_record_of_a_model_and_its_weights_counts() -> None:
