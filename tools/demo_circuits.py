@@ -130,8 +130,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import SmolLM3Config, SmolLM3ForCausalLM
 
-CONTENT_PAIRS: Final = range(48, 80)
-"""The slowest ones hold an address: half of it in the first dimension of each pair, half in the second."""
+ADDRESS_PARTS: Final = ((slice(48, 80), slice(0, 32)), (slice(128, 160), slice(32, 64)))
+"""The dimensions of the slowest rotary pairs, 48 to 79, and what of an address they hold: half of it the first of each
+pair, half the second."""
 QUOTE_MARK_GAIN: Final = 1.03
 """By this an opening quote is a better mark than a line's first token, whose flag is not quite 1."""
 LATE_MARK: Final = 1.07
@@ -403,11 +404,10 @@ def _mark_verb(layer: Layer, plan: Plan, verb: str) -> None:
 
 def _look_in_sentence(layer: Layer, head: int, weight: Flag) -> None:
     """The head sees all tokens with the same ADDRESS, by their weights."""
-    half, pairs = CODE // 2, CONTENT_PAIRS
-    for first, address in ((pairs.start, ADDRESS.start), (pairs.start + HEAD_DIM // 2, ADDRESS.start + half)):
-        dims, part = slice(first, first + half), slice(address, address + half)
-        layer.keys[dims] += from_slot(part)
-        layer.query(head, dims, from_slot(part) * ADDRESS_SCORE)
+    address = from_slot(ADDRESS)
+    for dims, part in ADDRESS_PARTS:
+        layer.keys[dims] += address[part]
+        layer.query(head, dims, address[part] * ADDRESS_SCORE)
     layer.key_flag(WEIGHT_PAIR, weight, 1)
     layer.query_flag(head, WEIGHT_PAIR, Flag.CONSTANT, LOG_WEIGHT_UNIT)
 
@@ -669,10 +669,8 @@ def _look_in_question_before(layer: Layer, plan: Plan, head: int) -> None:
     layer.look_for_mark(head, END_PAIR, Flag.ASKS_QUOTE)
     layer.query_flag(head, WEIGHT_PAIR, Flag.IM_END, LOG_WEIGHT_UNIT)
     address = from_slot(ASKED_BEFORE, address_basis(plan)[:HALF].T) * (2 * ADDRESS_SCORE / BEFORE_SIZE)
-    pairs, half = CONTENT_PAIRS, CODE // 2
-    layer.query(head, slice(pairs.start, pairs.start + half), address[:half])
-    first = pairs.start + HEAD_DIM // 2
-    layer.query(head, slice(first, first + half), address[half:])
+    for dims, part in ADDRESS_PARTS:
+        layer.query(head, dims, address[part])
 
 
 def _clear(layer: Layer, *flags: Flag) -> None:
