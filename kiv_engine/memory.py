@@ -36,8 +36,14 @@ def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.frombuffer(block, dtype=dtype, count=count).view(shape)
 
 
+MOST_KEPT_BYTES: Final = 16 << 20
+"""Steps take less; a block of questions may take much more, once."""
+
+
 class ReusedMemory:
-    """Memory that is lent again and again, for one tensor at a time. It grows where it has to and never shrinks."""
+    """Memory that is lent again and again, for one tensor at a time. It grows where it has to; what is larger than
+    `MOST_KEPT_BYTES` is new each time, and goes with the tensor.
+    """
 
     def __init__(self, *, pin: bool = False) -> None:
         """`pin` locks it in RAM, for a GPU to copy from."""
@@ -47,6 +53,8 @@ class ReusedMemory:
     def lend(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """An uninitialised, contiguous tensor on the CPU; it takes the place of what was lent before."""
         num_bytes = math.prod(shape) * dtype.itemsize
+        if num_bytes > MOST_KEPT_BYTES:
+            return torch.empty(shape, dtype=dtype, pin_memory=self._pin)
         if num_bytes > self._bytes.numel():
             with torch.inference_mode(False):
                 self._bytes = torch.empty(num_bytes, dtype=torch.uint8, pin_memory=self._pin)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from kiv_engine import memory as memory_module
 from kiv_engine.memory import ReusedMemory
 from kiv_engine.staging import STAGING_BLOCKS, Staging, staging
 from kiv_engine.store import RowTable
@@ -108,3 +109,14 @@ def test_lent_memory_is_the_same_until_it_must_grow() -> None:
     large = memory.lend((300, 4), torch.int64)
     assert large.shape == (300, 4)
     assert memory.lend((3, 4), torch.float32).data_ptr() == large.data_ptr()
+
+
+def test_memory_that_one_large_loan_took_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, "MOST_KEPT_BYTES", 64)
+    memory = ReusedMemory()
+    small = memory.lend((4, 4), torch.float32)
+    large = memory.lend((4, 5), torch.float32)
+    assert (large.shape, large.dtype) == ((4, 5), torch.float32)
+    assert large.untyped_storage().data_ptr() != small.untyped_storage().data_ptr()
+    assert memory.lend((2, 2), torch.float32).data_ptr() == small.data_ptr()
+    assert memory.lend((4, 4), torch.float32).untyped_storage().nbytes() == 64
