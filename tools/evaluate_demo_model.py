@@ -215,40 +215,36 @@ def titled_subjects(rng: random.Random, count: int) -> list[str]:
     return list(found)
 
 
-def titled_documents(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> list[Planted]:
-    """Enough documents of a length with facts about people with titles or initials."""
+def enough_documents(
+    make: Callable[[Engine, str, int, int, int, str], Planted],
+    engine: Engine,
+    text: str,
+    tokens: int,
+    cases: int,
+    seed: int,
+    layout: str,
+) -> list[Planted]:
+    """Enough documents of a length for the cases, each with a seed of its own."""
     some = per_document(cases, tokens)
-    return [
-        _titled_document(engine, text, tokens, some, seed + 1000 * number, layout)
-        for number in range(math.ceil(cases / some))
-    ]
+    return [make(engine, text, tokens, some, seed + 1000 * number, layout) for number in range(math.ceil(cases / some))]
 
 
-def _titled_document(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> Planted:
-    """One of them; half as many questions as facts are about others, who are nowhere."""
+def titled_document(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> Planted:
+    """Facts about people with titles or initials; half as many questions are about others, who are nowhere."""
     rng = random.Random(f"titled {seed}")
     names = titled_subjects(rng, cases + cases // 2)
     planted = facts(rng, "titled", [(name, rng.choice(list(ATTRIBUTES))) for name in names[:cases]])
-    sentences = cut(engine, joined(text) if layout == "joined" else text, tokens - TOKENS_PER_FACT * cases, rng)
-    whole = plant(rng, sentences, [sentence for sentence, _ in planted])
+    prose = _prose(engine, rng, text, tokens - TOKENS_PER_FACT * cases, layout)
+    whole = _whole(rng, prose, [sentence for sentence, _ in planted], layout)
     asked = [case for _, case in planted]
     led = [Case("behind a sentence", f"{rng.choice(LEADS)} {case.question}", case.expected) for case in asked]
     nowhere = facts(rng, "titled absent", [(name, "shoe size") for name in names[cases:]])
     missing = [replace(case, expected=None) for _, case in nowhere]
-    return Planted(wrap(whole) if layout == "wrapped" else whole, [*asked, *led, *missing])
+    return Planted(whole, [*asked, *led, *missing])
 
 
-def follow_up_documents(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> list[Planted]:
-    """Enough documents of a length in which each subject has two facts."""
-    some = per_document(cases, tokens)
-    return [
-        _follow_up_document(engine, text, tokens, some, seed + 1000 * number, layout)
-        for number in range(math.ceil(cases / some))
-    ]
-
-
-def _follow_up_document(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> Planted:
-    """One of them. A question about a subject is followed by one that says "his" or "its", or names another subject."""
+def follow_up_document(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> Planted:
+    """Two facts about each subject: a question about it is followed by one with "his" or "its", or about another."""
     rng = random.Random(f"follow-up {seed}")
     names = subjects(rng, cases // 2)
     attributes = list(ATTRIBUTES)
@@ -268,11 +264,19 @@ def _follow_up_document(engine: Engine, text: str, tokens: int, cases: int, seed
             before_that = rng.choice(QUESTIONS).format(S=rng.choice(others), T=attribute)
             question = rng.choice(AND_OTHERS).format(S=name)
             asked.append(Case("and another", question, case.expected, before_that))
-    sentences = cut(engine, joined(text) if layout == "joined" else text, tokens - TOKENS_PER_FACT * cases, rng)
+    prose = _prose(engine, rng, text, tokens - TOKENS_PER_FACT * cases, layout)
     stated = [sentence for sentence, _ in planted]
     rng.shuffle(stated)
-    whole = plant(rng, sentences, stated)
-    return Planted(wrap(whole) if layout == "wrapped" else whole, asked)
+    return Planted(_whole(rng, prose, stated, layout), asked)
+
+
+def _prose(engine: Engine, rng: random.Random, text: str, tokens: int, layout: str) -> list[str]:
+    return cut(engine, joined(text) if layout == "joined" else text, tokens, rng)
+
+
+def _whole(rng: random.Random, prose: list[str], stated: list[str], layout: str) -> str:
+    whole = plant(rng, prose, stated)
+    return wrap(whole) if layout == "wrapped" else whole
 
 
 def absent_cases(rng: random.Random, count: int, present: list[Case]) -> list[Case]:
@@ -496,8 +500,8 @@ def main() -> None:
         cases = options.cases if length <= LONG else options.long_cases
         made = documents(engine, text, length, cases, options.seed, options.layout)
         if length <= LONG:
-            made += titled_documents(engine, text, length, cases, options.seed, options.layout)
-            made += follow_up_documents(engine, text, length, cases, options.seed, options.layout)
+            for make in (titled_document, follow_up_document):
+                made += enough_documents(make, engine, text, length, cases, options.seed, options.layout)
         if not options.no_archive:
             made.append(archive_document(engine, length, min(cases, max(20, length // 400)), options.seed))
         outcomes = [outcome for planted in made for outcome in run(engine, planted, options.everything, options.show)]

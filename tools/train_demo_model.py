@@ -252,6 +252,7 @@ class Training:
 
     @cached_property
     def held_out(self) -> FactMaker:
+        """Makes the facts, of other names and archives, that what is learned is tried on."""
         return FactMaker(self.tokenizer, 9_999_999, range(900, 904))
 
     def _prose(self, texts: list[str]) -> list[list[int]]:
