@@ -370,7 +370,8 @@ class CodeIndex:
         # time; the scan's tables round it, so that the last bit can decide about a candidate.
         aligned = query.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         rotated = aligned @ self._space.query_map
-        kernel = None if query.is_cuda or self.bits == 2 else scan_kernel(self._coded_dims // 8, query.shape[1])
+        scans = self.bits == 1 and query.device.type == "cpu"
+        kernel = scan_kernel(self._coded_dims // 8, query.shape[1]) if scans else None
         if kernel is not None:
             return self._scan(kernel, rotated, aligned @ self._space.deviation_map, limit, effort)
         if effort.is_dense(query.shape[1] * effort.most, limit):

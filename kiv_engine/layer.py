@@ -72,11 +72,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Hits:
-    """Cold tokens that one query attends to: ids (H, R) in the store, scores (H, G, R), values (H, R, D)."""
+    """Cold tokens that one query attends to: ids (H, R) in the store, scores (H, G, R), values and keys (H, R, D).
+
+    The keys are as the query meets them; None where it was not for them that the scores are known.
+    """
 
     ids: torch.Tensor
     scores: torch.Tensor
     values: torch.Tensor
+    keys: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -342,7 +346,7 @@ class KIVLayer(CacheLayerMixin):
         keys, values = self._local(first, first + count)
         hidden = ~causal_mask(count, keys.shape[1], keys.device)
         local = SoftmaxPart.of(rule.scores(queries, keys).masked_fill_(hidden, -math.inf))
-        scores = rule.scores(queries, self.store.keys.read(0, limit).to(self.device))
+        scores = rule.scores(queries, self._brought(self.store.keys.read(0, limit)))
         part = SoftmaxPart.of(scores)
         share = (part.weights * part.factor(torch.logaddexp(part.lse, rule.total(local.lse)))).sum(1)
         chosen = share.topk(self._policy.config.retrieved_tokens, -1).indices
@@ -418,7 +422,7 @@ class KIVLayer(CacheLayerMixin):
         mask = causal_mask(queries.shape[2], local[0].shape[1], queries.device)
         partial = PartialAttention.over(rule, queries, *local, mask)
         for keys, values in self.store.blocks(0, limit, EXACT_BLOCK_TOKENS):
-            part = PartialAttention.over(rule, queries, keys.to(self.device), values.to(self.device), None)
+            part = PartialAttention.over(rule, queries, self._brought(keys), self._brought(values), None)
             partial = partial.merge(part)
         return partial.finish(rule)
 
@@ -432,7 +436,8 @@ class KIVLayer(CacheLayerMixin):
         floor = mean.new_full(mean.shape[:2], -math.inf)
         hits = self._find(mean.to(queries.dtype), rule, floor, start + 1, vague=True)
         if hits is not None:  # They lie before all others, so that the causal mask lets every query see them.
-            keys = torch.cat((self._keys_of(hits.ids, start + 1), keys), 1)
+            far = self._keys_of(hits.ids, start + 1) if hits.keys is None else hits.keys
+            keys = torch.cat((far, keys), 1)
             values = torch.cat((hits.values, values), 1)
         return attend_at_once(rule, queries, keys, values)
 
@@ -457,9 +462,9 @@ class KIVLayer(CacheLayerMixin):
         factor = part.factor(torch.logaddexp(part.lse, local_lse))
         share = (factor.mT @ part.weights)[:, 0]
         best = share.topk(min(config.retrieved_tokens, share.shape[-1]), -1).indices
-        chosen = best if ids is None else ids.gather(-1, best.to(ids.device)).clamp_(min=0)  # padding has no mass
+        chosen = best if ids is None else ids.gather(-1, best).clamp_(min=0)  # padding has no mass
         if not final:
-            return self._take(chosen.to("cpu").sort(-1).values, queries, rule, num_tokens)
+            return self._take(chosen.sort(-1).values, queries, rule, num_tokens)
         kept = scores.gather(-1, best[:, None].expand(-1, scores.shape[1], -1))
         return Hits(chosen, kept, self._fetch(self.store.values, chosen))
 
@@ -512,17 +517,22 @@ class KIVLayer(CacheLayerMixin):
 
     def _take(self, ids: torch.Tensor, queries: torch.Tensor, rule: ScoreRule, num_tokens: int) -> Hits:
         """Attend to exactly these cold tokens, ids (H, R) ascending."""
-        keys = self._keys_of(ids, num_tokens)
+        on_cpu = ids.to("cpu")  # once: each copy waits for all that the device has to do
+        keys = self._met_by(num_tokens, self._fetch(self.store.keys, on_cpu), ids)
         scores = rule.scores(queries[:, :, None], keys)[:, :, 0]
-        return Hits(ids.to(self.device), scores, self._fetch(self.store.values, ids))
+        return Hits(ids, scores, self._fetch(self.store.values, on_cpu), keys)
 
     def _take_all(self, limit: int, queries: torch.Tensor, rule: ScoreRule, num_tokens: int) -> Hits:
         """Attend to every cold token below `limit`. On the CPU their rows are used where they lie in the store."""
         ids = torch.arange(limit, device=self.device).expand(queries.shape[0], -1)
         self._rows_fetched += 2 * ids.numel()
-        keys = self._met_by(num_tokens, self.store.keys.read(0, limit).to(self.device), ids)
+        keys = self._met_by(num_tokens, self._brought(self.store.keys.read(0, limit)), ids)
         scores = rule.scores(queries[:, :, None], keys)[:, :, 0]
-        return Hits(ids, scores, self.store.values.read(0, limit).to(self.device, non_blocking=True))
+        return Hits(ids, scores, self._brought(self.store.values.read(0, limit)), keys)
+
+    def _brought(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of the store on the model's device, which copies them when it comes to it."""
+        return rows.to(self.device, non_blocking=True)
 
     def _fetch(self, table: RowTable, ids: torch.Tensor) -> torch.Tensor:
         """Rows (H, n, D) of cold tokens on the model's device."""
@@ -538,7 +548,6 @@ class KIVLayer(CacheLayerMixin):
         if not self._policy.is_compact(num_tokens) or not self.geometry.rotary:
             return keys
         assert self._policy.rotary is not None
-        ids = ids.to(self.device)
         first_hot = self._policy.config.sink_tokens + self._policy.cold_tokens(num_tokens)
         targets = first_hot - ids.shape[1] + torch.arange(ids.shape[1], device=ids.device)
         return self._policy.rotary.move(keys, ids + self._policy.config.sink_tokens, targets)
@@ -561,7 +570,7 @@ class KIVLayer(CacheLayerMixin):
         """Queries as the index sees them: in compact mode as if their hits lay in the middle of the retrieved ones."""
         if self._policy.rotary is None or not self.geometry.rotary:
             return queries
-        position = torch.tensor(num_tokens - 1, device=queries.device)
+        position = queries.new_full((), num_tokens - 1, dtype=torch.long)  # made there, not brought there
         return self._policy.rotary.move(queries, position, torch.zeros_like(position))
 
     def _score_by_index(self, queries: torch.Tensor, rule: ScoreRule, limit: int) -> torch.Tensor:
@@ -572,7 +581,7 @@ class KIVLayer(CacheLayerMixin):
 
     def _score_all(self, queries: torch.Tensor, rule: ScoreRule, limit: int) -> torch.Tensor:
         """Scores (H, G, limit) against every cold key."""
-        keys = self.store.keys.read(0, limit).to(self.device)
+        keys = self._brought(self.store.keys.read(0, limit))
         return rule.scores(queries[:, :, None], self._position_free(keys, 0).to(keys.dtype))[:, :, 0]
 
     def _score_candidates(self, queries: torch.Tensor, rule: ScoreRule, ids: torch.Tensor) -> torch.Tensor:
@@ -589,11 +598,11 @@ class KIVLayer(CacheLayerMixin):
         for piece, there in zip(on_cpu.split(size, 1), present.split(size, 1), strict=True):
             keys = staging(self.device).glance(table, piece)
             if self._policy.rotary is not None and self.geometry.rotary:
-                sources = there.to(self.device) + self._policy.config.sink_tokens
+                sources = there + self._policy.config.sink_tokens
                 keys = self._policy.rotary.move(keys, sources, torch.zeros_like(sources))
             parts.append(rule.scores(queries[:, :, None], keys)[:, :, 0])
         scores = torch.cat(parts, -1)
-        return scores.masked_fill_((ids < 0)[:, None].to(scores.device), -math.inf)
+        return scores.masked_fill_((ids < 0)[:, None], -math.inf)
 
     # -- saving --------------------------------------------------------------------------------------------------
 

@@ -20,8 +20,12 @@ COPIES: Final = {ATEN._to_copy.default, ATEN.copy_.default, ATEN.slice_scatter.d
 """What brings values from one device to another."""
 INDEXES: Final = {ATEN.index.Tensor, ATEN.index_put_.default, ATEN.index_put.default}
 """What takes indices from the CPU."""
+READS: Final = {ATEN._local_scalar_dense.default, ATEN.nonzero.default, ATEN.masked_select.default, ATEN.equal.default}
+"""What gives the CPU a number, or needs one for its result's shape."""
 crossings: list[tuple[torch.device, torch.device]] = []
 """From where to where values were brought from one pretended GPU to another."""
+waits: list[str] = []
+"""For what the CPU would wait until a GPU has done all that it was asked for, in order."""
 
 
 class PretendedTensor(torch.Tensor):
@@ -41,6 +45,7 @@ class PretendedTensor(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def tolist(self) -> Any:
+        waits.append("tolist")
         return self.held.tolist()
 
     def data_ptr(self) -> int:
@@ -87,12 +92,33 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     device = asked or meeting_place(func, tensors)
     if func is ATEN._to_copy.default and device is not None and tensors[0].device.type == device.type == TYPE:
         crossings.extend([(tensors[0].device, device)] if tensors[0].device != device else [])
+    note_wait(func, args, kwargs, device)
     if func is ATEN.histc.default:  # of integers only GPUs have it
         args = (args[0].float(), *args[1:])
     result = func(*tree_map(held_of, args), **tree_map(held_of, kwargs))
     if func._schema.is_mutable and tensors:
         return kwargs["out"] if "out" in kwargs else args[0]
     return result if device is None or device.type != TYPE else tree_map(lambda each: wrapped(each, device), result)
+
+
+def note_wait(func: Any, args: Any, kwargs: dict[str, Any], device: torch.device | None) -> None:
+    """Copies between a GPU and RAM wait unless they are asked not to, those into RAM always: whoever asks for them
+    reads what was copied. So does what takes indices from the CPU, or a mask for them where it is no `masked_fill`.
+    """
+    on_gpu = [each.device.type == TYPE for each in args if isinstance(each, torch.Tensor)]
+    if func in (ATEN._to_copy.default, ATEN.copy_.default):
+        source, target = (on_gpu[0], device) if func is ATEN._to_copy.default else (on_gpu[1], args[0].device)
+        into_ram = device is not None and target is not None and target.type == "cpu"
+        asked_not_to = kwargs.get("non_blocking", len(args) > 2 and args[2])
+        if source == into_ram and target is not None and (into_ram or not asked_not_to):
+            waits.append("into RAM" if into_ram else "out of RAM")
+    elif func in INDEXES and on_gpu[0]:
+        indices = [each for each in args[1] if each is not None]
+        filled = len(args) > 2 and args[2].numel() == 1
+        if any(each.device.type == "cpu" or (each.dtype == torch.bool and not filled) for each in indices):
+            waits.append(func.__name__)
+    elif func in READS and any(on_gpu):
+        waits.append(func.__name__)
 
 
 def held_of(value: Any) -> Any:
