@@ -400,7 +400,7 @@ def never_run(records: dict[str, Record]) -> Iterator[str]:
         )
     yield "- The fit planner's times: never held against the reading and answering of a real model."
     yield (
-        "- On a GPU: CUDA graphs, a search that reads codes as they are instead of unpacking them to float32, "
+        "- On a GPU: CUDA graphs, a search that reads codes as they are instead of unpacking them to 16 bit, "
         "selection that overlaps with other work, and a cache on the device for rows fetched recently: not built."
     )
 

@@ -10,12 +10,14 @@ Letters: H KV heads, G query heads per KV head, D head_dim, N cold tokens, C can
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from kiv_engine.memory import TAKES_MEMORY_LAZILY, ReusedMemory, allocate
 from kiv_engine.scan_kernel import ScanJob, ScanKernel, lookup_tables, scan_heads, scan_kernel
@@ -26,8 +28,14 @@ CODE_BLOCK_TOKENS: Final = 32
 FIT_TOKENS: Final = 4_096
 """The first so many cold keys fix centre and scaling, once; until then every cold token is a candidate."""
 
-SCAN_CHUNK_TOKENS: Final = 65_536
-"""Tokens scored or encoded at once where that takes memory."""
+ENCODED_TOKENS: Final = 65_536
+"""Tokens encoded at once."""
+
+TILE_BYTES: Final = 32 << 20
+"""Where no kernel scans, codes are unpacked in tiles whose levels take at most so much."""
+
+KEPT_SCORE_BYTES: Final = 64 << 20
+"""Ranking by codes goes over the scores twice; those of the first tiles are kept, up to so much, others made again."""
 
 LEAST_JOB_TOKENS: Final = 65_536
 """A head's tokens are not split among threads into pieces smaller than this."""
@@ -147,12 +155,38 @@ def pack_bits(bits: torch.Tensor) -> torch.Tensor:
     return octets.sum(-1, dtype=torch.uint8).view(heads, -1, CODE_BLOCK_TOKENS, dim // 8).mT.contiguous()
 
 
-def unpack_bits(codes: torch.Tensor) -> torch.Tensor:
-    """The inverse of pack_bits, as bool (H, n, D)."""
-    heads, blocks, octets, size = codes.shape
-    shifts = torch.arange(8, device=codes.device, dtype=torch.uint8)
-    bits = (codes.mT[..., None] >> shifts) & 1
-    return bits.reshape(heads, blocks * size, octets * 8).bool()
+def level_dtype(device: torch.device) -> torch.dtype:
+    """Of unpacked levels. GPUs multiply 16 bit fastest; with levels in units of the inner one, and queries in units of
+    their largest coordinate, it rounds far less than the codes did.
+    """
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+@lru_cache(maxsize=4)
+def level_table(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Levels (65536, 8) of eight coordinates, in units of the inner one. Of a row's number the low byte are the sign
+    bits, the high byte the second bits.
+    """
+    with torch.inference_mode(False):
+        rows = torch.arange(65_536, device=device)[:, None]
+        places = torch.arange(8, device=device)
+        signs, outer = rows >> places & 1, rows >> 8 >> places & 1
+        return ((2 * signs - 1) * torch.where(outer.bool(), OUTER_LEVEL / INNER_LEVEL, 1.0)).to(dtype)
+
+
+def tile_tokens(num_heads: int, head_dim: int, dtype: torch.dtype) -> int:
+    """Tokens of one tile, in whole blocks."""
+    levels = num_heads * coded_dims(head_dim) * dtype.itemsize * CODE_BLOCK_TOKENS
+    return max(1, TILE_BYTES // levels) * CODE_BLOCK_TOKENS
+
+
+def ranking_bytes(num_query_heads: int, num_heads: int, head_dim: int, device: torch.device) -> int:
+    """The most that `CodeIndex.strongest` takes for a moment, however long the context."""
+    dtype = level_dtype(device)
+    tile = tile_tokens(num_heads, head_dim, dtype)
+    levels = tile * num_heads * coded_dims(head_dim) * dtype.itemsize
+    octets = tile * num_heads * coded_dims(head_dim) // 8 * 4
+    return KEPT_SCORE_BYTES + max(levels + octets, levels + tile * num_query_heads * (4 + dtype.itemsize))
 
 
 @dataclass(frozen=True)
@@ -276,8 +310,8 @@ class CodeIndex:
             self._encode(keys)
 
     def _encode(self, keys: torch.Tensor) -> None:
-        for first in range(0, keys.shape[1], SCAN_CHUNK_TOKENS):
-            self._encode_chunk(keys[:, first : first + SCAN_CHUNK_TOKENS])
+        for first in range(0, keys.shape[1], ENCODED_TOKENS):
+            self._encode_chunk(keys[:, first : first + ENCODED_TOKENS])
 
     def _encode_chunk(self, keys: torch.Tensor) -> None:
         assert self._space is not None
@@ -313,16 +347,6 @@ class CodeIndex:
     def _factor(self, coordinates: torch.Tensor, signs: torch.Tensor, outer: torch.Tensor | None) -> torch.Tensor:
         along = (coordinates * self._levels(signs, outer)).sum(-1).clamp(min=1e-30)
         return coordinates.square().sum(-1) / along
-
-    def decode(self, start: int, end: int) -> torch.Tensor:
-        """Approximate coordinates (H, n, D) of tokens start..end, both multiples of 32."""
-        assert self._space is not None
-        assert self._planes is not None
-        blocks = slice(start // CODE_BLOCK_TOKENS, end // CODE_BLOCK_TOKENS)
-        outer = None if self._planes.outer is None else unpack_bits(self._planes.outer[:, blocks])
-        levels = self._levels(unpack_bits(self._planes.signs[:, blocks]), outer)
-        factors = self._planes.factors[:, blocks].reshape(self._num_heads, -1).float() * self._space.factor_step
-        return levels * factors[..., None]
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
@@ -376,7 +400,7 @@ class CodeIndex:
             return self._scan(kernel, rotated, aligned @ self._space.deviation_map, limit, effort)
         if effort.is_dense(query.shape[1] * effort.most, limit):
             return None
-        best = self.scores(rotated, limit).topk(min(effort.most, limit), -1, sorted=False).indices
+        best = self.scores_of(query, limit).topk(min(effort.most, limit), -1, sorted=False).indices
         return mask_repeats(best.flatten(1))
 
     def _scan(
@@ -448,19 +472,105 @@ class CodeIndex:
             sum(counts[first : first + len(starts)]) for first in range(0, num_jobs, len(starts))
         ]
 
-    def scores_of(self, query: torch.Tensor, limit: int) -> torch.Tensor:
+    def scores_of(self, queries: torch.Tensor, limit: int) -> torch.Tensor:
         """Approximate query . key, (H, G, limit) float32, for queries (H, G, D)."""
-        assert self._space is not None
-        offset = (query.float() * self._space.centre[:, None]).sum(-1, keepdim=True)
-        return self.scores(query.float() @ self._space.query_map, limit) + offset
+        asked = self._asked(queries)
+        scores = torch.empty((*queries.shape[:2], limit), device=self._device)
+        for tile in self._tiles(limit):
+            scores[..., tile] = self._score_tile(asked, tile)
+        return scores
 
-    def scores(self, rotated: torch.Tensor, limit: int) -> torch.Tensor:
-        """Code scores (H, G, limit) of rotated queries (H, G, D), by plain matrix products."""
-        chunks = (
-            rotated @ self.decode(first, min(first + SCAN_CHUNK_TOKENS, limit)).mT
-            for first in range(0, limit, SCAN_CHUNK_TOKENS)
-        )
-        return torch.cat(list(chunks), -1)
+    def strongest(
+        self,
+        queries: torch.Tensor,
+        limit: int,
+        count: int,
+        in_nats: Callable[[torch.Tensor], torch.Tensor],
+        local_lse: torch.Tensor,
+    ) -> torch.Tensor:
+        """Ids (H, count) of the tokens below `limit` with the largest shares of the softmax, by the codes alone.
+
+        What it takes does not grow with `limit`.
+
+        in_nats: makes query . key a score of the model's softmax; may write into what it is given.
+        local_lse: (H, G) log-sum-exp of what is attended beside these tokens.
+        """
+        asked, tiles = self._asked(queries), self._tiles(limit)
+        num_kept = KEPT_SCORE_BYTES // (4 * queries.shape[0] * queries.shape[1] * (tiles[0].stop - tiles[0].start))
+        kept: list[torch.Tensor] = []
+        lse = local_lse.float()
+        for tile in tiles:
+            scores = in_nats(self._score_tile(asked, tile))
+            lse = torch.logaddexp(lse, scores.logsumexp(-1))
+            if len(kept) < num_kept:
+                kept.append(scores)
+        best = _Best(count)
+        for place, tile in enumerate(tiles):
+            scores = kept[place] if place < num_kept else in_nats(self._score_tile(asked, tile))
+            best.add(scores.sub_(lse[..., None]).exp_().sum(1), tile.start)
+        return best.ids
+
+    def _tiles(self, limit: int) -> list[slice]:
+        size = tile_tokens(self._num_heads, self._head_dim, level_dtype(self._device))
+        return [slice(first, min(first + size, limit)) for first in range(0, limit, size)]
+
+    def _asked(self, queries: torch.Tensor) -> "_Asked":
+        """Queries (H, G, D) as tiles are multiplied with them."""
+        assert self._space is not None
+        queries = queries.float()
+        rotated = queries @ self._space.query_map
+        if self.bits == 2:  # the levels come in units of the inner one
+            rotated[..., : outer_dims(self._head_dim)] *= INNER_LEVEL
+            rotated[..., outer_dims(self._head_dim) :] *= SINGLE_LEVEL
+        unit = rotated.abs().amax(-1, keepdim=True).clamp_(min=1e-30)
+        offset = (queries * self._space.centre[:, None]).sum(-1, keepdim=True)
+        return _Asked((rotated / unit).to(level_dtype(self._device)), unit, offset)
+
+    def _score_tile(self, asked: "_Asked", tile: slice) -> torch.Tensor:
+        """Approximate query . key, (H, G, n) float32, of the tokens of a tile."""
+        assert self._space is not None
+        assert self._planes is not None
+        blocks = slice(tile.start // CODE_BLOCK_TOKENS, tile.stop // CODE_BLOCK_TOKENS)
+        scores = (asked.coordinates @ self._levels_of(blocks).mT).float()
+        factors = self._planes.factors[:, blocks].flatten(1) * self._space.factor_step
+        return scores.mul_(asked.unit).mul_(factors[:, None]).add_(asked.offset)
+
+    def _levels_of(self, blocks: slice) -> torch.Tensor:
+        """Levels (H, n, C) of the tokens of some blocks, in units of the inner one."""
+        assert self._planes is not None
+        rows = self._planes.signs[:, blocks].mT.to(torch.int32, memory_format=torch.contiguous_format)
+        if self._planes.outer is not None:
+            outer = self._planes.outer[:, blocks].mT
+            rows[..., : outer.shape[-1]].add_(outer, alpha=256)
+        levels = F.embedding(rows, level_table(level_dtype(self._device), self._device))
+        return levels.view(self._num_heads, -1, self._coded_dims)
+
+
+class _Asked(NamedTuple):
+    """Queries in code coordinates (H, G, C), in units (H, G, 1) that keep them in range, and offsets (H, G, 1)."""
+
+    coordinates: torch.Tensor
+    unit: torch.Tensor
+    offset: torch.Tensor
+
+
+class _Best:
+    """The `count` largest shares of each KV head, tile by tile."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._shares: torch.Tensor | None = None
+        self.ids = torch.empty(0, dtype=torch.long)
+
+    def add(self, shares: torch.Tensor, first: int) -> None:
+        """Of the tokens from `first` on, (H, n)."""
+        found = shares.topk(min(self._count, shares.shape[-1]), -1)
+        if self._shares is None:
+            self._shares, self.ids = found.values, found.indices + first
+            return
+        both, ids = torch.cat((self._shares, found.values), -1), torch.cat((self.ids, found.indices + first), -1)
+        best = both.topk(min(self._count, both.shape[-1]), -1)
+        self._shares, self.ids = best.values, ids.gather(-1, best.indices)
 
 
 def mask_repeats(ids: torch.Tensor) -> torch.Tensor:

@@ -457,6 +457,10 @@ class KIVLayer(CacheLayerMixin):
         config = self._policy.config
         if limit <= config.retrieved_tokens:
             return self._take_all(limit, queries, rule, num_tokens)
+        if self.index.bits == 2 and self.index.ready:
+            searched = self._search_query(queries, num_tokens)
+            chosen = self.index.strongest(searched, limit, config.retrieved_tokens, rule.in_nats, local_lse)
+            return self._take(chosen.sort(-1).values, queries, rule, num_tokens)
         ids, scores, final = self._candidates(queries, rule, limit, num_tokens, vague)
         part = SoftmaxPart.of(scores)
         factor = part.factor(torch.logaddexp(part.lse, local_lse))
@@ -499,8 +503,9 @@ class KIVLayer(CacheLayerMixin):
         config = self._policy.config
         searched = self._search_query(queries, num_tokens)
         final = self._ranks_finally
-        if self.index.bits == 2:
-            return None, self._score_by_index(searched, rule, limit), False
+        if self.index.bits == 2:  # without codes yet
+            keys = self.index.first_keys[:, :limit]
+            return None, rule.scores(searched.float()[:, :, None], keys)[:, :, 0], False
         if self._ranks_all(limit):
             return None, self._score_all(searched, rule, limit), final
         effort = SearchEffort(
@@ -572,12 +577,6 @@ class KIVLayer(CacheLayerMixin):
             return queries
         position = queries.new_full((), num_tokens - 1, dtype=torch.long)  # made there, not brought there
         return self._policy.rotary.move(queries, position, torch.zeros_like(position))
-
-    def _score_by_index(self, queries: torch.Tensor, rule: ScoreRule, limit: int) -> torch.Tensor:
-        """Scores (H, G, limit) from what the index holds on the model's device, without a look at the store."""
-        if self.index.ready:
-            return rule.cap(self.index.scores_of(queries, limit) * rule.scaling)
-        return rule.scores(queries.float()[:, :, None], self.index.first_keys[:, :limit])[:, :, 0]
 
     def _score_all(self, queries: torch.Tensor, rule: ScoreRule, limit: int) -> torch.Tensor:
         """Scores (H, G, limit) against every cold key."""

@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from kiv_engine.banded import block_tokens
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize
 from kiv_engine.device_map import Piece, decoder_layers, is_text
-from kiv_engine.index import CODE_BLOCK_TOKENS, SCAN_CHUNK_TOKENS, map_bytes
+from kiv_engine.index import CODE_BLOCK_TOKENS, map_bytes, ranking_bytes
 from kiv_engine.layer import token_bytes
 from kiv_engine.model_config import empty_model, load_dtype
 from kiv_engine.reading import READ_CHUNK_TOKENS
@@ -251,8 +251,8 @@ class ModelShape:
             block = (4 * keys * kv_heads + SEARCH_BLOCK_TOKENS * query_heads) * dim * element_bytes
             if self._holds_scores:
                 block = query_heads * SEARCH_BLOCK_TOKENS * keys * (element_bytes + 4 * 4)
-            decoded = 3 * kv_heads * SCAN_CHUNK_TOKENS * dim * 4 if setting.index_bits == 2 else 0
-            yield attended * element_bytes + max(block, decoded)
+            ranking = ranking_bytes(*layer, torch.device(setting.device)) if setting.index_bits == 2 else 0
+            yield attended * element_bytes + max(block, ranking)
 
     def _forgetting_parts(self, element_bytes: int) -> Iterator[int]:
         """Of each layer that forgets: queries, K/V and outputs, and what its kernel needs beside them."""

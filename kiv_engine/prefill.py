@@ -42,6 +42,10 @@ class ScoreRule:
         """Apply the soft cap to scaled scores."""
         return scores if self.softcap is None else (scores / self.softcap).tanh() * self.softcap
 
+    def in_nats(self, products: torch.Tensor) -> torch.Tensor:
+        """Scores from query . key, which is overwritten."""
+        return self.cap(products.mul_(self.scaling))
+
     def scores(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """Scores (H, G, T, N) in float32."""
         heads, group, count, dim = queries.shape

@@ -255,9 +255,13 @@ def _scan_seconds(topology: Topology, setting: Setting, device: torch.device) ->
         codes.random_(1, 256)
     queries = torch.randn((heads, geometry.num_query_heads // heads, dim), generator=generator).to(device)
     effort = SearchEffort(config.retrieved_tokens, dim**-0.5, config.retrieved_tokens, config.candidate_tokens)
+    search: Callable[..., object] = partial(index.search, effort=effort)
+    if setting.index_bits == 2:
+        nothing = torch.full(queries.shape[:2], -math.inf, device=device)
+        in_nats = ScoreRule(dim**-0.5).in_nats
+        search = partial(index.strongest, count=config.retrieved_tokens, in_nats=in_nats, local_lse=nothing)
     many, few = (
-        _seconds(partial(index.search, limit=limit, effort=effort), queries, repeats=8)
-        for limit in (SCANNED_TOKENS, SCANNED_TOKENS // 4)
+        _seconds(partial(search, limit=limit), queries, repeats=8) for limit in (SCANNED_TOKENS, SCANNED_TOKENS // 4)
     )
     return max(many - few, 0) / (SCANNED_TOKENS * 3 // 4 * code_bytes(heads, dim, setting.index_bits))
 

@@ -79,7 +79,7 @@ def test_what_never_ran_is_listed(generator: ModuleType, committed: dict[str, st
         "`./kiv bench` in full", "Two-bit codes", "The fit planner's times",
     ):  # fmt: skip
         assert f"- {what}" in section
-    for what in ("overlaps", "a cache on the device", "unpacking them to float32"):
+    for what in ("overlaps", "a cache on the device", "unpacking them to 16 bit"):
         assert what in section
 
 

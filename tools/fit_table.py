@@ -18,6 +18,7 @@ from kiv_engine.catalogue import find_entry
 from kiv_engine.config import KIVConfig
 from kiv_engine.fit import Room
 from kiv_engine.footprint import RAM_SHARE, VRAM_SHARE
+from kiv_engine.index import KEPT_SCORE_BYTES, TILE_BYTES
 from kiv_engine.model_config import config_of_shape
 from kiv_engine.model_shape import ModelShape, Setting
 
@@ -60,6 +61,8 @@ The arithmetic, in bytes:
 - **Index**: one bit per key dimension and a byte per head on the CPU; on a GPU a second bit for most dimensions, so
   many that the codes stay below 1/8 of the keys in 16 bit.
 - **On a GPU** all of this is in VRAM, of which {VRAM_SHARE:.0%} is planned with, except K and V, which are in RAM.
+  The chunk is at least what the search takes for a moment, however long the text: a tile of unpacked codes of
+  {TILE_BYTES >> 20} MiB with what belongs to it, and {KEPT_SCORE_BYTES >> 20} MiB of scores. It is counted on the CPU.
 - **On several GPUs**, where one does not hold a million tokens and several hold more: layers are whole, in their order,
   and bring their hot windows, maps and index along; layers that share K and V stay together. The first GPU has what is
   not in a layer, each has a CUDA context and room for a chunk. Of all ways to cut the row of layers it is that with

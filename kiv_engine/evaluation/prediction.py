@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+import torch
+
 from kiv_engine import model_shape
 from kiv_engine.config import KIVConfig
 from kiv_engine.errors import ConfigError
 from kiv_engine.evaluation.shapes import MODEL_SHAPES, ModelShape
+from kiv_engine.index import ranking_bytes
 from kiv_engine.layer import token_bytes
 from kiv_engine.weights import quantized_linears
 
@@ -28,9 +31,10 @@ ELEMENT_BYTES: Final = 2
 ASSUMPTIONS: Final = (
     f"Assumed: memory gives {MEMORY_SHARE} of its nominal bandwidth and PCIe {PCIE_SHARE}; the weights are in 4 bit. "
     "Assumed, and not so in this engine yet: each byte of the codes is read once, where the search on a GPU unpacks "
-    "them to float32, many times the bytes, and multiplies those; and a step is launched as one captured graph "
-    f"({LAUNCH_MS} ms), where each kernel is launched by itself. Until both are built a step takes longer. There is "
-    "no rate where weights, codes and hot window do not fit the GPU's memory."
+    "them to 16 bit, tile by tile and about eight times the bytes, and multiplies those; and a step is launched as one "
+    f"captured graph ({LAUNCH_MS} ms), where each kernel is launched by itself. Until both are built a step takes "
+    "longer. There is no rate where weights, codes, hot window and what the search takes for a moment do not fit the "
+    "GPU's memory."
 )
 
 
@@ -97,7 +101,9 @@ def predict_step(gpu: Gpu, shape: ModelShape, num_tokens: int) -> dict[str, Any]
     fetched = rows * shape.row_bytes(ELEMENT_BYTES)
     memory, pcie = gpu.memory_gb_per_s * 1e6 * MEMORY_SHARE, gpu.pcie_gb_per_s * 1e6 * PCIE_SHARE
     step = (weights + codes + local) / memory + fetched / pcie + LAUNCH_MS
-    needed = loaded_weight_bytes(shape) + (codes + local) / layers_per_owner + model_shape.RUNTIME_BYTES["cuda"]
+    ranking = ranking_bytes(shape.query_heads, shape.kv_heads, shape.head_dim, torch.device("cuda"))
+    needed = loaded_weight_bytes(shape) + (codes + local) / layers_per_owner + ranking
+    needed += model_shape.RUNTIME_BYTES["cuda"]
     fits = needed <= gpu.memory_gb * 1e9
     return {
         "weights_ms": weights / memory,

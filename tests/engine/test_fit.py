@@ -1,6 +1,5 @@
 """The planner's bytes against those of real models and caches, of every family; its counts against plain arithmetic."""
 
-import gc
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config
 
 from kiv_engine import KIVConfig, fit, speed
@@ -25,6 +23,7 @@ from kiv_engine.prefill import causal_biases
 from kiv_engine.reading import READ_CHUNK_TOKENS
 from kiv_engine.weights import weight_bytes
 from tests.engine.families import COMMON, FAMILIES, VOCABULARY, model_of, text
+from tests.engine.peaks import peak_bytes
 from tests.engine.test_loader import copy_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -114,15 +113,8 @@ def check_peak(model: PreTrainedModel) -> None:
     cache.plan(6 * READ_CHUNK_TOKENS)
     read_chunks(model, cache, 4)
     causal_biases.cache_clear()
-    gc.collect()  # else garbage of an earlier profile may end in this one, which counts it as given back
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        read_chunks(model, cache, 2)
+    peak = peak_bytes(lambda: read_chunks(model, cache, 2))
     cache.close()
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda each: each.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
     kind: Quantize = "bf16" if model.dtype == torch.bfloat16 else "none"
     assert ModelShape(model.config).needs(Setting(kind, config=config)).activations == pytest.approx(peak, rel=0.1)
 

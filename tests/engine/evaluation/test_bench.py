@@ -18,7 +18,7 @@ from kiv_engine.config import KIVConfig
 from kiv_engine.context import Context
 from kiv_engine.engine import Engine
 from kiv_engine.errors import CapacityError, ConfigError
-from kiv_engine.evaluation import bench, commands, plots, recall, shapes
+from kiv_engine.evaluation import bench, commands, plots, prediction, recall, shapes
 from kiv_engine.evaluation.bench import Bench, BenchPlan, Planted, cold_places
 from kiv_engine.evaluation.bench_report import LABELS, SECTIONS, measured_sections
 from kiv_engine.evaluation.caches import cache_bytes
@@ -26,6 +26,7 @@ from kiv_engine.evaluation.prediction import KNOWN, gpu_of, predict, predict_ste
 from kiv_engine.evaluation.progress import Progress
 from kiv_engine.evaluation.shapes import GEMMA_4_E2B, MODEL_SHAPES
 from kiv_engine.evaluation.timing import p99, quantile, timed_steps
+from kiv_engine.index import ranking_bytes
 
 pytestmark = pytest.mark.usefixtures("one_thread", "online")
 
@@ -233,6 +234,9 @@ def test_a_prediction_is_the_arithmetic_it_says() -> None:
     assert step["fetched_bytes"] == 7 * 256 * 2 * 1_024
     assert step["fetch_ms"] == pytest.approx(step["fetched_bytes"] / (32e9 * 0.5) * 1e3)
     assert step["codes_bytes"] == pytest.approx((1_000_000 - 2_064) * 3 * (512 / 8 + 448 / 8 + 1))
+    lasting = prediction.loaded_weight_bytes(GEMMA_4_E2B) + 2 * GEMMA_4_E2B.keys_bytes(2_048, 2) + step["codes_bytes"]
+    passing = ranking_bytes(8, 1, 512, torch.device("cuda"))
+    assert step["needed_bytes"] == pytest.approx(lasting + passing + model_shape.RUNTIME_BYTES["cuda"])
     parts = ("weights_ms", "codes_ms", "local_ms", "fetch_ms", "launch_ms")
     assert step["step_ms"] == pytest.approx(sum(step[part] for part in parts))
     assert step["tokens_per_s"] == pytest.approx(1e3 / step["step_ms"])
@@ -250,7 +254,7 @@ def test_no_rate_is_predicted_where_the_bytes_do_not_fit() -> None:
     nothing = {needs: None for _, needs, _ in SECTIONS}
     page = "\n".join(measured_sections({**nothing, "prediction": predict(KNOWN["RTX 4070"], (4_096, 1_048_576))}))
     assert "| does not fit |" in page
-    for assumed in ("unpacks them to float32", "one captured graph", "do not fit"):
+    for assumed in ("unpacks them to 16 bit, tile by tile", "one captured graph", "do not fit"):
         assert assumed in page
 
 
