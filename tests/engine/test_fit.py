@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from kiv_engine.attention import AllFilledError
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import Quantize
 from kiv_engine.fit import Plan, Room
-from kiv_engine.index import CodeIndex, SearchEffort, code_bytes
+from kiv_engine.index import CodeIndex, code_bytes
 from kiv_engine.loader import LoadOptions, load
 from kiv_engine.model_config import read_config
 from kiv_engine.model_shape import ModelShape, Needs, Setting
@@ -241,18 +241,22 @@ def test_this_pc_is_timed(monkeypatch: pytest.MonkeyPatch, quantize: Any) -> Non
     assert pace.tokens_per_s > 0
 
 
-def test_the_scan_is_timed_by_searching_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bits", "method"), [(1, "search"), (2, "strongest")])
+def test_the_scan_is_timed_by_searching_the_index(
+    monkeypatch: pytest.MonkeyPatch, bits: Literal[1, 2], method: str
+) -> None:
     """A search that takes 3 s and a second for each thousand bytes of codes: only the bytes are the scan's."""
-    now, search_really = [0.0], CodeIndex.search
+    now, search_really = [0.0], getattr(CodeIndex, method)
 
-    def search(index: CodeIndex, queries: torch.Tensor, limit: int, effort: SearchEffort) -> torch.Tensor:
+    def search(index: CodeIndex, queries: torch.Tensor, limit: int, *rest: Any, **options: Any) -> torch.Tensor:
         now[0] += 3 + limit * code_bytes(queries.shape[0], queries.shape[2], index.bits) / 1_000
-        return search_really(index, queries, limit, effort)
+        return search_really(index, queries, limit, *rest, **options)
 
     monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(CodeIndex, "search", search)
+    monkeypatch.setattr(CodeIndex, method, search)
     monkeypatch.setattr(speed, "TIMED_SHAPE", (64, 64))
-    rates = speed.measure_rates(ModelShape(model_of("llama").config), Setting(config=SMALL), CPU, CPU)
+    setting = Setting(config=replace(SMALL, index_bits=bits))
+    rates = speed.measure_rates(ModelShape(model_of("llama").config), setting, CPU, CPU)
     assert rates.scan_byte == pytest.approx(1 / 1_000)
 
 
