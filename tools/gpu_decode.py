@@ -17,11 +17,13 @@ import torch
 
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
+from kiv_engine.errors import EngineError
 from kiv_engine.evaluation import shapes
 from kiv_engine.evaluation.machine import describe_machine
 from kiv_engine.evaluation.shapes import GEMMA_4_E2B
 from kiv_engine.evaluation.timing import quantile, timed_steps
 from kiv_engine.layer import KIVLayer
+from kiv_engine.memory import give_back
 from kiv_engine.prefill import ScoreRule
 
 WARM_STEPS: Final = 5
@@ -137,6 +139,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu_decode: there is no CUDA device here; ./kiv doctor says why, --device cpu takes the CPU.")
+    if min(options.lengths) < shapes.FILL_CHUNK_TOKENS or options.steps < 1:
+        sys.exit(f"gpu_decode: lengths are at least {shapes.FILL_CHUNK_TOKENS} tokens, and steps at least 1.")
     device = torch.device(options.device)
     dtype = torch.float32 if options.device == "cpu" else torch.bfloat16
     titles = "p50 ms", "p90 ms", "fetched MB", "index MB", "peak VRAM MB"
@@ -144,10 +148,18 @@ def main() -> None:
     result: dict[str, Any] = {"report": "gpu_decode", "machine": describe_machine(), "dtype": str(dtype), "shapes": {}}
     for name, measure in KINDS.items():
         for length in options.lengths:
-            row = measure(length, options.steps, device, dtype)
+            try:
+                row = measure(length, options.steps, device, dtype)
+            except (EngineError, MemoryError, RuntimeError) as error:  # the others may have room
+                row = {"failed": str(error).split("\n")[0]}
+                print(f"{name:24}{length:>10,}  {row['failed']}", flush=True)
+            else:
+                print_row(name, length, row)
             result["shapes"].setdefault(name, {})[str(length)] = row
-            print_row(name, length, row)
+            give_back()
     print(json.dumps(result))
+    if any("failed" in row for rows in result["shapes"].values() for row in rows.values()):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

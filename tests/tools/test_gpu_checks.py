@@ -6,8 +6,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import gpu_decode
 import pytest
+
+from kiv_engine.errors import OutOfMemoryError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,6 +36,22 @@ def test_decode_is_measured_at_each_length() -> None:
         assert row["fetched_bytes"] == 2 * 256 * heads * attending * row_bytes
         assert row["p90_ms"] >= row["p50_ms"] > 0
         assert row["peak_vram_bytes"] is None
+
+
+def test_a_length_that_does_not_fit_is_told_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def shape_b(length: int, *_rest: Any) -> dict[str, Any]:
+        if length > 4_096:
+            raise OutOfMemoryError("No memory for more.")
+        return dict.fromkeys(("p50_ms", "p90_ms", "fetched_bytes", "index_bytes", "peak_vram_bytes"), 1e6)
+
+    monkeypatch.setattr(gpu_decode, "KINDS", {"Shape B": shape_b})
+    monkeypatch.setattr(sys, "argv", ["gpu_decode", "--device", "cpu", "--lengths", "8192", "4096"])
+    with pytest.raises(SystemExit) as exited:
+        gpu_decode.main()
+    assert exited.value.code == 1
+    *table, last = capsys.readouterr().out.splitlines()
+    assert "No memory for more." in table[1]
+    assert set(json.loads(last)["shapes"]["Shape B"]) == {"8192", "4096"}
 
 
 def test_the_tests_for_a_gpu_are_sound_on_the_cpu() -> None:
