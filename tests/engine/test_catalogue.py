@@ -127,13 +127,13 @@ def test_models_for_a_pc_that_is_not_at_hand(capsys: pytest.CaptureFixture[str])
     assert (title, get) == ("For whole books on such a PC:", "Get one with: ./kiv models get google/gemma-4-E2B-it")
     assert [line.split(":")[0].split(maxsplit=1) for line in advised] == [
         ["google/gemma-4-E2B-it", "for a million tokens"],
-        ["Qwen/Qwen2.5-7B-Instruct-1M", "the largest that holds a whole book"],
-        ["Qwen/Qwen3-4B-Instruct-2507", "also holds a whole book"],
+        ["google/gemma-4-E4B-it", "the largest that holds a whole book"],
+        ["Qwen/Qwen2.5-7B-Instruct-1M", "also holds a whole book"],
     ]
     assert [line.rpartition("; ")[2] for line in advised] == [
         "trained for 131,072",
+        "trained for 131,072",
         "trained for 1,010,000",
-        "trained for 262,144",
     ]
 
 
