@@ -17,6 +17,11 @@ people write are shorter: they flow.
 UNBROKEN_CHARACTERS: Final = 2_000
 """Letters without a blank are cut sooner: no one wrote them, and breaking them takes three times as long."""
 
+BLOCK_PAIRS: Final = 500
+"""Of characters that are pairs in UTF-16, such as emoji, a block holds so many: Qt goes through all of a block each
+time that a place in it is looked up, and is slow with these.
+"""
+
 _SENTENCE_END: Final = re.compile(r"""[.!?…]["'”’»)\]]*[ \t]+|[。！？][」』”]*""")
 
 _BREAKS: Final = str.maketrans(dict.fromkeys("\n\r\u2029\ufdd0\ufdd1\x00", " "))
@@ -93,12 +98,18 @@ def _cuts(line: str, offset: int) -> Iterator[int]:
     """Where the blocks of one line begin, `offset` added."""
     yield offset
     start = 0
-    while len(line) - start > BLOCK_CHARACTERS:
-        start = _cut(line, start, start + BLOCK_CHARACTERS)
+    while len(line) - start > (room := _room(line[start : start + BLOCK_CHARACTERS])):
+        start = _cut(line, start, start + room)
         yield offset + start
+
+
+def _room(piece: str) -> int:
+    """How many characters a block holds, where the text is like this piece: with pairs in it, the fewer."""
+    pairs = 0 if piece.isascii() else len(piece.encode("utf-16-le", "surrogatepass")) // 2 - len(piece)
+    return BLOCK_CHARACTERS * len(piece) // max(1, len(piece) + pairs * (BLOCK_CHARACTERS // BLOCK_PAIRS - 1))
 
 
 def _cut(line: str, start: int, end: int) -> int:
     """Where to cut what lies between: behind its last sentence, as a paragraph ends, unless that is far from `end`."""
     sentences = [found.end() for found in _SENTENCE_END.finditer(line, (start + end) // 2, end)]
-    return sentences[-1] if sentences else line.rfind(" ", start, end) + 1 or start + UNBROKEN_CHARACTERS
+    return sentences[-1] if sentences else line.rfind(" ", start, end) + 1 or min(end, start + UNBROKEN_CHARACTERS)

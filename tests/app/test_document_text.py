@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from app.document_text import BLOCK_CHARACTERS, UNBROKEN_CHARACTERS, DocumentText, fold
+from app.document_text import BLOCK_CHARACTERS, BLOCK_PAIRS, UNBROKEN_CHARACTERS, DocumentText, fold
 from kiv_engine.documents.places import Places
 
 
@@ -64,6 +64,20 @@ def test_letters_without_a_blank_are_cut_sooner() -> None:
     cut = DocumentText.cut("name", "A line of words. " + "x" * 3 * BLOCK_CHARACTERS)
     assert cut.block(0) == "A line of words. "
     assert max(len(cut.block(number)) for number in range(1, cut.num_blocks - 6)) == UNBROKEN_CHARACTERS
+
+
+@pytest.mark.parametrize("text", ["🪿", "🪿 ", "👍🏽🎉 ", "A goose 🪿. "])
+def test_blocks_of_emoji_are_short(text: str) -> None:
+    """Qt looks a place up by going through its block; pairs of UTF-16 cost it tens of times as much."""
+    cut = DocumentText.cut("name", text * 5_000)
+    blocks = [cut.block(number) for number in range(cut.num_blocks)]
+    assert max(sum(letter > "\uffff" for letter in block) for block in blocks) <= BLOCK_PAIRS
+    assert all(len(block) > BLOCK_PAIRS // 4 for block in blocks[:-1]), "and not in crumbs"
+
+
+def test_a_few_emoji_do_not_break_a_paragraph() -> None:
+    paragraph = "The goose 🪿 was counted at noon, and again at night, and it was still one goose. " * 40
+    assert DocumentText.cut("name", paragraph).num_blocks == 1
 
 
 def test_an_empty_text_is_one_block() -> None:
