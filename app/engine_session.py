@@ -444,7 +444,7 @@ class EngineSession:
                 continue
             yield from batch.rest()
             if isinstance(event, AnswerFinished):
-                yield check_answer(context, replace(event, text=without_headings(event.text)), never)
+                yield check_answer(context, replace(event, text=without_headings(event.text, request.heading)), never)
             yield event
 
     def _with_smaller(self, context: "Context", event: object) -> object:

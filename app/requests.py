@@ -97,7 +97,8 @@ class Ask:
     """Answer a question in a chat's context, after `history` and nothing else. Ends with AnswerFinished.
 
     `exchange` is the chat's number for it, and not the engine's concern. `retrieved_tokens` are fetched for each word;
-    0 is as the options say. `by_section`: asked of each section of the documents in turn.
+    0 is as the options say. `by_section`: asked of each section of the documents in turn, with `heading` above each
+    answer: which one it is of how many, in the user's language.
     """
 
     chat: int
@@ -108,6 +109,7 @@ class Ask:
     options: ContextOptions = field(default_factory=ContextOptions)
     retrieved_tokens: int = 0
     by_section: bool = False
+    heading: str = "Section {0:,} of {1:,}"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 ANSWER_TOKENS: Final = 256
 """An answer about one section is at most so long."""
-HEADING: Final = re.compile(r"^#### \d+ / \d+(?: · .*)?$", re.MULTILINE)
 ROOM_TOKENS: Final = 1_024
 """What a section's context holds beside it: heading, system prompt, question and answer."""
 ABOUT_NOTHING: Final = (
@@ -141,7 +140,8 @@ def ask_by_section(
             said.reason = "cancelled"
             break
         yield said.progress()
-        said.begin(heading(number, len(sections), name if several else "", section.title))
+        place = request.heading.format(number, len(sections))
+        said.begin(heading(place, name if several else "", section.title))
         for event in ask_section(engine, request, f"[{name}, {number} / {len(sections)}]\n\n{text}", should_stop):
             if isinstance(event, Failed):
                 yield event
@@ -182,15 +182,18 @@ def sections_read(context: "Context") -> "Iterator[tuple[str, str, Section]]":
             yield document.name, document.text[section.start : section.end], section
 
 
-def heading(number: int, total: int, name: str, title: str) -> str:
-    """Like `#### 3 / 25 · book.txt · The Whale`; numbers and names need no translation."""
-    parts = (f"{number} / {total}", name, title)
+def heading(*parts: str) -> str:
+    """Like `#### Section 3 of 25 · book.txt · The Whale`."""
     return f"#### {' · '.join(' '.join(part.split()) for part in parts if part)}\n\n"
 
 
-def without_headings(text: str) -> str:
-    """What the model said, each word at its place, for a check of its quotes and numbers."""
-    return HEADING.sub(lambda found: " " * len(found[0]), text)
+def without_headings(text: str, words: str) -> str:
+    """What the model said, each word at its place, for a check of its quotes and numbers.
+
+    `words`: those of the request above each section.
+    """
+    place = r"[\d,]+".join(re.escape(part) for part in re.split(r"\{.*?\}", words))
+    return re.sub(rf"^#### {place}(?: · .*)?$", lambda found: " " * len(found[0]), text, flags=re.MULTILINE)
 
 
 def ask_section(

@@ -11,6 +11,11 @@ def tr(text: str) -> str:
     return QCoreApplication.translate("Sections", text)
 
 
+def section_place() -> str:
+    """Which section it is of how many, to be filled in."""
+    return tr("Section {0:,} of {1:,}")
+
+
 def section_line(sections: SectionProgress) -> str:
     """How far it is."""
     number = min(sections.ended + 1, sections.total)

@@ -29,6 +29,7 @@ from app.requests import (
     TextSource,
     UnloadModel,
 )
+from app.section_words import section_place
 from app.settings import ChatOptions, StoreKind, with_store
 from kiv_engine.config import Quantize
 from kiv_engine.errors import DamagedContextError
@@ -207,10 +208,10 @@ class SessionController(QObject):
         return chat.is_loaded
 
     def _enqueue(self, chat: Chat, exchange: Exchange) -> None:
-        wanted, by_section = exchange.retrieved_tokens, exchange.by_section
-        self._queue.append(
-            Ask(chat.number, exchange.id, exchange.question, retrieved_tokens=wanted, by_section=by_section)
-        )
+        request = Ask(chat.number, exchange.id, exchange.question, retrieved_tokens=exchange.retrieved_tokens)
+        if exchange.by_section:
+            request = replace(request, by_section=True, heading=section_place())
+        self._queue.append(request)
         self._queue.advance()
 
     @Slot()
@@ -226,9 +227,9 @@ class SessionController(QObject):
 
     @Slot()
     def new_chat(self) -> None:
-        """Show an empty chat, if there is one, or add one."""
-        empty = (self._chats.at(row) for row in range(self._chats.rowCount()) if self._chats.at(row).is_empty)
-        if (chat := next(empty, None)) is not None:
+        """Show a chat in which there is nothing, not even a draft, if there is one, or add one."""
+        chats = map(self._chats.at, range(self._chats.rowCount()))
+        if chat := next((chat for chat in chats if chat.is_empty and not chat.draft.strip()), None):
             self._chats.show(chat)
         else:
             self._chats.add()

@@ -15,7 +15,7 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import Qt
 
-from app.models.chat import Chat
+from app.models.chat import Chat, shortened
 from app.models.preferences import Preferences
 
 Index = QModelIndex | QPersistentModelIndex
@@ -62,6 +62,7 @@ class ChatList(QAbstractListModel):
             chat.titled.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
             chat.path_changed.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
             chat.documents_changed.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
+            chat.draft_changed.connect(self._on_titled, Qt.ConnectionType.UniqueConnection)
         self.beginInsertRows(NO_PARENT, 0, len(chats) - 1)
         self._chats[:0] = chats
         self.endInsertRows()
@@ -104,6 +105,11 @@ class ChatList(QAbstractListModel):
         """The chat with a number, if it is still there."""
         return next((chat for chat in self._chats if chat.number == number), None)
 
+    def about(self, chat: Chat) -> str:
+        """What is to be known beside a chat's name, in a line: its documents, or what waits in it to be sent."""
+        draft = "" if chat is self.current else shortened(chat.draft)
+        return chat.about or (self.tr("Draft: {0}").format(draft) if draft else "")
+
     @Slot()
     def _on_titled(self) -> None:
         row = self.index(self.row(self.sender()))  # type: ignore[arg-type]
@@ -123,7 +129,7 @@ class ChatList(QAbstractListModel):
             case Qt.ItemDataRole.ToolTipRole:
                 return plain_tip([name, *(document.name for document in chat.documents if chat.about)])
             case Qt.ItemDataRole.AccessibleTextRole:
-                return ", ".join(filter(None, (name, chat.about)))
+                return ", ".join(filter(None, (name, self.about(chat))))
             case Qt.ItemDataRole.EditRole:
                 return chat.name
             case _:
@@ -159,6 +165,10 @@ class FoundChats(QSortFilterProxyModel):
     def chat_at(self, index: Index) -> Chat:
         """The chat in a row."""
         return self._chats.at(self.mapToSource(index).row())
+
+    def about(self, chat: Chat) -> str:
+        """The line below its name."""
+        return self._chats.about(chat)
 
     def index_of(self, chat: Chat) -> QModelIndex:
         """Where a chat stands; an invalid index if it was not found."""

@@ -182,7 +182,7 @@ class Composer(QWidget):
     @Slot()
     def _on_typed(self) -> None:
         self._chats.current.set_draft(self.edit.toPlainText())
-        self._on_status_changed()
+        self._show_button()
 
     @property
     def _stops(self) -> bool:
@@ -208,13 +208,16 @@ class Composer(QWidget):
 
     @Slot()
     def _on_status_changed(self) -> None:
+        self._show_button()
+        self.hint.setText(self._hint())
+
+    def _show_button(self) -> None:
         if self._stops:
             self.send.set_icon("stop", self.tr("Stop (Esc)"))
         else:
             self.send.set_icon("send", self.tr("Send (Enter)"))
         stopping = self._status.state is EngineState.STOPPING
         self.send.setEnabled(bool(self.edit.toPlainText().strip()) or (self._stops and not stopping))
-        self.hint.setText(self._hint())
 
     @property
     def _is_busy_elsewhere(self) -> bool:

@@ -29,7 +29,7 @@ SEARCH_MS: Final = 150
 
 
 class ChatDelegate(QStyledItemDelegate):
-    """Shows what documents a chat is about below its name, and a pin beside chats that are pinned."""
+    """Shows below a chat's name what it is about, and a pin beside chats that are pinned."""
 
     def __init__(self, theme: Theme, found: FoundChats, parent: QWidget) -> None:
         super().__init__(parent)
@@ -38,7 +38,7 @@ class ChatDelegate(QStyledItemDelegate):
     def initStyleOption(self, option: QStyleOptionViewItem, index: Any) -> None:
         super().initStyleOption(option, index)
         chat, shown = self._found.chat_at(index), cast(Any, option)
-        if chat.about:
+        if self._found.about(chat):
             shown.displayAlignment = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         if chat.pinned:
             shown.features |= QStyleOptionViewItem.ViewItemFeature.HasDecoration
@@ -52,7 +52,7 @@ class ChatDelegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         super().paint(painter, option, index)
-        if not (about := (chat := self._found.chat_at(index)).about):
+        if not (about := self._found.about(chat := self._found.chat_at(index))):
             return
         pin = ICON_PIXELS + GAP if chat.pinned else 0
         left = GAP + 1 + QApplication.style().pixelMetric(QStyle.PixelMetric.PM_FocusFrameHMargin)  # as the name has

@@ -146,7 +146,7 @@ class ScriptedSession:
             case Ask(chat):
                 self.asked.append(request)
                 by_section = request.by_section
-                yield from self._ask_by_section(should_stop) if by_section else self._ask(chat, should_stop)
+                yield from self._ask_by_section(request, should_stop) if by_section else self._ask(chat, should_stop)
             case CloseChat(chat):
                 self.num_closed += 1
                 for facts in (self._texts, self._read, self._length):
@@ -265,14 +265,14 @@ class ScriptedSession:
         reason = "stop" if said == "".join(self.words) else "cancelled"
         yield AnswerFinished(said, reason, start + 25, start, 12, 0.051, 91.9, self._passages(chat))
 
-    def _ask_by_section(self, should_stop: Callable[[], bool]) -> Iterator[object]:
+    def _ask_by_section(self, request: Ask, should_stop: Callable[[], bool]) -> Iterator[object]:
         said = ""
         for number in range(1, SECTIONS + 1):
             yield self._progress(number - 1)
             if error := self.fails_in_section.get(number):
                 raise error
             if number not in self.silent:
-                piece = f"#### {number} / {SECTIONS}\n\nGeese.\n\n"
+                piece = f"#### {request.heading.format(number, SECTIONS)}\n\nGeese.\n\n"
                 said += piece
                 yield TextDelta(piece, number)
             self._step("section", should_stop)

@@ -194,16 +194,16 @@ def test_figures_below_an_answer_break_between_parts_only(driver: AppDriver, wid
 
 
 def test_a_heading_stands_apart_from_what_is_above_it(driver: AppDriver) -> None:
-    view = answered(driver, "#### 1 / 2\n\nForty-one.\n\n#### 2 / 2\n\nSeven.")
+    view = answered(driver, "#### Section 1 of 2\n\nForty-one.\n\n#### Section 2 of 2\n\nSeven.")
     tops, block = {}, view.document().begin()
     while block.isValid():
         area = view.document().documentLayout().blockBoundingRect(block)
         tops[block.text()] = (area.top(), area.bottom())
         block = block.next()
-    above = tops["2 / 2"][0] - tops["Forty-one."][1]
-    below = tops["Seven."][0] - tops["2 / 2"][1]
+    above = tops["Section 2 of 2"][0] - tops["Forty-one."][1]
+    below = tops["Seven."][0] - tops["Section 2 of 2"][1]
     assert above >= 2 * below > 0
-    assert tops["1 / 2"][0] == 0
+    assert tops["Section 1 of 2"][0] == 0
 
 
 TABLE = "| Goose | Noon |\n|---|---|\n| 41 | 7 |\n"

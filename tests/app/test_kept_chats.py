@@ -260,6 +260,24 @@ def test_what_is_typed_in_a_new_chat_is_kept_until_it_is_deleted(
     file.close()
 
 
+def test_a_new_chat_is_empty_and_a_draft_waits_in_the_list(restarted: Callable[[], AppDriver]) -> None:
+    driver = restarted()
+    chats, edit, new = driver.application.chats, driver.window.composer.edit, driver.window.new_action
+    QTest.keyClicks(edit, "Who wrote the first letter?")
+    drafted = driver.chat
+    assert chats.about(drafted) == "", "it is on screen"
+    new.trigger()
+    assert (edit.toPlainText(), chats.rowCount()) == ("", 2)
+    assert chats.about(drafted) == "Draft: Who wrote the first letter?"
+    assert chats.index(chats.row(drafted)).data(Qt.ItemDataRole.AccessibleTextRole).endswith(chats.about(drafted))
+    QTest.keyClicks(edit, "  ")
+    chats.show(drafted)
+    assert edit.toPlainText() == "Who wrote the first letter?"
+    new.trigger()
+    assert (driver.chat is not drafted, chats.rowCount()) == (True, 2), "blanks are no draft: it is taken again"
+    leave(driver)
+
+
 def test_chats_are_renamed_pinned_and_searched(restarted: Callable[[], AppDriver]) -> None:
     driver = restarted()
     for question in ("Geese?", "Ducks?", "Swans?"):

@@ -168,7 +168,7 @@ def test_sections_in_which_nothing_was_found_share_a_line(driver: AppDriver, tmp
     driver.session.go()
     driver.until_answered()
     exchange = driver.chat.exchanges[0]
-    assert exchange.answer == "#### 3 / 3\n\nGeese.\n\n---\n\nNothing found in 2 of 3 sections (1–2)."
+    assert exchange.answer == "#### Section 3 of 3\n\nGeese.\n\n---\n\nNothing found in 2 of 3 sections (1–2)."
     assert exchange.finished is not None
     assert exchange.finished.text == exchange.answer, "what is kept and exported is what is shown"
     assert "Nothing found in 2 of 3 sections" in view.answer.toPlainText()
@@ -202,6 +202,6 @@ def test_a_failure_keeps_what_was_found_and_what_was_not(driver: AppDriver, tmp_
     driver.session.fails_in_section = {3: EngineError("The disk is gone.")}
     first.more.sections.click()
     driver.until_answered()
-    answer = "#### 1 / 3\n\nGeese.\n\n---\n\nRead to the end: 2 of 3 sections. Nothing found in 1 of them (2)."
+    answer = "#### Section 1 of 3\n\nGeese.\n\n---\n\nRead to the end: 2 of 3 sections. Nothing found in 1 of them (2)."
     assert driver.chat.exchanges[0].answer == answer
     assert driver.transcript.exchanges[0].waiting.text() == "Failed: The disk is gone."

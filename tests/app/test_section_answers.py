@@ -10,7 +10,7 @@ from app import section_answers
 from app.engine_session import EngineSession
 from app.reports import AnswerChecked, SectionProgress
 from app.requests import ArchiveSource, Ask, LoadModel, Read, TextSource
-from app.section_answers import ABOUT_NOTHING, ask_by_section
+from app.section_answers import ABOUT_NOTHING, ask_by_section, heading, without_headings
 from kiv_engine.config import SamplingConfig
 from kiv_engine.document import Document
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, TextDelta
@@ -102,7 +102,7 @@ def test_sections_in_which_nothing_was_found_have_no_text_and_their_numbers_are_
     events = asked_of(monkeypatch, engine, 25)
     *_, sections, answer = events
     assert isinstance(answer, AnswerFinished)
-    assert answer.text == f"#### 8 / 25\n\n{FOUND}"
+    assert answer.text == f"#### Section 8 of 25\n\n{FOUND}"
     assert sections == SectionProgress(25, 25, (*range(1, 8), *range(9, 26)))
     assert "".join(shown(events)).strip() == answer.text, "nothing is shown and then taken away"
     assert len(shown(events)) > len(FOUND.split()) / 2, "what is found is shown word by word"
@@ -123,7 +123,7 @@ def test_an_answer_that_only_begins_like_a_refusal_is_shown_whole(monkeypatch: p
     events = asked_of(monkeypatch, ScriptedEngine([longer, shorter, REFUSAL]), 3)
     *_, sections, answer = events
     assert isinstance(answer, AnswerFinished)
-    assert answer.text == f"#### 1 / 3\n\n{longer}\n\n#### 2 / 3\n\n{shorter}"
+    assert answer.text == f"#### Section 1 of 3\n\n{longer}\n\n#### Section 2 of 3\n\n{shorter}"
     assert "".join(shown(events)).strip() == answer.text
     assert sections == SectionProgress(3, 3, (3,))
 
@@ -134,7 +134,7 @@ def test_an_answer_that_comes_again_is_shown_once_and_its_places_are_told(monkey
     events = asked_of(monkeypatch, ScriptedEngine([other, FOUND, other, other, FOUND]), 5)
     *_, sections, answer = events
     assert isinstance(answer, AnswerFinished)
-    assert answer.text == f"#### 1 / 5\n\n{other}\n\n#### 2 / 5\n\n{FOUND}"
+    assert answer.text == f"#### Section 1 of 5\n\n{other}\n\n#### Section 2 of 5\n\n{FOUND}"
     assert "".join(shown(events)).strip() == answer.text
     assert sections == SectionProgress(5, 5, (), ((1, (3, 4)), (2, (5,))))
 
@@ -151,12 +151,12 @@ def test_only_a_set_phrase_is_taken_for_a_refusal(monkeypatch: pytest.MonkeyPatc
     """What a model makes up about what does not exist may be true of a section."""
     *_, sections, answer = asked_of(monkeypatch, ScriptedEngine(["Red."], nothing), 1)
     assert isinstance(answer, AnswerFinished)
-    assert answer.text == "#### 1 / 1\n\nRed."
+    assert answer.text == "#### Section 1 of 1\n\nRed."
     assert sections == SectionProgress(1, 1)
 
 
 @pytest.mark.parametrize(
-    ("words", "text"), [(0, ""), (2, ""), (8, "#### 3 / 4\n\nThe second one says that Anna Thornwick runs")]
+    ("words", "text"), [(0, ""), (2, ""), (8, "#### Section 3 of 4\n\nThe second one says that Anna Thornwick runs")]
 )
 def test_stopping_keeps_what_was_shown_and_tells_how_many_sections_ended(
     monkeypatch: pytest.MonkeyPatch, words: int, text: str
@@ -204,7 +204,7 @@ def test_every_section_is_read_in_full_and_answered_and_the_context_is_left_alon
     assert sections.ended == sections.total
     assert total <= begun[0].total <= 2 * total
     assert "".join(event.text for event in events if isinstance(event, TextDelta)).strip() == answer.text
-    headings = re.findall(r"^#### (\d+) / \d+$", answer.text, re.MULTILINE)
+    headings = re.findall(r"^#### Section (\d+) of \d+$", answer.text, re.MULTILINE)
     told = [*map(int, headings), *sections.silent, *(number for _, numbers in sections.again for number in numbers)]
     assert sorted(told) == list(range(1, begun[0].total + 1)), "no section is dropped in silence"
     assert sections.silent, "geese and rain alone tell nothing of the barbershop"
@@ -240,6 +240,15 @@ def test_the_built_in_models_words_for_having_found_nothing_are_known(monkeypatc
     assert answer.text == ""
     session.close()
     torch.set_num_threads(threads)
+
+
+def test_headings_in_any_language_are_not_what_the_model_said() -> None:
+    words = "Abschnitt {0:,} von {1:,} (ganz)"
+    above = heading(words.format(1_003, 2_000), "book.txt", "").strip()
+    said = "#### 3 of 4\n\nSection 3 of 5 has 41 geese."
+    checked = without_headings(f"{above}\n\n{said}", words)
+    assert above == "#### Abschnitt 1,003 von 2,000 (ganz) · book.txt"
+    assert checked == f"{' ' * len(above)}\n\n{said}"
 
 
 def test_what_was_asked_does_not_count_as_read() -> None:
