@@ -86,7 +86,7 @@ class ModelsSession:
             setting = model_shape.Setting(report.best, "cpu" if room.vram is None else "cuda")
             self._plans[entry.id] = setting, listed[-1].plans[setting.quantize].gpu_layers
             yield report
-        yield ModelsListed(tuple((each.listed.entry.id, each.why) for each in doctor.recommended(listed)))
+        yield ModelsListed(tuple((each.listed.entry.id, each.advantage) for each in doctor.recommended(listed)))
 
     def _time(self, names: tuple[str, ...], should_stop: Callable[[], bool]) -> Iterator[object]:
         """A measurement cannot be interrupted; between two of them it is asked whether to stop."""

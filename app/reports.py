@@ -13,7 +13,7 @@ from app.quote_check import Claim
 from app.settings import StoreKind
 from kiv_engine.config import Quantize
 from kiv_engine.errors import ModelNotFoundError
-from kiv_engine.events import AnswerFinished, Downloaded, Failed, MemoryPlaces, ReadFinished
+from kiv_engine.events import Advantage, AnswerFinished, Downloaded, Failed, MemoryPlaces, ReadFinished
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ class ConfigFetched:
 
 @dataclass(frozen=True)
 class ModelsListed:
-    """Terminal. The models to take on this PC, the best first: name, and why in a few words."""
+    """Terminal. The models to take on this PC, the best first: name, and why."""
 
-    recommended: tuple[tuple[str, str], ...] = ()
+    recommended: tuple[tuple[str, Advantage], ...] = ()
 
 
 @dataclass(frozen=True)

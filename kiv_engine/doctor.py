@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kiv_engine.catalogue import CatalogueEntry
 from kiv_engine.config import QUANTIZED, Quantize
+from kiv_engine.events import Advantage
 from kiv_engine.hardware import Gpu, Hardware
 from kiv_engine.records import read_records
 
@@ -22,6 +23,13 @@ GB: Final = 1e9
 NOTICED_SPILL: Final = 200_000_000
 LITTLE_RAM: Final = 2e9
 LITTLE_DISK: Final = 5e9
+WHY: Final[dict[Advantage, str]] = {
+    "largest_for_million": "the largest, and for a million tokens",
+    "for_million": "for a million tokens",
+    "largest": "the largest that holds a whole book",
+    "also": "also holds a whole book",
+    "untrained": "holds a whole book, though it was trained for less",
+}
 
 
 def models_folder() -> Path:
@@ -299,10 +307,15 @@ class ListedModel:
 
 @dataclass(frozen=True)
 class Advice:
-    """A model to take for whole books, and in a few words why."""
+    """A model to take for whole books, and why."""
 
     listed: ListedModel
-    why: str
+    advantage: Advantage
+
+    @property
+    def why(self) -> str:
+        """In a few words."""
+        return WHY[self.advantage]
 
     @property
     def line(self) -> str:
@@ -326,16 +339,16 @@ def recommended(listed: Iterable[ListedModel]) -> list[Advice]:
         return trained, each.entry.published_billions, each.tokens_of_long_text
 
     able = sorted((one for one in listed if not one.entry.gated and one.for_long_text), key=rank, reverse=True)
-    advised = [Advice(each, "also holds a whole book") for each in able]
+    advised = [Advice(each, "also") for each in able]
     for place, each in enumerate(able):
         if not each.is_trained_for_long_text:
-            advised[place] = Advice(each, "holds a whole book, though it was trained for less")
+            advised[place] = Advice(each, "untrained")
         elif place == 0:
-            advised[place] = Advice(each, "the largest that holds a whole book")
+            advised[place] = Advice(each, "largest")
     for place, each in enumerate(able):
         if each.is_trained_for_long_text and each.tokens_of_long_text >= MILLION:
-            why = "for a million tokens" if place else "the largest, and for a million tokens"
-            return [Advice(each, why), *advised[:place], *advised[place + 1 :]][:MOST_ADVISED]
+            best = Advice(each, "for_million" if place else "largest_for_million")
+            return [best, *advised[:place], *advised[place + 1 :]][:MOST_ADVISED]
     return advised[:MOST_ADVISED]
 
 

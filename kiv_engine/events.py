@@ -8,6 +8,8 @@ from dataclasses import astuple, dataclass
 from typing import Literal, TypeAlias
 
 FinishReason: TypeAlias = Literal["stop", "length", "stop_string", "cancelled"]
+Advantage: TypeAlias = Literal["largest_for_million", "for_million", "largest", "also", "untrained"]
+"""Why a model is one to take for whole books; "untrained": it holds one, though it was trained for less."""
 
 
 def place_words(page: int | None, section: str, row: int | None, line: int | None) -> str:

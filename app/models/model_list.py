@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from app.reports import ModelListed, ModelTimed
 from app.settings import DEMO
-from kiv_engine.events import Downloaded, DownloadProgress
+from kiv_engine.events import Advantage, Downloaded, DownloadProgress
 
 DEMO_MODEL: Final = ModelListed(DEMO, 0.0, "Apache-2.0", False, 0, 0, (), "none", is_here=True)
 
@@ -22,7 +22,7 @@ class ModelRow:
         is_waiting: a download is wanted and has not begun.
         message: why its download ended early, or "".
         timed: about how fast it would be; None until that is measured.
-        why: it is one to take here, in a few words; or "".
+        advantage: why it is one to take here; None if it is not.
     """
 
     listed: ModelListed
@@ -30,7 +30,7 @@ class ModelRow:
     is_waiting: bool = False
     message: str = ""
     timed: ModelTimed | None = None
-    why: str = ""
+    advantage: Advantage | None = None
 
     @property
     def is_downloading(self) -> bool:
@@ -98,13 +98,13 @@ class ModelList(QObject):
         self.facts = facts
         self.changed.emit()
 
-    def set_listing(self, is_listing: bool, recommended: tuple[tuple[str, str], ...] | None = None) -> None:
+    def set_listing(self, is_listing: bool, recommended: tuple[tuple[str, Advantage], ...] | None = None) -> None:
         """Tell whether models are being planned; at the end, which to take, and why: None if that came to nothing."""
         self.is_listing = is_listing
         if recommended is not None:
-            self.recommended = tuple(name for name, _why in recommended)
+            self.recommended = tuple(name for name, _advantage in recommended)
             reasons = dict(recommended)
-            self._rows = {name: replace(row, why=reasons.get(name, "")) for name, row in self._rows.items()}
+            self._rows = {name: replace(row, advantage=reasons.get(name)) for name, row in self._rows.items()}
         self.changed.emit()
 
     def set_timing(self, is_timing: bool) -> None:

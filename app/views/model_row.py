@@ -21,6 +21,7 @@ from app.settings import DEMO
 from app.views.fit_bar import FULL_BAR_TOKENS, FitBar
 from app.views.settings_dialog import Choice
 from app.views.theme import GAP, Theme
+from kiv_engine.events import Advantage
 
 BUTTON_WIDTH: Final = 132
 WEIGHTS_WIDTH: Final = 96
@@ -166,12 +167,22 @@ class ModelRowView(QFrame):
         listed = row.listed
         if listed.name == DEMO:
             return self.tr("Tiny, here at once: it looks things up and quotes, in English, and is often wrong.")
-        parts = [row.why[:1].upper() + row.why[1:]] if row.why else []
+        parts = [self._advantage(row.advantage)] if row.advantage else []
         parts += [self.tr("{0:.1f} billion parameters").format(listed.billions)] if listed.billions else []
         parts += [listed.licence] if listed.licence else []
         parts.append(self.tr("trained on texts of up to {0:,} tokens").format(listed.trained_tokens))
         parts += [self.tr("its owner grants access")] if listed.gated else []
         return " · ".join(parts)
+
+    def _advantage(self, advantage: Advantage) -> str:
+        words: dict[Advantage, str] = {
+            "largest_for_million": self.tr("The largest, and for a million tokens"),
+            "for_million": self.tr("For a million tokens"),
+            "largest": self.tr("The largest that holds a whole book"),
+            "also": self.tr("Also holds a whole book"),
+            "untrained": self.tr("Holds a whole book, though it was trained for less"),
+        }
+        return words[advantage]
 
     def _line(self, row: ModelRow, fit: WeightsFit | None) -> str:
         if (loading := self._loading) is not None:

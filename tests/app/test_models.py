@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PySide6.QtCore import Qt
@@ -40,8 +41,9 @@ from app.requests import (
 from app.settings import load_settings
 from app.views.model_row import ModelRowView
 from app.views.models_dialog import ModelsDialog
+from kiv_engine.doctor import WHY
 from kiv_engine.errors import AccessError, CapacityError, ModelNotFoundError, TokenStoreError, UnsupportedModelError
-from kiv_engine.events import Downloaded, DownloadProgress
+from kiv_engine.events import Advantage, Downloaded, DownloadProgress
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import ScriptedSession
 
@@ -79,7 +81,7 @@ class ScriptedModels:
             case ListModels():
                 yield PcDescribed((("RAM", "16.0 GB free of 24.0 GB"), ("CUDA", "Not usable. No GPU.")))
                 yield from (SMALL, LARGE)
-                yield ModelsListed(((SMALL.name, "for a million tokens"),))
+                yield ModelsListed(((SMALL.name, "for_million"),))
             case TimeModels(names):
                 if not self._slow or self._waited(should_stop):
                     yield from (ModelTimed(name, 36_000.0, 1.25) for name in names)
@@ -93,7 +95,7 @@ class ScriptedModels:
             case ChooseModelsFolder(folder):
                 yield PcDescribed((("Disk", f"9.0 GB free of 10.0 GB, for models in {folder}"),))
                 yield replace(SMALL, is_here=True)
-                yield ModelsListed(((SMALL.name, "for a million tokens"),))
+                yield ModelsListed(((SMALL.name, "for_million"),))
             case DownloadModel(name):
                 yield from self._download(name, should_stop)
 
@@ -134,15 +136,22 @@ class ModelsDriver(AppDriver):
 def test_reasons_go_where_nothing_is_advised_any_more_and_stay_where_listing_failed(qapp: QApplication) -> None:
     models = ModelList()
     models.take(SMALL)
-    models.set_listing(False, ((SMALL.name, "holds a book"),))
+    models.set_listing(False, ((SMALL.name, "largest"),))
     models.set_listing(False)
     row = models.row(SMALL.name)
     assert row is not None
-    assert (models.recommended, row.why) == ((SMALL.name,), "holds a book")
+    assert (models.recommended, row.advantage) == ((SMALL.name,), "largest")
     models.set_listing(False, ())
     row = models.row(SMALL.name)
     assert row is not None
-    assert (models.recommended, row.why) == ((), "")
+    assert (models.recommended, row.advantage) == ((), None)
+
+
+@pytest.mark.parametrize("advantage", get_args(Advantage))
+def test_a_model_to_take_says_why_as_the_command_line_does(advantage: Advantage, page: ModelsDriver) -> None:
+    page.application.models.set_listing(False, ((SMALL.name, advantage),))
+    first, *_ = page.view(SMALL.name).about.text().split(" · ")
+    assert first.casefold() == WHY[advantage].casefold()
 
 
 @pytest.fixture

@@ -103,8 +103,8 @@ def test_the_models_to_take_are_those_of_the_command_line(monkeypatch: pytest.Mo
     *_told, listed = answer(ModelsSession(), ListModels())
     assert listed == ModelsListed(
         (
-            ("google/gemma-4-E2B-it", "for a million tokens"),
-            ("Qwen/Qwen2.5-7B-Instruct-1M", "the largest that holds a whole book"),
+            ("google/gemma-4-E2B-it", "for_million"),
+            ("Qwen/Qwen2.5-7B-Instruct-1M", "largest"),
         )
     )
 
