@@ -7,7 +7,7 @@ from urllib.parse import unquote, urldefrag
 
 from kiv_engine.documents.html import decode_page, read_markup, text_of
 from kiv_engine.documents.package import Package
-from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
+from kiv_engine.documents.text_builder import OTHER_COPY, TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 
 CONTAINER: Final = "META-INF/container.xml"
@@ -59,7 +59,7 @@ def open_book(package: Package) -> Book:
     named = tuple(dict.fromkeys(files.get(key, key) for key in order))
     pages = tuple(name for name in named if name in package)
     if not pages:
-        raise UnreadableError("is damaged: none of its chapters is there.")
+        raise UnreadableError(f"is damaged: none of its chapters is there; {OTHER_COPY}")
     check_lock(package, pages)
     title = next((text_of(element) for element in elements(root, "title")), "")
     missing = tuple(name for name in named if name not in package)
@@ -72,7 +72,7 @@ def find_description(package: Package) -> str:
     for element in elements(container, "rootfile"):
         if (name := attribute(element, "full-path")) in package:
             return name
-    raise UnreadableError("is damaged: its description is missing.")
+    raise UnreadableError(f"is damaged: its description is missing; {OTHER_COPY}")
 
 
 def check_lock(package: Package, pages: tuple[str, ...]) -> None:
@@ -80,7 +80,9 @@ def check_lock(package: Package, pages: tuple[str, ...]) -> None:
     if ENCRYPTION in package:
         lock = parse_xml(package.read(ENCRYPTION), "its lock")
         if {attribute(element, "URI") for element in elements(lock, "CipherReference")} & set(pages):
-            raise UnreadableError("is locked by its seller (DRM), so that only their reader can open it.")
+            raise UnreadableError(
+                "is locked by its seller (DRM), so that only their reader can open it; get a copy without a lock."
+            )
 
 
 def find_titles(package: Package, items: dict[str, Element], files: dict[str, str]) -> dict[str, str]:

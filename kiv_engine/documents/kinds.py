@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Protocol, cast
 
-from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
+from kiv_engine.documents.text_builder import NOT_TEXT, OTHER_COPY, TextBuilder, UnreadableError
 
 HEAD_BYTES: Final = 64 * 1024
 """So much of a file tells what it is."""
@@ -188,7 +188,7 @@ def _text_kind(head: bytes, name: str) -> Kind:
     if b"\x00" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
         _refuse_foreign(head)
         if named is not None and named not in TEXT_KINDS:
-            raise UnreadableError(f"is no {named.name}, although its name says so.")
+            raise UnreadableError(f"is no {named.name}, although its name says so; {OTHER_COPY}")
     if named in (None, TEXT, PDF, DOCX, EPUB, ODT, PPTX, XLSX, RTF, ZIP):
         return _guessed_kind(head, name)
     assert named is not None
@@ -198,7 +198,7 @@ def _text_kind(head: bytes, name: str) -> Kind:
 def _refuse_foreign(head: bytes) -> None:
     for start, what in _FOREIGN:
         if head.startswith(start):
-            raise UnreadableError(f"is {what}, not text.")
+            raise UnreadableError(f"is {what}, {NOT_TEXT}")
 
 
 def _guessed_kind(head: bytes, name: str) -> Kind:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from kiv_engine.documents.package import Package
-from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
+from kiv_engine.documents.text_builder import OTHER_COPY, TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
 
 TOLD_EVERY: Final = 100
@@ -24,7 +24,7 @@ def parse(data: bytes, out: TextBuilder) -> None:
     root = parse_xml(package.read("content.xml"), "its content")
     body = next((element for element in root.iter("{*}text") if local_name(element.getparent()) == "body"), None)
     if body is None:
-        raise UnreadableError("is damaged: it has no body.")
+        raise UnreadableError(f"is damaged: it has no body; {OTHER_COPY}")
     for number, element in enumerate(body):
         if number % TOLD_EVERY == 0:
             out.progress(number, len(body), "paragraphs")

@@ -11,13 +11,20 @@ from typing import Any, Final
 from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.parser_process import ParserProcess, Progress
 from kiv_engine.documents.places import Places
-from kiv_engine.documents.text_builder import ParsedText, TextBuilder, UnreadableError
+from kiv_engine.documents.text_builder import (
+    EMPTY,
+    NOT_TEXT,
+    OPEN_A_PART,
+    WITHIN_REACH,
+    ParsedText,
+    TextBuilder,
+    UnreadableError,
+)
 from kiv_engine.errors import DocumentError
 from kiv_engine.events import ParseProgress
 
 SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "__MACOSX"})
 NAMED_SKIPS: Final = 3
-EMPTY: Final = "is empty."
 CONTENTS: Final = "Table of contents"
 
 Opening = Generator[ParseProgress, None, ParsedText]
@@ -89,9 +96,12 @@ class Opener:
         try:
             yield
         except UnreadableError as error:
-            raise DocumentError(f"{self._name} {error}") from error
+            reason = str(error)
+            if reason.endswith(NOT_TEXT):  # in a folder there is nothing to be done about it
+                reason = f"{reason.removesuffix('.')}; open a document instead."
+            raise DocumentError(f"{self._name} {reason}") from error
         except OSError as error:  # it could be opened, and its disk or its server fails now
-            raise DocumentError(f"{self._name} cannot be read: {error.strerror or error}.") from error
+            raise DocumentError(f"{self._name} cannot be read: {error.strerror or error}; {WITHIN_REACH}") from error
 
     def _parse(self, entry: Entry, done: int = 0, total: int = 0) -> Opening:
         """One file. `done` of `total` files are read where there are several."""
@@ -140,7 +150,7 @@ class Opener:
             found.characters += len(text.text)
             if found.characters > self._limits.characters:
                 limit = self._limits.characters
-                raise UnreadableError(f"holds more than {limit:,} characters of text; open a part of it.")
+                raise UnreadableError(f"holds more than {limit:,} characters of text; {OPEN_A_PART}")
             found.texts.append((entry.name, text))
         found.skipped[:0] = unreadable
         if not found.texts:
@@ -172,13 +182,13 @@ def is_folder(path: Path, limits: Limits) -> bool:
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableError("is no file but a device or a pipe; save its text to a file first.")
         if status.st_size > limits.file_bytes:
-            raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; open a part of it.")
+            raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; {OPEN_A_PART}")
         with path.open("rb"):
             return False
     except FileNotFoundError:
         raise DocumentError(f"There is no file {path}: look whether it was moved or renamed.") from None
     except (OSError, ValueError) as error:
-        raise UnreadableError(f"cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        raise UnreadableError(f"cannot be read: {getattr(error, 'strerror', None) or error}; {WITHIN_REACH}") from error
 
 
 def folder_entries(folder: Path, limits: Limits) -> Collection:
@@ -187,7 +197,7 @@ def folder_entries(folder: Path, limits: Limits) -> Collection:
 
     def note_unreadable(error: OSError) -> None:
         if (here := Path(error.filename or "")) == folder:
-            raise UnreadableError(f"cannot be read: {error.strerror}.") from error
+            raise UnreadableError(f"cannot be read: {error.strerror}; {WITHIN_REACH}") from error
         found.skipped.append((f"{shown(here)}/", f"cannot be read: {error.strerror}."))
 
     def shown(path: Path) -> str:
@@ -241,13 +251,13 @@ def printable(name: str) -> str:
 def check_count(count: int, limits: Limits) -> None:
     """Raise UnreadableError where there are too many files."""
     if count > limits.files:
-        raise UnreadableError(f"holds more than {limits.files:,} files; open a part of it.")
+        raise UnreadableError(f"holds more than {limits.files:,} files; {OPEN_A_PART}")
 
 
 def nothing_readable(found: Collection) -> str:
     """Why nothing of a folder could be read."""
     if not found.skipped:
-        return "holds no files."
+        return "holds no files; look whether it is the right folder."
     name, reason = found.skipped[0]
     more = f" (and {len(found.skipped) - 1:,} more)" if len(found.skipped) > 1 else ""
     return f"holds nothing that can be read: {name} {reason.rstrip('.')}{more}."

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from kiv_engine.documents.limits import MIB, Limits
-from kiv_engine.documents.text_builder import UnreadableError
+from kiv_engine.documents.text_builder import OPEN_A_PART, OTHER_COPY, UnreadableError
 
 MAX_MEMBERS: Final = 65_535
 CHUNK_BYTES: Final = MIB
@@ -24,7 +24,7 @@ class Package:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         self._infos = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
         if len(self._infos) > MAX_MEMBERS:
-            raise UnreadableError(f"packs more than {MAX_MEMBERS:,} files.")
+            raise UnreadableError(f"packs more than {MAX_MEMBERS:,} files; unpack it and {OPEN_A_PART}")
 
     @property
     def names(self) -> list[str]:
@@ -37,7 +37,7 @@ class Package:
     def read(self, name: str) -> bytes:
         """A file of the package. Raises UnreadableError if it is missing, damaged, too large or has a password."""
         if name not in self._infos:
-            raise UnreadableError(f"is damaged: it lacks {name}.")
+            raise UnreadableError(f"is damaged: it lacks {name}; {OTHER_COPY}")
         with _damage_told():
             return b"".join(self._chunks(self._infos[name]))
 
@@ -56,7 +56,9 @@ class Package:
                 self._unpacked += len(chunk)
                 if self._unpacked > self._limits.unpacked_bytes:
                     limit = self._limits.unpacked_bytes // MIB
-                    raise UnreadableError(f"unpacks to more than {limit:,} MB; that is more than a document needs.")
+                    raise UnreadableError(
+                        f"unpacks to more than {limit:,} MB, more than a document needs; {OPEN_A_PART}"
+                    )
                 yield chunk
 
 
@@ -65,4 +67,4 @@ def _damage_told() -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise UnreadableError("is damaged or cut off: it cannot be unpacked.") from error
+        raise UnreadableError(f"is damaged or cut off: it cannot be unpacked; {OTHER_COPY}") from error

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Final
 
 import psutil
 
-from kiv_engine.documents.limits import MIB, Limits
-from kiv_engine.documents.text_builder import UnreadableError
+from kiv_engine.documents.limits import Limits
+from kiv_engine.documents.text_builder import OPEN_A_PART, OTHER_COPY, SAVE_FIRST, UnreadableError, too_greedy
 
 TICK_S: Final = 0.1
 """Between two looks at the clock, and at whether anybody still wants it."""
@@ -123,7 +123,9 @@ class ParserProcess:
                 if words := self._last_words():
                     raise UnreadableError(failed(words))
                 code = self._process.wait()
-                raise UnreadableError(f"made its parser crash (exit code {code}); it is damaged, or made to do harm.")
+                raise UnreadableError(
+                    f"made its parser crash (exit code {code}): it is damaged, or made to do harm; {OTHER_COPY}"
+                )
             heard = time.monotonic()
             if "progress" not in message[0]:
                 return message
@@ -133,20 +135,22 @@ class ParserProcess:
 
     def _check(self, seconds: float, silence_s: float) -> None:
         if seconds > self._limits.seconds:
-            raise UnreadableError(f"takes more than {self._limits.seconds:,.0f} s to be read; open a part of it.")
+            raise UnreadableError(f"takes more than {self._limits.seconds:,.0f} s to be read; {OPEN_A_PART}")
         if silence_s > self._limits.silence_s:
-            raise UnreadableError(f"was given up: nothing could be read from it for {self._limits.silence_s:,.0f} s.")
+            raise UnreadableError(
+                f"was given up: nothing could be read from it for {self._limits.silence_s:,.0f} s; {SAVE_FIRST}"
+            )
         try:
             used = psutil.Process(self.pid).memory_info().rss
         except psutil.Error:
             return  # it is gone, which the pipe tells
         if used > self._limits.memory_bytes:
-            raise UnreadableError(f"needs more than {self._limits.memory_bytes // MIB:,} MB of memory to be read.")
+            raise UnreadableError(too_greedy(self._limits))
 
 
 def failed(reason: str) -> str:
     """How the sentence goes on about a file that is not at fault."""
-    return f"cannot be read: the parsing process failed ({reason})."
+    return f"cannot be read: the parsing process failed ({reason}); try again, or install KIV Desktop again."
 
 
 def worker_command(limits: Limits) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
-from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
+from kiv_engine.documents.text_builder import RIGHT_FILE, TextBuilder, UnreadableError
 
 BARE_LETTERS: Final = 25
 """A page with fewer letters than this, and a picture, is taken for a scanned one."""
@@ -53,7 +53,7 @@ class Reader:
         """All pages."""
         count = len(self._document)
         if not count:
-            raise UnreadableError("has no pages.")
+            raise UnreadableError(f"has no pages; {RIGHT_FILE}")
         titles = outline(self._document)
         self._document.init_forms()
         for number in range(1, count + 1):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from kiv_engine.documents.limits import Limits
+from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.places import Places
 
 PROGRESS_INTERVAL_S: Final = 0.1
@@ -15,8 +15,22 @@ Tell = Callable[[int, int, str], None]
 """Gets how much is done, of how much, and of what, like (3, 10, "pages")."""
 
 
+RIGHT_FILE: Final = "look whether it is the right file."
+OTHER_COPY: Final = "get another copy of it."
+SAVE_FIRST: Final = "save it as text in the program that made it."
+OPEN_A_PART: Final = "open a part of it."
+WITHIN_REACH: Final = "look whether its disk is there and you may read it."
+NOT_TEXT: Final = "not text."
+EMPTY: Final = f"is empty; {RIGHT_FILE}"
+
+
 class UnreadableError(Exception):
-    """A file cannot be read. The text goes on where the file's name stands: "is empty.", "holds no text." """
+    """A file cannot be read. The text goes on where the file's name stands: why, and what to do."""
+
+
+def too_greedy(limits: Limits) -> str:
+    """How the sentence goes on about a file that takes too much memory."""
+    return f"needs more than {limits.memory_bytes // MIB:,} MB of memory to be read; {OPEN_A_PART}"
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ class TextBuilder:
             return
         self._length += len(text)
         if self._length > self.limits.characters:
-            raise UnreadableError(f"holds more than {self.limits.characters:,} characters of text; open a part of it.")
+            raise UnreadableError(f"holds more than {self.limits.characters:,} characters of text; {OPEN_A_PART}")
         self._pieces.append(text)
         words = text.rstrip("\n")
         self._line_ends = len(text) - len(words) + (0 if words else self._line_ends)
@@ -107,7 +121,8 @@ class TextBuilder:
         """The text. Raises UnreadableError if there is none."""
         parsed = self.so_far(kind)
         if not parsed.text or parsed.text.isspace():
-            raise UnreadableError("holds no text." if not parsed.text else "holds nothing but blanks.")
+            what = "nothing but blanks" if parsed.text else "no text"
+            raise UnreadableError(f"holds {what}; {RIGHT_FILE}")
         return parsed
 
     def so_far(self, kind: str = "") -> ParsedText:

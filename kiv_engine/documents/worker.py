@@ -19,7 +19,17 @@ from typing import Any, BinaryIO, Final
 from kiv_engine.documents.kinds import HEAD_BYTES, ZIP, Kind, check_head, kind_of
 from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.package import Package
-from kiv_engine.documents.text_builder import ParsedText, TextBuilder, UnreadableError
+from kiv_engine.documents.text_builder import (
+    EMPTY,
+    OPEN_A_PART,
+    OTHER_COPY,
+    SAVE_FIRST,
+    WITHIN_REACH,
+    ParsedText,
+    TextBuilder,
+    UnreadableError,
+    too_greedy,
+)
 
 PR_SET_PDEATHSIG: Final = 1
 
@@ -48,7 +58,7 @@ class Worker:
         except UnreadableError as error:
             self._send({"refused": str(error)})
         except OSError as error:
-            self._send({"refused": f"cannot be read: {error.strerror or error}."})
+            self._send({"refused": f"cannot be read: {error.strerror or error}; {WITHIN_REACH}"})
         except MemoryError:
             self._send({"refused": too_greedy(self.limits)})
 
@@ -78,11 +88,11 @@ def read_file(path: Path, limits: Limits) -> bytes:
     """All bytes of a file. Raises UnreadableError where they are too many or none."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > limits.file_bytes:
-            raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; open a part of it.")
+            raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; {OPEN_A_PART}")
         check_head(head := file.read(HEAD_BYTES))
         data = head + file.read()
     if not data:
-        raise UnreadableError("is empty.")
+        raise UnreadableError(EMPTY)
     return data
 
 
@@ -100,19 +110,14 @@ def parse(data: bytes, name: str, limits: Limits, tell: Any = None) -> ParsedTex
     except MemoryError:
         raise UnreadableError(too_greedy(limits)) from None
     except RecursionError:
-        raise UnreadableError("is nested too deeply to be read.") from None
+        raise UnreadableError(f"is nested too deeply to be read; {SAVE_FIRST}") from None
     except Exception as error:  # whatever a library thinks of a damaged file
-        raise UnreadableError(f"is damaged, or not really {_article(kind)} {kind.name} file.") from error
+        raise UnreadableError(f"is damaged, or not really {_article(kind)} {kind.name} file; {OTHER_COPY}") from error
     return parsed
 
 
 def _article(kind: Kind) -> str:
     return "an" if kind.name[0] in "AEIOUaeiouRX" else "a"
-
-
-def too_greedy(limits: Limits) -> str:
-    """How the sentence goes on about a file that takes too much memory."""
-    return f"needs more than {limits.memory_bytes // MIB:,} MB of memory to be read."
 
 
 def list_members(data: bytes, name: str, limits: Limits) -> list[str] | None:

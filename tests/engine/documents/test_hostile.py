@@ -206,7 +206,7 @@ def test_half_a_package_is_refused_in_plain_words(tmp_path: Path, name: str) -> 
     else:
         next(sample for sample in SAMPLES if sample.name == name).write(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert_refused(path, "is damaged or cut off: it cannot be unpacked.")
+    assert_refused(path, "is damaged or cut off: it cannot be unpacked; get another copy of it.")
 
 
 # -- nested deeply -----------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_what_could_take_for_ever_does_not(tmp_path: Path, name: str, data: byte
 def test_a_message_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "deep.eml"
     path.write_bytes(NESTED_MAIL)
-    assert_refused(path, "is nested too deeply to be read.")
+    assert_refused(path, "is nested too deeply to be read; save it as text in the program that made it.")
 
 
 def test_a_sheet_with_a_cell_in_its_last_corner_is_read(tmp_path: Path) -> None:
@@ -489,7 +489,7 @@ def test_hidden_files_of_a_zip_file_are_told_and_one_without_files_is_refused(tm
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w"):
         pass
-    assert_refused(path, "holds no files.")
+    assert_refused(path, "holds no files; look whether it is the right folder.")
     with zipfile.ZipFile(path, "w") as package:
         for name in ("__MACOSX/a", "__MACOSX/b", "src/.git/config", ".env", "./a.txt"):
             package.writestr(name, "a secret" if name != "./a.txt" else NEEDLE)

@@ -68,13 +68,13 @@ def test_a_folder_is_one_text_with_contents(tmp_path: Path, count: int) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.txt", b"", "is empty"),
-        ("a.txt", b"\xef\xbb\xbf", "holds no text"),
+        ("a.txt", b"", "is empty; look whether it is the right file."),
+        ("a.txt", b"\xef\xbb\xbf", "holds no text; look whether it is the right file."),
         ("a.txt", b" \n\t\r\n ", "nothing but blanks"),
         ("a.txt", b"text\x00more", "byte 4 is zero. Save it as text"),
         ("a.bin", bytes(range(1, 32)) * 40, "binary"),
-        ("a.png", b"\x89PNG\r\n\x1a\n\x00\x00", "is a picture"),
-        ("a.pdf", b"\x00\x01\x02", "is no PDF, although its name says so"),
+        ("a.png", b"\x89PNG\r\n\x1a\n\x00\x00", "is a picture, not text; open a document instead."),
+        ("a.pdf", b"\x00\x01\x02", "is no PDF, although its name says so; get another copy of it."),
         ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "old Office format"),
     ],
 )
@@ -89,7 +89,7 @@ def test_a_file_that_is_no_document_is_refused(tmp_path: Path, name: str, data: 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="There is no file"):
         Document.from_file(tmp_path / "none.txt")
-    with pytest.raises(DocumentError, match="holds no files"):
+    with pytest.raises(DocumentError, match=r"holds no files; look whether it is the right folder\."):
         Document.from_file(tmp_path)
     with pytest.raises(DocumentError, match="device or a pipe"):
         Document.from_file("/dev/null")
@@ -103,7 +103,9 @@ def test_a_file_whose_disk_fails_is_refused(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "book.txt"
     path.write_text("text")
     monkeypatch.setattr(Path, "open", lambda _path, _mode: Failing())
-    with pytest.raises(DocumentError, match="cannot be read: Input/output error"):
+    with pytest.raises(
+        DocumentError, match=r"cannot be read: Input/output error; look whether its disk is there and you may read it\."
+    ):
         Document.from_file(path)
 
 
@@ -115,5 +117,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pyt
         raise PermissionError(13, os.strerror(13))  # root may read every file, so modes do not do here
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(DocumentError, match="cannot be read: Permission denied"):
+    with pytest.raises(
+        DocumentError, match=r"cannot be read: Permission denied; look whether its disk is there and you may read it\."
+    ):
         Document.from_file(path)

@@ -174,7 +174,9 @@ def test_a_failure_of_ours_does_not_blame_the_file(
     path.write_text("{\\rtf1 a}")
     with pytest.raises(UnreadableError) as refusal:
         answer(process, path)
-    assert str(refusal.value) == f"cannot be read: the parsing process failed ({reason})."
+    assert str(refusal.value) == (
+        f"cannot be read: the parsing process failed ({reason}); try again, or install KIV Desktop again."
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends with its next answer")
