@@ -11,11 +11,14 @@ from kiv_engine.document import TokenizedDocument
 from kiv_engine.events import Passage
 from kiv_engine.hits import LayerHits
 
-MERGE_TOKENS: Final = 48
+MERGE_TOKENS: Final = 24
 """Heavy tokens no further apart than this belong to one passage."""
 
 HEAVY_TOKENS: Final = 256
 """So many of the heaviest tokens are grouped into passages."""
+
+ENOUGH_MASS: Final = 0.95
+"""The heaviest tokens with this share of the mass are evidence; in a short text, all others would be heavy, too."""
 
 CONTEXT_CHARS: Final = 80
 """A passage grows to the ends of its sentences, by at most this much on either side."""
@@ -72,7 +75,8 @@ def rank_passages(
 def _groups(evidence: torch.Tensor, documents: list[PlacedDocument]) -> list[tuple[int, tuple[int, int], float]]:
     """Neighbouring heavy tokens as (document index, (first, end) position, mass of all tokens in between)."""
     best = evidence.topk(min(HEAVY_TOKENS, evidence.shape[0]))
-    heavy = best.indices[best.values > 0].sort().values.tolist()
+    heavier = best.values.cumsum(0) - best.values
+    heavy = best.indices[heavier < ENOUGH_MASS * evidence.sum()].sort().values.tolist()
     groups: list[tuple[int, tuple[int, int], float]] = []
     for index, document in enumerate(documents):
         inside = [token for token in heavy if document.start <= token < document.end]

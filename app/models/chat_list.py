@@ -106,9 +106,9 @@ class ChatList(QAbstractListModel):
         return next((chat for chat in self._chats if chat.number == number), None)
 
     def about(self, chat: Chat) -> str:
-        """What is to be known beside a chat's name, in a line: its documents, or what waits in it to be sent."""
+        """What is to be known beside a chat's name, in a line: what waits in it to be sent, or else its documents."""
         draft = "" if chat is self.current else shortened(chat.draft)
-        return chat.about or (self.tr("Draft: {0}").format(draft) if draft else "")
+        return self.tr("Draft: {0}").format(draft) if draft else chat.about
 
     @Slot()
     def _on_titled(self) -> None:

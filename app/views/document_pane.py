@@ -12,7 +12,7 @@ from app.quote_check import Place
 from app.views.document_view import DocumentView
 from app.views.evidence_map import EvidenceMap
 from app.views.find_bar import FindBar
-from app.views.heat_strip import HeatStrip
+from app.views.heat_strip import WHOLE, HeatStrip
 from app.views.icons import IconButton
 from app.views.no_text import NoText
 from app.views.theme import GAP, Theme
@@ -186,10 +186,13 @@ class DocumentPane(QWidget):
     def _on_scrolled(self) -> None:
         first, last = self.text.visible_share()
         self.strip.set_view(first, last)
-        self._show_place()
+        self._show_place(is_whole=(first, last) == WHOLE)
 
-    def _show_place(self) -> None:
-        """Which document is on screen, and what of it: the page, section, row or line, and how far into it that is."""
+    def _show_place(self, *, is_whole: bool) -> None:
+        """Which document is on screen, and what of it: the page, section, row or line, and how far into it that is.
+
+        `is_whole`: all of the text is on screen, so that one is nowhere in it.
+        """
         texts, place = self._chats.current.opened_documents, self.text.place_on_top()
         if place is None or place[0] >= len(texts):
             self.name.setText(self.tr("Document"))
@@ -198,6 +201,6 @@ class DocumentPane(QWidget):
         self.name.setText(text.name)
         if len(texts) > 1:
             self.name.setText(self.tr("{0} · {1} of {2}").format(text.name, place[0] + 1, len(texts)))
-        share = self.tr("at {0:.0f} %").format(100 * offset / max(1, len(text.text)))
+        share = "" if is_whole else self.tr("at {0:.0f} %").format(100 * offset / max(1, len(text.text)))
         self.place.setText(" · ".join(filter(None, (share, text.places.at(offset).words))))
         self.place.setToolTip(plain_tip([self.place.text()]))

@@ -24,6 +24,8 @@ from app.views.theme import Theme
 WIDTH: Final = 24
 FAINT: Final = 0.02
 """Less is not painted."""
+WHOLE: Final = (0.0, 1.0)
+"""All of the text is on screen."""
 
 
 class HeatStrip(QWidget):
@@ -42,7 +44,7 @@ class HeatStrip(QWidget):
         super().__init__(parent)
         self._theme = theme
         self._heat: Sequence[float] = ()
-        self._view = (0.0, 1.0)
+        self._view = WHOLE
         self._places: list[int] = []
         self._at = 0
         self._picture: QImage | None = None
@@ -99,18 +101,23 @@ class HeatStrip(QWidget):
             self._picture = self._paint_heat()
         painter.drawImage(self.rect().adjusted(1, 0, 0, 0), self._picture)
         painter.fillRect(0, 0, 1, self.height(), QColor(colors.border))
-        top, bottom = (share * self.height() for share in self._view)
-        frame = QRectF(0.5, top + 0.5, self.width() - 1, max(bottom - top, 6) - 1)
-        tint = QColor(colors.accent)
-        tint.setAlphaF(0.14)
-        painter.setBrush(tint)
-        painter.setPen(QColor(colors.accent))
-        painter.drawRect(frame)
+        if self._view != WHOLE:
+            self._paint_view(painter)
         if self.hasFocus():
             draw_focus(painter, self.rect(), QColor(colors.accent))
             if (share := self._share()) is not None:
                 painter.fillRect(QRectF(0, share * self.height() - 1.5, self.width(), 3), QColor(colors.accent))
         painter.end()
+
+    def _paint_view(self, painter: QPainter) -> None:
+        """Frame what is on screen."""
+        color = QColor(self._theme.colors.accent)
+        top, bottom = (share * self.height() for share in self._view)
+        tint = QColor(color)
+        tint.setAlphaF(0.14)
+        painter.setBrush(tint)
+        painter.setPen(color)
+        painter.drawRect(QRectF(0.5, top + 0.5, self.width() - 1, max(bottom - top, 6) - 1))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         last, share = len(self._places) - 1, self._share()

@@ -280,6 +280,26 @@ def test_the_pane_tells_which_document_is_on_screen_and_where_in_it_one_is(drive
     assert border in between, "a line parts the two"
 
 
+def test_in_a_text_that_is_on_screen_as_a_whole_one_is_nowhere(driver: AppDriver, tmp_path: Path) -> None:
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear Clara,\n\nthe house was sold on 27 February.\n")
+    read_book(driver, letter)
+    pane = driver.window.document
+    accent = driver.application.theme.colors.accent
+
+    def framed() -> bool:
+        picture = pane.strip.grab().toImage()
+        return picture.pixelColor(picture.width() // 2, 0).name() == accent
+
+    driver.until(lambda: pane.place.text() == "")
+    assert not framed()
+    letter.write_text("Dear Clara,\n\n" + "the house was sold on 27 February.\n" * 400)
+    driver.controller.new_chat()
+    read_book(driver, letter)
+    driver.until(lambda: pane.place.text() == "at 0 %")
+    assert framed()
+
+
 def test_the_page_and_the_section_that_are_on_screen_are_told(driver: AppDriver) -> None:
     places = Places()
     text = "A line of words.\n" * 400

@@ -275,6 +275,14 @@ def test_a_new_chat_is_empty_and_a_draft_waits_in_the_list(restarted: Callable[[
     assert edit.toPlainText() == "Who wrote the first letter?"
     new.trigger()
     assert (driver.chat is not drafted, chats.rowCount()) == (True, 2), "blanks are no draft: it is taken again"
+    QTest.keyClicks(edit, "And when?")
+    chats.show(drafted)
+    driver.chat.set_documents([ChatDocument("letter.txt")])
+    new.trigger()
+    assert {chats.about(chats.at(row)) for row in range(3)} == {"Draft: And when?", f"Draft: {drafted.draft}", ""}
+    drafted.set_draft("")
+    drafted.set_title("Who?")
+    assert chats.about(drafted) == "letter.txt"
     leave(driver)
 
 

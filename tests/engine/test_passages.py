@@ -103,6 +103,15 @@ def test_neighbours_are_one_passage_and_the_mass_between_counts() -> None:
     assert len(rank(documents, far)) == 2
 
 
+def test_what_hardly_counts_in_a_short_text_joins_no_passage() -> None:
+    """Where nothing is left unseen, every token has some mass."""
+    documents = placed(FIRST)
+    everywhere = {PREFIX + number: 1e-6 for number in range(250)}
+    start = PREFIX + FIRST.index("Sentence 3 ")
+    (found,) = rank(documents, everywhere | {start: 0.5, start + 9: 0.5})
+    assert found.text == "Sentence 3 of the first text."
+
+
 def test_only_the_heaviest_are_given_and_weights_sum_to_one_at_most() -> None:
     documents = placed(FIRST)
     weights = {PREFIX + 60 * number: 1.0 + number for number in range(12)}
