@@ -69,6 +69,7 @@ class Application(QObject):
         self.closed_in_time = True
         self._is_closed = False
         self._offers: tuple[Offer, ...] = ()
+        self._set_theme = ""
         self._garbage = GarbageCollector(self)
         self.preferences = Preferences(folders.settings if folders else None, self)
         settings = self.preferences.settings
@@ -284,7 +285,9 @@ class Application(QObject):
     @Slot()
     def _on_preferences_changed(self) -> None:
         settings = self.preferences.settings
-        self.theme.choose(THEMES.get(settings.theme), contrast=settings.theme == "contrast")
+        if settings.theme != self._set_theme:  # or else the one that the command line named stays
+            self._set_theme = settings.theme
+            self.theme.choose(THEMES.get(settings.theme), contrast=settings.theme == "contrast")
         self.theme.set_points(settings.font_points)
         self.window.show_theme(settings.theme)
 

@@ -71,6 +71,9 @@ class ChatList(QAbstractListModel):
         """Make a chat the one that is shown."""
         self.current = chat
         self.current_changed.emit()
+        for number, each in enumerate(self._chats):
+            if each.draft:  # it is told of all but the one that is shown
+                self.dataChanged.emit(self.index(number), self.index(number))
 
     def remove(self, chat: Chat) -> None:
         """Take a chat out; the newest other one is shown, or a new one."""

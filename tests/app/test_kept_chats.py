@@ -271,7 +271,8 @@ def test_a_new_chat_is_empty_and_a_draft_waits_in_the_list(restarted: Callable[[
     assert chats.about(drafted) == "Draft: Who wrote the first letter?"
     assert chats.index(chats.row(drafted)).data(Qt.ItemDataRole.AccessibleTextRole).endswith(chats.about(drafted))
     QTest.keyClicks(edit, "  ")
-    chats.show(drafted)
+    with driver.qtbot.waitSignal(chats.dataChanged, check_params_cb=lambda first, *_: chats.at(first.row()) is drafted):
+        chats.show(drafted)
     assert edit.toPlainText() == "Who wrote the first letter?"
     new.trigger()
     assert (driver.chat is not drafted, chats.rowCount()) == (True, 2), "blanks are no draft: it is taken again"

@@ -72,6 +72,16 @@ def test_a_question_in_a_bubble_is_as_wide_as_its_words_and_what_the_style_puts_
     assert bubble.width() == styled.sizeHint().width() + ROUNDED
 
 
+def test_the_theme_of_the_command_line_stays_until_another_is_set(driver: AppDriver) -> None:
+    preferences, theme = driver.application.preferences, driver.application.theme
+    for colors, other in ((DARK, "light"), (LIGHT, "dark")):
+        theme.choose(colors)
+        preferences.set(replace(preferences.settings, kept_gb=preferences.settings.kept_gb + 1))
+        assert theme.colors == colors
+        preferences.set(replace(preferences.settings, theme=other))
+        assert theme.colors == {"light": LIGHT, "dark": DARK}[other]
+
+
 @pytest.mark.parametrize(("scheme", "expected"), [("Light", CONTRAST_LIGHT), ("Dark", CONTRAST_DARK)])
 def test_high_contrast_follows_the_system(
     driver: AppDriver, monkeypatch: pytest.MonkeyPatch, scheme: str, expected: Colors
