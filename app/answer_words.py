@@ -84,7 +84,9 @@ def reading_line(answer: AnswerFinished) -> str:
 
 
 def footer_line(answer: AnswerFinished) -> str:
-    """Like: 92 tokens/s · first word after 0.05 s · 36 tokens · ended by itself."""
+    """Like: 92 tokens/s · first word after 0.05 s · 36 tokens · ended by itself. Without a word: why it ended."""
+    if not answer.answer_tokens:
+        return reason_of_end(answer.finish_reason)
     one = answer.answer_tokens == 1
     parts = (
         as_rate(answer.decode_tokens_per_s),

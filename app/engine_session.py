@@ -397,7 +397,12 @@ class EngineSession:
 
         chat, context = request.chat, self._context(request)
         yield self._answer_settings(request, context)
-        reused = go_to(context, request.history)
+        try:
+            reused = go_to(context, request.history, should_stop)
+        except errors.StoppedError:
+            yield self._measure(chat, context)
+            yield stopped_before_the_question(context)
+            return
         batch = TextBatch()
         baseline = self._baselines.get(chat, NO_BASELINE)
         collector = HitCollector(bin_of_token(context), baseline)
@@ -595,16 +600,25 @@ def add_hits(collector: HitCollector, event: "HitsDrained") -> None:
         collector.add(hits.layer, hits.position, tokens.numpy(), mass.float().numpy())
 
 
-def go_to(context: "Context", history: Sequence[Said]) -> int:
-    """Bring the context to where `history` has been said; how many of its tokens were there already."""
+def go_to(context: "Context", history: Sequence[Said], should_stop: ShouldStop) -> int:
+    """Bring the context to where `history` has been said; how many of its tokens were there already.
+
+    Raises StoppedError; what was said before the turn at hand stays in the context.
+    """
     turns = [Said(turn.question, turn.answer) for turn in context.turns]
     num_shared = sum(takewhile(bool, map(eq, turns, history)))
     if len(turns) > num_shared:
         context.rewind(context.turns[num_shared].start)
     reused = context.num_tokens
     for said in history[num_shared:]:
-        context.replay(said.question, said.answer)
+        context.replay(said.question, said.answer, should_stop)
     return reused
+
+
+def stopped_before_the_question(context: "Context") -> AnswerFinished:
+    """The answer to a question that was stopped while the chat was still brought to where it was asked."""
+    tokens = context.num_tokens
+    return AnswerFinished("", "cancelled", tokens, tokens, 0, 0.0, 0.0, ())
 
 
 def check_answer(context: "Context", answer: AnswerFinished, should_stop: ShouldStop) -> AnswerChecked:

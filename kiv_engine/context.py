@@ -18,7 +18,7 @@ from kiv_engine.chat import ChatFormat
 from kiv_engine.checkpoints import Checkpoints
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, tokenize
-from kiv_engine.errors import ConfigError
+from kiv_engine.errors import ConfigError, StoppedError
 from kiv_engine.events import AnswerEvent, AnswerFinished, Failed, Passage, ReadEvent, ReadProgress, TextDelta
 from kiv_engine.footprint import Footprint
 from kiv_engine.hits import HitsDrained, LayerHits
@@ -295,16 +295,19 @@ class Context:
             passages=passages,
         )
 
-    def replay(self, question: str, answer: str) -> None:
+    def replay(self, question: str, answer: str, should_stop: ShouldStop = never) -> None:
         """Take a turn as it was answered before, in another context or on another branch.
 
         Both are fed in blocks, as questions are, and nothing is drawn. On failure the context is as it was before.
+        Raises StoppedError, which counts as one.
         """
         start, unfed = self.num_tokens, list(self._unfed)
         try:
             prompt = self._prompt(question)
             self._unfed = prompt + self._format.plain(answer)
             while len(self._unfed) > 1:
+                if should_stop():
+                    raise StoppedError("Going back to what was said before was stopped.")
                 self._feed_prompt()
         except BaseException as error:
             self._undo(start, unfed, error)

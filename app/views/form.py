@@ -3,7 +3,7 @@
 from typing import Final
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QSizePolicy, QWidget
 
 from app.views.theme import GAP
 
@@ -20,6 +20,7 @@ class Form(QWidget):
         self._grid.setHorizontalSpacing(2 * GAP)
         self._grid.setVerticalSpacing(GAP // 2)
         self._grid.setColumnStretch(0, 1)
+        self._grid.setColumnMinimumWidth(1, CONTROL_WIDTH)
 
     def add(self, caption: str, control: QWidget, explanation: str = "", *, wide: bool = False) -> QLabel:
         """Add a row; its line, which may change. A wide control stands below its caption."""
@@ -37,8 +38,9 @@ class Form(QWidget):
         if wide:
             self._grid.addWidget(control, row + 1, 0, 1, 2)
         else:
-            control.setFixedWidth(CONTROL_WIDTH)
-            self._grid.addWidget(control, row, 1, Qt.AlignmentFlag.AlignRight)
+            if not isinstance(control, QComboBox):  # only its names may widen the column, where letters are large
+                control.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            self._grid.addWidget(control, row, 1)
         self._grid.addWidget(line, row + 2, 0, 1, 2)
         self._grid.setRowMinimumHeight(row + 3, 2 * GAP)
         line.setVisible(bool(explanation))

@@ -304,7 +304,8 @@ class SettingsDialog(QDialog):
         )
         line = self.tr("It opens again in seconds; the least recently used goes first.")
         if shelf := self._status.shelf:
-            line += " " + self.tr("Now: {0} texts, {1}.").format(shelf.contexts, as_bytes(shelf.bytes))
+            now = self.tr("Now: 1 text, {1}.") if shelf.contexts == 1 else self.tr("Now: {0:,} texts, {1}.")
+            line += " " + now.format(shelf.contexts, as_bytes(shelf.bytes))
         self.kept_line.setText(line)
         million = cost(1_000_000 * row // (1 if config.store_dtype != "int8" else 4))
         self.dtype_line.setText(

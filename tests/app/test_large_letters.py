@@ -7,6 +7,7 @@ import pytest
 from PySide6.QtWidgets import QApplication, QLabel, QScrollArea
 
 from app.models.engine_status import EngineState
+from app.views.settings_dialog import Choice
 from tests.app.conftest import AppDriver
 from tests.app.test_narrow_window import assert_welcome_has_room, resize
 
@@ -82,6 +83,19 @@ def test_the_settings_are_written_in_full_also_when_first_opened_with_large_lett
         page = dialog.pages.currentWidget()
         assert isinstance(page, QScrollArea)
         assert page.horizontalScrollBar().maximum() == 0, dialog.parts.item(part).text()
+    dialog.hide()
+
+
+def test_what_is_chosen_in_the_settings_is_written_in_full(enlarged: AppDriver) -> None:
+    enlarged.window.settings_action.trigger()
+    dialog = enlarged.application.settings_dialog
+    for points in (24, LARGE):
+        enlarge(enlarged, points)
+        for part in range(dialog.parts.count()):
+            dialog.open_part(part)
+            QApplication.sendPostedEvents()
+            for choice in dialog.pages.currentWidget().findChildren(Choice):
+                assert choice.width() >= choice.sizeHint().width(), choice.currentText()
     dialog.hide()
 
 

@@ -625,3 +625,26 @@ def test_a_stop_while_an_answer_is_written_is_obeyed_within_one_step() -> None:
     assert len(steps) <= before + 1
     session.close()
     torch.set_num_threads(threads)
+
+
+def test_going_back_to_what_was_said_can_be_stopped() -> None:
+    """A chat that comes back reads what was said in it anew, before the question; Esc and quitting end that, too."""
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session = EngineSession()
+    list(session.handle(LoadModel(), never))
+    list(session.handle(Read(1, (TextSource("a", " ".join(LINES)),)), never))
+    context = session._contexts[1]
+    before = context.num_tokens
+    history = (Said("Entry 7: goose", "The document says: Entry 7."), Said("And entry 8?", "It does not say."))
+    *_settings, stopped = session.handle(Ask(1, 0, "Why?", history), lambda: bool(context.turns))
+    assert isinstance(stopped, AnswerFinished)
+    assert (stopped.finish_reason, stopped.text) == ("cancelled", "")
+    assert [turn.question for turn in context.turns] == ["Entry 7: goose"]
+    assert stopped.prompt_tokens == context.num_tokens > before
+    *_events, answered = session.handle(Ask(1, 0, "Why?", history), never)
+    assert isinstance(answered, AnswerFinished)
+    assert answered.finish_reason != "cancelled"
+    assert [turn.question for turn in context.turns] == ["Entry 7: goose", "And entry 8?", "Why?"]
+    session.close()
+    torch.set_num_threads(threads)

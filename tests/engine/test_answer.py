@@ -11,6 +11,7 @@ import torch
 from kiv_engine.cached_tokens import CachedTokens
 from kiv_engine.config import SamplingConfig
 from kiv_engine.context import Context
+from kiv_engine.errors import StoppedError
 from kiv_engine.events import AnswerFinished, Failed, ReadProgress, TextDelta
 from kiv_engine.hits import HitsDrained
 from tests.engine.tiny_chat import END
@@ -257,6 +258,16 @@ def test_a_replay_that_fails_has_never_been(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(CachedTokens, "feed", fail_later)
     with pytest.raises(MemoryError):
         context.replay("How many?", "many " * 200)
+    assert (ids_of(context), context.turns, context._unfed) == (before, [], [])
+    context.close()
+
+
+def test_a_replay_that_is_stopped_has_never_been() -> None:
+    context = ready()
+    before = ids_of(context)
+    asked = iter((False, True))
+    with pytest.raises(StoppedError):
+        context.replay("How many?", "many " * 200, lambda: next(asked))
     assert (ids_of(context), context.turns, context._unfed) == (before, [], [])
     context.close()
 
