@@ -169,7 +169,9 @@ class Application(QObject):
         window.conversation.again_wanted.connect(controller.regenerate)
         window.conversation.again_wanted.connect(window.focus_composer)
         window.conversation.more_wanted.connect(controller.regenerate_with)
+        window.conversation.more_wanted.connect(window.focus_composer)  # the buttons go
         window.conversation.sections_wanted.connect(controller.go_by_section)
+        window.conversation.sections_wanted.connect(window.focus_composer)
         window.conversation.edited.connect(window.focus_composer)
         window.conversation.edited.connect(controller.ask_instead)
         window.conversation.claim_chosen.connect(self._on_claim_chosen)

@@ -311,7 +311,7 @@ class ExchangeView(QWidget):
 
     def _show_passages(self) -> None:
         exchange = self._exchange
-        if exchange.finished is None or self._passages.count():
+        if exchange.finished is None or not exchange.answer or self._passages.count():
             return
         passages = exchange.passages
         empty = self.tr("No passage of a document was retrieved while writing this answer")
@@ -401,14 +401,14 @@ class ExchangeView(QWidget):
     def _offer_more(self) -> None:
         """Only where there is more of the document than what every word sees anyway."""
         exchange, usual = self._exchange, self._chat.engine_config
-        answered = exchange.state is ExchangeState.DONE
+        answered, read = exchange.state is ExchangeState.DONE and exchange.answer, self._chat.reading
         if not self._is_built("more") and not BROAD.search(exchange.question):
             return
         if exchange.by_section:
             self.more.hide()
-        elif answered and self._chat.reading.tokens_total > usual.hot_tokens + usual.retrieved_tokens:
+        elif answered and read.tokens_total > usual.hot_tokens + usual.retrieved_tokens:
             self.more.offer(exchange.question, exchange.retrieved_tokens or usual.retrieved_tokens)
-            self.more.offer_sections(self._chat.reading.tokens_read)
+            self.more.offer_sections(read.tokens_read or read.tokens_total)  # not opened yet, since the start
         else:
             self.more.hide()
 

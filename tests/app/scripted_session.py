@@ -263,7 +263,8 @@ class ScriptedSession:
         yield AnswerChecked(check_claims(said, [text.text for text in self._texts.get(chat, [])]), colour_code(said))
         yield self._measured(chat, start + 37, self._total(chat) - self._read.get(chat, 0))
         reason = "stop" if said == "".join(self.words) else "cancelled"
-        yield AnswerFinished(said, reason, start + 25, start, 12, 0.051, 91.9, self._passages(chat))
+        tokens = 12 if said else 0
+        yield AnswerFinished(said, reason, start + 25, start, tokens, 0.051, 91.9, self._passages(chat))
 
     def _ask_by_section(self, request: Ask, should_stop: Callable[[], bool]) -> Iterator[object]:
         said = ""

@@ -80,6 +80,27 @@ def test_of_documents_whose_beginning_was_read_the_beginning_is_read_again(
     assert second.chat.reading.tokens_read == 700 < second.chat.placed_tokens
 
 
+def test_going_by_section_is_offered_also_before_the_document_is_opened_again(
+    restarted: Callable[[], AppDriver], tmp_path: Path
+) -> None:
+    long = tmp_path / "long.txt"
+    long.write_text("The goose was counted at noon. " * 3_000, encoding="utf-8")
+    first = restarted()
+    first.controller.open_files([long])
+    first.until_read()
+    first.controller.ask("Summarise all of it.")
+    first.until_answered()
+    leave(first)
+
+    second = restarted()
+    second.until(lambda: second.application.chats.rowCount() == 2)
+    second.application.chats.show(second.window.sidebar.found.chat_at(second.window.sidebar.found.index(1, 0)))
+    second.until(lambda: second.chat.is_loaded and second.transcript.exchanges[0].is_shown)
+    assert second.chat.reading.state is ReadingState.CLOSED
+    assert "6 sections" in second.transcript.exchanges[0].more.sections.accessibleName()
+    assert second.transcript.exchanges[0].more.sections.isVisible()
+
+
 def test_a_chat_comes_back_and_goes_on(restarted: Callable[[], AppDriver], book: Path) -> None:
     first = restarted()
     first.controller.open_files([book])

@@ -94,7 +94,9 @@ def test_an_answer_with_more_places_is_another_branch(driver: AppDriver, tmp_pat
     assert (one.more.isVisible(), many.more.isVisible()) == (False, True)
     assert "at most 256 places" in many.more.line.text()
     assert many.more.buttons[0].text() == "With 512 places"
+    many.more.buttons[0].setFocus()
     QTest.mouseClick(many.more.buttons[0], Qt.MouseButton.LeftButton)
+    assert driver.window.focusWidget() is driver.window.composer.edit, "the button is gone"
     driver.until(lambda: driver.chat.exchanges[1].id == 2 and driver.chat.exchanges[1].is_over)
     assert [ask.retrieved_tokens for ask in driver.session.asked] == [0, 0, 512]
     again = driver.transcript.exchanges[1]
@@ -109,6 +111,25 @@ def test_nothing_is_offered_where_every_word_sees_the_whole_document(driver: App
     driver.controller.ask("How many geese?")
     driver.until_answered()
     assert not driver.transcript.exchanges[0].more.isVisible()
+
+
+def test_below_an_answer_that_was_stopped_before_its_first_word_stands_only_why(
+    driver: AppDriver, tmp_path: Path
+) -> None:
+    long = tmp_path / "long.txt"
+    long.write_text("The goose was counted at noon. " * 600, encoding="utf-8")
+    driver.controller.open_files([long])
+    driver.until_read()
+    driver.session.held_at = {"ask"}
+    driver.controller.ask("How many geese?")
+    driver.until_reached("ask")
+    driver.controller.stop()
+    driver.until_answered()
+    [view] = driver.transcript.exchanges
+    driver.until(lambda: view.is_shown)
+    said = [label.text() for label in view.findChildren(QLabel) if label.isVisible() and label.text()]
+    assert said[-2:] == ["The answer is empty.", "stopped\u00a0by\u00a0you"]
+    assert not view.more.isVisible()
 
 
 def offered(driver: AppDriver, tmp_path: Path) -> ExchangeView:
@@ -126,7 +147,9 @@ def test_going_by_section_collects_an_answer_of_each(driver: AppDriver, tmp_path
     assert first.more.sections.isVisible()
     assert "6 sections" in first.more.sections.accessibleName(), "23,250 tokens in parts of at most 4,096"
     driver.session.held_at = {"section"}
+    first.more.sections.setFocus()
     first.more.sections.click()
+    assert driver.window.focusWidget() is driver.window.composer.edit, "the button is gone"
     driver.until_reached("section")
     [view] = driver.transcript.exchanges
     driver.until(lambda: "Section 1 of 3" in view.waiting.text() and view.waiting.isVisible())
@@ -159,7 +182,9 @@ def test_sections_in_which_nothing_was_found_share_a_line(driver: AppDriver, tmp
     first = offered(driver, tmp_path)
     driver.session.silent = {1, 2}
     driver.session.held_at = {"section"}
+    first.more.sections.setFocus()
     first.more.sections.click()
+    assert driver.window.focusWidget() is driver.window.composer.edit, "the button is gone"
     driver.until_reached("section")
     [view] = driver.transcript.exchanges
     driver.until(lambda: view.waiting.text() == "Section 1 of 3; Esc stops")
