@@ -3,7 +3,7 @@
 from typing import Final
 
 from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent, QTextLayout, QTextOption
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QResizeEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
 
 from app.models.chat_list import plain_tip
@@ -75,7 +75,7 @@ class PassageRow(QAbstractButton):
         self._paint_weight(painter)
         painter.setPen(QColor(colors.muted))
         line = QRectF(0, GAP, 0, self.fontMetrics().lineSpacing())
-        place = self.fontMetrics().elidedText(self._place, Qt.TextElideMode.ElideRight, self._place_width - GAP // 2)
+        place = fitted_place(self._place, self.fontMetrics(), self._place_width - GAP // 2)
         painter.drawText(line.translated(GAP + self._weight_width, 0).adjusted(0, 0, self._place_width, 0), 0, place)
         painter.setPen(QColor(colors.text))
         self._paint_text(painter)
@@ -145,6 +145,15 @@ class PassageRow(QAbstractButton):
             lines.append((line.textStart(), line.textLength()))
         layout.endLayout()
         return lines
+
+
+def fitted_place(place: str, metrics: QFontMetrics, width: int) -> str:
+    """A place in `width` pixels at most: the beginning of it, but of a file in a folder the file's own name."""
+    name = place.rpartition("/")[2]
+    if name == place:
+        return metrics.elidedText(place, Qt.TextElideMode.ElideRight, width)
+    fitting = (each for each in (place, f"…/{name}", name) if metrics.horizontalAdvance(each) <= width)
+    return next(fitting, metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, width))
 
 
 def with_ellipsis(text: str) -> str:
