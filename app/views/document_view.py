@@ -55,6 +55,16 @@ class DocumentView(QPlainTextEdit):
         """Whether all of the text is in the widget."""
         return not self._pouring
 
+    @property
+    def texts(self) -> list[DocumentText]:
+        """The documents, in their order."""
+        return self._texts
+
+    @property
+    def selected_place(self) -> tuple[int, int]:
+        """The document, and its character, with which what is selected begins. There are documents."""
+        return self._place_at(self.textCursor().selectionStart())
+
     def set_texts(self, texts: list[DocumentText]) -> None:
         """Show documents; what is there already stays."""
         if texts[: len(self._texts)] != self._texts:

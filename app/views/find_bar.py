@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QWidget
 from app.views.composer import is_escape
 from app.views.document_view import DocumentView
 from app.views.icons import IconButton
+from app.views.occurrences import Occurrences
 from app.views.theme import GAP, Theme
 
 
@@ -22,6 +23,8 @@ class FindBar(QWidget):
     def __init__(self, theme: Theme, view: DocumentView, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._view = view
+        self._occurrences = Occurrences(self)
+        self._occurrences.counted.connect(self._on_counted)
         self.edit = QLineEdit()
         self.edit.setPlaceholderText(self.tr("Find in the document"))
         self.edit.setAccessibleName(self.tr("Find in the document"))
@@ -76,10 +79,20 @@ class FindBar(QWidget):
     def _find(self, *, back: bool = False) -> None:
         words = self.edit.text()
         if not self._view.is_complete:
+            self._occurrences.stop()
             self.found.setText(self.tr("Loading …"))
             return
-        found = not words or self._view.select_next(words, back=back)
-        self.found.setText("" if found else self.tr("Not found"))
+        self.found.setText("")  # where it takes no time, it is counted before this is painted
+        if words and self._view.select_next(words, back=back):
+            self._occurrences.tell(words, self._view.texts, self._view.selected_place)
+            return
+        self._occurrences.stop()
+        if words:
+            self.found.setText(self.tr("Not found"))
+
+    @Slot(int, int)
+    def _on_counted(self, number: int, count: int) -> None:
+        self.found.setText(self.tr("{0:,} of {1:,}").format(number, count))
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         if is_escape(event) and event.type() == QEvent.Type.ShortcutOverride:

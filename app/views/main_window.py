@@ -338,7 +338,7 @@ class MainWindow(QMainWindow):
         if chat.opened_documents:
             return ""
         if chat.documents:
-            return self.tr("The text to search in is not here before it is opened.")
+            return self.tr("The text can be searched once the document is open.")
         return self.tr("There is no document to search in: open one (Ctrl+O).")
 
     @Slot()

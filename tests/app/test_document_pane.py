@@ -14,6 +14,7 @@ from app.models.engine_status import EngineState
 from app.reports import DocumentPlace
 from app.settings import ChatOptions
 from app.views.exchange_view import ExchangeView
+from app.views.occurrences import Occurrences
 from app.views.theme import DARK
 from kiv_engine.documents.places import Places
 from tests.app.conftest import AppDriver, read_book, type_and_send
@@ -65,6 +66,53 @@ def test_search_finds_and_goes_around(driver: AppDriver, book: Path) -> None:
     assert bar.found.text() == "Not found"
 
 
+def test_the_search_tells_which_place_it_is_at_of_how_many(driver: AppDriver, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    one.write_text("A goose 🪿. " * 40, encoding="utf-8")
+    other.write_text("GOOSE " * 1_200, encoding="utf-8")
+    driver.controller.open_files([one, other])
+    driver.until_read()
+    driver.until(lambda: driver.window.document.text.is_complete)
+    driver.window.find_action.trigger()
+    bar = driver.window.document.find_bar
+    QTest.keyClicks(bar.edit, "goose")
+    driver.until(lambda: bar.found.text() == "1 of 1,240")
+    for go, number in ((bar.find_previous, "1,240"), (bar.find_next, "1"), (bar.find_next, "2")):
+        go()
+        assert bar.found.text() == f"{number} of 1,240"
+    driver.window.document.text.selectAll()
+    bar.find_previous()
+    bar.find_previous()
+    assert bar.found.text() == "1,239 of 1,240"
+    bar.edit.setText("🪿")
+    bar.find_next()
+    assert bar.found.text() == "1 of 40"
+    QTest.keyClick(bar.edit, Qt.Key.Key_Backspace)
+    assert bar.found.text() == ""
+
+
+def test_places_are_counted_bit_by_bit_and_none_is_lost_between_the_bits(
+    driver: AppDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("COUNT_S", 0.0), ("COUNT_CHARACTERS", 7), ("COUNT_PLACES", 2)):
+        monkeypatch.setattr(f"app.views.occurrences.{name}", value)
+    texts = [DocumentText.cut(name, text) for name, text in (("a", "ababa" * 9), ("b", ""), ("c", "xAB ab aab"))]
+    occurrences, told = Occurrences(), list[tuple[int, int]]()
+    occurrences.counted.connect(lambda number, count: told.append((number, count)))
+    occurrences.tell("aB", texts, (2, 4))
+    assert not told, "the window gets its turn"
+    driver.until(lambda: bool(told))
+    whole = sum(text.folded.count("ab") for text in texts)
+    assert told == [(whole - 1, whole)]
+    occurrences.tell("aB", texts, (0, 0))
+    assert told[1:] == [(1, whole)], "what is counted is not counted again"
+    occurrences.tell("a", texts, (0, 0))
+    occurrences.stop()
+    occurrences.tell("b", texts[2:], (0, 2))
+    driver.until(lambda: len(told) > 2)
+    assert told[2:] == [(1, 3)]
+
+
 def test_a_search_without_a_text_says_why_there_is_nothing_to_search(driver: AppDriver, book: Path) -> None:
     find, banner, bar = driver.window.find_action, driver.window.banner, driver.window.document.find_bar
     driver.until_state(EngineState.IDLE)
@@ -76,7 +124,7 @@ def test_a_search_without_a_text_says_why_there_is_nothing_to_search(driver: App
     driver.controller.open_files([book])
     driver.until_reached("open")
     find.trigger()
-    assert banner.text.text() == "The text to search in is not here before it is opened."
+    assert banner.text.text() == "The text can be searched once the document is open."
     assert not bar.isVisible()
     driver.session.go()
     driver.until_read()
