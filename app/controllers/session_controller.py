@@ -12,7 +12,7 @@ from app.controllers.model_loading import ModelLoading
 from app.controllers.notices import Notice, NoticeKind, Offer, notice_of_failure
 from app.controllers.readings import Readings
 from app.controllers.request_queue import Engine, RequestQueue
-from app.models.chat import Chat, Exchange, ExchangeState
+from app.models.chat import Chat, Exchange, ExchangeState, first_words
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineStatus
 from app.models.preferences import Preferences
@@ -100,7 +100,7 @@ class SessionController(QObject):
     def read_pasted(self, text: str) -> None:
         """Read a text from the clipboard."""
         if text.strip():
-            self.read([TextSource(self.tr("Pasted text"), text)])
+            self.read([TextSource(self.tr("Pasted: “{0}”").format(first_words(text)), text)])
         else:
             self._notice(self.tr("The pasted text is empty."))
 

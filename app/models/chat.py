@@ -20,6 +20,9 @@ from kiv_engine.config import KIVConfig
 from kiv_engine.events import AnswerFinished, ParseProgress, Passage
 
 TITLE_CHARACTERS: Final = 60
+NAME_CHARACTERS: Final = 24
+"""Of a pasted text, its first words are its name."""
+BEGINNING_CHARACTERS: Final = 1_000
 
 
 class ReadingState(Enum):
@@ -426,4 +429,13 @@ class Chat(QObject):
 def shortened(text: str) -> str:
     """A text in one line of TITLE_CHARACTERS at most."""
     line = " ".join(text.split())
+def first_words(text: str) -> str:
+    """The words with which a text begins, in NAME_CHARACTERS at most, and "…" where there are more."""
+    line = " ".join(text[:BEGINNING_CHARACTERS].split())
+    if len(line) <= NAME_CHARACTERS:
+        return line
+    whole = line[: NAME_CHARACTERS - 1].rpartition(" ")[0]
+    return f"{whole} …" if whole else f"{line[: NAME_CHARACTERS - 1]}…"
+
+
     return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"

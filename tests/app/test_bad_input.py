@@ -13,7 +13,7 @@ from PySide6.QtGui import QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QApplication, QLabel
 
 from app.controllers.session_controller import MAX_FILES
-from app.models.chat import ReadingState
+from app.models.chat import ReadingState, first_words
 from app.models.engine_status import EngineState
 from tests.app.conftest import AppDriver
 from tests.app.scripted_session import SENTENCE
@@ -127,7 +127,21 @@ def test_a_text_that_is_dropped_is_a_document_and_an_empty_one_is_told(driver: A
         if words:
             assert driver.window.banner.text.text() == words
     driver.until_read()
-    assert driver.chat.documents[0].name == "Pasted text"
+    assert driver.chat.documents[0].name == "Pasted: “The goose was counted. …”"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\n  The harbor\twas\n\nfull", "The harbor was full"),
+        ("The harbor was full of geese", "The harbor was full of …"),
+        ("The harbor was full of it all", "The harbor was full of …"),
+        ("x" * 5_000, f"{'x' * 23}…"),
+        ("האווז נספר", "האווז נספר"),
+    ],
+)
+def test_a_pasted_text_is_named_by_its_first_words(text: str, words: str) -> None:
+    assert first_words(text) == words
 
 
 def test_a_drop_of_neither_file_nor_text_does_nothing(driver: AppDriver) -> None:

@@ -50,7 +50,7 @@ def test_all_is_told_before_the_first_token_is_read(driver: AppDriver) -> None:
     card = driver.transcript.card
     driver.until(lambda: "to read" in card.state.text())
     assert driver.chat.reading.tokens_read == 0
-    assert rows(driver) == [("Pasted text", "300,000 tokens")]
+    assert rows(driver) == [("Pasted: “Some words. Some …”", "300,000 tokens")]
     assert card.facts.text() == "Needs 326 MB · fits this PC (up to about 4.2 million tokens)"
     assert colour(card.facts) == driver.application.theme.colors.muted
     assert card.state.text() == "0 of 300,000 tokens · about 3 h to read"

@@ -23,6 +23,7 @@ from tests.app.conftest import AppDriver, read_book
 from tests.app.scripted_session import SENTENCE, WORDS, ScriptedSession
 
 ANSWER = "".join(WORDS)
+PASTED = "Pasted: “Captain Anna Thornwick …”"
 
 
 @pytest.fixture
@@ -449,7 +450,7 @@ def test_a_pasted_text_comes_back_with_its_chat_and_looking_at_it_is_no_change(
     second = restarted()
     second.until(lambda: second.application.chats.rowCount() == 2)
     kept = second.application.chats.at(0)
-    assert kept.documents[0].source == TextSource("Pasted text", "")
+    assert kept.documents[0].source == TextSource(PASTED, "")
     saved: list[object] = []
     for name in ("save_chat", "save_exchange"):
         monkeypatch.setattr(second.application.history, name, lambda *given: saved.append(given))
@@ -457,7 +458,7 @@ def test_a_pasted_text_comes_back_with_its_chat_and_looking_at_it_is_no_change(
     second.until(lambda: kept.is_loaded)
     second.application.keeper.save()
     assert saved == []
-    assert kept.documents[0].source == TextSource("Pasted text", SENTENCE * 20)
+    assert kept.documents[0].source == TextSource(PASTED, SENTENCE * 20)
     second.controller.read_again()
     second.until_read()
     assert second.chat.opened_documents[0].text == SENTENCE * 20

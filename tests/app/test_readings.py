@@ -203,7 +203,7 @@ def test_a_long_text_that_is_pasted_is_a_document(driver: AppDriver) -> None:
     QGuiApplication.clipboard().setText(SENTENCE * 100)
     driver.window.composer.edit.paste()
     driver.until_read()
-    assert driver.chat.documents[0].name == "Pasted text"
+    assert driver.chat.documents[0].name == "Pasted: “Captain Anna Thornwick …”"
     assert driver.window.composer.edit.toPlainText() == "short"
 
 
