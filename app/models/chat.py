@@ -101,13 +101,14 @@ class ChatDocument:
 
 
 class ExchangeState(Enum):
-    """How far a question is on its way to an answer."""
+    """How far a question is on its way to an answer. UNFINISHED: the app was closed before its end."""
 
     WAITING = "waiting"
     THINKING = "thinking"
     WRITING = "writing"
     DONE = "done"
     FAILED = "failed"
+    UNFINISHED = "unfinished"
 
 
 @dataclass(eq=False)
@@ -123,7 +124,7 @@ class Exchange:
         claims: its quotes and numbers, checked.
         code: the words of its blocks of code, by kind.
         evidence: where in the documents the answer looked, also while it is written.
-        message: why it failed.
+        message: why it failed, or why there is not all of it.
         retrieved_tokens: old tokens that were fetched for each word of it; 0 is as the settings say.
         settings: what its answer was made with; None before, and for one from an older version.
         by_section: it is asked of each section of the documents in turn.
@@ -149,7 +150,7 @@ class Exchange:
 
     @property
     def is_over(self) -> bool:
-        return self.state in (ExchangeState.DONE, ExchangeState.FAILED)
+        return self.state in (ExchangeState.DONE, ExchangeState.FAILED, ExchangeState.UNFINISHED)
 
     @property
     def passages(self) -> tuple[Passage, ...]:
@@ -293,8 +294,8 @@ class Chat(QObject):
         self.root.children = [exchange for exchange in exchanges if exchange.parent is None]
         for exchange in exchanges:
             if not exchange.is_over:
-                exchange.state = ExchangeState.FAILED
-                exchange.message = self.tr("the app was closed before the answer was finished")
+                exchange.state = ExchangeState.UNFINISHED
+                exchange.message = self.tr("The app was closed before this answer was finished.")
         for exchange_id in self.saved_path:
             if shown := self.all_exchanges.get(exchange_id):
                 (shown.parent or self.root).chosen = self.siblings(shown).index(shown)

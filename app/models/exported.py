@@ -126,7 +126,7 @@ def _said(exchange: SavedExchange) -> list[str]:
     parts = [f"## {_plain(exchange.question)}"]
     if exchange.answer:
         parts.append(exchange.answer.replace("![", r"!\["))  # a picture would be fetched by whoever opens the file
-    if exchange.state == "failed":
+    if exchange.state in ("failed", "unfinished"):
         parts.append(f"*{_plain(exchange.message or tr('There is no answer.'))}*")
     if made := settings_of(exchange.settings):
         parts.append(f"*{_plain('; '.join(settings_words(made)))}.*")

@@ -304,6 +304,8 @@ class ExchangeView(QWidget):
                 return self.tr("Reading the question …")
             case ExchangeState.FAILED:
                 return self.tr("Failed: {0}").format(exchange.message)
+            case ExchangeState.UNFINISHED:
+                return self.tr("{0} Answer again for all of it.").format(exchange.message)
             case ExchangeState.DONE if not exchange.answer:
                 return self.tr("The answer is empty.")
             case _:

@@ -35,6 +35,8 @@ def test_markdown_has_the_branch_that_is_shown_with_its_passages() -> None:
     )
     assert "> log.txt, page 7, May (25%): The tide \\*turned\\* at noon." in text
     assert "*the context is full*" in text
+    cut_off = replace(LOST, state="unfinished", message="The app was closed.")
+    assert "*The app was closed.*" in to_markdown(CHAT, [FIRST, NEXT, cut_off])
     assert "Another branch" not in text
     made = "; 256 old tokens fetched for each word, 2,048 newest seen in full; old keys and values in 8 bit; "
     assert made in text

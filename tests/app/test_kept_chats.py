@@ -196,8 +196,11 @@ def test_what_was_being_written_is_kept(restarted: Callable[[], AppDriver], book
     second.application.chats.show(second.application.chats.at(0))
     second.until(lambda: bool(second.chat.exchanges))
     exchange = second.chat.exchanges[0]
-    assert (exchange.answer, exchange.state) == (WORDS[0], ExchangeState.FAILED)
-    assert "closed before the answer was finished" in second.transcript.exchanges[0].waiting.text()
+    assert (exchange.answer, exchange.state) == (WORDS[0], ExchangeState.UNFINISHED)
+    line = second.transcript.exchanges[0].waiting
+    assert line.text() == "The app was closed before this answer was finished. Answer again for all of it."
+    assert line.objectName() == "muted", "closing it was no failure"
+    assert second.transcript.exchanges[0].again.isVisible()
     second.transcript.exchanges[0].again.click()
     second.until_answered()
     assert second.chat.exchanges[0].answer == ANSWER
