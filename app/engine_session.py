@@ -31,6 +31,7 @@ from app.reports import (
     DocumentsPlaced,
     DocumentsRejected,
     EvidenceGrown,
+    GoingBack,
     ModelLoaded,
     ModelUnloaded,
     NotHereError,
@@ -198,6 +199,13 @@ class EngineSession:
         if time.monotonic() - self._told_at >= TELL_INTERVAL_S:
             self._told_at = time.monotonic()
             self.tell(event)
+
+    def _tell_going_back(self, event: GoingBack) -> None:
+        """Its beginning and its end are told in any case: the window shows one thing before, and another behind."""
+        if event.tokens_read in (0, event.tokens_total):
+            self.tell(event)
+        else:
+            self._tell_sometimes(event)
 
     def _loaded(self) -> "Engine":
         if self._engine is None:
@@ -398,7 +406,7 @@ class EngineSession:
         chat, context = request.chat, self._context(request)
         yield self._answer_settings(request, context)
         try:
-            reused = go_to(context, request.history, should_stop)
+            reused = go_to(context, request.history, should_stop, self._tell_going_back)
         except errors.StoppedError:
             yield self._measure(chat, context)
             yield stopped_before_the_question(context)
@@ -600,7 +608,9 @@ def add_hits(collector: HitCollector, event: "HitsDrained") -> None:
         collector.add(hits.layer, hits.position, tokens.numpy(), mass.float().numpy())
 
 
-def go_to(context: "Context", history: Sequence[Said], should_stop: ShouldStop) -> int:
+def go_to(
+    context: "Context", history: Sequence[Said], should_stop: ShouldStop, tell: Callable[[GoingBack], None]
+) -> int:
     """Bring the context to where `history` has been said; how many of its tokens were there already.
 
     Raises StoppedError; what was said before the turn at hand stays in the context.
@@ -609,9 +619,12 @@ def go_to(context: "Context", history: Sequence[Said], should_stop: ShouldStop) 
     num_shared = sum(takewhile(bool, map(eq, turns, history)))
     if len(turns) > num_shared:
         context.rewind(context.turns[num_shared].start)
-    reused = context.num_tokens
-    for said in history[num_shared:]:
-        context.replay(said.question, said.answer, should_stop)
+    reused, unsaid = context.num_tokens, history[num_shared:]
+    total = context.tokens_to_replay([(said.question, said.answer) for said in unsaid])
+    if unsaid:
+        tell(GoingBack(0, total))
+    for said in unsaid:
+        context.replay(said.question, said.answer, should_stop, lambda now: tell(GoingBack(now - reused, total)))
     return reused
 
 

@@ -235,6 +235,14 @@ class EvidenceGrown:
 
 
 @dataclass(frozen=True)
+class GoingBack:
+    """Tokens of what was said before in the chat that are read, of how many. Comes before the question is read."""
+
+    tokens_read: int
+    tokens_total: int
+
+
+@dataclass(frozen=True)
 class SectionProgress:
     """How far a question is that is asked section by section. Comes before each section and before the terminal event.
 

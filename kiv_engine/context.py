@@ -2,7 +2,7 @@
 
 import time
 from array import array
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -295,11 +295,25 @@ class Context:
             passages=passages,
         )
 
-    def replay(self, question: str, answer: str, should_stop: ShouldStop = never) -> None:
+    def tokens_to_replay(self, said: Sequence[tuple[str, str]]) -> int:
+        """How many tokens `replay` feeds for questions and their answers, one after the other; 0 for none."""
+        if not said:
+            return 0
+        prompts = [self._prompt(said[0][0]), *(self._format.follow_up(question) for question, _answer in said[1:])]
+        answers = [self._format.plain(answer) for _question, answer in said]
+        return sum(map(len, prompts + answers)) - 1  # the last one waits for what follows
+
+    def replay(
+        self,
+        question: str,
+        answer: str,
+        should_stop: ShouldStop = never,
+        on_tokens: Callable[[int], None] = lambda _: None,
+    ) -> None:
         """Take a turn as it was answered before, in another context or on another branch.
 
-        Both are fed in blocks, as questions are, and nothing is drawn. On failure the context is as it was before.
-        Raises StoppedError, which counts as one.
+        Both are fed in blocks, as questions are, and nothing is drawn; `on_tokens` hears after each how many tokens
+        the context has. On failure the context is as it was before. Raises StoppedError, which counts as one.
         """
         start, unfed = self.num_tokens, list(self._unfed)
         try:
@@ -309,6 +323,7 @@ class Context:
                 if should_stop():
                     raise StoppedError("Going back to what was said before was stopped.")
                 self._feed_prompt()
+                on_tokens(self.num_tokens)
         except BaseException as error:
             self._undo(start, unfed, error)
             raise

@@ -8,7 +8,7 @@ from typing import Final
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
-from app.reports import AnswerChecked, EvidenceGrown, SectionProgress
+from app.reports import AnswerChecked, EvidenceGrown, GoingBack, SectionProgress
 from app.requests import Ask, Said
 from app.section_words import with_sections
 from app.settings import AnswerSettings
@@ -66,6 +66,9 @@ class Answers:
                 chat.evidence_changed.emit(exchange.id)
             case SectionProgress():
                 exchange.sections = event
+                chat.exchange_changed.emit(exchange.id)
+            case GoingBack():
+                exchange.going_back = event
                 chat.exchange_changed.emit(exchange.id)
             case AnswerSettings():
                 exchange.settings = event

@@ -13,7 +13,7 @@ from app.code_colours import ColouredCode
 from app.document_text import DocumentText
 from app.evidence import Evidence, bin_of
 from app.quote_check import Claim, Place
-from app.reports import DocumentPlace, SectionProgress, StoreOffer
+from app.reports import DocumentPlace, GoingBack, SectionProgress, StoreOffer
 from app.requests import Source, TextSource
 from app.settings import AnswerSettings, ChatOptions, StoreKind, store_kind
 from kiv_engine.config import KIVConfig
@@ -126,6 +126,7 @@ class Exchange:
         evidence: where in the documents the answer looked, also while it is written.
         message: why it failed, or why there is not all of it.
         retrieved_tokens: old tokens that were fetched for each word of it; 0 is as the settings say.
+        going_back: how far the chat is brought to where it was asked; None unless that takes reading.
         settings: what its answer was made with; None before, and for one from an older version.
         by_section: it is asked of each section of the documents in turn.
         sections: how far that is, or became; None before, and for one from disk.
@@ -147,6 +148,7 @@ class Exchange:
     by_section: bool = False
     settings: AnswerSettings | None = None
     sections: SectionProgress | None = None
+    going_back: GoingBack | None = None
 
     @property
     def is_over(self) -> bool:
@@ -427,9 +429,6 @@ class Chat(QObject):
         return 0
 
 
-def shortened(text: str) -> str:
-    """A text in one line of TITLE_CHARACTERS at most."""
-    line = " ".join(text.split())
 def first_words(text: str) -> str:
     """The words with which a text begins, in NAME_CHARACTERS at most, and "…" where there are more."""
     line = " ".join(text[:BEGINNING_CHARACTERS].split())
@@ -439,4 +438,7 @@ def first_words(text: str) -> str:
     return f"{whole} …" if whole else f"{line[: NAME_CHARACTERS - 1]}…"
 
 
+def shortened(text: str) -> str:
+    """A text in one line of TITLE_CHARACTERS at most."""
+    line = " ".join(text.split())
     return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"

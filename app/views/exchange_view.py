@@ -301,7 +301,7 @@ class ExchangeView(QWidget):
             case ExchangeState.THINKING | ExchangeState.WRITING if exchange.sections:
                 return section_line(exchange.sections)
             case ExchangeState.THINKING:
-                return self.tr("Reading the question …")
+                return self._thinking_line()
             case ExchangeState.FAILED:
                 return self.tr("Failed: {0}").format(exchange.message)
             case ExchangeState.UNFINISHED:
@@ -310,6 +310,14 @@ class ExchangeView(QWidget):
                 return self.tr("The answer is empty.")
             case _:
                 return ""
+
+    def _thinking_line(self) -> str:
+        """What is read before the first word."""
+        back = self._exchange.going_back
+        if back is None or back.tokens_read == back.tokens_total:
+            return self.tr("Reading the question …")
+        line = self.tr("Going back to what was said in this chat … {0:,} of {1:,} tokens")
+        return line.format(back.tokens_read, back.tokens_total)
 
     def _show_passages(self) -> None:
         exchange = self._exchange

@@ -21,6 +21,7 @@ from app.reports import (
     DocumentsPlaced,
     DocumentsRejected,
     EvidenceGrown,
+    GoingBack,
     ModelLoaded,
     ModelUnloaded,
     ReadingTimed,
@@ -75,6 +76,7 @@ class ScriptedSession:
         spilled_bytes: of the GPU's memory, those that are told to lie in RAM.
         silent: numbers of the sections in which nothing is found.
         fails_in_section: asking this one raises the error.
+        going_back: what is told of that before each answer.
         fit_tokens: how long a context this PC can hold.
     """
 
@@ -92,6 +94,7 @@ class ScriptedSession:
         self.gpu: Gpu | None = None
         self.spilled_bytes = 0
         self.silent: set[int] = set()
+        self.going_back: tuple[GoingBack, ...] = ()
         self.fails_in_section: dict[int, BaseException] = {}
         self.fit_tokens = 4_200_000
         self.read: list[Read] = []
@@ -242,6 +245,7 @@ class ScriptedSession:
     def _ask(self, chat: int, should_stop: Callable[[], bool]) -> Iterator[object]:
         yield MADE
         start = self._length.get(chat, 0)
+        yield from self.going_back
         self._step("ask", should_stop)
         said, ends = "", []
         common = np.zeros(HEAT_BINS, np.float32)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.models.chat import ExchangeState
 from app.models.engine_status import EngineState
-from app.reports import Report
+from app.reports import GoingBack, Report
 from app.requests import Ask, Said
 from app.views.passage_row import PassageRow
 from app.views.theme import GAP
@@ -52,6 +52,22 @@ def test_escape_stops_an_answer_and_keeps_what_was_said(driver: AppDriver, book:
     assert (exchange.answer, exchange.finished.finish_reason) == (WORDS[0], "cancelled")
     assert "stopped\u00a0by\u00a0you" in driver.transcript.exchanges[0].footer.text()
     driver.until_state(EngineState.IDLE)
+
+
+def test_going_back_to_what_was_said_is_told_with_how_far_it_is(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    driver.session.held_at = {"ask"}
+    driver.session.going_back = (GoingBack(0, 2_048), GoingBack(1_024, 2_048))
+    type_and_send(driver, "Who?")
+    back = "Going back to what was said in this chat … 1,024 of 2,048 tokens"
+    driver.until(lambda: driver.transcript.exchanges[0].waiting.text() == back)
+    driver.session.go()
+    driver.until_answered()
+    driver.session.held_at = {"ask"}
+    driver.session.going_back = (GoingBack(0, 2_048), GoingBack(2_048, 2_048))
+    type_and_send(driver, "Why?")
+    driver.until(lambda: driver.chat.exchanges[1].going_back == GoingBack(2_048, 2_048))
+    assert driver.transcript.exchanges[1].waiting.text() == "Reading the question …"
 
 
 def test_several_questions_make_one_conversation(driver: AppDriver, book: Path) -> None:

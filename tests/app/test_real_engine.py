@@ -27,6 +27,7 @@ from app.models.engine_status import EngineState
 from app.reports import (
     DocumentOpened,
     DocumentsPlaced,
+    GoingBack,
     ModelLoaded,
     ModelUnloaded,
     NotHereError,
@@ -637,14 +638,27 @@ def test_going_back_to_what_was_said_can_be_stopped() -> None:
     context = session._contexts[1]
     before = context.num_tokens
     history = (Said("Entry 7: goose", "The document says: Entry 7."), Said("And entry 8?", "It does not say."))
+    told: list[object] = []
+    session.tell = told.append
     *_settings, stopped = session.handle(Ask(1, 0, "Why?", history), lambda: bool(context.turns))
     assert isinstance(stopped, AnswerFinished)
     assert (stopped.finish_reason, stopped.text) == ("cancelled", "")
     assert [turn.question for turn in context.turns] == ["Entry 7: goose"]
-    assert stopped.prompt_tokens == context.num_tokens > before
+    after = context.num_tokens
+    assert stopped.prompt_tokens == after > before
+    [begun, *_between] = told
+    assert isinstance(begun, GoingBack)
+    assert begun.tokens_read == 0
+    assert begun.tokens_total > after - before, "the second turn is missing"
+    told.clear()
     *_events, answered = session.handle(Ask(1, 0, "Why?", history), never)
     assert isinstance(answered, AnswerFinished)
     assert answered.finish_reason != "cancelled"
     assert [turn.question for turn in context.turns] == ["Entry 7: goose", "And entry 8?", "Why?"]
+    rest = begun.tokens_total - (after - before)
+    assert (told[0], told[-1]) == (GoingBack(0, rest), GoingBack(rest, rest))
+    told.clear()
+    list(session.handle(Ask(1, 0, "Who?", history), never))
+    assert not told, "nothing of it has to be read anew"
     session.close()
     torch.set_num_threads(threads)

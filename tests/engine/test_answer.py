@@ -232,7 +232,14 @@ def test_a_turn_that_is_replayed_is_as_if_it_had_been_asked(family: str) -> None
     config = replace(SMALL, retrieved_tokens=4_096)
     asked, replayed = ready(family, config), ready(family, config)
     first = ask(asked)
-    replayed.replay("How many?", first.text)
+    assert replayed.tokens_to_replay([]) == 0
+    before, said = replayed.num_tokens, [("How many?", first.text), ("Why?", "many " * 700)]
+    tokens, read = replayed.tokens_to_replay(said), list[int]()
+    for question, answer in said:
+        replayed.replay(question, answer, on_tokens=read.append)
+    assert read[-1] == replayed.num_tokens == before + tokens
+    assert len(read) > len(said), "a long answer is heard of in between"
+    replayed.rewind(replayed.turns[1].start)
     assert ids_of(replayed) == ids_of(asked)
     assert replace(replayed.turns[0], hits=()) == replace(asked.turns[0], hits=())
     assert ask(replayed, "Why?").text == ask(asked, "Why?").text
