@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Final
 
@@ -339,11 +340,14 @@ class ExchangeView(QWidget):
 
     def _add_row(self, passage: Passage) -> None:
         heaviest = max(each.weight for each in self._exchange.passages)
-        position = passage.place or self._share_of(passage)
         documents = self._chat.documents
-        document = documents[self._chat.document_of(passage)].name if len(documents) > 1 else ""
-        bar = passage.weight / heaviest
-        row = PassageRow(self._theme, passage.weight, bar, position, passage.text, document, self)
+        names = [documents[self._chat.document_of(passage)].name] if len(documents) > 1 else []
+        place = passage
+        if "/" in passage.section:  # a file in a folder: beside the text there is no room for its name
+            names.append(passage.section)
+            place = replace(passage, section="")
+        position, bar = place.place or self._share_of(passage), passage.weight / heaviest
+        row = PassageRow(self._theme, passage.weight, bar, position, passage.text, ", ".join(names), self)
         row.clicked.connect(self._on_passage)
         row.setProperty("place", len(self.rows))
         row.resize(self.width(), row.height())  # its height follows from its width: the layout need not try twice

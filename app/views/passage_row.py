@@ -1,9 +1,9 @@
-"""One passage below an answer: its weight, where it stands, its text, and of which document. A click goes there."""
+"""One passage below an answer: its weight, where it stands, its text, and of which file. A click goes there."""
 
 from typing import Final
 
 from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QResizeEvent, QTextLayout, QTextOption
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
 
 from app.models.chat_list import plain_tip
@@ -19,7 +19,9 @@ LINE: Final = int(Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextSingleLine)
 
 
 class PassageRow(QAbstractButton):
-    """A button with a bar as long as the passage's weight. `document` is its name, or "" where there is only one."""
+    """A button with a bar as long as the passage's weight. `document` is the name of its file, or "" where all are of
+    one.
+    """
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class PassageRow(QAbstractButton):
         self._paint_weight(painter)
         painter.setPen(QColor(colors.muted))
         line = QRectF(0, GAP, 0, self.fontMetrics().lineSpacing())
-        place = fitted_place(self._place, self.fontMetrics(), self._place_width - GAP // 2)
+        place = self.fontMetrics().elidedText(self._place, Qt.TextElideMode.ElideRight, self._place_width - GAP // 2)
         painter.drawText(line.translated(GAP + self._weight_width, 0).adjusted(0, 0, self._place_width, 0), 0, place)
         painter.setPen(QColor(colors.text))
         self._paint_text(painter)
@@ -145,15 +147,6 @@ class PassageRow(QAbstractButton):
             lines.append((line.textStart(), line.textLength()))
         layout.endLayout()
         return lines
-
-
-def fitted_place(place: str, metrics: QFontMetrics, width: int) -> str:
-    """A place in `width` pixels at most: the beginning of it, but of a file in a folder the file's own name."""
-    name = place.rpartition("/")[2]
-    if name == place:
-        return metrics.elidedText(place, Qt.TextElideMode.ElideRight, width)
-    fitting = (each for each in (place, f"…/{name}", name) if metrics.horizontalAdvance(each) <= width)
-    return next(fitting, metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, width))
 
 
 def with_ellipsis(text: str) -> str:

@@ -1,5 +1,6 @@
 """Questions and their answers in the window: asked, stopped, edited, and answered again as branches."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from app.requests import Ask, Said
 from app.views.passage_row import PassageRow
 from app.views.theme import GAP
 from app.views.title import Title
-from kiv_engine.events import TextDelta
+from kiv_engine.events import Passage, TextDelta
 from tests.app.conftest import AppDriver, read_book, type_and_send
 from tests.app.scripted_session import ANSWER, WORDS, ScriptedSession
 
@@ -52,6 +53,26 @@ def test_escape_stops_an_answer_and_keeps_what_was_said(driver: AppDriver, book:
     assert (exchange.answer, exchange.finished.finish_reason) == (WORDS[0], "cancelled")
     assert "stopped\u00a0by\u00a0you" in driver.transcript.exchanges[0].footer.text()
     driver.until_state(EngineState.IDLE)
+
+
+def test_a_passage_from_a_file_in_a_folder_has_a_line_for_its_whole_name(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_book(driver, book)
+    found = driver.session._passages
+    places = (("The Whale", 12), ("some/folder/page.txt", None))
+
+    def in_folders(chat: int) -> tuple[Passage, ...]:
+        given = zip(found(chat), places, strict=True)
+        return tuple(replace(passage, section=section, line=line) for passage, (section, line) in given)
+
+    monkeypatch.setattr(driver.session, "_passages", in_folders)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    one, other = driver.transcript.exchanges[0].rows
+    assert ", line 12, The Whale: " in one.accessibleName()
+    assert ", some/folder/page.txt, at 98.9 %: " in other.accessibleName()
+    assert other.height() == one.height() + other.fontMetrics().lineSpacing(), "the name has a line of its own"
 
 
 def test_going_back_to_what_was_said_is_told_with_how_far_it_is(driver: AppDriver, book: Path) -> None:
