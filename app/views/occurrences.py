@@ -10,11 +10,11 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from app.document_text import DocumentText, fold
 
-COUNT_S: Final = 0.005
+COUNT_S: Final = 0.004
 """So long places are looked for, before the window gets its turn."""
 COUNT_CHARACTERS: Final = 250_000
 """So many characters are looked through between two looks at the clock; letters that come often are many places."""
-COUNT_PLACES: Final = 5_000
+COUNT_PLACES: Final = 500
 
 
 class Occurrences(QObject):
