@@ -28,6 +28,7 @@ class FindBar(QWidget):
         self.edit = QLineEdit()
         self.edit.setPlaceholderText(self.tr("Find in the document"))
         self.edit.setAccessibleName(self.tr("Find in the document"))
+        self.edit.setAcceptDrops(False)  # the window takes what is dropped
         self.found = QLabel()
         self.found.setObjectName("caption")
         self.before = IconButton(theme, "up", self.tr("Find previous (Shift+Enter)"))

@@ -45,6 +45,12 @@ class ChatDelegate(QStyledItemDelegate):
             shown.icon = QIcon(pixmap("pin", self._theme.colors.muted, ICON_PIXELS, self._theme.scale))
             shown.decorationPosition = QStyleOptionViewItem.Position.Right
 
+    def createEditor(self, parent: QWidget, option: QStyleOptionViewItem, index: Index) -> QWidget:
+        editor = super().createEditor(parent, option, index)
+        editor.setAccessibleName(self.tr("Name of the chat"))
+        editor.setAcceptDrops(False)  # the window takes what is dropped
+        return editor
+
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         """All are as high: they have room for both lines."""
         size = super().sizeHint(option, index)
@@ -100,6 +106,7 @@ class Sidebar(QWidget):
         self.search.setAccessibleName(self.tr("Search chats"))
         self.search.setToolTip(self.tr("Search titles, names of documents, questions and answers (Ctrl+K)"))
         self.search.setClearButtonEnabled(True)
+        self.search.setAcceptDrops(False)  # the window takes what is dropped
         for button in self.search.findChildren(QToolButton):
             button.setAccessibleName(self.tr("Clear the search"))
         self.nothing = QLabel(self.tr("No chat with these words"))

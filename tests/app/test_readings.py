@@ -6,6 +6,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QGuiApplication
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QLineEdit, QWidget
 
 from app.controllers.readings import stamped
 from app.models.chat import ExchangeState, ReadingState
@@ -45,6 +46,19 @@ def test_while_files_are_dragged_the_window_says_where_they_will_be_read(driver:
         "In a new chat: documents come before the first question",
     ]
     driver.until_answered()
+
+
+def test_the_window_takes_all_that_is_dropped_on_it_also_over_fields(driver: AppDriver, book: Path) -> None:
+    drop(driver, book)
+    driver.until_read()
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    driver.window.find_action.trigger()
+    driver.transcript.exchanges[0].edit.click()
+    driver.window.sidebar.rename()
+    parts = [each for each in driver.window.findChildren(QWidget) if each.window() is driver.window]
+    assert sum(isinstance(each, QLineEdit) for each in parts) == 3
+    assert [each for each in parts if each.acceptDrops()] == []
 
 
 def test_a_dropped_file_is_read_and_shown(driver: AppDriver, book: Path) -> None:
