@@ -133,6 +133,8 @@ class MainWindow(QMainWindow):
         for place, stretch in enumerate((0, 3, 2)):
             self.panes.setStretchFactor(place, stretch)
             self.panes.setCollapsible(place, False)
+        for place, name in ((1, self.tr("Width of the chats")), (2, self.tr("Width of the document"))):
+            self.panes.handle(place).setAccessibleName(name)
         self.sidebar.setMinimumWidth(160)
         self.document.setMinimumWidth(240)
         self.panes.setSizes(WIDTHS)

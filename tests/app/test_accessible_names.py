@@ -1,4 +1,5 @@
-"""A walk over every window, dialog and state: whatever takes the keyboard has a name for screen readers."""
+"""A walk over every window, dialog and state: whatever takes the keyboard, or parts two panes, has a name for screen
+readers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QAccessible
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QSplitterHandle, QWidget
 
 from app.views.link_dialog import LinkDialog
 from tests.app.conftest import AppDriver
@@ -17,11 +18,12 @@ INNER = ("qt_",)
 
 
 def nameless(window: QWidget) -> list[str]:
-    """What is shown in a window, takes the keyboard, and has no name."""
+    """What is shown in a window, takes the keyboard or parts two panes, and has no name."""
     found = []
     for widget in window.findChildren(QWidget):
-        takes_keys = widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.isVisibleTo(window)
-        if not takes_keys or widget.objectName().startswith(INNER):
+        is_handle = isinstance(widget, QSplitterHandle)  # Qt makes it, but it stands for itself
+        is_worked = (is_handle or widget.focusPolicy() & Qt.FocusPolicy.TabFocus) and widget.isVisibleTo(window)
+        if not is_worked or (not is_handle and widget.objectName().startswith(INNER)):
             continue
         told = QAccessible.queryAccessibleInterface(widget)
         if told is not None and not told.text(QAccessible.Text.Name).strip():
@@ -32,7 +34,8 @@ def nameless(window: QWidget) -> list[str]:
 def test_a_control_without_a_name_is_seen(driver: AppDriver) -> None:
     driver.window.composer.send.setAccessibleName("")
     driver.window.composer.send.setToolTip("")
-    assert nameless(driver.window) == ["IconButton send"]
+    driver.window.panes.handle(1).setAccessibleName("")
+    assert sorted(nameless(driver.window)) == ["IconButton send", "QSplitterHandle qt_splithandle_"]
 
 
 STATES: dict[str, Callable[[AppDriver], None]] = {
@@ -41,6 +44,7 @@ STATES: dict[str, Callable[[AppDriver], None]] = {
     "banner": lambda driver: driver.controller.read_pasted(""),
     "deleted": lambda driver: driver.window.sidebar.chat_deleted.emit(driver.chat),
     "search": lambda driver: driver.window.search_action.trigger(),
+    "rename": lambda driver: driver.window.sidebar.rename(),
 }
 
 
