@@ -261,11 +261,14 @@ class MainWindow(QMainWindow):
 
     @property
     def shortcuts(self) -> list[tuple[str, str]]:
-        """All keys and what they do: those of the question's field and of answers, then those of the menu."""
+        """All keys and what they do: of the question's field, of answers, of the list of chats, then of the menu."""
         typing = [
-            ("Enter", self.tr("Send")),
+            (self.tr("Enter or Ctrl+Enter"), self.tr("Send")),
             ("Shift+Enter", self.tr("A new line in the question")),
             (self.tr("Arrow keys, Enter"), self.tr("Words of an answer, and their passage")),
+            ("F2", self.tr("Rename the chat, in the list")),
+            (self.tr("Delete"), self.tr("Delete the chat, in the list")),
+            (self.tr("Menu key"), self.tr("Rename, pin or delete the chat, in the list")),
         ]
         native = QKeySequence.SequenceFormat.NativeText
         return typing + [

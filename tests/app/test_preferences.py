@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLabel, QScrollArea, QTextBrowser
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QMenu, QScrollArea, QTextBrowser
 
 from app.folders import Folders
 from app.models.chat import ReadingState
@@ -70,6 +71,39 @@ def test_engine_knobs_reach_the_engine_and_tell_their_cost(driver: AppDriver, bo
     driver.controller.open_files([book])
     driver.until_read()
     assert driver.session.read[-1].options.config == KIVConfig(retrieved_tokens=512, store_dtype="int8")
+
+
+def test_the_list_of_shortcuts_has_the_keys_of_the_list_of_chats(driver: AppDriver) -> None:
+    shown = dict(driver.window.shortcuts)
+    assert shown["Enter or Ctrl+Enter"] == "Send"
+    assert all("in the list" in shown[keys] for keys in ("F2", "Delete", "Menu key"))
+
+
+def test_ctrl_enter_sends_too(driver: AppDriver) -> None:
+    driver.until_state(EngineState.IDLE)
+    QTest.keyClicks(driver.window.composer.edit, "Who?")
+    QTest.keyClick(driver.window.composer.edit, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    driver.until_answered()
+    assert driver.chat.exchanges[-1].question == "Who?"
+
+
+def test_the_list_of_chats_is_worked_with_keys(driver: AppDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    sidebar, offered, deleted = driver.window.sidebar, [], []
+    texts = lambda menu: [action.text() for action in menu.actions() if action.text()]  # noqa: E731
+    monkeypatch.setattr(QMenu, "popup", lambda menu, _at: offered.extend(texts(menu)))  # it needs a screen
+    sidebar.chat_deleted.connect(deleted.append)
+    sidebar.list.setFocus()
+    QTest.keyClick(sidebar.list, Qt.Key.Key_F2)
+    [editor] = sidebar.list.findChildren(QLineEdit)
+    editor.setText("Geese")
+    QTest.keyClick(editor, Qt.Key.Key_Return)
+    driver.until(lambda: driver.chat.title == "Geese")
+    at = sidebar.list.inputMethodQuery(Qt.InputMethodQuery.ImCursorRectangle).center()  # as Qt does for the key
+    asked = QContextMenuEvent(QContextMenuEvent.Reason.Keyboard, at, sidebar.list.mapToGlobal(at))
+    QApplication.sendEvent(driver.window.focusWidget(), asked)
+    assert offered == ["Rename", "Pin", "Delete"]
+    QTest.keyClick(sidebar.list, Qt.Key.Key_Delete)
+    assert [chat.title for chat in deleted] == ["Geese"]
 
 
 def test_the_model_is_named_and_leads_to_the_page_of_models(driver: AppDriver, monkeypatch: pytest.MonkeyPatch) -> None:
