@@ -57,6 +57,7 @@ from app.requests import (
 from app.section_answers import ask_by_section, without_headings
 from app.settings import AnswerSettings
 from kiv_engine import errors
+from kiv_engine.config import KIVConfig
 from kiv_engine.errors import DamagedContextError, DocumentError, EngineError, OutOfMemoryError
 from kiv_engine.events import (
     AnswerFinished,
@@ -174,12 +175,13 @@ class EngineSession:
         context = self._engine.new_context()
         parameters = self._engine.loaded.model.num_parameters()
         topology, loaded = context.cache.topology, self._engine.loaded.model
-        row_bytes = topology.row_bytes(loaded.dtype.itemsize)
+        rows = topology.row_bytes(loaded.dtype.itemsize)
+        int8_rows, _codes = context.footprint.token_bytes_with(KIVConfig(store_dtype="int8"))
         fit, trained = context.footprint.tokens_that_fit(), topology.trained_tokens
         gpu = find_gpu(*_gpu_ids(self._engine.loaded.devices))
         gc.freeze()  # as with what is imported
         weights = self._engine.memory_places()
-        return ModelLoaded(request.model, parameters, fit, row_bytes, trained, weights, gpu, request.quantize)
+        return ModelLoaded(request.model, parameters, fit, rows, int8_rows, trained, weights, gpu, request.quantize)
 
     def _unload(self) -> None:
         if self._engine is None:

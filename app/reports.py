@@ -27,14 +27,15 @@ class Report:
 @dataclass(frozen=True)
 class ModelLoaded:
     """Terminal. `fit_tokens` is how long a context this PC can hold with this model, `row_bytes` the keys and values of
-    one token in the model's precision, `trained_tokens` the longest context it was trained on, `weights` where its
-    weights lie.
+    one token in the model's precision, `int8_row_bytes` those in 8 bit with their scales, `trained_tokens` the longest
+    context it was trained on, `weights` where its weights lie.
     """
 
     name: str
     parameters: int
     fit_tokens: int
     row_bytes: int
+    int8_row_bytes: int
     trained_tokens: int
     weights: MemoryPlaces
     gpu: Gpu | None = None

@@ -290,7 +290,8 @@ class SettingsDialog(QDialog):
 
     def _show_costs(self, config: KIVConfig) -> None:
         """The lines with figures; without a model there are none."""
-        row = self._status.model.row_bytes if self._status.model else 0
+        model = self._status.model
+        row = model.row_bytes if model else 0
 
         def cost(count: int) -> str:
             return f": {as_bytes(count)}" if row else ""
@@ -307,7 +308,8 @@ class SettingsDialog(QDialog):
             now = self.tr("Now: 1 text, {1}.") if shelf.contexts == 1 else self.tr("Now: {0:,} texts, {1}.")
             line += " " + now.format(shelf.contexts, as_bytes(shelf.bytes))
         self.kept_line.setText(line)
-        million = cost(1_000_000 * row // (1 if config.store_dtype != "int8" else 4))
+        kept = model.int8_row_bytes if model and config.store_dtype == "int8" else row
+        million = cost(1_000_000 * kept)
         self.dtype_line.setText(
             self.tr("8 bit needs less room, and is a little less exact. A million tokens{0}.").format(million)
         )

@@ -172,7 +172,7 @@ class ScriptedSession:
         self.loaded.append(request)
         weights = MemoryPlaces.of(MemoryUse(weights=6_800_000), on_gpu=self.gpu is not None)
         return ModelLoaded(
-            request.model, 3_400_000, 4_200_000, 1_024, 2_048, weights, gpu=self.gpu, quantize=request.quantize
+            request.model, 3_400_000, 4_200_000, 1_024, 272, 2_048, weights, gpu=self.gpu, quantize=request.quantize
         )
 
     def close(self) -> None:

@@ -61,7 +61,7 @@ def test_contexts_add_up_and_weights_are_there_once(qapp: QObject) -> None:
     status = EngineStatus()
     log = MemoryLog(ScriptedMachine(), status)
     weights = MemoryPlaces(ram=MemoryUse(weights=500 * MB))
-    status.set_model(ModelLoaded("some/model", 1, 1, 1, 1, weights))
+    status.set_model(ModelLoaded("some/model", 1, 1, 1, 1, 1, weights))
     assert log.measure(1).ram[0] == 500 * MB, "before anything is read, too"
     for chat in (1, 2):
         status.set_measured(ContextMeasured(chat, 1_000 * chat, 0, MemoryPlaces(ram=MemoryUse(0, 20, 80, 400, 400))))

@@ -1,5 +1,6 @@
 """Settings and options of a chat: what the dialogs change, what is kept, and what reaches the engine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,20 @@ def test_engine_knobs_reach_the_engine_and_tell_their_cost(driver: AppDriver, bo
     choose(dialog.retrieved, 512)
     choose(dialog.dtype, "int8")
     assert "524 KB" in dialog.retrieved_line.text(), "512 tokens of 1,024 bytes"
+    assert "A million tokens: 272 MB." in dialog.dtype_line.text(), "in 8 bit, with their scales"
     dialog.close()
     driver.controller.open_files([book])
     driver.until_read()
     assert driver.session.read[-1].options.config == KIVConfig(retrieved_tokens=512, store_dtype="int8")
+
+
+def test_a_million_tokens_in_8_bit_cost_what_the_engine_says_of_a_16_bit_model(driver: AppDriver) -> None:
+    driver.until(lambda: driver.status.model is not None)
+    dialog = driver.application.settings_dialog
+    driver.status.set_model(replace(driver.status.model, row_bytes=36_864, int8_row_bytes=19_008))
+    assert dialog.dtype_line.text().endswith("A million tokens: 36.9 GB.")
+    choose(dialog.dtype, "int8")
+    assert dialog.dtype_line.text().endswith("A million tokens: 19.0 GB.")
 
 
 def test_the_list_of_shortcuts_has_the_keys_of_the_list_of_chats(driver: AppDriver) -> None:

@@ -603,6 +603,23 @@ def test_a_model_that_is_unloaded_is_gone_with_its_contexts() -> None:
     torch.set_num_threads(threads)
 
 
+def test_rows_in_8_bit_count_as_they_are_stored_also_of_a_model_in_16_bit() -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session = EngineSession()
+    *_, loaded = session.handle(LoadModel(quantize="bf16"), never)
+    assert isinstance(loaded, ModelLoaded)
+    options = ContextOptions(config=KIVConfig(hot_tokens=128, store_dtype="int8"))
+    list(session.handle(Read(1, (TextSource("a", " ".join(LINES)),), options), never))
+    stores = [layer.store for layer in session._contexts[1].cache.growing_layers]
+    assert all(store.num_tokens for store in stores)
+    stored = [rows.nbytes // rows.num_tokens for store in stores for rows in (store.keys, store.values)]
+    assert loaded.int8_row_bytes == sum(stored)
+    assert loaded.row_bytes // 2 < loaded.int8_row_bytes < loaded.row_bytes
+    session.close()
+    torch.set_num_threads(threads)
+
+
 def test_a_stop_while_an_answer_is_written_is_obeyed_within_one_step() -> None:
     torch = pytest.importorskip("torch", reason="the engine needs torch")
     threads = torch.get_num_threads()
