@@ -123,6 +123,8 @@ def _passage(document: PlacedDocument, tokens: tuple[int, int], weight: float) -
 
 def _grow(text: str, start: int, end: int, low: int, high: int) -> tuple[int, int]:
     """Extend to sentence ends, or to word ends where none is near, inside [low, high); without white space around."""
+    while start < end - 1 and text[start].isspace():  # a word's token may begin with the space that ends a sentence
+        start += 1
     floor, ceiling = max(low, start - CONTEXT_CHARS), min(high, end + CONTEXT_CHARS)
     before = max(
         (text.rfind(mark, floor, start) + len(mark) for mark in SENTENCE_ENDS if mark in text[floor:start]), default=-1

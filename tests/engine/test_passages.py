@@ -133,6 +133,12 @@ def test_a_passage_is_whole_sentences_where_they_are_near() -> None:
     assert found.text == "Sentence 39 of the first text."
 
 
+def test_a_token_that_begins_with_the_space_before_its_sentence_takes_no_sentence_before_it() -> None:
+    documents = placed(FIRST)
+    (found,) = rank(documents, dict.fromkeys((PREFIX + FIRST.index(" Sentence 5 ") + n for n in range(2)), 1.0))
+    assert found.text == "Sentence 5 of the first text."
+
+
 def test_without_sentences_a_passage_is_whole_words_or_a_bounded_stretch() -> None:
     (found,) = rank(placed("word " * 200), {PREFIX + 500: 1.0})
     assert set(found.text.split()) == {"word"}
