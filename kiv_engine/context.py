@@ -391,7 +391,7 @@ class Context:
         """
         if not 0 <= num_tokens <= self.num_tokens:
             raise ConfigError(f"Length {num_tokens:,} is outside the context's 0 to {self.num_tokens:,} tokens.")
-        if num_tokens < self.num_tokens:
+        if num_tokens < self.num_tokens or (self.turns and self.turns[-1].start == num_tokens):  # one with no token yet
             self._rewind(num_tokens)
             self._tokens.take_snapshot()
 

@@ -274,6 +274,18 @@ def test_l7_passages_are_what_the_recorded_hits_say(family: str) -> None:
     context.close()
 
 
+def test_going_back_to_a_question_that_was_stopped_at_once_forgets_it() -> None:
+    context, same = ready(), ready()
+    length = context.num_tokens
+    assert ask(context, "Where?", should_stop=lambda: True).finish_reason == "cancelled"
+    assert (context.num_tokens, len(context.turns)) == (length, 1)
+    context.rewind(length)
+    assert context.turns == []
+    assert (ask(context).text, ids_of(context)) == (ask(same).text, ids_of(same))
+    context.close()
+    same.close()
+
+
 def test_the_question_is_no_evidence_though_a_document_was_not_read_to_its_end() -> None:
     context = new_context()
     read(context, DOCUMENT, should_stop=after(2))
