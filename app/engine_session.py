@@ -256,6 +256,7 @@ class EngineSession:
         self, context: "Context", documents: "list[Document]", request: Read, should_stop: ShouldStop
     ) -> Iterator[object]:
         """What is to be known of the documents comes before their first token is read."""
+        self._baselines.pop(request.chat, None)  # more text lays the bins out anew, and has more that every token hits
         placed = not request.sources
         up_to = request.first_tokens or None
         for event in context.read(*documents, should_stop=should_stop, anyway=request.anyway, up_to=up_to):
@@ -279,9 +280,17 @@ class EngineSession:
     def _end_reading(self, request: Read, context: "Context", should_stop: ShouldStop) -> Iterator[ShelfMeasured]:
         """All that is to be is read: note what that took, and what of it is kept."""
         self._loaded().record(context)
-        self._baselines[request.chat] = measure_baseline(context, should_stop)
+        self._baseline(request.chat, context, should_stop)
         self._trim_shelf(request.options)
         yield from self._measure_shelf()
+
+    def _baseline(self, chat: int, context: "Context", should_stop: ShouldStop) -> Baseline:
+        """Measured once for what is read: at its end, or before the first question where reading was stopped."""
+        if chat not in self._baselines and context.chat_start:
+            measured = measure_baseline(context, should_stop)
+            if measured is not None:
+                self._baselines[chat] = measured
+        return self._baselines.get(chat, NO_BASELINE)
 
     def _time_reading(self, context: "Context", up_to: int | None) -> Iterator[ReadingTimed]:
         """Before the first token is read: about how long it will take, where that can be told."""
@@ -414,7 +423,7 @@ class EngineSession:
             yield stopped_before_the_question(context)
             return
         batch = TextBatch()
-        baseline = self._baselines.get(chat, NO_BASELINE)
+        baseline = self._baseline(chat, context, should_stop)
         collector = HitCollector(bin_of_token(context), baseline)
         for event in context.ask(request.question, request.sampling, should_stop):
             if isinstance(event, TextDelta):
@@ -649,8 +658,8 @@ def check_answer(context: "Context", answer: AnswerFinished, should_stop: Should
     return AnswerChecked(claims, colour_code(answer.text))
 
 
-def measure_baseline(context: "Context", should_stop: ShouldStop) -> Baseline:
-    """What tokens hit that answer nothing in particular. The context is as it was before."""
+def measure_baseline(context: "Context", should_stop: ShouldStop) -> Baseline | None:
+    """What tokens hit that answer nothing in particular; None where it was stopped. The context is as it was before."""
     from kiv_engine.config import SamplingConfig
     from kiv_engine.hits import HitsDrained
 
@@ -662,4 +671,6 @@ def measure_baseline(context: "Context", should_stop: ShouldStop) -> Baseline:
                 add_hits(collector, event)
                 tokens += collector.take()
         context.rewind(length)
-    return Baseline.of(tokens) if tokens else NO_BASELINE
+        if should_stop():
+            return None
+    return Baseline.of(tokens) if tokens else None

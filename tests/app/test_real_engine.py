@@ -20,13 +20,15 @@ from pytestqt.qtbot import QtBot
 from tokenizers import Tokenizer
 
 from app.application import Application
-from app.engine_session import EngineSession, leave_a_core
+from app.engine_session import EngineSession, leave_a_core, measure_baseline
+from app.evidence import Baseline
 from app.folders import Folders
 from app.models.chat import Chat, Exchange, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.reports import (
     DocumentOpened,
     DocumentsPlaced,
+    EvidenceGrown,
     GoingBack,
     ModelLoaded,
     ModelUnloaded,
@@ -469,6 +471,39 @@ def test_what_was_stopped_is_asked_about_and_goes_on_as_if_nobody_had_asked(tmp_
     kept_context = SavedContext.open(folder)
     kept_context.verify()
     assert (kept_context.complete, kept_context.num_tokens) == (True, whole.tokens_total)
+    session.close()
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_what_every_token_hits_is_measured_of_what_is_read_though_reading_was_stopped() -> None:
+    torch = pytest.importorskip("torch", reason="the engine needs torch")
+    threads = torch.get_num_threads()
+    session = EngineSession()
+    text = TextSource("a", "\n\n".join(LINES))
+    list(session.handle(LoadModel(), never))
+
+    def subtracted() -> Baseline:
+        """By the answer; it must be what the context as it is now has."""
+        events = list(session.handle(Ask(1, 0, "Entry 7: goose", (), SamplingConfig(max_new_tokens=3)), never))
+        [baseline, *_same] = [event.baseline for event in events if isinstance(event, EvidenceGrown)]
+        context = session._contexts[1]
+        context.rewind(context.chat_start)
+        measured = measure_baseline(context, never)
+        assert baseline.mass.any()
+        assert baseline.mass == pytest.approx(measured.mass, abs=1e-6)
+        return baseline
+
+    read_in_part(session, Read(1, (text,)), 2)
+    *_settings, stopped = session.handle(Ask(1, 0, "Entry 7: goose"), lambda: True)
+    assert stopped.finish_reason == "cancelled", "and half a measurement is not kept"
+    of_a_part = subtracted()
+    list(session.handle(Read(1), never))
+    of_all = subtracted()
+    read_in_part(session, Read(1, (replace(text, name="b"),)), 1)
+    of_more = subtracted()
+    for before, after in ((of_a_part, of_all), (of_all, of_more)):
+        assert after.mass != pytest.approx(before.mass, abs=0.02)
     session.close()
     torch.set_num_threads(threads)
 
