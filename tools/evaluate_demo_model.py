@@ -103,6 +103,12 @@ QUOTE_QUESTIONS: Final = ('What comes after "{Q}"?', 'Which words follow "{Q}"?'
 
 FOLLOW_UPS: Final = ("And what is {P} {T}?", "What is {P} {T}?", "What was {P} {T}?", "Could you find {P} {T}, too?")
 AND_OTHERS: Final = ("And {S}?", "And that of {S}?", "And what is that of {S}?")
+UPDATES: Final = (
+    "Since then the {T} of {S} has been changed to {V}.",
+    "From that week on {S}'s {T} was {V}.",
+    "A later note corrects the {T} of {S} to {V}.",
+    "The {T} of {S} is now {V}.",
+)
 
 
 @dataclass(frozen=True)
@@ -267,6 +273,25 @@ def follow_up_document(engine: Engine, text: str, tokens: int, cases: int, seed:
     prose = _prose(engine, rng, text, tokens - TOKENS_PER_FACT * cases, layout)
     stated = [sentence for sentence, _ in planted]
     rng.shuffle(stated)
+    return Planted(_whole(rng, prose, stated, layout), asked)
+
+
+def updated_document(engine: Engine, text: str, tokens: int, cases: int, seed: int, layout: str) -> Planted:
+    """Each fact is stated twice, with other values: the last one holds."""
+    rng = random.Random(f"updated {seed}")
+    stated: list[str] = []
+    asked = []
+    for subject in subjects(rng, cases):
+        slots = {"S": subject, "T": rng.choice(list(ATTRIBUTES))}
+        first, second = (ATTRIBUTES[slots["T"]](rng) for _ in range(2))
+        update = rng.choice((*SENTENCES, *UPDATES)).format(**slots, V=second)
+        later = rng.randrange(len(stated) + 1)
+        stated.insert(later, update[0].upper() + update[1:])
+        sentence = rng.choice(SENTENCES).format(**slots, V=first)
+        stated.insert(rng.randrange(later + 1), sentence[0].upper() + sentence[1:])
+        if second not in first:
+            asked.append(Case("updated", rng.choice(QUESTIONS).format(**slots), second))
+    prose = _prose(engine, rng, text, tokens - TOKENS_PER_FACT * len(stated), layout)
     return Planted(_whole(rng, prose, stated, layout), asked)
 
 
@@ -478,6 +503,27 @@ def as_markdown(table: dict[str, dict[str, dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+KINDS: Final = ("facts", "titled", "follow-up", "updated", "archive")
+"""The documents that are made. Long ones have none of the second to the fourth: each needs a reading."""
+
+
+def made_of(
+    kinds: set[str], engine: Engine, text: str, tokens: int, cases: int, options: argparse.Namespace
+) -> list[Planted]:
+    """The documents of these kinds of a length."""
+    made = documents(engine, text, tokens, cases, options.seed, options.layout) if "facts" in kinds else []
+    for kind, make in (
+        ("titled", titled_document),
+        ("follow-up", follow_up_document),
+        ("updated", updated_document),
+    ):
+        if kind in kinds and tokens <= LONG:
+            made += enough_documents(make, engine, text, tokens, cases, options.seed, options.layout)
+    if "archive" in kinds:
+        made.append(archive_document(engine, tokens, min(cases, max(20, tokens // 400)), options.seed))
+    return made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("book", type=Path)
@@ -488,22 +534,20 @@ def main() -> None:
     parser.add_argument("--long-cases", type=int, default=50, help="cases a skill beyond 100,000 tokens")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--everything", action="store_true")
-    parser.add_argument("--no-archive", action="store_true")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="of documents, some of these: %(default)s")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each document")
     parser.add_argument("--json-out", type=Path)
     options = parser.parse_args()
+    kinds = set(options.kinds.split(","))
+    if unknown := kinds - set(KINDS):
+        parser.error(f"--kinds has {', '.join(sorted(unknown))}; it knows {', '.join(KINDS)}.")
     engine = Engine.load(options.model)
     text = options.book.read_text(encoding="utf-8")
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for length in (int(part) for part in options.lengths.split(",")):
         begun = time.monotonic()
         cases = options.cases if length <= LONG else options.long_cases
-        made = documents(engine, text, length, cases, options.seed, options.layout)
-        if length <= LONG:
-            for make in (titled_document, follow_up_document):
-                made += enough_documents(make, engine, text, length, cases, options.seed, options.layout)
-        if not options.no_archive:
-            made.append(archive_document(engine, length, min(cases, max(20, length // 400)), options.seed))
+        made = made_of(kinds, engine, text, length, cases, options)
         outcomes = [outcome for planted in made for outcome in run(engine, planted, options.everything, options.show)]
         table[str(length)] = summarize(outcomes)
         print(f"{length:,} tokens: {len(made)} documents, {time.monotonic() - begun:.0f} s", file=sys.stderr)
