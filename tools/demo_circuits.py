@@ -568,13 +568,14 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     BAG.
     """
     ngrams, tokens = slice(0, CODE), slice(CODE, 2 * CODE)
-    layer.keys[ngrams] += from_slot(BEFORE)
+    # N-grams without the token before, which counts by itself: it is in the way of the one before it.
+    layer.keys[ngrams] += from_slot(BEFORE) - from_slot(VOTES, back(1) / LAST_UNIT)
     layer.keys[tokens] += from_slot(VOTES)
     same = from_slot(TOKEN) - plan.codes[IM_END][:, None] * reading({Flag.IM_END: 1})
     layer.query(0, tokens, same * (VOTE_SCORE / LAST_UNIT))
-    context = from_slot(TOKEN, back(1)) + from_slot(BEFORE, back(1))
-    context = context * VOTE_CONTEXT + from_slot(VOTES, back(2)) * (VOTE_BEFORE / LAST_UNIT)
+    context = from_slot(BEFORE, back(1)) * VOTE_CONTEXT + from_slot(VOTES, back(2)) * (VOTE_BEFORE / LAST_UNIT)
     layer.query(0, ngrams, context + from_slot(SPARE) * QUOTE_SCORE)
+    layer.query(0, tokens, from_slot(SPARE, back(1).T) * (QUOTE_SCORE / LAST_UNIT))
     for dim in NO_VOTE_DIMS:
         layer.key_flag(dim, Flag.IM_START, PENALTY_KEY)
         share = NO_VOTE * VOTE_SCORE / len(NO_VOTE_DIMS) / PENALTY_KEY

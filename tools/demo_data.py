@@ -348,6 +348,31 @@ Who is named as {S}'s {T}?
 Can you find out who the {T} of {S} is?""".splitlines()
 
 
+_FOLLOW_UPS = split_words(
+    "And {P} {T}?|What about {P} {T}?|Do you know {P} {T}?|Tell me {P} {T}.|And what was {P} {T}?|And {P} {T}, please?|"
+    "Can you tell me {P} {T}?|Give me {P} {T}.|What does it say of {P} {T}?|Is {P} {T} given, too?|Name {P} {T}."
+)
+_FOLLOW_UPS_WHO = split_words("Who is {P} {T}?|And who was {P} {T}?|And who is {P} {T}?")
+_AND_ANOTHER = split_words(
+    "And {S}?|And for {S}?|And of {S}?|And what about {S}?|And the one of {S}?|And how is it with {S}?"
+)
+_OWNERS = split_words("his|her|its|their")
+
+_ENTRIES = (
+    *split_words(
+        "{S}: {V}|{S}: {V}|{S}: {V}|- {S}: {V}|* {S}: {V}|{S} - {V}|{S} – {V}|{S}, {V}|{S} = {V}|{d}. {S}: {V}|"
+        "{S} ({V})|{S} .... {V}|{S}; {V}"
+    ),
+    "| {S} | {V} |",
+    "{S} | {V}",
+    "| {d} | {S} | {V} |",
+)
+_LIST_TITLES = split_words(
+    "{T}|The {T} of each:|List of {T}s|{T} register, page {d}:|The book of {T}s|Name and {T}|The {T}s at {n}:|"
+    "{n}, {T}s:"
+)
+
+
 class Phrasing:
     """Says facts, and asks for them, in templates drawn by chance."""
 
@@ -356,10 +381,28 @@ class Phrasing:
         self._rng = names.rng
 
     def sentence(self, subject: str, attribute: str, value: str) -> str:
-        return self._fill(self._statement(), subject, attribute, value)
+        return self.fill(self._statement(), subject, attribute, value)
 
     def question(self, subject: str, attribute: str, sort: str) -> str:
-        return self._fill(self._request(sort), subject, attribute, "")
+        return self.fill(self._request(sort), subject, attribute, "")
+
+    def follow_up(self, attribute: str, sort: str) -> str:
+        """A question about what the one before was about."""
+        who = sort == "person" and self._rng.random() < 0.6
+        template = self._rng.choice(_FOLLOW_UPS_WHO if who else _FOLLOW_UPS)
+        return self.fill(template.replace("{P}", self._rng.choice(_OWNERS)), "", attribute, "")
+
+    def and_another(self, subject: str) -> str:
+        """A question about another subject's attribute, which the one before names."""
+        return self.fill(self._rng.choice(_AND_ANOTHER), subject, "", "")
+
+    def entry(self) -> str:
+        """The template of a list's entries."""
+        return self._rng.choice(_ENTRIES)
+
+    def title(self) -> str:
+        """The template of a list's title."""
+        return self._rng.choice(_LIST_TITLES)
 
     def _statement(self) -> str:
         pick, chance = self._rng.choice, self._rng.random
@@ -377,7 +420,8 @@ class Phrasing:
         asked, mark = pick(_REQUESTS)
         return asked.replace("{A}", pick(_ASKED)) + (pick(_ADDED) if chance() < 0.3 else "") + mark
 
-    def _fill(self, template: str, subject: str, attribute: str, value: str) -> str:
+    def fill(self, template: str, subject: str, attribute: str, value: str) -> str:
+        """A template with its slots filled, the others by chance."""
         names = self._names
         filled = re.sub(r"\{n\}", lambda _: names.name(), template)
         filled = re.sub(r"\{w\}", lambda _: names.word(), filled)

@@ -22,9 +22,22 @@ ARCHIVE_TOKENS: Final = 150_000
 """The length of a sample archive."""
 CLUSTER_ENDS: Final = 0.1
 """How often near-duplicates turn to something else: there are about ten of each."""
+LISTS: Final = 4
+LONGEST_LIST: Final = 12
+"""Lists in a document, and entries of one."""
+FOLLOWING: Final = 0.15
+"""The share of questions that refer to the one before."""
 
 Known = tuple[str, tuple[str, ...], str, str]
 """A subject's pattern and slots, an attribute and the sort of its values."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question; `before`: the one that it refers to, if it does."""
+
+    text: str
+    before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,9 +45,24 @@ class StatedFact:
     """A fact: the ids of its sentence, and a question about its subject and attribute."""
 
     tokens: list[int]
-    question: str
+    question: Asked
     subject: str
     attribute: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """What one batch is learned from.
+
+    Attributes:
+        facts: single sentences that each answer a question.
+        absent: questions about what none of them says.
+        titles: ids of sentences that no question is about, which say what an attribute's list is of.
+    """
+
+    facts: list[StatedFact]
+    absent: list[Asked]
+    titles: list[list[int]]
 
 
 def split_sentences(text: str) -> list[str]:
@@ -83,16 +111,18 @@ class FactMaker:
 
     def _archive_facts(self, seed: int) -> list[StatedFact]:
         return [
-            StatedFact(encode(self._tokenizer, f" {fact.sentence}"), fact.question, fact.subject, fact.attribute)
+            StatedFact(encode(self._tokenizer, f" {fact.sentence}"), Asked(fact.question), fact.subject, fact.attribute)
             for fact in _archive(self._tokenizer, seed, ARCHIVE_TOKENS).facts
         ]
 
-    def facts(self) -> tuple[list[StatedFact], list[str]]:
+    def document(self) -> Document:
         """The facts of one document that are single sentences, and questions about what is not in it."""
         rng, names = self._rng, self._names
         used: set[tuple[str, str]] = set()
         known: list[Known] = []
         made: list[StatedFact] = []
+        listed: list[Known] = []
+        titles = [title for _ in range(LISTS) for title in self._add_list(made, used, listed)]
         middle = 0
         while len(made) < FACTS:
             if self._archive and rng.random() < ARCHIVE:
@@ -112,11 +142,43 @@ class FactMaker:
                 used.add((subject, attribute))
                 known.append((pattern, slots, attribute, sort))
                 sentence = self._phrasing.sentence(subject, attribute, names.value(sort))
-                question = self._phrasing.question(subject, attribute, sort)
+                question = self._question(known, subject, attribute, sort)
                 made.append(StatedFact(encode(self._tokenizer, f" {sentence}"), question, subject, attribute))
-        absent = self._absent_questions(known, used)
+        absent = self._absent_questions(known, listed, used)
         rng.shuffle(made)
-        return [fact for fact in made if not self._ends.intersection(fact.tokens[:-1])], absent
+        return Document([fact for fact in made if not self._ends.intersection(fact.tokens[:-1])], absent, titles)
+
+    def _question(self, known: list[Known], subject: str, attribute: str, sort: str) -> Asked:
+        """A question, which may refer to one before: about the same subject, or the same attribute of another one."""
+        rng, phrasing = self._rng, self._phrasing
+        if rng.random() >= FOLLOWING:
+            return Asked(phrasing.question(subject, attribute, sort))
+        named = [(pattern.format(*slots), *asked) for pattern, slots, *asked in known]
+        others = [name for name, other, _ in named if name != subject and other == attribute]
+        if others and rng.random() < 0.4:
+            return Asked(phrasing.and_another(subject), phrasing.question(rng.choice(others), attribute, sort))
+        more = [asked for name, *asked in named if name == subject and asked[0] != attribute]
+        other, other_sort = rng.choice(more) if more else self._names.attribute()
+        return Asked(phrasing.follow_up(attribute, sort), phrasing.question(subject, other, other_sort))
+
+    def _add_list(self, made: list[StatedFact], used: set[tuple[str, str]], listed: list[Known]) -> list[list[int]]:
+        """Entries with nothing but a name and a value; the list may have a title, which tells what they are."""
+        rng, names, phrasing = self._rng, self._names, self._phrasing
+        attribute, sort = names.attribute()
+        pattern, slots = names.subject_slots()
+        entry = phrasing.entry()
+        for _ in range(rng.randrange(2, LONGEST_LIST)):
+            subject = pattern.format(*slots)
+            if (subject, attribute) not in used:
+                used.add((subject, attribute))
+                listed.append((pattern, slots, attribute, sort))
+                line = phrasing.fill(entry, subject, attribute, names.value(sort))
+                question = self._question(listed, subject, attribute, sort)
+                made.append(StatedFact(encode(self._tokenizer, f" {line}\n"), question, subject, attribute))
+            pattern, slots = names.similar(pattern, slots) if rng.random() < NEAR else names.subject_slots()
+        if rng.random() < 0.5:
+            return []
+        return [encode(self._tokenizer, f" {phrasing.fill(phrasing.title(), '', attribute, '')}\n")]
 
     def _add_archive_facts(self, made: list[StatedFact], used: set[tuple[str, str]], count: int) -> None:
         """Facts that stand close to each other in an archive, where near-duplicates are close too."""
@@ -127,10 +189,13 @@ class FactMaker:
                 used.add(key)
                 made.append(fact)
 
-    def _absent_questions(self, known: list[Known], used: set[tuple[str, str]]) -> list[str]:
-        """About a known subject's other attribute, a similar subject's, something of another archive, or anything."""
+    def _absent_questions(self, known: list[Known], listed: list[Known], used: set[tuple[str, str]]) -> list[Asked]:
+        """About a known subject's other attribute, a similar subject's, something of another archive, or anything.
+
+        An entry of a list does not say what its value is, so nothing else is asked about its subject.
+        """
         rng, names = self._rng, self._names
-        questions: list[str] = []
+        questions: list[Asked] = []
         while len(questions) < ABSENT:
             chance = rng.random()
             if self._archive and 0.7 <= chance < 0.85:
@@ -142,11 +207,11 @@ class FactMaker:
             if known and chance < 0.35:
                 pattern, slots, *_ = rng.choice(known)
             elif known and chance < 0.7:
-                pattern, slots, attribute, sort = rng.choice(known)
+                pattern, slots, attribute, sort = rng.choice(known + listed)
                 pattern, slots = names.similar(pattern, slots)
             else:
                 pattern, slots = names.subject_slots()
             subject = pattern.format(*slots)
             if (subject, attribute) not in used:
-                questions.append(self._phrasing.question(subject, attribute, sort))
+                questions.append(self._question(known, subject, attribute, sort))
         return questions

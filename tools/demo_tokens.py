@@ -342,11 +342,12 @@ def bag(
     wordy: Tensor,
     sentences: Sequence[Sequence[int]],
     asking: Tensor | None = None,
+    longer: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """The bags (sentences, 88) and hefts (sentences,) that the model makes of sentences' tokens.
 
     With gradients for what is learned. asking: which tokens (vocab,) weigh little where they begin a line, for
-    sentences that do.
+    sentences that do. longer (sentences,): by how many usual squared lengths bags count as longer than they are.
     """
     flat = torch.tensor([token for sentence in sentences for token in sentence])
     owner = torch.tensor([index for index, sentence in enumerate(sentences) for _ in sentence])
@@ -362,12 +363,12 @@ def bag(
     total = torch.zeros(len(sentences), BAG_SIZE).index_add(0, owner, weights[:, None] * given)
     mass = torch.zeros(len(sentences)).index_add(0, owner, weights)
     heft = torch.zeros(len(sentences)).index_add(0, owner, weights * (features.log_weights[flat] < END_LOG)) / mass
-    return _even(BAG_GAIN * total / mass[:, None]), heft
+    return _even(BAG_GAIN * total / mass[:, None], longer), heft
 
 
-def _even(bags: Tensor) -> Tensor:
+def _even(bags: Tensor, longer: Tensor | float) -> Tensor:
     """Bags (n, 88) of about the same length, as the model makes them."""
-    ramp = EVEN_MOST - EVEN_SLOPE / BAG_LENGTH * bags.square().sum(1, keepdim=True)
+    ramp = (EVEN_MOST - EVEN_SLOPE * (bags.square().sum(1) / BAG_LENGTH + longer))[:, None]
     return bags * (EVEN_LEAST + silu(STEEP * ramp) / STEEP)
 
 

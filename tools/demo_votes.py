@@ -22,7 +22,7 @@ before: a word's beginning tells more of its end than the words before it, which
 NO_VOTE: Final = 0.7
 """Of the score of the same token: where <|im_start|> takes the votes of a token that is nowhere."""
 PART_SCORE: Final = 30.0
-NO_PART: Final = 0.55
+NO_PART: Final = 0.6
 """Score of the token before that of a part of a word, and the share of it where <|im_start|> takes its place."""
 ASKED_SHARE: Final = 0.88
 """By how much less votes and missing words count than learned: then, a question's first word was among them."""
@@ -63,15 +63,19 @@ class Voting:
         self._barred = torch.zeros(len(codes), dtype=torch.bool)
         self._barred[quotation_marks(tokenizer)[1]] = True
 
+    def is_part(self, token: int) -> bool:
+        """Whether it goes on with a word."""
+        return bool(self._part[token])
+
     def votes(self, questions: Sequence[Sequence[int]], sentences: Sequence[Sequence[int]]) -> Votes:
         """The votes of questions in a document of these sentences, in this order."""
         tokens, sentence, _ = _flat(sentences)
-        keys = self._ngrams(tokens, torch.arange(len(tokens)))
+        keys = self._ngrams(tokens, torch.arange(len(tokens)), nearest=2)
         behind, barred = self.codes[tokens.roll(1)], BARRED * self._barred[tokens]
         asked, owner, place = _flat(questions)
         code = self.codes[asked]
         before = (self.codes[asked.roll(1)] * (place > 0)[:, None]) @ back(2).T
-        sought = (code + self._ngrams(asked, place)) @ back(1).T * VOTE_CONTEXT + before * VOTE_BEFORE
+        sought = self._ngrams(asked, place) @ back(1).T * VOTE_CONTEXT + before * VOTE_BEFORE
         part = self._part[asked] & (place >= FIRST_TOKENS)
         shares, missing = [], []
         for start in range(0, len(asked), ROWS):
@@ -90,10 +94,10 @@ class Voting:
             missing.append(torch.where(part[rows], no_part, nowhere))
         return Votes(asked, owner, torch.cat(shares), torch.cat(missing) * (place >= FIRST_TOKENS))
 
-    def _ngrams(self, tokens: Tensor, place: Tensor) -> Tensor:
-        """The n-gram (tokens, 64) before each token; place: how many there are before it."""
+    def _ngrams(self, tokens: Tensor, place: Tensor, nearest: int = 1) -> Tensor:
+        """The n-gram (tokens, 64) before each token, from the nearest that counts; place: how many are before it."""
         total = torch.zeros(len(tokens), CODE)
-        for ago in range(1, NGRAM + 1):
+        for ago in range(nearest, NGRAM + 1):
             total += (self.codes[tokens.roll(ago)] * (place >= ago)[:, None]) @ back(ago).T
         return total
 

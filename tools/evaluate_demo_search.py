@@ -19,7 +19,8 @@ from typing import Final
 
 import torch
 from demo_circuits import LENIENCE
-from demo_tokens import Features, encode, encode_question, sentence_ends
+from demo_facts import Asked
+from demo_tokens import Features, encode, sentence_ends
 from evaluate_demo_model import Case, documents, joined
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
@@ -68,7 +69,7 @@ def measure(search: Search, tokenizer: Tokenizer, text: str, cases: list[Case], 
     sentences = [joined(tokenizer.decode(sentence)) for sentence in tokens]
     places = [place_of(case, sentences) for case in cases]
     with torch.no_grad():
-        seen = search.look([encode_question(tokenizer, case.question) for case in cases], tokens)
+        seen = search.look([Asked(case.question, case.before) for case in cases], tokens)
         margins = search.margins(seen, torch.zeros(len(tokens))) + LENIENCE
     ways = {"votes": seen.votes, "bags": seen.bags, "both": seen.votes + seen.bags}
     for index, (case, place) in enumerate(zip(cases, places, strict=True)):

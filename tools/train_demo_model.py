@@ -31,9 +31,9 @@ from typing import Any, Final
 
 import torch
 from demo_addresses import even_addresses
-from demo_circuits import design
-from demo_facts import FactMaker, archive_sentences, encode_sentences
-from demo_layout import CODE, IM_END, SHARPER, VOCABULARY, Flag
+from demo_circuits import BEFORE_SHARE, FOLLOWING_LENGTH, FOLLOWING_LENIENCE, design
+from demo_facts import Asked, FactMaker, archive_sentences, encode_sentences
+from demo_layout import CODE, IM_END, LENGTH_UNIT, SHARPER, VOCABULARY, Flag
 from demo_lines import read_lines
 from demo_tokens import (
     LEAST_LOG_WEIGHT,
@@ -87,6 +87,7 @@ class Search(nn.Module):
 
     def __init__(self, tokenizer: Tokenizer, features: Features) -> None:
         super().__init__()
+        self.tokenizer = tokenizer
         self.register_buffer("codes", token_codes(tokenizer), persistent=False)
         self.register_buffer("fixed", fixed_tokens(tokenizer), persistent=False)
         self.register_buffer("wordy", wordy(tokenizer, self.codes), persistent=False)
@@ -132,7 +133,7 @@ class Search(nn.Module):
             self.first.addresses,
         )
 
-    def forward(self, questions: list[list[int]], sentences: list[list[int]], crowd: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, questions: list[Asked], sentences: list[list[int]], crowd: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of which sentence answers (questions, sentences), and of whether any does (questions,).
 
         crowd: of how many sentences each stands for, the logarithm (sentences,).
@@ -140,13 +141,20 @@ class Search(nn.Module):
         seen = self.look(questions, sentences)
         return seen.bags + seen.votes + crowd, self.log_step.exp() * self.margins(seen, crowd)
 
-    def look(self, questions: list[list[int]], sentences: list[list[int]]) -> "Seen":
+    def look(self, questions: list[Asked], sentences: list[list[int]]) -> "Seen":
         """What the search sees of questions in a document of these sentences."""
         features = self.features()
-        asked = [[*question, IM_END] for question in questions]
+        asked = [self._encode(question.text) for question in questions]
+        before = [self._encode(question.before) for question in questions if question.before is not None]
+        follows = torch.tensor([question.before is not None for question in questions])
         keys, _ = bag(features, self.codes, self.wordy, sentences)
-        queries, hefts = bag(features, self.codes, self.wordy, asked, self.asking)
-        voted, missing = self._votes(features, asked, sentences)
+        longer = follows * (FOLLOWING_LENGTH * LENGTH_UNIT)
+        queries, hefts = bag(features, self.codes, self.wordy, asked, self.asking, longer)
+        votes, missing = self._votes(features, asked + before, sentences)
+        voted, earlier = votes.split([len(asked), len(before)])
+        share = BEFORE_SHARE * follows[:, None]
+        voted = (1 - share) * voted + share * torch.zeros_like(voted).index_put((follows.nonzero()[:, 0],), earlier)
+        missing = missing[: len(asked)] - FOLLOWING_LENIENCE * follows
         nowhere = features.threshold + features.heft_threshold * hefts + queries @ features.bag_threshold
         return Seen(
             bags=features.sharpness * (queries @ features.metric @ keys.T),
@@ -154,6 +162,9 @@ class Search(nn.Module):
             match=queries @ features.decision_metric @ keys.T + features.decision_votes * voted,
             nowhere=nowhere + features.missing_threshold * missing,
         )
+
+    def _encode(self, question: str) -> list[int]:
+        return [*encode_question(self.tokenizer, question), IM_END]
 
     def margins(self, seen: "Seen", crowd: Tensor) -> Tensor:
         """By how much the best match is above the threshold (questions,); crowd as above."""
@@ -270,11 +281,12 @@ class Training:
 
     def loss(self, maker: FactMaker, rng: random.Random, counts: Counts) -> Tensor:
         """Cross entropy of a batch's questions over its sentences and none of them."""
-        facts, absent = maker.facts()
-        questions = [*(fact.question for fact in facts), *absent]
-        asked = [encode_question(self.tokenizer, question) for question in questions]
+        document = maker.document()
+        facts = document.facts
+        asked = [*(fact.question for fact in facts), *document.absent]
         prose = round(math.exp(rng.uniform(math.log(LEAST_PROSE), math.log(MOST_PROSE))))
-        sentences = [fact.tokens for fact in facts] + rng.sample(self.prose, min(prose, len(self.prose)))
+        sentences = [*(fact.tokens for fact in facts), *document.titles]
+        sentences += rng.sample(self.prose, min(prose, len(self.prose)))
         many = max(len(sentences), math.exp(rng.uniform(math.log(300), math.log(MANY))))
         crowd = torch.zeros(len(sentences))
         crowd[len(facts) :] = math.log(many / len(sentences))
@@ -287,7 +299,7 @@ class Training:
             matches, present.float(), weight=torch.where(present, 1.0, ABSENT_WEIGHT)
         )
         right, hits = logits.argmax(1) == targets, matches > 0
-        counts.facts, counts.absent = counts.facts + len(facts), counts.absent + len(absent)
+        counts.facts, counts.absent = counts.facts + len(facts), counts.absent + len(document.absent)
         counts.facts_right += int((right & hits[present]).sum())
         counts.absent_right += int((~hits[~present]).sum())
         loss = cross_entropy(logits, targets) + decided

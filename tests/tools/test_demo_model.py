@@ -8,15 +8,25 @@ from pathlib import Path
 import pytest
 import torch
 from demo_addresses import even_addresses
-from demo_circuits import design
+from demo_circuits import BEFORE_SHARE, design
 from demo_facts import ABSENT as ABSENT_QUESTIONS
-from demo_facts import FactMaker, archive_sentences
+from demo_facts import Asked, FactMaker, archive_sentences
 from demo_layout import ADDRESS, BAG, BEFORE, IM_START, NEXT_SENTENCE, VOTES, WINDOW, Flag
 from demo_phrases import ABSENT, GOES_ON, HELLO, SAYS
-from demo_tokens import BAG_STORED, bag, make_plan, new_features, sentence_ends, token_codes, wordy
+from demo_tokens import (
+    BAG_STORED,
+    REFERRING_WORDS,
+    bag,
+    encode,
+    make_plan,
+    new_features,
+    sentence_ends,
+    token_codes,
+    wordy,
+)
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from train_demo_model import MODEL, ROOT, START, Counts, Training, export, load_learned
+from train_demo_model import MODEL, ROOT, START, Counts, Search, Training, export, load_learned
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -560,7 +570,7 @@ def test_where_the_next_sentence_begins_is_told_once(designed: PreTrainedModel, 
 
 def test_the_model_makes_the_bags_that_are_learned(tokenizer: Tokenizer, maker: FactMaker) -> None:
     """Learning computes bags by itself; the model's residual stream must hold the same ones."""
-    sentences = [fact.tokens for fact in maker.facts()[0][:6]]
+    sentences = [fact.tokens for fact in maker.document().facts[:6]]
     prompt = [
         1,
         *tokenizer.encode("user\nIt rained.", add_special_tokens=False).ids,
@@ -586,17 +596,57 @@ def test_facts_are_single_sentences_and_absent_questions_are_about_none_of_them(
     tokenizer: Tokenizer, maker: FactMaker
 ) -> None:
     ends = set(sentence_ends(tokenizer))
-    facts, absent = maker.facts()
-    assert len(facts) > 20
-    assert len(absent) == ABSENT_QUESTIONS
-    for fact in facts:
+    document = maker.document()
+    assert len(document.facts) > 20
+    assert len(document.absent) == ABSENT_QUESTIONS
+    for fact in document.facts:
         assert fact.tokens[-1] in ends
         assert not ends.intersection(fact.tokens[:-1])
-    assert not {fact.question for fact in facts}.intersection(absent)
+    assert not {fact.question for fact in document.facts}.intersection(document.absent)
+
+
+def test_some_facts_are_entries_of_lists_which_a_title_may_explain(tokenizer: Tokenizer, maker: FactMaker) -> None:
+    break_ = encode(tokenizer, "\n")[-1]
+    made = [maker.document() for _ in range(3)]
+    entries = [fact for document in made for fact in document.facts if fact.tokens[-1] == break_]
+    assert len(entries) > 20
+    for fact in entries:
+        line = tokenizer.decode(fact.tokens)
+        assert fact.subject.casefold() in line.casefold()
+        assert fact.attribute not in line
+    titles = [title for document in made for title in document.titles]
+    assert titles
+    assert all(title[-1] == break_ for title in titles)
+
+
+def test_questions_that_refer_to_another_have_a_word_that_says_so(tokenizer: Tokenizer, maker: FactMaker) -> None:
+    document = maker.document()
+    following = [fact for fact in document.facts if fact.question.before]
+    assert len(following) > 3
+    assert any(question.before for question in document.absent)
+    for fact in following:
+        words = fact.question.text.strip("?.").split()
+        assert set(words).intersection(REFERRING_WORDS), fact.question
+        named = {name in fact.question.text for name in (fact.subject, fact.attribute)}
+        assert named == {True, False}, fact.question
+
+
+def test_votes_of_a_question_that_refers_to_another_are_of_both(tokenizer: Tokenizer, maker: FactMaker) -> None:
+    prose = archive_sentences(tokenizer, 150, 10_000)
+    search = Search(tokenizer, new_features(tokenizer, torch.ones(4096)))
+    one, other = prose[3], prose[40]
+    first, then = tokenizer.decode(one), f"And {tokenizer.decode(other)}"
+    votes = []
+    for asked in (Asked(first), Asked(then), Asked(then, first)):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            votes.append(search.look([asked], prose).votes[0])
+    assert not torch.allclose(votes[0], votes[1])
+    torch.testing.assert_close(votes[2], BEFORE_SHARE * votes[0] + (1 - BEFORE_SHARE) * votes[1])
 
 
 def test_same_seed_gives_the_same_facts(tokenizer: Tokenizer) -> None:
-    one, two = (FactMaker(tokenizer, 5, [150]).facts() for _ in range(2))
+    one, two = (FactMaker(tokenizer, 5, [150]).document() for _ in range(2))
     assert one == two
 
 

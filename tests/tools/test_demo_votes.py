@@ -1,6 +1,8 @@
 """Votes as learning computes them are those that the built-in model gets."""
 
+from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -84,3 +86,15 @@ def test_a_name_votes_for_its_own_sentence_and_a_word_that_is_nowhere_for_none(
     b = tokens.index("ĠP")  # of Pemberton, who is not in the document
     assert found.missing[b] > 0.99
     assert found.shares[b].sum() < 0.01
+
+
+def test_parts_of_words_that_stand_once_are_seldom_taken_for_missing(tokenizer: Tokenizer, voting: Voting) -> None:
+    """The token before a part is told by an n-gram, which has others in the way: not the part itself."""
+    prose = archive_sentences(tokenizer, 150, 30_000)
+    flat = [token for sentence in prose for token in sentence]
+    times = Counter(pairwise(flat))
+    once = [pair for pair, count in times.items() if count == 1 and voting.is_part(pair[1])][:500]
+    found = voting.votes([[0, 0, 0, *pair] for pair in once], prose)
+    missing = found.missing.view(len(once), -1)[:, -1]
+    assert len(once) > 300
+    assert (missing > 0.5).float().mean() < 0.02
