@@ -27,10 +27,10 @@ def run_app(work: Callable[[QApplication, Application], None]) -> None:
         run(build_parser().parse_args(["app"]), folders, f"kiv-benchmark-{os.getpid()}", begin)
 
 
-def wait(qt: QApplication, is_over: Callable[[], bool], seconds: float = 3_600) -> None:
+def wait(qt: QApplication, is_over: Callable[[], bool], seconds: float = 3_600, every_ms: int = 50) -> None:
     """Run the event loop until something is so, or time is up."""
     end = time.perf_counter() + seconds
-    check = QTimer(interval=50)
+    check = QTimer(interval=every_ms)
     check.timeout.connect(lambda: qt.exit() if is_over() or time.perf_counter() >= end else None)
     check.start()
     qt.exec()

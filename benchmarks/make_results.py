@@ -199,14 +199,17 @@ def section_app_start(result: Record) -> Iterator[str]:
 
 def section_app_gaps(result: Record) -> Iterator[str]:
     """app_gaps.py."""
-    kinds = list(result["gaps_ms"])
+    kinds = [kind for kind in result["gaps_ms"] if kind != "stopping"]
     rows = [
         (name, *(number(result["gaps_ms"][kind].get(name)) for kind in kinds))
         for name in result["gaps_ms"][kinds[0]]
         if name != "seconds"
     ]
-    yield f"Gaps of the window's thread, {result['tokens']:,} tokens. Asked for: p99 20 ms, p99.9 50 ms."
+    runs = f", median of {result['runs']} runs" if "runs" in result else ""
+    yield f"Gaps of the window's thread, {result['tokens']:,} tokens{runs}. Asked for: p99 20 ms, p99.9 50 ms."
     yield table(("ms", *kinds), rows)
+    if stopping := result["gaps_ms"].get("stopping"):
+        yield f"The longest of ten stops of an answer being written took {number(stopping['longest'])} ms (asked: 200)."
 
 
 def section_app_memory(result: Record) -> Iterator[str]:

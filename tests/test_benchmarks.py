@@ -277,6 +277,16 @@ def test_run_all_goes_on_behind_a_benchmark_that_fails(tmp_path: Path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["bytes.json"]
 
 
+def test_run_all_keeps_a_result_beyond_its_limits_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_all = module("run_all")
+    result = {"within_limit": {"shown": True, "jump": False}, "hot_within_limit": False, "index_within_limit": True}
+    monkeypatch.setattr(run_all, "run", lambda _name, _options, _results: result)
+    monkeypatch.setattr(sys, "argv", ["run_all.py", "--only", "bytes", "--results", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"^Not within limits: bytes .within_limit jump., bytes .hot_within_limit.\.$"):
+        run_all.main()
+    assert json.loads((tmp_path / "bytes.json").read_text())["result"] == result
+
+
 def test_run_all_and_the_readme_know_every_benchmark_of_the_results() -> None:
     results, known = module("make_results").SECTIONS, module("run_all").SMALL
     assert set(known) == set(results)
@@ -339,6 +349,9 @@ def test_ten_minutes_of_asking_leave_the_memory_flat(every: str) -> None:
 
 @pytest.mark.long
 def test_app_gaps() -> None:
-    result = run("app_gaps.py", "--seconds", "1", "--tokens", "3000")
-    assert set(result["gaps_ms"]) == {"rest", "reading", "answering"}
-    assert all(gaps["p99"] >= gaps["p50"] > 0 for gaps in result["gaps_ms"].values())
+    result = run("app_gaps.py", "--runs", "1", "--seconds", "1", "--tokens", "3000")
+    gaps = result["gaps_ms"]
+    assert gaps.pop("stopping")["longest"] > 0
+    assert set(gaps) == {"rest", "reading", "answering"}
+    assert all(each["p99"] >= each["p50"] > 0 for each in gaps.values())
+    assert set(result["within_limit"]) == {"reading", "answering", "stopping"}
