@@ -568,7 +568,8 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     BAG.
     """
     ngrams, tokens = slice(0, CODE), slice(CODE, 2 * CODE)
-    # N-grams without the token before, which counts by itself: it is in the way of the one before it.
+    # N-grams without the token before, which counts by itself: it is in the way of the one before it. A quote's n-gram
+    # has it, so a quote's end looks for it there.
     layer.keys[ngrams] += from_slot(BEFORE) - from_slot(VOTES, back(1) / LAST_UNIT)
     layer.keys[tokens] += from_slot(VOTES)
     same = from_slot(TOKEN) - plan.codes[IM_END][:, None] * reading({Flag.IM_END: 1})

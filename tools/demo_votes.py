@@ -17,8 +17,8 @@ from torch import Tensor
 VOTE_SCORE: Final = 45.0
 VOTE_CONTEXT: Final = 2.0
 VOTE_BEFORE: Final = 5.0
-"""Scores of a token that is the same as a question's, of the n-gram that ends in both, and once more of the token
-before: a word's beginning tells more of its end than the words before it, which a document has in another order."""
+"""Scores of a token that is the same as a question's, of the n-gram before both, and once more of the token before: a
+word's beginning tells more of its end than the words before it, which a document has in another order."""
 NO_VOTE: Final = 0.7
 """Of the score of the same token: where <|im_start|> takes the votes of a token that is nowhere."""
 PART_SCORE: Final = 30.0
