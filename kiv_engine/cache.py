@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
@@ -26,6 +27,7 @@ from kiv_engine.index import CODE_BLOCK_TOKENS
 from kiv_engine.layer import KIVLayer
 from kiv_engine.policy import Policy, compact_block_tokens
 from kiv_engine.positions import PinnedRotary, Rotary, needs_compact, read_rotary
+from kiv_engine.stopping import ShouldStop, never
 from kiv_engine.store import SlabFolder
 from kiv_engine.topology import Topology, inspect
 
@@ -145,6 +147,23 @@ class KIVCache(Cache):
             self.policy.last_layer = None
 
     @contextmanager
+    def stoppable(self, should_stop: ShouldStop) -> Iterator[None]:
+        """A forward may be broken off, by StoppedError, before each of its modules and each block of queries.
+
+        Some layers then have its tokens, others not: `restore` brings them to one length.
+        """
+        if should_stop is never:
+            yield
+            return
+        self.policy.should_stop = should_stop
+        asking = register_module_forward_pre_hook(lambda *_: self.policy.raise_if_stopped())
+        try:
+            yield
+        finally:
+            asking.remove()
+            self.policy.should_stop = never
+
+    @contextmanager
     def recording(self) -> Iterator[HitRecorder]:
         """Record the hit sets of every decoded token."""
         self.policy.recorder = recorder = HitRecorder()
@@ -231,6 +250,11 @@ class KIVCache(Cache):
                 (0, length),
             )
         super().crop(tokens_to_remove)
+
+    @property
+    def snapshot_nbytes(self) -> int:
+        """What a snapshot of the present length takes."""
+        return sum(_tensor_bytes(vars(layer)) for layer in self.forgetting_layers.values())
 
     def snapshot(self) -> CacheSnapshot:
         """The state of the layers that forget, to come back to this length later."""

@@ -9,7 +9,9 @@ import torch
 
 from kiv_engine.attention import AllFilledError
 from kiv_engine.cache import CacheSnapshot, KIVCache, thinned
+from kiv_engine.errors import StoppedError
 from kiv_engine.loader import LoadedModel
+from kiv_engine.stopping import ShouldStop, never
 
 MOST_SNAPSHOTS: Final = 32
 SNAPSHOT_BYTES: Final = 64 << 20
@@ -37,14 +39,28 @@ class CachedTokens:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def feed(self, ids: "Sequence[int] | array[int]") -> torch.Tensor:
-        """Feed tokens; logits (vocab,) of the last one, or none of what only fills the cache."""
+    def feed(self, ids: "Sequence[int] | array[int]", should_stop: ShouldStop = never) -> torch.Tensor:
+        """Feed tokens; logits (vocab,) of the last one, or none of what only fills the cache.
+
+        Several may take a large model minutes, so the forward may be broken off, by StoppedError; `go_back` to the
+        present length takes back what it did. (Of an int8 store, the hot window then comes back as it was stored.)
+        Where a snapshot of this length would be too large to keep, the forward goes on to its end.
+        """
+        if len(ids) == 1 or self.cache.snapshot_nbytes > SNAPSHOT_BYTES:
+            should_stop = never
+        here = self.snapshots if should_stop is never else self.snapshots_to_here()
         inputs = torch.tensor(ids, dtype=torch.long, device=self._loaded.device)[None]
         logits = torch.empty(0)
         self.is_torn = True
-        with torch.inference_mode(), suppress(AllFilledError):
-            output = self._loaded.model(input_ids=inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
-            logits = output.logits[0, -1]
+        try:
+            with torch.inference_mode(), suppress(AllFilledError), self.cache.stoppable(should_stop):
+                output = self._loaded.model(
+                    input_ids=inputs, past_key_values=self.cache, use_cache=True, logits_to_keep=1
+                )
+                logits = output.logits[0, -1]
+        except StoppedError:
+            self.snapshots = here
+            raise
         self.ids.extend(ids)
         self.is_torn = False
         return logits

@@ -268,7 +268,11 @@ class Context:
         self._unfed = self._prompt(question)
         answer = Answer(self._format, sampling, begin, start + len(self._unfed))
         while len(self._unfed) > 1 and not should_stop():
-            self._feed_prompt()
+            try:
+                self._feed_prompt(should_stop)
+            except StoppedError:
+                self._mend()
+                break
             yield progress(self.num_tokens, start, answer.start, answer.start, time.perf_counter() - begin)
         deltas = self._decode(sampling, should_stop, answer)
         hits: tuple[LayerHits, ...] = ()
@@ -322,7 +326,7 @@ class Context:
             while len(self._unfed) > 1:
                 if should_stop():
                     raise StoppedError("Going back to what was said before was stopped.")
-                self._feed_prompt()
+                self._feed_prompt(should_stop)
                 on_tokens(self.num_tokens)
         except BaseException as error:
             self._undo(start, unfed, error)
@@ -339,11 +343,14 @@ class Context:
         after_document = bool(self.documents) and self.num_tokens > len(prefix)
         return prefix[self.num_tokens :] + self._format.question_suffix(question, after_document)
 
-    def _feed_prompt(self) -> None:
-        """Feed a block of the prompt, but for its last token; such a block searches for every token."""
+    def _feed_prompt(self, should_stop: ShouldStop) -> None:
+        """Feed a block of the prompt, but for its last token; such a block searches for every token.
+
+        Raises StoppedError, which leaves the layers torn.
+        """
         block = self._unfed[:-1][:SEARCH_BLOCK_TOKENS]
         with self.cache.filling():
-            self._tokens.feed(block)
+            self._tokens.feed(block, should_stop)
         del self._unfed[: len(block)]
 
     def _decode(self, sampling: SamplingConfig, should_stop: ShouldStop, answer: Answer) -> Iterator[TextDelta]:

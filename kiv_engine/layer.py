@@ -297,6 +297,7 @@ class KIVLayer(CacheLayerMixin):
         parts = [self._attend_blocks(mode, first, queries[:, :, : count - searched], rule)] if searched < count else []
         start = count - searched
         while start < count:
+            self._policy.raise_if_stopped()
             run = min(count - start, self._together(first + start, queries))
             block = queries[:, :, start : start + run]
             parts.append(
@@ -403,6 +404,7 @@ class KIVLayer(CacheLayerMixin):
         size = self._policy.block_tokens(mode, first + queries.shape[2])
         parts = []
         for offset in range(0, queries.shape[2], size):
+            self._policy.raise_if_stopped()
             block = queries[:, :, offset : offset + size]
             start = first + offset
             keys, values = self._local(start, start + block.shape[2])

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
+from kiv_engine.errors import StoppedError
 from kiv_engine.hits import HitRecorder
 from kiv_engine.index import CODE_BLOCK_TOKENS
 from kiv_engine.positions import Rotary
+from kiv_engine.stopping import ShouldStop, never
 from kiv_engine.store import SlabFolder
 
 AUTO_EXACT_TOKENS: Final = 18_432
@@ -31,6 +33,7 @@ class Policy:
             forward's output is wanted.
         recorder: collects hit sets, or None.
         folder: of the mapped store, or None.
+        should_stop: whether to break the forward at hand off; `never` where that could not be taken back.
     """
 
     config: KIVConfig
@@ -42,6 +45,12 @@ class Policy:
     reading: bool = False
     last_layer: int | None = None
     recorder: HitRecorder | None = None
+    should_stop: ShouldStop = never
+
+    def raise_if_stopped(self) -> None:
+        """Raise StoppedError if the forward at hand is to be broken off."""
+        if self.should_stop():
+            raise StoppedError("This was stopped.")
 
     def cold_tokens(self, num_tokens: int) -> int:
         """How many tokens are cold at a length: whole code blocks beyond sinks and hot window."""

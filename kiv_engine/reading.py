@@ -13,12 +13,13 @@ from kiv_engine.chat import ChatFormat
 from kiv_engine.checkpoints import Checkpoints
 from kiv_engine.config import SEARCH_BLOCK_TOKENS
 from kiv_engine.document import Document, TokenizedDocument, tokenize_stepwise
+from kiv_engine.errors import StoppedError
 from kiv_engine.events import ReadFinished, ReadProgress, TokenizeProgress
 from kiv_engine.footprint import Footprint
 from kiv_engine.memory import trim_heap
 from kiv_engine.passages import PlacedDocument
 from kiv_engine.saving import Progress
-from kiv_engine.stopping import ShouldStop
+from kiv_engine.stopping import ShouldStop, never
 
 READ_CHUNK_TOKENS: Final = 2_048
 SNAPSHOT_TOKENS: Final = 16_384
@@ -107,7 +108,8 @@ class Reader:
         last_trim = first
         last_report = reading_since = time.perf_counter()
         while queued and len(self._tokens) < end and not should_stop():
-            self.feed(end)
+            if not self._feed_unless_stopped(end, should_stop):
+                break
             is_at_end = len(self._tokens) >= end
             if len(self._tokens) - last_trim >= TRIM_TOKENS or is_at_end:
                 trim_heap()
@@ -179,13 +181,26 @@ class Reader:
             before += len(document.text)
         return True
 
-    def feed(self, limit: int) -> None:
-        """Read the next chunk, at most to a length of `limit`. Chunks end at the same places wherever reading began."""
+    def _feed_unless_stopped(self, limit: int, should_stop: ShouldStop) -> bool:
+        """Read the next chunk; False where that was stopped, and what it did is taken back."""
+        try:
+            self.feed(limit, should_stop)
+        except StoppedError:
+            self._checkpoints.settle()
+            self._tokens.go_back(len(self._tokens))
+            return False
+        return True
+
+    def feed(self, limit: int, should_stop: ShouldStop = never) -> None:
+        """Read the next chunk, at most to a length of `limit`. Chunks end at the same places wherever reading began.
+
+        Raises StoppedError, which leaves the layers torn.
+        """
         num_read, unread = len(self._tokens), self._laid.unread
         room = READ_CHUNK_TOKENS - num_read % READ_CHUNK_TOKENS
         chunk = unread[: min(room, limit - num_read)]
         with self._cache.reading(), self._cache.filling():
-            self._tokens.feed(chunk)
+            self._tokens.feed(chunk, should_stop)
         del unread[: len(chunk)]
         if len(self._tokens) // SNAPSHOT_TOKENS > num_read // SNAPSHOT_TOKENS:
             self._tokens.take_snapshot()

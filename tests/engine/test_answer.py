@@ -120,13 +120,13 @@ def test_the_text_that_ends_answers_without_a_template_counts_as_stop(monkeypatc
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
-@pytest.mark.parametrize("calls", [0, 1, 2, 5], ids=["at once", "in the question", "before the answer", "within it"])
-def test_a_cancelled_answer_leaves_a_chat_that_goes_on(calls: int, family: str) -> None:
+@pytest.mark.parametrize("forwards", [0, 1, 2, 5], ids=["at once", "in the question", "before the answer", "within it"])
+def test_a_cancelled_answer_leaves_a_chat_that_goes_on(forwards: int, family: str) -> None:
     context = ready(family)
     question = "?" * 700  # two blocks
-    answer = ask(context, question, should_stop=after(calls))
+    answer = ask(context, question, should_stop=after(forwards, context))
     assert answer.finish_reason == "cancelled"
-    assert answer.answer_tokens == max(0, calls - 2)
+    assert answer.answer_tokens == max(0, forwards - 2)
     follow = ask(context, "Sure?")
     chat = f"u:{TEXT}\n\n{question}{END}a:{answer.text}{END}u:Sure?{END}a:{follow.text}"
     assert ids_of(context) == tokens(chat)[: context.num_tokens]
@@ -257,10 +257,10 @@ def test_a_replay_that_fails_has_never_been(monkeypatch: pytest.MonkeyPatch) -> 
     forward = CachedTokens.feed
     calls = itertools.count()
 
-    def fail_later(self: Context, ids: Any) -> torch.Tensor:
+    def fail_later(self: Context, *what: Any) -> torch.Tensor:
         if next(calls) == 1:
             raise MemoryError
-        return forward(self, ids)
+        return forward(self, *what)
 
     monkeypatch.setattr(CachedTokens, "feed", fail_later)
     with pytest.raises(MemoryError):

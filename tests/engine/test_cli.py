@@ -301,8 +301,8 @@ def test_ctrl_c_while_reading(kiv: Kiv, book: Path, json_option: list[str], monk
     original = Reader.feed
     monkeypatch.setattr("kiv_engine.reading.READ_CHUNK_TOKENS", 256)
 
-    def interrupted(reader: Reader, limit: int) -> None:
-        original(reader, limit)
+    def interrupted(reader: Reader, *options: Any) -> None:
+        original(reader, *options)
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Reader, "feed", interrupted)

@@ -183,7 +183,7 @@ def test_going_back_reads_again_only_from_the_nearest_snapshot() -> None:
     context = ready("gemma3")
     fed = []
     original = context._tokens.feed
-    context._tokens.feed = lambda ids: (fed.append(len(ids)), original(ids))[1]  # type: ignore[method-assign]
+    context._tokens.feed = lambda ids, *how: (fed.append(len(ids)), original(ids, *how))[1]  # type: ignore[method-assign]
     context.rewind(3 * SNAPSHOT + 140)
     assert fed == [CHUNK, 12]
     del context._tokens.feed
@@ -201,7 +201,7 @@ def test_a_question_that_is_asked_anew_early_in_a_long_chat_reads_only_itself(fa
     assert turn.start < SMALL.sink_tokens + cold < length, "it has left the hot window"
     fed: list[int] = []
     original = context._tokens.feed
-    context._tokens.feed = lambda ids: (fed.append(len(ids)), original(ids))[1]  # type: ignore[method-assign]
+    context._tokens.feed = lambda ids, *how: (fed.append(len(ids)), original(ids, *how))[1]  # type: ignore[method-assign]
     context.rewind(turn.start)
     assert fed == [], "everything before it is still there"
     answer = ask(context, "Another: which ship came last?")
@@ -288,7 +288,7 @@ def test_going_back_to_a_question_that_was_stopped_at_once_forgets_it() -> None:
 
 def test_the_question_is_no_evidence_though_a_document_was_not_read_to_its_end() -> None:
     context = new_context()
-    read(context, DOCUMENT, should_stop=after(2))
+    read(context, DOCUMENT, should_stop=after(2, context))
     answer = ask(context)
     assert answer.passages
     assert all(passage.token_end <= 2 * CHUNK for passage in answer.passages)

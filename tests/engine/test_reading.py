@@ -25,6 +25,7 @@ from tests.engine.tiny_context import (
     SNAPSHOT,
     TEXT,
     after,
+    after_calls,
     ask,
     assert_same,
     break_forward,
@@ -96,8 +97,8 @@ def test_rate_and_time_left_are_those_of_reading_alone(monkeypatch: pytest.Monke
     def pass_time(seconds: float) -> None:
         now[0] += seconds
 
-    def feed_slowly(reader: Reader, limit: int) -> None:
-        feed(reader, limit)
+    def feed_slowly(reader: Reader, *options: Any) -> None:
+        feed(reader, *options)
         pass_time(2.0)
 
     def queue_slowly(reader: Reader, *options: Any) -> Any:
@@ -126,8 +127,8 @@ def test_the_rate_of_a_reading_stays_known_if_it_was_long_enough_and_grows_with_
 ) -> None:
     now, feed = [0.0], Reader.feed
 
-    def feed_in_a_second(reader: Reader, limit: int) -> None:
-        feed(reader, limit)
+    def feed_in_a_second(reader: Reader, *options: Any) -> None:
+        feed(reader, *options)
         now[0] += 1
 
     monkeypatch.setattr(reading, "time", SimpleNamespace(perf_counter=lambda: now[0]))
@@ -179,7 +180,7 @@ def test_documents_follow_each_other_in_order() -> None:
 @pytest.mark.parametrize("family", [*GROWS, *FORGETS])
 def test_stopped_reading_goes_on_as_if_it_had_not_been_stopped(family: str) -> None:
     stopped, whole = new_context(family), ready(family)
-    first = read(stopped, DOCUMENT, should_stop=after(3))
+    first = read(stopped, DOCUMENT, should_stop=after(3, stopped))
     assert isinstance(first, ReadFinished)
     assert first.stopped
     assert (first.tokens_read, stopped.unread_tokens) == (3 * CHUNK, whole.num_tokens - 3 * CHUNK)
@@ -196,7 +197,7 @@ def test_tokenizing_shows_progress_and_can_be_stopped(monkeypatch: pytest.Monkey
     monkeypatch.setattr(reading, "PROGRESS_INTERVAL_S", 0.0)
     context = new_context()
     long = Document("long", "Some words.\n\n" * 50_000)
-    events = list(context.read(DOCUMENT, long, should_stop=after(1)))
+    events = list(context.read(DOCUMENT, long, should_stop=after_calls(1)))
     assert [type(event) for event in events] == [TokenizeProgress] * 2 + [ReadFinished]
     shown = [event.characters_done for event in events[:-1]]
     assert shown == sorted(shown)
@@ -275,7 +276,7 @@ def test_a_broken_forward_holds_nothing_while_the_context_goes_back(monkeypatch:
         assert held[0]() is None
         restore(snapshot)
 
-    assert isinstance(read(context, DOCUMENT, should_stop=after(2)), ReadFinished)
+    assert isinstance(read(context, DOCUMENT, should_stop=after(2, context)), ReadFinished)
     with monkeypatch.context() as patch:
         patch.setattr(context._loaded.model.model.layers[-1], "forward", forward)
         patch.setattr(context.cache, "restore", restore_later)
@@ -332,7 +333,7 @@ def test_going_on_does_not_need_the_disk_space_that_it_already_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = new_context(config=KIVConfig(hot_tokens=48, sink_tokens=4, prefill="exact", store=tmp_path))
-    read(context, DOCUMENT, should_stop=after(3))
+    read(context, DOCUMENT, should_stop=after(3, context))
     monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=0))
     assert isinstance(read(context), ReadFinished)
     context.close()
@@ -354,7 +355,7 @@ def test_other_stores_answer_too(changes: dict[str, Any], tmp_path: Path) -> Non
 
 def test_reading_after_a_question_is_refused() -> None:
     context = new_context()
-    read(context, DOCUMENT, should_stop=after(2))
+    read(context, DOCUMENT, should_stop=after(2, context))
     ask(context)
     before = ids_of(context)
     for documents in ([Document("late", "Late.")], []):  # the second: the rest of the document would follow the answer

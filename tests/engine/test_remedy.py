@@ -160,11 +160,11 @@ def test_memory_that_runs_out_later_is_answered_too(
 
     calls, original = [], CachedTokens.feed
 
-    def fail(self: CachedTokens, ids: Any) -> torch.Tensor:
+    def fail(self: CachedTokens, ids: Any, *options: Any) -> torch.Tensor:
         calls.append(len(ids))
         if len(calls) == forward:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
-        return original(self, ids)
+        return original(self, ids, *options)
 
     monkeypatch.setattr(CachedTokens, "feed", fail)
     assert cli.main(ASK) == 2

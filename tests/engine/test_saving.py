@@ -27,6 +27,7 @@ from kiv_engine.events import AnswerFinished, Failed, MemoryUse, ReadFinished, T
 from kiv_engine.saving import MANIFEST, ContextWriter, SavedContext
 from tests.engine.families import FAMILIES
 from tests.engine.tiny_chat import loaded
+from tests.engine.tiny_context import after
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_index")
 
@@ -197,7 +198,7 @@ def test_a_document_that_grew_is_read_from_where_it_grew(family: str, tmp_path: 
     reused, whole = contexts
     before, fed = reused.num_tokens, list[int]()
     forward = reused._tokens.feed
-    reused._tokens.feed = lambda ids: (fed.append(len(ids)), forward(ids))[1]  # type: ignore[method-assign]
+    reused._tokens.feed = lambda ids, *how: (fed.append(len(ids)), forward(ids, *how))[1]  # type: ignore[method-assign]
     reused.exchange(grown)
     assert reused.num_tokens > 0.9 * len(TEXT)
     reused.save(tmp_path / "after")
@@ -221,8 +222,7 @@ def test_reading_goes_on_from_a_checkpoint(family: str, tmp_path: Path, contexts
     contexts.append(saved(tmp_path / "whole", family))
     stopped = Context(loaded(family), SMALL)
     stopped.save(tmp_path / "part")
-    stops = iter([False] * 4)
-    assert read(stopped, DOCUMENT, should_stop=lambda: next(stops, True)).stopped  # type: ignore[union-attr]
+    assert read(stopped, DOCUMENT, should_stop=after(4, stopped)).stopped  # type: ignore[union-attr]
     length = stopped.num_tokens
     stopped.close()
     found = SavedContext.open(tmp_path / "part")
@@ -242,8 +242,7 @@ def test_reading_goes_on_from_a_checkpoint_into_another_store(tmp_path: Path, co
     contexts.append(saved(tmp_path / "whole"))
     stopped = Context(loaded("llama"), SMALL)
     stopped.save(tmp_path / "part")
-    stops = iter([False] * 4)
-    read(stopped, DOCUMENT, should_stop=lambda: next(stops, True))
+    read(stopped, DOCUMENT, should_stop=after(4, stopped))
     stopped.close()
     contexts.append(opened(tmp_path / "part", store=tmp_path / "store"))
     assert isinstance(read(contexts[1]), ReadFinished)
@@ -265,8 +264,7 @@ def test_going_back_between_two_checkpoints_leaves_a_sound_folder(
     plain, context = contexts
     assert isinstance(read(plain, DOCUMENT), ReadFinished)
     context.save(tmp_path / "kept")
-    stops = iter([False] * 6)
-    read(context, DOCUMENT, should_stop=lambda: next(stops, True))
+    read(context, DOCUMENT, should_stop=after(6, context))
     context.rewind(200)
     assert read(context, should_stop=lambda: True).stopped  # type: ignore[union-attr]
     SavedContext.open(tmp_path / "kept").verify()
@@ -660,8 +658,7 @@ def test_two_writers_do_not_share_a_folder(tmp_path: Path, contexts: list[Contex
 def test_what_another_program_wrote_meanwhile_is_not_written_over(tmp_path: Path, contexts: list[Context]) -> None:
     context = Context(loaded("llama"), SMALL)
     context.save(tmp_path / "kept")
-    stops = iter([False] * 4)
-    read(context, DOCUMENT, should_stop=lambda: next(stops, True))
+    read(context, DOCUMENT, should_stop=after(4, context))
     context.close()
     found = SavedContext.open(tmp_path / "kept")
     contexts.append(opened(tmp_path / "kept"))

@@ -61,7 +61,18 @@ def ready(family: str = "llama", config: KIVConfig = SMALL, **options: Any) -> C
     return context
 
 
-def after(count: int) -> Callable[[], bool]:
+def after(count: int, context: Context) -> Callable[[], bool]:
+    """A stop callback that says yes once `count` more forwards have come to their end."""
+    lengths = {context.num_tokens}
+
+    def should_stop() -> bool:
+        lengths.add(context.num_tokens)
+        return len(lengths) > count
+
+    return should_stop
+
+
+def after_calls(count: int) -> Callable[[], bool]:
     """A stop callback that says no `count` times."""
     calls = itertools.count()
     return lambda: next(calls) >= count
