@@ -16,6 +16,7 @@ from app.section_words import section_line
 from app.views.answer_text import AnswerText, word_places
 from app.views.branches import BranchSwitcher, QuestionEditor
 from app.views.claims_view import ClaimsView
+from app.views.fold import Fold
 from app.views.icons import IconButton
 from app.views.more_places import BROAD, MorePlaces
 from app.views.passage_row import PassageRow
@@ -27,6 +28,10 @@ REFRESH_MS: Final = 50
 MARKDOWN_CHARACTERS: Final = 4_000
 """While it grows, a longer answer is shown as plain text: parsing it again for every word would be felt."""
 COPIED_MS: Final = 1_500
+FAINT: Final = 0.05
+"""Passages of less than this share of the best one's weight stand behind one line: most are there by chance, but not
+all, so none is left out.
+"""
 
 
 class ExchangeView(QWidget):
@@ -61,6 +66,7 @@ class ExchangeView(QWidget):
         self.waiting.setTextFormat(Qt.TextFormat.PlainText)
         self.waiting.setWordWrap(True)
         self.rows: list[PassageRow] = []
+        self.fold: Fold | None = None
         self._to_come: deque[Callable[[], None]] = deque()
         self._is_live = False
         self._next = QTimer(self, singleShot=True)
@@ -335,8 +341,39 @@ class ExchangeView(QWidget):
         self._passages.addWidget(caption)
         caption.show()
         self._passages.addSpacing(GAP // 2)
-        self._to_come.extend(partial(self._add_row, passage) for passage in passages)
+        self._to_come.extend(partial(self._add_row, passage) for passage in passages[: self._num_strong])
+        if len(passages) > self._num_strong:
+            self._to_come.append(self._add_fold)
         self._to_come.append(self._on_selection_changed)
+
+    @property
+    def _num_strong(self) -> int:
+        """How many passages are shown at once. The heaviest comes first."""
+        passages = self._exchange.passages
+        return sum(passage.weight >= FAINT * passages[0].weight for passage in passages)
+
+    def _add_fold(self) -> None:
+        faint = len(self._exchange.passages) - self._num_strong
+        text = self.tr("1 fainter passage") if faint == 1 else self.tr("{0:,} fainter passages").format(faint)
+        self.fold = Fold(self._theme, text, self)
+        self.fold.setToolTip(self.tr("Each has less than {0:.0f} % of the first one's weight").format(100 * FAINT))
+        self.fold.toggled.connect(self._on_fold)
+        self._passages.addWidget(self.fold, 0, Qt.AlignmentFlag.AlignLeft)
+        self.fold.show()
+
+    @Slot(bool)
+    def _on_fold(self, is_open: bool) -> None:
+        """Show or hide the faint ones; they are made when they are wanted first."""
+        self._change(partial(self._show_faint, is_open=is_open))
+
+    def _show_faint(self, *, is_open: bool) -> None:
+        for passage in self._exchange.passages[len(self.rows) :]:
+            above = self.rows[-1] if len(self.rows) > self._num_strong else self.fold
+            self._add_row(passage)
+            assert above is not None
+            self.setTabOrder(above, self.rows[-1])
+        for row in self.rows[self._num_strong :]:
+            row.setVisible(is_open)
 
     def _add_row(self, passage: Passage) -> None:
         heaviest = max(each.weight for each in self._exchange.passages)
@@ -389,6 +426,8 @@ class ExchangeView(QWidget):
     @Slot()
     def _on_selection_changed(self) -> None:
         mine = self._chat.selected_exchange == self.exchange_id
+        if mine and self.fold and (self._chat.selected_passage or 0) >= self._num_strong:
+            self.fold.setChecked(True)
         for place, row in enumerate(self.rows):
             row.setChecked(mine and self._chat.selected_passage == place)
         if self._is_built("claims"):

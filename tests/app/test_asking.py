@@ -13,8 +13,9 @@ from app.models.chat import ExchangeState
 from app.models.engine_status import EngineState
 from app.reports import GoingBack, Report
 from app.requests import Ask, Said
+from app.views.exchange_view import ExchangeView
 from app.views.passage_row import PassageRow
-from app.views.theme import GAP
+from app.views.theme import DARK, GAP
 from app.views.title import Title
 from kiv_engine.events import Passage, TextDelta
 from tests.app.conftest import AppDriver, read_book, type_and_send
@@ -271,7 +272,9 @@ def test_passages_name_their_document_where_there_are_several(driver: AppDriver,
     driver.until_read()
     driver.controller.ask("Who?")
     driver.until_answered()
-    for passage, row in zip(driver.chat.exchanges[0].passages, driver.transcript.exchanges[0].rows, strict=True):
+    view = driver.transcript.exchanges[0]
+    view.fold.click()
+    for passage, row in zip(driver.chat.exchanges[0].passages, view.rows, strict=True):
         name = driver.chat.documents[driver.chat.document_of(passage)].name
         assert name in row.toolTip()
         assert name in row.accessibleName()
@@ -320,3 +323,61 @@ def test_what_runs_in_another_chat_is_told_as_that(driver: AppDriver, book: Path
     assert hint.text().startswith("Reading;")
     driver.session.go()
     driver.until_read()
+
+
+def read_archive_and_ask(driver: AppDriver) -> ExchangeView:
+    """Five passages, of which the last two are faint beside the first."""
+    driver.controller.read_archive(4_000)
+    driver.until_read()
+    driver.controller.ask("Who?")
+    driver.until_answered()
+    assert [passage.weight for passage in driver.chat.exchanges[0].passages] == [0.41, 0.12, 0.05, 0.02, 0.004]
+    return driver.transcript.exchanges[0]
+
+
+def test_faint_passages_stand_behind_one_line_that_opens_and_closes(driver: AppDriver) -> None:
+    view = read_archive_and_ask(driver)
+    assert len(view.rows) == 3
+    assert view.fold.text() == "2 fainter passages"
+    assert view.fold.accessibleName() == "2 fainter passages, hidden: show"
+    closed = view.height()
+    QTest.mouseClick(view.fold, Qt.MouseButton.LeftButton)
+    assert [row.isVisible() for row in view.rows] == [True] * 5
+    assert view.fold.accessibleName() == "2 fainter passages, shown: hide"
+    assert view.height() >= closed + sum(row.height() for row in view.rows[3:])
+    view.fold.setFocus()
+    for number in (3, 4):
+        QTest.keyClick(driver.window, Qt.Key.Key_Tab)
+        assert view.rows[number].hasFocus()
+    QTest.keyClick(view.rows[4], Qt.Key.Key_Space)
+    assert driver.chat.selected_passage == 4
+    driver.application.theme.choose(DARK)
+    assert view.rows[4].isVisible()
+    QTest.keyClick(view.fold, Qt.Key.Key_Space)
+    assert [row.isVisible() for row in view.rows] == [True] * 3 + [False] * 2
+    QApplication.sendPostedEvents()
+    assert view.height() == closed
+
+
+def test_a_faint_passage_that_is_gone_to_is_shown(driver: AppDriver) -> None:
+    view = read_archive_and_ask(driver)
+    driver.chat.select(0, 3)
+    assert view.rows[3].isVisible()
+    assert view.rows[3].isChecked()
+
+
+def test_where_all_passages_but_one_are_faint_that_one_is_shown(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = driver.session._passages
+
+    def one_strong(chat: int) -> tuple[Passage, ...]:
+        return tuple(replace(passage, weight=0.9 if not n else 0.044) for n, passage in enumerate(found(chat)))
+
+    monkeypatch.setattr(driver.session, "_passages", one_strong)
+    read_book(driver, book)
+    type_and_send(driver, "Who?")
+    driver.until_answered()
+    view = driver.transcript.exchanges[0]
+    assert len(view.rows) == 1
+    assert view.fold.text() == "1 fainter passage"

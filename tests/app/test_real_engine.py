@@ -39,6 +39,8 @@ from app.reports import (
 )
 from app.requests import ArchiveSource, Ask, CloseChat, ContextOptions, LoadModel, Read, Said, TextSource, UnloadModel
 from app.settings import AnswerSettings, with_store
+from app.views.exchange_view import ExchangeView
+from app.views.passage_row import PassageRow
 from kiv_engine.config import KIVConfig, SamplingConfig
 from kiv_engine.errors import OutOfMemoryError
 from kiv_engine.events import AnswerFinished, Failed, ReadFinished, ReadProgress, TextDelta, TokenizeProgress
@@ -179,10 +181,10 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
     in_context, of, whole, words = window.tokens.text().split(" ", 3)
     assert (of, whole, words) == ("of", in_context, "tokens in context")
     assert int(in_context.replace(",", "")) > chat.reading.tokens_total, "the question and the answer count, too"
-    exchange, rows = chat.exchanges[0], window.conversation.transcript.exchanges[0].rows
+    exchange, view = chat.exchanges[0], window.conversation.transcript.exchanges[0]
     assert exchange.finished is not None
     assert exchange.finished.reused_tokens == chat.reading.tokens_total
-    qtbot.waitUntil(lambda: len(rows) == len(exchange.passages), timeout=WAIT_MS)
+    rows = all_rows(qtbot, view)
     assert len(exchange.passages) == len(rows) > 0
     assert max(exchange.evidence.heat) == 1
     text = good.read_text(encoding="utf-8")
@@ -198,6 +200,14 @@ def test_drop_read_ask_click(qtbot: QtBot, application: Application, tmp_path: P
     assert [(claim.text, claim.place is not None) for claim in exchange.claims] == [(said.rstrip("."), True)]
     QTest.mouseClick(claims.buttons[0], Qt.MouseButton.LeftButton)
     assert chat.selected_place == exchange.claims[0].place
+
+
+def all_rows(qtbot: QtBot, view: ExchangeView) -> list[PassageRow]:
+    """The passages below an answer that is there, also the faint ones."""
+    qtbot.waitUntil(lambda: view.is_shown, timeout=WAIT_MS)
+    if view.fold is not None:
+        view.fold.setChecked(True)
+    return view.rows
 
 
 @contextmanager
@@ -223,8 +233,7 @@ def ask_about_the_shop(qtbot: QtBot, application: Application, number: int) -> N
     qtbot.waitUntil(lambda: exchange.state is ExchangeState.DONE, timeout=WAIT_MS)
     assert [document.name for document in chat.documents] == ["report.pdf", "notes.docx", "book.epub"]
     assert exchange.passages
-    rows = window.conversation.transcript.exchanges[number].rows
-    qtbot.waitUntil(lambda: len(rows) == len(exchange.passages), timeout=WAIT_MS)
+    rows = all_rows(qtbot, window.conversation.transcript.exchanges[number])
     for passage, row in zip(exchange.passages, rows, strict=True):
         text = chat.documents[chat.document_of(passage)].text.text
         assert text[passage.start : passage.end] == passage.text
