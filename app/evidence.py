@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ LAYER_BINS: Final = 128
 """Of each layer, so many of a token's heaviest bins are kept; the sum over layers is kept whole."""
 ANSWER_TOKENS: Final = 2_048
 """Of a longer answer, only these first tokens are kept one by one: each takes some KB, and more for every layer."""
+FEW_BINS: Final = 64
+"""Of a token of an older answer, no more bins than these are kept, in 2 + 2 bytes each: half of them the heaviest, and
+half those most above the baseline."""
 
 HOT: Final = 0.1
 """From this share of the hottest bin on, a bin is a place worth going to."""
@@ -42,12 +45,57 @@ class LayerMass:
 class TokenHits:
     """What one generated token used: the bins with mass, ascending, and their mass, the mean of all layers; the layers.
 
-    In the built-in model 600 of 2,048 bins have mass: without the others a token takes half the memory.
+    In the built-in model 600 of 2,048 bins have mass: without the others a token takes half the memory. `few` are the
+    places in `bins` of those that are kept when the answer is older, FEW_BINS at most.
     """
 
     bins: NDArray[np.int16]
-    mass: Mass
+    mass: NDArray[np.float32] | NDArray[np.float16]
     layers: tuple[LayerMass, ...]
+    few: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, row: Mass, layers: tuple[LayerMass, ...], baseline: Mass) -> "TokenHits":
+        """From mass per bin (HEAT_BINS)."""
+        bins = np.flatnonzero(row)
+        mass = row[bins]
+        few = np.arange(len(bins))
+        if len(bins) > FEW_BINS:
+            half = [np.argpartition(each, -FEW_BINS // 2)[-FEW_BINS // 2 :] for each in (mass, mass - baseline[bins])]
+            few = np.unique(np.concatenate(half))
+        return cls(bins.astype(np.int16), mass, layers, few.astype(np.int16))
+
+
+class FewHits(Sequence[TokenHits]):
+    """The tokens of an older answer: of each its few bins, and no layers. Some 260 bytes a token."""
+
+    def __init__(self, tokens: Sequence[TokenHits]) -> None:
+        none = [np.zeros(0, np.int16)]
+        self._bins: NDArray[np.int16] = np.concatenate(none + [token.bins[token.few] for token in tokens])
+        mass = np.concatenate([np.zeros(0, np.float32)] + [token.mass[token.few] for token in tokens])
+        self._mass: NDArray[np.float16] = mass.astype(np.float16)
+        self._ends: NDArray[np.int32] = np.cumsum([0] + [len(token.few) for token in tokens], dtype=np.int32)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes."""
+        return self._bins.nbytes + self._mass.nbytes + self._ends.nbytes
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> TokenHits: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[TokenHits]: ...
+    def __getitem__(self, place: int | slice) -> TokenHits | list[TokenHits]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        first, last = self._ends[place : place + 2]
+        few = np.arange(last - first, dtype=np.int16)
+        return TokenHits(self._bins[first:last], self._mass[first:last], (), few)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +159,7 @@ class HitCollector:
             return
         row = self._row / np.float32(len(self._layers))
         self._heat += np.maximum(row - self._baseline.mass, 0)
-        bins = np.flatnonzero(row)
-        self._taken.append(TokenHits(bins.astype(np.int16), row[bins], tuple(self._layers)))
+        self._taken.append(TokenHits.of(row, tuple(self._layers), self._baseline.mass))
         self._row, self._layers, self._position = np.zeros_like(row), [], None
 
     def take(self) -> tuple[TokenHits, ...]:
@@ -161,24 +208,26 @@ class Evidence:
     """What is known of where an answer looked, while it is written and after.
 
     Attributes:
-        tokens: one by one, no more than ANSWER_TOKENS; one more than the answer has if it ended by itself.
+        tokens: one by one, no more than ANSWER_TOKENS; one more than the answer has if it ended by itself. None of
+            an answer from disk.
         ends: how many characters the answer had after each token; tokens that have none yet are not in it.
         heat: of the whole answer, over the baseline; the largest is 1.
     """
 
-    tokens: list[TokenHits] = field(default_factory=list)
-    ends: tuple[int, ...] = ()
+    tokens: Sequence[TokenHits] = ()
+    ends: Sequence[int] = ()
     heat: Heat = field(default_factory=lambda: array("f"), repr=False)
     baseline: Baseline = NO_BASELINE
 
     def grow(self, tokens: Iterable[TokenHits], ends: Sequence[int], heat: Heat) -> None:
         """Take what came since."""
-        self.tokens += islice(tokens, ANSWER_TOKENS - len(self.tokens))
+        self.tokens = [*self.tokens, *islice(tokens, ANSWER_TOKENS - len(self.tokens))]
         self.ends, self.heat = tuple(ends), heat
 
-    def forget_tokens(self) -> None:
-        """Keep only the heat: hits of single tokens take thousands of bytes each."""
-        self.tokens, self.ends = [], ()
+    def shrink(self) -> None:
+        """Keep only the few bins of each token that matter most: all of them take thousands of bytes a token."""
+        self.tokens, self.ends = FewHits(self.tokens), array("i", self.ends)
+        self.baseline = Baseline(self.baseline.mass, {})
 
     @property
     def is_full(self) -> bool:

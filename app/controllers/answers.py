@@ -16,7 +16,8 @@ from kiv_engine.events import AnswerFinished, TextDelta
 
 RATE_WINDOW_S: Final = 2.0
 EVIDENCE_TOKENS: Final = 4_096
-"""Hits are kept word by word for the newest answers of so many tokens, all chats together: some 5 KB each."""
+"""All hits are kept word by word for the newest answers of so many tokens, all chats together: some 5 KB each in the
+built-in model, and of older ones the few that matter most, some 140 bytes."""
 
 
 class Answers:
@@ -77,19 +78,19 @@ class Answers:
             case AnswerFinished():
                 finished = replace(event, text=with_sections(event.text, exchange.sections))
                 exchange.answer, exchange.finished, exchange.state = finished.text, finished, ExchangeState.DONE
-                self._forget_old_tokens(exchange)
+                self._shrink_older(exchange)
                 chat.exchange_changed.emit(exchange.id)
                 if chat.selected_exchange == exchange.id:
                     chat.selection_changed.emit()
 
-    def _forget_old_tokens(self, newest: Exchange) -> None:
-        """Beyond so many tokens, the oldest answers keep only their heat."""
+    def _shrink_older(self, newest: Exchange) -> None:
+        """Beyond so many tokens, the oldest answers keep only what matters most."""
         self._with_tokens.append(newest)
         while (
             sum(len(each.evidence.tokens) for each in self._with_tokens) > EVIDENCE_TOKENS
             and len(self._with_tokens) > 1
         ):
-            self._with_tokens.popleft().evidence.forget_tokens()
+            self._with_tokens.popleft().evidence.shrink()
 
 
 def said_before(exchange: Exchange) -> tuple[Said, ...]:

@@ -44,8 +44,10 @@ class AnswerText(QTextBrowser):
     Signals:
         word_pointed: the word under the mouse or at the caret, and how many equal ones stand before it; empty for none.
         word_chosen: the same, of the word at the caret, when Enter is pressed.
+        entered: it was clicked, or the keyboard came to it.
     """
 
+    entered = Signal()
     word_pointed = Signal(str, int)
     word_chosen = Signal(str, int)
 
@@ -152,11 +154,16 @@ class AnswerText(QTextBrowser):
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
         if event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason):
+            self.entered.emit()
             self._on_caret_moved()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
         self.word_pointed.emit("", 0)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self.entered.emit()
+        super().mousePressEvent(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)

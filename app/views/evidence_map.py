@@ -234,7 +234,7 @@ def squeezed(values: Mass, rows: int, columns: int) -> Mass:
 
 
 class EvidenceMap(QWidget):
-    """The map of the selected answer with its controls. Hidden while there is none.
+    """The map of the selected answer with its controls, or why it has none. Hidden where none is to be expected.
 
     While the next answer begins it stays, empty: going and coming back with each question, it would have the whole pane
     laid out and painted twice.
@@ -258,7 +258,6 @@ class EvidenceMap(QWidget):
         self.layer = QComboBox()
         self.layer.setMinimumContentsLength(7)
         self.layer.setAccessibleName(self.tr("Layer"))
-        self.layer.setToolTip(self.tr("Whose searches are shown"))
         self.above = QCheckBox(self.tr("What stands out"))
         self.above.setAccessibleName(self.tr("Only what stands out"))
         self.above.setToolTip(self.tr("Leaves out what every answer hits, whatever it is about"))
@@ -354,14 +353,20 @@ class EvidenceMap(QWidget):
     @Slot()
     def _on_changed(self) -> None:
         evidence = self._evidence
+        is_from_disk = evidence is not None and any(evidence.heat) and not evidence.tokens and not self._is_to_come
+        self.above.setVisible(not is_from_disk)
+        self.layer.setVisible(not is_from_disk)
         if evidence is not None and evidence.tokens:
             self.show()
             self._offer_layers(evidence.layers)
             self._show_rows()
             return
-        self.setVisible(self._is_to_come and not self.isHidden())
+        self.setVisible(is_from_disk or (self._is_to_come and not self.isHidden()))
         self._shown = None
         self.picture.clear()
+        if is_from_disk:
+            self._show_title()
+            self.picture.set_words(self.tr("Where each word looked is not kept on the disk. Answer again to see it"))
         self._on_pointed()
 
     def _offer_layers(self, layers: list[int]) -> None:
@@ -372,6 +377,9 @@ class EvidenceMap(QWidget):
         self.layer.addItem(self.tr("All layers"), None)
         for layer in layers:
             self.layer.addItem(self.tr("Layer {0}").format(layer), layer)
+        self.layer.setEnabled(bool(layers))
+        only_all = self.tr("Of an older answer, the layers are not kept one by one")
+        self.layer.setToolTip(self.tr("Whose searches are shown") if layers else only_all)
         self.layer.blockSignals(False)
 
     @Slot()
@@ -386,10 +394,24 @@ class EvidenceMap(QWidget):
             self.picture.clear()
         self.picture.add_rows(evidence.rows(layer, above=above, first=self.picture.num_rows))
         self.picture.set_words(self._words_for_nothing())
-        some = self.tr("The first {0:,} words").format(ANSWER_TOKENS)
-        self.caption.setText(some if evidence.is_full else self.tr("Evidence, by word"))
-        self.caption.setToolTip(self.tr("Where each word of the answer looked in the document; a row is a word"))
+        self._show_title()
         self._on_pointed()
+
+    def _show_title(self) -> None:
+        """Tell of which answer the map is, where there are several."""
+        chat, evidence = self._chats.current, self._evidence
+        path = [exchange.id for exchange in chat.exchanges]
+        title, of = self.tr("Evidence, by word"), chat.selected_exchange
+        if len(path) > 1 and of in path:
+            title = self.tr("Answer {0:,} of {1:,}").format(path.index(of) + 1, len(path))
+        if evidence is not None and evidence.is_full:
+            title = self.tr("The first {0:,} words").format(ANSWER_TOKENS)
+        self.caption.setText(title)
+        self.caption.setToolTip(
+            self.tr("Where each word of the answer looked in the document; a row is a word.")
+            + "\n"
+            + self.tr("A click on another answer shows where that one looked.")
+        )
 
     def _words_for_nothing(self) -> str:
         """What an empty picture of an answer that is there says; else nothing."""

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import Final
 
 from PySide6.QtCore import Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QGuiApplication, QResizeEvent
+from PySide6.QtGui import QGuiApplication, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from app.answer_words import footer_line, reading_line, settings_words, unbroken_parts
@@ -109,6 +109,7 @@ class ExchangeView(QWidget):
         answer = AnswerText(self._theme)
         answer.setAccessibleName(self.tr("Answer"))
         answer.setAccessibleDescription(self.tr("Enter goes to the passage at which the word at the caret looked"))
+        answer.entered.connect(self._on_entered)
         answer.word_pointed.connect(self._on_word_pointed)
         answer.word_chosen.connect(self._on_word_chosen)
         answer.resize(self.width(), answer.height())  # its height follows from its width: the layout need not try twice
@@ -187,6 +188,12 @@ class ExchangeView(QWidget):
 
     def _is_built(self, part: str) -> bool:
         return part in self.__dict__
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """On what does nothing else with it: the captions and figures."""
+        if self.has_answer:
+            self._on_entered()
+        super().mousePressEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -400,6 +407,12 @@ class ExchangeView(QWidget):
             return ""
         share = (passage.token_start - place.start) / max(1, place.tokens)
         return self.tr("at {0:.1f} %").format(100 * min(max(share, 0.0), 1.0))
+
+    @Slot()
+    def _on_entered(self) -> None:
+        """Look at this answer's evidence, where another one's is looked at."""
+        if self._chat.selected_exchange != self.exchange_id:
+            self._chat.select(self.exchange_id)
 
     @Slot(str, int)
     def _on_word_pointed(self, word: str, number: int) -> None:

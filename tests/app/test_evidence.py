@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from app.evidence import HEAT_BINS, LAYER_BINS, Baseline, Evidence, HitCollector, TokenHits, as_heat
+from app.evidence import FEW_BINS, HEAT_BINS, LAYER_BINS, Baseline, Evidence, FewHits, HitCollector, TokenHits, as_heat
 
 
 def hits(seed: int, num_positions: int, count: int) -> list[tuple[int, float]]:
@@ -94,3 +94,32 @@ def test_a_word_has_the_tokens_that_wrote_it() -> None:
 def test_nothing_hit_is_no_heat() -> None:
     assert max(as_heat(np.zeros(HEAT_BINS, np.float32))) == 0
     assert max(HitCollector(np.zeros(4, np.int16)).heat()) == 0
+
+
+def test_of_an_older_answer_the_bins_that_matter_most_are_kept() -> None:
+    rng, baseline = np.random.default_rng(0), np.zeros(HEAT_BINS, np.float32)
+    baseline[:400] = 1
+    rows = rng.random((200, HEAT_BINS), np.float32) * (rng.random((200, HEAT_BINS)) < 0.3)
+    rows[:, :400] *= 1.5
+    evidence = Evidence(
+        tokens=[TokenHits.of(row, (), baseline) for row in rows],
+        ends=tuple(range(3, 603, 3)),
+        baseline=Baseline(baseline, {0: baseline}),
+    )
+    before, above = evidence.rows(), evidence.rows(above=True)
+    evidence.shrink()
+    assert isinstance(evidence.tokens, FewHits)
+    assert evidence.tokens.nbytes <= 200 * (4 * FEW_BINS + 4) + 4, "a longest answer takes half a megabyte"
+    assert len(evidence.tokens) == 200
+    assert evidence.layers == []
+    for row, shrunk, stands_out, kept in zip(before, evidence.rows(), above, evidence.rows(above=True), strict=True):
+        assert 0 < np.count_nonzero(shrunk) <= FEW_BINS
+        assert shrunk[shrunk > 0] == pytest.approx(row[shrunk > 0], rel=1e-3)
+        for whole, some in ((row, shrunk), (stands_out, kept)):
+            heaviest = np.argsort(whole)[-FEW_BINS // 2 :]
+            assert some[heaviest] == pytest.approx(whole[heaviest], abs=2e-3)
+    assert list(evidence.tokens_of(3, 6)) == [1]
+    assert max(evidence.heat_of(range(1, 2))) == 1
+    assert len(evidence.tokens[:5]) == 5
+    with pytest.raises(IndexError):
+        evidence.tokens[200]

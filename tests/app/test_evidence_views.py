@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from app import evidence
 from app.controllers import answers
-from app.evidence import HEAT_BINS, hot_places
+from app.evidence import HEAT_BINS, FewHits, hot_places
 from app.requests import Ask
 from app.views import evidence_map
 from app.views.answer_text import AnswerText
@@ -177,19 +177,51 @@ def test_a_picture_is_as_opaque_as_its_values() -> None:
     assert picture.pixelColor(0, 1) == QColor("#e07b00")
 
 
-def test_of_old_answers_only_the_heat_is_kept(driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_answer_of_a_chat_has_its_map_and_a_click_shows_it(
+    driver: AppDriver, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(answers, "EVIDENCE_TOKENS", 30)
     ask_about(driver, book)
     for question in ("And when?", "And why?"):
         driver.controller.ask(question)
     driver.until_answered(2)
-    assert [len(exchange.evidence.tokens) for exchange in driver.chat.exchanges] == [0, 12, 12]
-    assert all(max(exchange.evidence.heat) == 1 for exchange in driver.chat.exchanges)
+    assert [len(exchange.evidence.tokens) for exchange in driver.chat.exchanges] == [12, 12, 12]
+    assert [isinstance(exchange.evidence.tokens, FewHits) for exchange in driver.chat.exchanges] == [True, False, False]
+    pane, first = driver.window.document, driver.transcript.exchanges[0]
+    assert pane.map.caption.text() == "Answer 3 of 3"
+    newest = pane.map.picture._rows.copy()
+    QTest.mouseClick(first.answer.viewport(), Qt.MouseButton.LeftButton)
+    assert driver.chat.selected_exchange == 0
+    assert pane.map.caption.text() == "Answer 1 of 3"
+    assert pane.map.picture._rows == pytest.approx(newest, abs=1e-3), "all answers of the script look alike"
+    assert not pane.map.layer.isEnabled()
+    place = first.answer.cursorRect(first.answer.document().find("Thornwick")).center()
+    move(first.answer, place.x() - 5, place.y())
+    assert list(driver.chat.pointed) == [11]
+    assert max(pane.strip._heat) == 1
+    first.answer.leaveEvent(None)
+    assert pane.strip._heat == driver.chat.exchanges[0].evidence.heat
+    QTest.mouseClick(driver.transcript.exchanges[1].footer, Qt.MouseButton.LeftButton)
+    assert driver.chat.selected_exchange == 1
+    assert pane.map.layer.isEnabled()
+    driver.transcript.exchanges[2].answer.setFocus(Qt.FocusReason.TabFocusReason)
+    assert driver.chat.selected_exchange == 2, "the keyboard came to it"
+
+
+def test_an_answer_from_disk_says_in_the_maps_place_why_it_has_none(driver: AppDriver, book: Path) -> None:
+    ask_about(driver, book)
+    driver.until_answered()
+    pane, heat = driver.window.document.map, driver.chat.exchanges[0].evidence.heat
+    driver.chat.exchanges[0].evidence = evidence.Evidence(heat=heat)
     driver.chat.select(0)
-    assert not driver.window.document.map.isVisible()
-    assert driver.window.document.strip._heat == driver.chat.exchanges[0].evidence.heat
-    driver.chat.select(1)
-    assert driver.window.document.map.isVisible()
+    assert pane.isVisible()
+    assert pane.picture.words.startswith("Where each word looked is not kept on the disk.")
+    assert pane.picture.words in pane.picture.accessibleDescription()
+    assert not pane.above.isVisible()
+    driver.controller.ask("And when?")
+    driver.until_answered(1)
+    assert pane.above.isVisible()
+    assert pane.picture.words == ""
 
 
 def test_the_map_keeps_its_room_while_the_next_answer_begins(driver: AppDriver, book: Path) -> None:
