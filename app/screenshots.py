@@ -227,8 +227,8 @@ class Photographer(QObject):
         return list(self._application.chats.current.root.children)
 
     def _find(self) -> None:
-        self._application.window.find_action.trigger()
         bar = self._application.window.document.find_bar
+        bar.open()
         bar.edit.setText("Golden Crumb")
         bar.find_next()
 

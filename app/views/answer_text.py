@@ -1,10 +1,12 @@
 """An answer's text: Markdown as it grows, whose words can be pointed at."""
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QUrl, Signal, Slot
+from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, QUrl, Signal, Slot
 from PySide6.QtGui import (
+    QColor,
     QFocusEvent,
     QKeyEvent,
     QMouseEvent,
@@ -14,9 +16,10 @@ from PySide6.QtGui import (
     QTextCursor,
     QTextDocument,
 )
-from PySide6.QtWidgets import QScrollArea, QSizePolicy, QTextBrowser, QWidget
+from PySide6.QtWidgets import QScrollArea, QSizePolicy, QTextBrowser, QTextEdit, QWidget
 
 from app.code_fences import tell_apart
+from app.document_text import fold
 from app.views.answer_look import (
     QuoteRun,
     colour_links,
@@ -56,6 +59,7 @@ class AnswerText(QTextBrowser):
         self._theme = theme
         self.code = CodeBlocks(theme, self)
         self.quotes: list[QuoteRun] = []
+        self._found: tuple[str, int | None] = ("", None)
         self._markdown: str | None = ""
         self._plain = ""
         theme.changed.connect(self._on_theme_changed)
@@ -108,9 +112,46 @@ class AnswerText(QTextBrowser):
         self.code.find()
         self.quotes = quote_runs(self.document())
         self._fit()
+        self._show_marks()
+
+    def mark(self, words: str, chosen: int | None) -> None:
+        """Mark all places of words, "" for none, and the one with a number more than the others."""
+        self._found = (words, chosen)
+        self._show_marks()
+
+    def _show_marks(self) -> None:
+        words, chosen = self._found
+        marks, colors = [], self._theme.colors
+        for number, cursor in enumerate(self._cursors_at(words)):
+            mark = QTextEdit.ExtraSelection()
+            mark.cursor = cursor
+            mark.format.setBackground(QColor(colors.mark_strong if number == chosen else colors.mark))
+            marks.append(mark)
+        if marks or self.extraSelections():
+            self.setExtraSelections(marks)
+
+    def _cursors_at(self, words: str) -> Iterator[QTextCursor]:
+        """A cursor over each place of words."""
+        if not words:
+            return
+        text = self.document().toPlainText()
+        starts = places_in(fold(text), fold(words))
+        ends = in_units(text, [start + len(words) for start in starts])
+        for start, end in zip(in_units(text, starts), ends, strict=True):
+            cursor = QTextCursor(self.document())
+            cursor.setPosition(start)
+            cursor.setPosition(end, QTextCursor.MoveMode.KeepAnchor)
+            yield cursor
+
+    def middle_of(self, number: int) -> QPoint:
+        """Where the place with a number is, of those that are marked."""
+        marks = self.extraSelections()
+        area = self.cursorRect(marks[number].cursor) if number < len(marks) else self.rect()
+        return self.viewport().mapTo(self, area.center())
 
     @Slot()
     def _on_theme_changed(self) -> None:
+        self._show_marks()
         if self._markdown:
             dress_tables(self.document(), self._theme.colors)
             dress_rules(self.document(), self._theme.colors)
@@ -182,6 +223,31 @@ class AnswerText(QTextBrowser):
 
     def sizeHint(self) -> QSize:
         return QSize(200, self.height())
+
+
+def places_in(text: str, words: str) -> list[int]:
+    """Where words begin in a text, both folded, one behind the other."""
+    found, at = list[int](), text.find(words)
+    while words and at >= 0:
+        found.append(at)
+        at = text.find(words, at + len(words))
+    return found
+
+
+def in_units(text: str, places: Sequence[int]) -> Iterator[int]:
+    """Ascending places in a text, counted as Qt does: some characters are two UTF-16 units."""
+    before = last = 0
+    for place in places:
+        before += len(text[last:place].encode("utf-16-le", "surrogatepass")) // 2
+        last = place
+        yield before
+
+
+def shown_text(markdown: str) -> str:
+    """What of a Markdown text is shown: its words, without the marks."""
+    document = QTextDocument()
+    document.setMarkdown(tell_apart(markdown), INERT)
+    return document.toPlainText()
 
 
 def word_at(cursor: QTextCursor) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from app.models.chat_list import ChatList, plain_tip
 from app.quote_check import Place
 from app.views.document_view import DocumentView
 from app.views.evidence_map import EvidenceMap
-from app.views.find_bar import FindBar
+from app.views.find_bar import DocumentFindBar
 from app.views.heat_strip import WHOLE, HeatStrip
 from app.views.icons import IconButton
 from app.views.no_text import NoText
@@ -48,7 +48,7 @@ class DocumentPane(QWidget):
         self.text.setAccessibleName(self.tr("Document text"))
         self.strip = HeatStrip(theme)
         self.map = EvidenceMap(theme, chats)
-        self.find_bar = FindBar(theme, self.text)
+        self.find_bar = DocumentFindBar(theme, self.text)
         self.changed = QLabel(self.tr("The document has changed since: what is not there any more is not marked"))
         self.changed.setObjectName("muted")
         self.changed.setWordWrap(True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Final
 
-from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -15,6 +15,7 @@ from app.models.chat import Chat, Exchange, ExchangeState
 from app.section_words import section_line
 from app.views.answer_text import AnswerText, word_places
 from app.views.branches import BranchSwitcher, QuestionEditor
+from app.views.chat_search import FoundPlace
 from app.views.claims_view import ClaimsView
 from app.views.fold import Fold
 from app.views.icons import IconButton
@@ -67,6 +68,7 @@ class ExchangeView(QWidget):
         self.waiting.setWordWrap(True)
         self.rows: list[PassageRow] = []
         self.fold: Fold | None = None
+        self._found: tuple[str, FoundPlace | None] = ("", None)
         self._to_come: deque[Callable[[], None]] = deque()
         self._is_live = False
         self._next = QTimer(self, singleShot=True)
@@ -78,6 +80,7 @@ class ExchangeView(QWidget):
         self._arrange()
         chat.exchange_changed.connect(self._on_changed)
         chat.selection_changed.connect(self._on_selection_changed)
+        theme.changed.connect(self._on_theme_changed)
         self._show()
 
     def _arrange(self) -> None:
@@ -114,6 +117,7 @@ class ExchangeView(QWidget):
         answer.word_chosen.connect(self._on_word_chosen)
         answer.resize(self.width(), answer.height())  # its height follows from its width: the layout need not try twice
         self._text.addWidget(answer)
+        self._mark_answer(answer)
         return answer
 
     @cached_property
@@ -445,6 +449,30 @@ class ExchangeView(QWidget):
             row.setChecked(mine and self._chat.selected_passage == place)
         if self._is_built("claims"):
             self.claims.set_chosen(self._chat.selected_claim if mine else None)
+
+    # -- words that are looked for -------------------------------------------------------------------------------
+
+    def mark(self, words: str, place: FoundPlace | None) -> None:
+        """Mark all places of words, "" for none, and one more than the others."""
+        self._found = (words, place)
+        self.question.mark(words, place.number if place and not place.in_answer else None, self._theme.colors)
+        if self._is_built("answer"):
+            self._mark_answer(self.answer)
+
+    def _mark_answer(self, answer: AnswerText) -> None:
+        words, place = self._found
+        answer.mark(words, place.number if place and place.in_answer else None)
+
+    @Slot()
+    def _on_theme_changed(self) -> None:
+        if self._found[0]:
+            self.mark(*self._found)
+
+    def middle_of(self, place: FoundPlace) -> QPoint:
+        """Where a place is that is marked. A question is short: its middle is near enough."""
+        if place.in_answer and self._is_built("answer"):
+            return self.answer.mapTo(self, self.answer.middle_of(place.number))
+        return self.question.geometry().center()
 
     # -- branches ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Search in the text of the documents."""
+"""Search, in the text of the documents and elsewhere."""
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
 from PySide6.QtGui import QHideEvent
@@ -12,7 +12,8 @@ from app.views.theme import GAP, Theme
 
 
 class FindBar(QWidget):
-    """Search in the text: Enter goes on, Shift+Enter back, Esc closes.
+    """A field for words, and which place is shown: Enter goes on, Shift+Enter back, Esc closes. `name` says in what it
+    searches.
 
     Signals:
         left: it was closed while it had the keyboard.
@@ -20,14 +21,11 @@ class FindBar(QWidget):
 
     left = Signal()
 
-    def __init__(self, theme: Theme, view: DocumentView, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._view = view
-        self._occurrences = Occurrences(self)
-        self._occurrences.counted.connect(self._on_counted)
         self.edit = QLineEdit()
-        self.edit.setPlaceholderText(self.tr("Find in the document"))
-        self.edit.setAccessibleName(self.tr("Find in the document"))
+        self.edit.setPlaceholderText(name)
+        self.edit.setAccessibleName(name)
         self.edit.setAcceptDrops(False)  # the window takes what is dropped
         self.found = QLabel()
         self.found.setObjectName("caption")
@@ -45,7 +43,6 @@ class FindBar(QWidget):
         self.shut.clicked.connect(self.hide)
         self.edit.textEdited.connect(self._on_edited)
         self.edit.installEventFilter(self)
-        view.completed.connect(self._on_completed)
         self.hide()
 
     @Slot()
@@ -64,6 +61,50 @@ class FindBar(QWidget):
     def find_previous(self) -> None:
         """Go to the place before."""
         self._find(back=True)
+
+    @Slot()
+    def _on_edited(self) -> None:
+        """Look for other words, from the place on that is shown."""
+        raise NotImplementedError
+
+    def _find(self, *, back: bool = False) -> None:
+        """Go to the next place or the one before."""
+        raise NotImplementedError
+
+    @Slot(int, int)
+    def _on_counted(self, number: int, count: int) -> None:
+        self.found.setText(self.tr("{0:,} of {1:,}").format(number, count))
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        if is_escape(event) and event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()  # else the window takes it, to stop the engine
+            return True
+        if event.type() != QEvent.Type.KeyPress:
+            return False
+        key, shift = event.key(), event.modifiers() & Qt.KeyboardModifier.ShiftModifier  # type: ignore[attr-defined]
+        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            (self.find_previous if shift else self.find_next)()
+            return True
+        if key == Qt.Key.Key_Escape:
+            self.hide()
+            return True
+        return False
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        if self.window().focusWidget() in (self.edit, self.before, self.after, self.shut):
+            self.left.emit()
+
+
+class DocumentFindBar(FindBar):
+    """Searches in the text of the documents."""
+
+    def __init__(self, theme: Theme, view: DocumentView, parent: QWidget | None = None) -> None:
+        super().__init__(theme, self.tr("Find in the document"), parent)
+        self._view = view
+        self._occurrences = Occurrences(self)
+        self._occurrences.counted.connect(self._on_counted)
+        view.completed.connect(self._on_completed)
 
     @Slot()
     def _on_edited(self) -> None:
@@ -90,27 +131,3 @@ class FindBar(QWidget):
         self._occurrences.stop()
         if words:
             self.found.setText(self.tr("Not found"))
-
-    @Slot(int, int)
-    def _on_counted(self, number: int, count: int) -> None:
-        self.found.setText(self.tr("{0:,} of {1:,}").format(number, count))
-
-    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        if is_escape(event) and event.type() == QEvent.Type.ShortcutOverride:
-            event.accept()  # else the window takes it, to stop the engine
-            return True
-        if event.type() != QEvent.Type.KeyPress:
-            return False
-        key, shift = event.key(), event.modifiers() & Qt.KeyboardModifier.ShiftModifier  # type: ignore[attr-defined]
-        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            (self.find_previous if shift else self.find_next)()
-            return True
-        if key == Qt.Key.Key_Escape:
-            self.hide()
-            return True
-        return False
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        super().hideEvent(event)
-        if self.window().focusWidget() in (self.edit, self.before, self.after, self.shut):
-            self.left.emit()

@@ -118,6 +118,7 @@ class MainWindow(QMainWindow):
         self.conversation.open_wanted.connect(self.choose_files)
         self.composer.open_wanted.connect(self.choose_files)
         self.document.find_bar.left.connect(self._on_find_left)
+        self.conversation.find_bar.left.connect(self.focus_composer)
         self.document.text.completed.connect(self._on_text_came)
         self._on_facts_changed()
         self.composer.edit.setFocus()
@@ -200,7 +201,9 @@ class MainWindow(QMainWindow):
         self.new_action = self._action(menu, self.tr("New chat"), QKeySequence.StandardKey.New)
         self.open_action = self._action(menu, self.tr("Open documents …"), QKeySequence.StandardKey.Open)
         folder = self._action(menu, self.tr("Open a folder …"), "Ctrl+Shift+O")
-        self.find_action = self._action(menu, self.tr("Find in the document"), QKeySequence.StandardKey.Find)
+        self.find_action = self._action(
+            menu, self.tr("Find in the conversation or the document"), QKeySequence.StandardKey.Find
+        )
         self.search_action = self._action(menu, self.tr("Search the chats"), "Ctrl+K")
         self.search_action.triggered.connect(self._on_search)
         self.stop_action = self._action(menu, self.tr("Stop reading or writing"), Qt.Key.Key_Escape)
@@ -331,6 +334,12 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_find(self) -> None:
+        """In what has the keyboard: in the conversation, also while one writes, or else in the document."""
+        focus = self.focusWidget()
+        is_there = any(each.isAncestorOf(focus) for each in (self.conversation, self.composer))
+        if is_there and self._chats.current.exchanges:
+            self.conversation.open_find()
+            return
         self._no_text = self._why_no_text()
         if self._no_text:
             self.banner.show_line(self._no_text, is_error=False)

@@ -71,6 +71,7 @@ def test_with_a_document_and_answers(driver: AppDriver, book: Path) -> None:
     view.more.offer("Count all of them.", 256)
     view.more.offer_sections(20_000)
     driver.window.find_action.trigger()
+    driver.window.document.find_bar.open()
     view.again.click()
     driver.until_answered()
     driver.transcript.exchanges[0].edit.click()

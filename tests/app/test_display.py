@@ -49,7 +49,7 @@ def look():
         tell("typed")
     if chat.exchanges and chat.exchanges[-1].state is ExchangeState.DONE:
         tell("answered", question=chat.exchanges[-1].question, answer=chat.exchanges[-1].answer)
-    if window.document.find_bar.isVisible():
+    if window.conversation.find_bar.isVisible():
         tell("find")
     if not window.isVisible():
         qt.exit()

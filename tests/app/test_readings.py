@@ -57,7 +57,7 @@ def test_the_window_takes_all_that_is_dropped_on_it_also_over_fields(driver: App
     driver.transcript.exchanges[0].edit.click()
     driver.window.sidebar.rename()
     parts = [each for each in driver.window.findChildren(QWidget) if each.window() is driver.window]
-    assert sum(isinstance(each, QLineEdit) for each in parts) == 3
+    assert sum(isinstance(each, QLineEdit) for each in parts) == 4
     assert [each for each in parts if each.acceptDrops()] == []
 
 
