@@ -98,6 +98,7 @@ class KIVConfig:
             store_dtype=plan.store_dtype or self.store_dtype,
             store=plan.store or self.store,
             hot_tokens=plan.hot_tokens or self.hot_tokens,
+            prefill=plan.prefill or self.prefill,
         )
 
     def index_bits_on(self, device: str) -> int:

@@ -203,7 +203,7 @@ class SmallerPlan:
 
     Attributes:
         quantize: coarser weights.
-        store_dtype, store, hot_tokens: as in KIVConfig.
+        store_dtype, store, hot_tokens, prefill: as in KIVConfig.
         tokens: so long may the context be at most; 0 where all that is wanted fits.
         need_bytes, free_bytes: what it would need of RAM, or of VRAM where the model runs on a GPU, and what is there.
     """
@@ -212,6 +212,7 @@ class SmallerPlan:
     store_dtype: Literal["", "int8"] = ""
     store: str = ""
     hot_tokens: int = 0
+    prefill: Literal["", "sparse"] = ""
     tokens: int = 0
     need_bytes: int = 0
     free_bytes: int = 0

@@ -19,7 +19,7 @@ from kiv_engine.banded import block_tokens
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, Quantize
 from kiv_engine.device_map import Piece, decoder_layers, is_text
 from kiv_engine.index import CODE_BLOCK_TOKENS, map_bytes, ranking_bytes
-from kiv_engine.layer import token_bytes
+from kiv_engine.layer import EXACT_BLOCK_TOKENS, token_bytes
 from kiv_engine.model_config import empty_model, load_dtype
 from kiv_engine.reading import READ_CHUNK_TOKENS
 from kiv_engine.topology import GrowingLayer, Topology, inspect
@@ -249,10 +249,25 @@ class ModelShape:
             query_heads, kv_heads, dim = layer
             attended = 3 * chunk * query_heads * dim + (4 * chunk + 2 * config.hot_tokens) * kv_heads * dim
             block = (4 * keys * kv_heads + SEARCH_BLOCK_TOKENS * query_heads) * dim * element_bytes
+            if config.prefill == "exact":
+                block = max(block, self._exact_block(layer, setting, element_bytes))
             if self._holds_scores:
-                block = query_heads * SEARCH_BLOCK_TOKENS * keys * (element_bytes + 4 * 4)
+                held = max(keys, EXACT_BLOCK_TOKENS) if config.prefill == "exact" else keys
+                block = query_heads * SEARCH_BLOCK_TOKENS * held * (element_bytes + 4 * 4)
             ranking = ranking_bytes(*layer, torch.device(setting.device)) if setting.index_bits == 2 else 0
             yield attended * element_bytes + max(block, ranking)
+
+    def _exact_block(self, layer: tuple[int, int, int], setting: Setting, element_bytes: int) -> int:
+        """Of a block that is read exactly: CPU kernels want the mask once for each query head of a KV head; elsewhere
+        the scores of a piece of the cold tokens are held, in float32, with their weights.
+        """
+        query_heads, kv_heads, dim = layer
+        local = setting.config.sink_tokens + setting.config.hot_tokens + SEARCH_BLOCK_TOKENS
+        if setting.device == "cpu":
+            group = query_heads // kv_heads
+            masks = SEARCH_BLOCK_TOKENS * local * (group + 1 if group > 1 else 1) * element_bytes
+            return masks + 2 * local * kv_heads * dim * element_bytes
+        return query_heads * SEARCH_BLOCK_TOKENS * max(local, EXACT_BLOCK_TOKENS) * (element_bytes + 2 * 4)
 
     def _forgetting_parts(self, element_bytes: int) -> Iterator[int]:
         """Of each layer that forgets: queries, K/V and outputs, and what its kernel needs beside them."""

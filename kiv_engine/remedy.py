@@ -37,8 +37,8 @@ def default_store() -> Path:
 
 
 def smaller_plan(shape: ModelShape, setting: Setting, room: Room, tokens: int) -> SmallerPlan | None:
-    """The first change with which `tokens` fit: int8 rows, the disk, fewer hot tokens, coarser weights, or some of them
-    together; else the one with which the longest context fits. None where nothing does.
+    """The first change with which `tokens` fit: sparse reading for exact, int8 rows, the disk, fewer hot tokens,
+    coarser weights, or some together; else the one with which the longest context fits. None where nothing does.
 
     For no tokens, that is for loading, only the weights count. What the planner takes to fit already has just failed: a
     change has to need less than that.
@@ -70,6 +70,9 @@ def _demand(needs: Needs, setting: Setting, tokens: int) -> int:
 def _changes(setting: Setting, config: PreTrainedConfig) -> Iterator[SmallerPlan]:
     """Single ones in the order in which they cost least, then several at once."""
     now, whole = setting.config, SmallerPlan()
+    if now.prefill == "exact":  # by its window alone it would need hardly less, and the question searches anyway
+        whole = replace(whole, prefill="sparse")
+        yield whole
     if now.store_dtype != "int8":
         whole = replace(whole, store_dtype="int8")
         yield SmallerPlan(store_dtype="int8")

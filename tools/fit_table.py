@@ -63,6 +63,12 @@ The arithmetic, in bytes:
 - **On a GPU** all of this is in VRAM, of which {VRAM_SHARE:.0%} is planned with, except K and V, which are in RAM.
   The chunk is at least what the search takes for a moment, however long the text: a tile of unpacked codes of
   {TILE_BYTES >> 20} MiB with what belongs to it, and {KEPT_SCORE_BYTES >> 20} MiB of scores. It is counted on the CPU.
+- **How the text is read**: sparsely, unless that is set otherwise; "auto" reads up to 18,432 tokens exactly, which is
+  not counted. A chunk that is read exactly (`--prefill exact`) is larger on a GPU, by some 230 MB for Qwen2.5-3B, which
+  is counted from the code and was never measured there; on the CPU only where many query heads share a KV head and the
+  feed-forward layers are small (up to three times in tiny models, within 12 % of what is planned). So
+  `--prefill sparse` is offered for it where memory runs out. Reading by the window alone needs about a tenth less of a
+  chunk at most (tiny models), and the question that follows searches in any case: it is not offered.
 - **On several GPUs**, where one does not hold a million tokens and several hold more: layers are whole, in their order,
   and bring their hot windows, maps and index along; layers that share K and V stay together. The first GPU has what is
   not in a layer, each has a CUDA context and room for a chunk. Of all ways to cut the row of layers it is that with

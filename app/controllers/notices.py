@@ -8,7 +8,7 @@ from typing import Final
 from PySide6.QtCore import QCoreApplication
 
 from app.failure_words import memory_advice
-from app.figures import rounded_down
+from app.figures import as_bytes, rounded_down
 from app.requests import Ask, LoadModel, Read, Request, UnloadModel
 from kiv_engine.errors import DocumentError, EngineError, OutOfMemoryError
 from kiv_engine.events import Failed, SmallerPlan
@@ -61,6 +61,10 @@ def remedies(request: Request, event: Failed) -> Iterator[str]:
         how = changes(event.smaller)
         most = tr("With {1}, at most about {0:,} tokens fit.") if how else tr("At most about {0:,} tokens fit.")
         yield most.format(event.smaller.tokens, how)
+    elif event.smaller is not None and event.smaller.need_bytes:
+        line = tr("With {0}, {1} are needed before the first token, and {2} are there.")
+        need, free = as_bytes(event.smaller.need_bytes), as_bytes(event.smaller.free_bytes)
+        yield line.format(changes(event.smaller), need, free)
     elif event.smaller is None and isinstance(event.error, OutOfMemoryError) and not event.error.is_predicted:
         yield memory_advice()
 
@@ -105,6 +109,7 @@ def changes(plan: SmallerPlan) -> str:
         tr("8 bit for older text"): plan.store_dtype == "int8",
         tr("the disk for older text"): bool(plan.store),
         tr("{0:,} newest tokens in full").format(plan.hot_tokens): bool(plan.hot_tokens),
+        tr("sparse reading"): bool(plan.prefill),
     }
     return ", ".join(name for name, holds in names.items() if holds)
 

@@ -501,6 +501,7 @@ def remedy_options(plan: SmallerPlan) -> str:
         "--store-dtype": plan.store_dtype,
         "--store": plan.store,
         "--hot-tokens": plan.hot_tokens,
+        "--prefill": plan.prefill,
         "--quantize": plan.quantize,
     }
     return " ".join(f"{name} {shlex.quote(str(value))}" for name, value in values.items() if value)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.controllers.notices import PAGE_TOKENS
 from app.engine_session import EngineSession
+from app.folders import Folders
 from app.models.chat import ExchangeState, ReadingState
 from app.models.engine_status import EngineState
 from app.reports import DocumentsRejected, NotHereError
@@ -83,6 +84,20 @@ def test_where_only_a_shorter_text_fits_its_length_is_told(
     fail_reading(driver, book, too_large(plan, is_predicted=False))
     assert offers(driver) == ["Unload the model"]
     assert driver.window.banner.text.text().endswith(told)
+
+
+def test_sparse_reading_is_offered_in_place_of_exact_with_its_figures(
+    driver: AppDriver, book: Path, folders: Folders
+) -> None:
+    plan = SmallerPlan(prefill="sparse", need_bytes=6_200_000_000, free_bytes=6_400_000_000)
+    fail_reading(driver, book, too_large(plan, is_predicted=False))
+    told = "With sparse reading, 6.20 GB are needed before the first token, and 6.40 GB are there."
+    assert driver.window.banner.text.text().endswith(told)
+    assert offers(driver) == ["Use sparse reading", "Unload the model"]
+    click(driver, 0)
+    driver.until_read()
+    assert driver.session.read[-1].options.config.prefill == "sparse"
+    assert load_settings(folders.settings).settings.engine.prefill == "sparse"
 
 
 def test_as_much_as_fits_is_offered_by_its_length(driver: AppDriver, book: Path) -> None:

@@ -106,6 +106,37 @@ def test_the_peak_of_reading_a_chunk_in_bfloat16_is_predicted(name: str) -> None
     check_peak(FAMILIES[name]().to(torch.bfloat16))
 
 
+@pytest.mark.parametrize("name", ["gemma4", "llama", "llama_mha", "llama_mqa", "phi3"])
+def test_the_peak_of_exact_reading_is_predicted(name: str) -> None:
+    """Without the mask that is kept since the first chunk, which is not made again."""
+    model, config = model_of(name), KIVConfig(prefill="exact", positions="true")
+    cache = KIVCache(model, config)
+    cache.plan(6 * READ_CHUNK_TOKENS)
+    read_chunks(model, cache, 4)
+    peak = peak_bytes(lambda: read_chunks(model, cache, 2))
+    cache.close()
+    shape = ModelShape(model.config)
+    planned = shape.needs(Setting(config=config)).activations - shape._causal_bias_bytes(config, 4)
+    assert planned == pytest.approx(peak, rel=0.12)
+
+
+@pytest.mark.parametrize("name", ["llama", "llama_mqa"])
+def test_reading_by_the_window_alone_needs_hardly_less_than_sparse_reading(name: str) -> None:
+    """And no more than exact reading: it is the one worth to be replaced where memory runs out."""
+    exact, sparse, window = (chunk_peak(model_of(name), mode) for mode in ("exact", "sparse", "window"))
+    assert 0.85 * sparse < window <= sparse < 0.6 * exact
+
+
+def chunk_peak(model: PreTrainedModel, mode: Any) -> int:
+    cache = KIVCache(model, KIVConfig(prefill=mode, positions="true"))
+    cache.plan(6 * READ_CHUNK_TOKENS)
+    read_chunks(model, cache, 4)
+    causal_biases.cache_clear()
+    peak = peak_bytes(lambda: read_chunks(model, cache, 2))
+    cache.close()
+    return peak
+
+
 def check_peak(model: PreTrainedModel) -> None:
     """Two chunks, so that the second meets what is kept of the first."""
     config = KIVConfig(prefill="sparse", positions="true")

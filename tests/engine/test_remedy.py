@@ -88,6 +88,28 @@ def test_a_little_vram_that_is_missing_is_had_from_the_hot_window(qwen: ModelSha
     assert (found.hot_tokens, found.quantize, found.store_dtype, found.store) == (512, "", "", "")
 
 
+def test_what_exact_reading_needs_more_is_had_from_sparse_reading(qwen: ModelShape) -> None:
+    exact = Setting("8bit", "cuda", KIVConfig(prefill="exact"))
+    sparse = replace(exact, config=KIVConfig(prefill="sparse"))
+    short, enough = qwen.needs(exact).fixed, qwen.needs(sparse).fixed
+    assert 100_000_000 < short - enough < 400_000_000
+    room = Room(29 * GB, 0, vram=int((short + enough) / 2 / 0.95))
+    assert fit.plan(qwen.needs(exact), room).missing
+    assert room.vram is not None
+    plan = SmallerPlan(prefill="sparse", need_bytes=enough, free_bytes=room.vram)
+    assert smaller_plan(qwen, exact, room, 100) == plan
+    found = smaller_plan(qwen, sparse, room, 100)
+    assert found is None or not found.prefill, "it is in use already"
+
+
+def test_sparse_reading_is_not_offered_where_exact_needs_no_more(qwen: ModelShape) -> None:
+    """On the CPU a chunk of this model is largest in its feed-forward layers."""
+    setting = Setting(config=KIVConfig(prefill="exact"))
+    found = smaller_plan(qwen, setting, Room(29 * GB, 500 * GB), 500_000)
+    assert found is not None
+    assert (found.prefill, found.store_dtype) == ("", "int8")
+
+
 def test_what_is_small_already_is_not_offered_again(qwen: ModelShape) -> None:
     config = KIVConfig(store_dtype="int8", store="/somewhere", hot_tokens=LESS_HOT_TOKENS)
     setting = Setting("4bit", config=config)
