@@ -70,6 +70,7 @@ class Application(QObject):
         self._is_closed = False
         self._offers: tuple[Offer, ...] = ()
         self._set_theme = ""
+        self._folders = folders
         self._garbage = GarbageCollector(self)
         self.preferences = Preferences(folders.settings if folders else None, self)
         settings = self.preferences.settings
@@ -94,6 +95,8 @@ class Application(QObject):
         """Built when it is wanted first."""
         dialog = SettingsDialog(self.preferences, self.status, self.models, self.window.shortcuts, self.window)
         dialog.models_wanted.connect(self.window.models_action.trigger)
+        dialog.folders_wanted.connect(self._on_folders_wanted)
+        self.models_controller.folder_measured.connect(dialog.folders.show_folder)
         return dialog
 
     @cached_property
@@ -300,6 +303,10 @@ class Application(QObject):
     @Slot()
     def _on_settings(self) -> None:
         self.settings_dialog.open_part(0)
+
+    @Slot()
+    def _on_folders_wanted(self) -> None:
+        self.models_controller.measure_folders(self._folders.parts if self._folders else ())
 
     @Slot()
     def _on_shortcuts(self) -> None:

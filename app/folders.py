@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import platformdirs
 
 NAME: Final = "kiv"
+
+FolderPart: TypeAlias = Literal["chats", "contexts", "models", "settings"]
+"""What lies in folders that a person may want to see."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,16 @@ class Folders:
         return cls(
             Path(platformdirs.user_config_path(NAME, appauthor=False)),
             Path(platformdirs.user_data_path(NAME, appauthor=False)),
+        )
+
+    @property
+    def parts(self) -> tuple[tuple[FolderPart, Path, tuple[Path, ...]], ...]:
+        """Each part with its folder, and what of that belongs to it."""
+        chats = tuple(self.history.with_name(self.history.name + end) for end in ("", "-wal", "-shm"))
+        return (
+            ("chats", self.data, chats),
+            ("contexts", self.contexts, (self.contexts, self.store)),
+            ("settings", self.config, (self.settings,)),
         )
 
     @property

@@ -5,10 +5,15 @@ A download takes minutes or hours, and chats go on meanwhile. Imports the engine
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.folder_sizes import bytes_of
+from app.folders import FolderPart
 from app.reports import (
     ConfigFetched,
+    FolderMeasured,
+    FoldersMeasured,
     ModelListed,
     ModelsListed,
     ModelTimed,
@@ -23,6 +28,7 @@ from app.requests import (
     DownloadModel,
     KeepToken,
     ListModels,
+    MeasureFolders,
     RemoveToken,
     Request,
     TimeModels,
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class ModelsSession:
-    """Answers ListModels, TimeModels, DescribeModel and DownloadModel."""
+    """Answers ListModels, TimeModels, DescribeModel, DownloadModel, and what is quickly done beside them."""
 
     def __init__(self) -> None:
         self.tell: Callable[[object], None] = lambda _event: None
@@ -62,6 +68,8 @@ class ModelsSession:
                 yield from self._list(in_use, should_stop)
             case DownloadModel(name):
                 yield from download(name, should_stop)
+            case MeasureFolders(places):
+                yield from measure_folders(places, should_stop)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -177,6 +185,23 @@ def remove_token() -> Iterator[object]:
 
     hub_token.remove_token()
     yield TokenRemoved()
+
+
+def measure_folders(
+    places: Sequence[tuple[FolderPart, Path, tuple[Path, ...]]], should_stop: Callable[[], bool]
+) -> Iterator[object]:
+    """Name all folders, those of models last, then count them."""
+    from kiv_engine import model_places
+
+    whole = list(places)
+    whole += (("models", folder, (folder,)) for folder in model_places.model_folders())
+    for part, folder, _counted in whole:
+        yield FolderMeasured(part, folder)
+    for part, folder, counted in whole:
+        count = sum(bytes_of(each, should_stop) for each in counted)
+        if not should_stop():
+            yield FolderMeasured(part, folder, count)
+    yield FoldersMeasured()
 
 
 def choose_folder(folder: str) -> None:

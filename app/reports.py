@@ -4,10 +4,12 @@ Every request is answered by any number of reports and then exactly one whose ev
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.code_colours import ColouredCode
 from app.document_text import DocumentText
 from app.evidence import Baseline, Heat, TokenHits
+from app.folders import FolderPart
 from app.machine import Gpu
 from app.quote_check import Claim
 from app.settings import StoreKind
@@ -133,6 +135,20 @@ class TokenKept:
 @dataclass(frozen=True)
 class TokenRemoved:
     """Terminal. The system's keyring has no token of KIV."""
+
+
+@dataclass(frozen=True)
+class FolderMeasured:
+    """What a folder of the app takes; None while that is counted."""
+
+    part: FolderPart
+    folder: Path
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class FoldersMeasured:
+    """Terminal."""
 
 
 @dataclass(frozen=True)
@@ -273,4 +289,4 @@ class AnswerChecked:
 def is_terminal(event: object) -> bool:
     """Whether a request ends with this event."""
     ends = ModelLoaded | ReadFinished | AnswerFinished | ChatClosed | ModelsListed | Downloaded | Failed
-    return isinstance(event, ends | ModelUnloaded | TokenKept | TokenRemoved)
+    return isinstance(event, ends | ModelUnloaded | TokenKept | TokenRemoved | FoldersMeasured)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from app.folders import FolderPart
 from app.settings import DEMO, KEPT_GB, StoreKind
 from kiv_engine.config import KIVConfig, Quantize, SamplingConfig
 
@@ -179,7 +180,16 @@ class ChooseModelsFolder:
     in_use_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class MeasureFolders:
+    """Count what the app's own folders take, and those of models: the part, its folder, and what of that is counted.
+    Ends with FoldersMeasured.
+    """
+
+    places: tuple[tuple[FolderPart, Path, tuple[Path, ...]], ...] = ()
+
+
 Request: TypeAlias = (
     LoadModel | UnloadModel | Read | Ask | CloseChat | ListModels | TimeModels | DescribeModel | DownloadModel
-    | KeepToken | RemoveToken | ChooseModelsFolder
+    | KeepToken | RemoveToken | ChooseModelsFolder | MeasureFolders
 )  # fmt: skip

@@ -5,10 +5,12 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal, Slot
 
 from app.controllers.request_queue import Engine
+from app.folders import FolderPart
 from app.models.engine_status import EngineStatus
 from app.models.model_list import ModelList
 from app.reports import (
     ConfigFetched,
+    FolderMeasured,
     ModelListed,
     ModelsListed,
     ModelTimed,
@@ -24,6 +26,7 @@ from app.requests import (
     DownloadModel,
     KeepToken,
     ListModels,
+    MeasureFolders,
     RemoveToken,
     Request,
     TimeModels,
@@ -41,6 +44,7 @@ class ModelsController(QObject):
         access_refused: the id of a model that needs a token, or access that its owner grants.
         token_kept: the keyring has the token; what was refused is tried again.
         token_removed: the keyring has none.
+        folder_measured: a FolderMeasured.
     """
 
     failed = Signal(str)
@@ -48,6 +52,7 @@ class ModelsController(QObject):
     access_refused = Signal(str)
     token_kept = Signal()
     token_removed = Signal()
+    folder_measured = Signal(object)
 
     def __init__(self, engine: Engine, models: ModelList, status: EngineStatus, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -67,6 +72,11 @@ class ModelsController(QObject):
     def _in_use(self) -> int:
         """Bytes of RAM that the loaded model would give back."""
         return self._status.model.weights.ram.weights if self._status.model else 0
+
+    def measure_folders(self, places: tuple[tuple[FolderPart, Path, tuple[Path, ...]], ...]) -> None:
+        """Count what the app's folders take, unless that is under way."""
+        if not any(isinstance(request, MeasureFolders) for request in self._requests.values()):
+            self._submit(MeasureFolders(places))
 
     @Slot(str)
     def choose_folder(self, folder: str) -> None:
@@ -162,6 +172,10 @@ class ModelsController(QObject):
                 self._take_download(name, event)
             case KeepToken(), TokenKept():
                 self._try_again()
+            case MeasureFolders(), FolderMeasured():
+                self.folder_measured.emit(event)
+            case MeasureFolders(), _:
+                pass
             case RemoveToken(), TokenRemoved():
                 self.token_removed.emit()
             case KeepToken() | RemoveToken(), Failed(message):

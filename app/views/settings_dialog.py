@@ -28,6 +28,7 @@ from app.models.model_list import Connection, ModelList
 from app.models.preferences import Preferences
 from app.resources import resource_text
 from app.views.answer_look import open_tables
+from app.views.folders_page import FoldersPage
 from app.views.form import CONTROL_WIDTH, Form, heading
 from app.views.model_name import model_name
 from app.views.room import open_with_room
@@ -39,7 +40,8 @@ HOT_TOKENS: Final = (512, 1_024, 2_048, 4_096, 8_192)
 RETRIEVED_TOKENS: Final = (128, 256, 512, 1_024)
 KEPT_CHOICES: Final = (8, 16, 32, 64, 128)
 CANDIDATE_TOKENS: Final = (4_096, 8_192, 16_384, 32_768)
-SHORTCUTS_PART: Final = 2
+FOLDERS_PART: Final = 2
+SHORTCUTS_PART: Final = 3
 PARTS_WIDTH: Final = 184
 
 
@@ -74,9 +76,11 @@ class SettingsDialog(QDialog):
 
     Signals:
         models_wanted: show the page of models instead.
+        folders_wanted: the page of folders is shown; they are to be counted.
     """
 
     models_wanted = Signal()
+    folders_wanted = Signal()
 
     def __init__(
         self,
@@ -100,6 +104,7 @@ class SettingsDialog(QDialog):
         for name, page in (
             (self.tr("Appearance"), self._appearance()),
             (self.tr("Memory and search"), self._engine()),
+            (self.tr("Folders"), self._folders()),
             (self.tr("Shortcuts"), self._shortcuts(shortcuts)),
             (self.tr("Network"), self._network()),
             (self.tr("About"), self._about()),
@@ -107,7 +112,7 @@ class SettingsDialog(QDialog):
             item = QListWidgetItem(name, self.parts)
             item.setSizeHint(QSize(0, 4 * GAP + GAP // 2))
             self.pages.addWidget(page)
-        self.parts.currentRowChanged.connect(self.pages.setCurrentIndex)
+        self.parts.currentRowChanged.connect(self._on_part)
         self.parts.setCurrentRow(0)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -201,6 +206,17 @@ class SettingsDialog(QDialog):
             form,
             tr("For documents that are read from now on. Counted in tokens: four are about three words."),
         )
+
+    def _folders(self) -> QWidget:
+        self.folders = FoldersPage()
+        line = self.tr("Where the app keeps what it keeps, and what that takes on the disk. All of it is on this PC.")
+        return page(self.tr("Folders"), self.folders, line)
+
+    @Slot(int)
+    def _on_part(self, part: int) -> None:
+        self.pages.setCurrentIndex(part)
+        if part == FOLDERS_PART and self.isVisible():
+            self.folders_wanted.emit()
 
     def _shortcuts(self, shortcuts: Sequence[tuple[str, str]]) -> QWidget:
         form = Form()
@@ -344,6 +360,7 @@ class SettingsDialog(QDialog):
         self.show()
         self.raise_()
         self.parts.setFocus()
+        self._on_part(part)
 
 
 def page(title: str, content: QWidget, line: str = "") -> QWidget:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QContextMenuEvent
+from PySide6.QtGui import QContextMenuEvent, QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QMenu, QScrollArea, QTextBrowser
 
+from app.figures import as_bytes
+from app.folder_sizes import bytes_of
 from app.folders import Folders
 from app.models.chat import ReadingState
 from app.models.engine_status import EngineState
@@ -16,7 +18,7 @@ from app.reports import ShelfMeasured
 from app.requests import Said
 from app.resources import resource_text
 from app.settings import PRESETS, ChatOptions, Settings, load_settings
-from app.views import settings_dialog
+from app.views import folders_page, settings_dialog
 from app.views.theme import DARK
 from kiv_engine.config import KIVConfig, SamplingConfig
 from tests.app.conftest import AppDriver
@@ -34,6 +36,54 @@ def damaged(folders: Folders) -> Folders:
 def choose(combo: object, value: object) -> None:
     combo.setCurrentIndex(combo.findData(value))
     combo.activated.emit(combo.currentIndex())
+
+
+def test_folders_tell_where_things_lie_and_what_they_take(
+    driver: AppDriver, folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, opened = tmp_path / "models", list[str]()
+    for folder, size in ((models / "one", 70_000), (folders.contexts / "kept", 40_000), (folders.store, 30_000)):
+        folder.mkdir(parents=True)
+        (folder / "data").write_bytes(bytes(size))
+        (folder / "same").hardlink_to(folder / "data")
+    monkeypatch.setattr("kiv_engine.model_places.model_folders", lambda: [models])
+    monkeypatch.setattr(
+        folders_page.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()) or len(opened) == 1
+    )
+    dialog = driver.application.settings_dialog
+    driver.window.settings_action.trigger()
+    assert not dialog.folders.rows, "nothing is counted before it is looked at"
+    dialog.parts.setCurrentRow(settings_dialog.FOLDERS_PART)
+    rows = dialog.folders.rows
+    driver.until(lambda: len(rows) == 4 and all("count" not in row.taken.text() for row in rows.values()))
+    assert list(rows) == [
+        ("chats", folders.data),
+        ("contexts", folders.contexts),
+        ("settings", folders.config),
+        ("models", models),
+    ]
+    assert rows["contexts", folders.contexts].taken.text() == as_bytes(40_960 + 32_768), "in whole blocks, links once"
+    row = rows["models", models]
+    assert (row.path.accessibleName(), row.taken.text()) == (str(models), as_bytes(73_728))
+    row.copy.click()
+    assert QGuiApplication.clipboard().text() == str(models)
+    row.open.click()
+    assert opened == [str(models)]
+    row.open.click()
+    assert row.line.text() == "Nothing on this PC opens folders; copy the path instead."
+    models.rename(tmp_path / "elsewhere")
+    row.open.click()
+    assert row.line.text() == "Nothing is kept there yet."
+    dialog.parts.setCurrentRow(0)
+    dialog.parts.setCurrentRow(settings_dialog.FOLDERS_PART)
+    driver.until(lambda: row.taken.text() == as_bytes(0))
+
+
+def test_counting_ends_when_it_is_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(9_000))
+    assert bytes_of(tmp_path, lambda: True) == 0
+    assert bytes_of(tmp_path, lambda: False) > 0
+    assert bytes_of(tmp_path / "nowhere", lambda: False) == 0
 
 
 def test_a_damaged_file_is_told_and_defaults_are_used(damaged: Folders, driver: AppDriver) -> None:
