@@ -17,7 +17,7 @@ def part_names() -> dict[str, str]:
         "index": tr("Search"),
         "cold_keys": tr("Text labels"),
         "cold_values": tr("Text contents"),
-        "program": tr("Rest of this app"),
+        "program": tr("App and libraries"),
         "other": tr("Other programs"),
     }
 
@@ -30,7 +30,7 @@ def part_meanings() -> dict[str, str]:
         "index": tr("What older text is searched with for every word of an answer (codes of its keys)"),
         "cold_keys": tr("What each word of older text is found by (its keys)"),
         "cold_values": tr("What is fetched of the words of older text that are found (their values)"),
-        "program": tr("What this app takes besides"),
+        "program": tr("PyTorch and what it computes with, the window, texts of documents and chats"),
         "other": tr("What all other programs take"),
     }
 

@@ -127,9 +127,15 @@ class Meters(QWidget):
 
     def _show_ram(self, sample: MemorySample) -> None:
         process, whole = of_process(sample.ram), sample.reading.ram
-        self.ram.set_value(as_bytes(whole.process), shares_of(sample.ram[:-1], process))
+        sizes = dict(zip(PARTS, sample.ram, strict=True))
+        lines = [f"{part_names()[part]}: {as_bytes(sizes[part])}" for part in PARTS[:-1] if sizes[part]]
+        about = self.tr("{0} are: {1}").format(part_names()["program"], part_meanings()["program"])
+        content = "\n".join([self.tr("What this app takes of the RAM"), *lines, about])
+        self.ram.set_value(as_bytes(whole.process), shares_of(sample.ram[:-1], process), detail=content)
         used = self.tr("{0} of {1}").format(as_bytes(whole.used), as_bytes(whole.total))
-        self.system.set_value(used, (("muted", process / whole.total), ("other", sample.ram[-1] / whole.total)))
+        shares = (("muted", process / whole.total), ("other", sample.ram[-1] / whole.total))
+        among = self.tr("Taken by all programs: this app {0}, others {1}")
+        self.system.set_value(used, shares, detail=among.format(as_bytes(process), as_bytes(sample.ram[-1])))
 
     def _show_vram(self, sample: MemorySample) -> None:
         whole = sample.reading.vram
@@ -139,7 +145,8 @@ class Meters(QWidget):
         text = self.tr("{0} of {1}").format(as_bytes(whole.used), as_bytes(whole.total))
         if spilled := self._status.spilled_bytes:
             text = self.tr("{0}, {1} in RAM").format(text, as_bytes(spilled))
-        self.vram.set_value(text, shares_of(sample.vram, whole.total))
+        about = self.tr("The memory of the graphics card (GPU)")
+        self.vram.set_value(text, shares_of(sample.vram, whole.total), detail=about)
 
     def _show_cpu(self, sample: MemorySample) -> None:
         """Where there is a GPU its memory is shown instead."""

@@ -15,13 +15,14 @@ from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from app.engine_session import _gpu_ids
+from app.figures import as_bytes
 from app.machine import Gpu, RamReading, VramReading, find_gpu, read_ram
 from app.models.engine_status import EngineState
 from app.models.memory_log import KNOWN, PARTS, of_process
-from app.views.memory_parts import PartName
+from app.views.memory_parts import PartName, part_names
 from app.views.meters import WIDE_FROM
 from kiv_engine.events import MemoryPlaces, MemoryUse
-from tests.app.conftest import AppDriver, driven
+from tests.app.conftest import AppDriver, driven, read_book
 from tests.app.scripted_machine import GB, ScriptedMachine
 from tests.app.scripted_session import ScriptedSession
 
@@ -241,6 +242,25 @@ def test_with_a_gpu_its_memory_is_drawn_and_shown(gpu_driver: AppDriver, machine
     machine.vram = None
     meters.measure()
     assert meters.vram.value.text() == "–", "a driver that no longer answers"
+
+
+def test_every_meter_says_what_it_contains(driver: AppDriver, book: Path) -> None:
+    read_book(driver, book)
+    meters = driver.window.meters
+    meters.measure()
+    for meter in (meters.ram, meters.system, meters.context, meters.rate, *meters.parts.values()):
+        assert meter.toolTip()
+        assert meter.toolTip() == meter.accessibleDescription()
+    sample, told = driver.window._log.samples[-1], meters.ram.toolTip().splitlines()
+    assert told[0] == "What this app takes of the RAM"
+    assert told[-2] == f"App and libraries: {as_bytes(sample.ram[PARTS.index('program')])}"
+    assert told[-1] == (
+        "App and libraries are: PyTorch and what it computes with, the window, texts of documents and chats"
+    )
+    for part, name in part_names().items():
+        assert any(line.startswith(f"{name}: ") for line in told) == (part != "other"), name
+    line = f"Taken by all programs: this app {as_bytes(of_process(sample.ram))}, others {as_bytes(sample.ram[-1])}"
+    assert meters.system.toolTip() == line
 
 
 def test_while_another_model_is_loaded_the_gpu_is_still_there(gpu_driver: AppDriver) -> None:
