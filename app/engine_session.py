@@ -379,7 +379,7 @@ class EngineSession:
             documents.append(document)
             yield DocumentOpened(DocumentText.cut(document.name, document.text, document.places), notes)
         if documents and errors:
-            yield DocumentsRejected(tuple(name for name, _error in errors), str(errors[0][1]))
+            yield DocumentsRejected(tuple(name for name, _error in errors), errors[0][1].words)
         elif errors:
             yield Failed(str(errors[0][1]), errors[0][1])
 

@@ -1,4 +1,4 @@
-"""What a failure says to a person whose error is none of the engine's own: what happened, figures, and what to do."""
+"""What a failure says to a person: the engine's own words translated; else what happened, figures, and what to do."""
 
 import re
 from dataclasses import replace
@@ -8,7 +8,7 @@ from PySide6.QtCore import QCoreApplication
 
 from app.figures import as_bytes
 from app.machine import read_ram
-from kiv_engine.errors import EngineError, OutOfMemoryError, is_out_of_memory
+from kiv_engine.errors import EngineError, OutOfMemoryError, Words, is_out_of_memory
 from kiv_engine.events import Failed
 
 ON_THE_GPU: Final = re.compile(r"CUDA|CUBLAS")
@@ -29,11 +29,20 @@ def failure_of(error: BaseException) -> Failed:
 def explained(failed: Failed) -> Failed:
     """A failure in words that a person can do something with; where memory ran out, its error says so."""
     if isinstance(failed.error, EngineError):
-        return failed
+        is_whole = failed.message == str(failed.error)  # else more is told than the error says
+        return replace(failed, message=translated(failed.error.words if is_whole else failed.message))
     if is_out_of_memory(failed.error):
         words = shortage(failed.error)
         return replace(failed, message=words, error=OutOfMemoryError(words))
     return replace(failed, message=surprise(failed.error))
+
+
+def translated(words: str) -> str:
+    """What the engine says, in the user's language; its templates have no context of Qt's."""
+    if not isinstance(words, Words):
+        return words
+    fields = (translated(field) if isinstance(field, str) else field for field in words.fields)
+    return QCoreApplication.translate("", words.template).format(*fields)
 
 
 def shortage(error: BaseException) -> str:

@@ -89,6 +89,27 @@ def as_ranges(numbers: Sequence[int]) -> str:
     return ", ".join(f"{first}–{last}" if last > first else f"{first}" for first, last in runs)
 
 
+def as_place(page: int | None, section: str, row: int | None, line: int | None) -> str:
+    """Like page 12, The Whale; empty where only the character is known."""
+    words = ((tr("page {0:,}"), page), (tr("row {0:,}"), row), (tr("line {0:,}"), line))
+    parts = [text.format(number) for text, number in words if number is not None]
+    return ", ".join([*parts, *filter(None, [section])])
+
+
+def as_unit(unit: str) -> str:
+    """The name of what a parser counts, as in ParseProgress."""
+    names = {
+        "pages": tr("pages"),
+        "slides": tr("slides"),
+        "chapters": tr("chapters"),
+        "paragraphs": tr("paragraphs"),
+        "rows": tr("rows"),
+        "files": tr("files"),
+        "characters": tr("characters"),
+    }
+    return names[unit]
+
+
 def tr(text: str) -> str:
     """In the user's language."""
     return QCoreApplication.translate("Figures", text)

@@ -16,11 +16,11 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from kiv_engine.banded import AttentionFunction, attend_in_blocks, is_band
-from kiv_engine.errors import UnsupportedModelError
+from kiv_engine.errors import UnsupportedModelError, said
 from kiv_engine.prefill import ScoreRule, causal_mask
 
 PREFIX: Final = "kiv_"
-PADDED: Final = "KIVCache holds one unpadded sequence; pass input_ids without padding."
+PADDED: Final = said("KIVCache holds one unpadded sequence; pass input_ids without padding.")
 
 
 class AttendingLayer(Protocol):
@@ -105,11 +105,15 @@ def _refuse_changes(
     """Refuse modules that do more with K and V than plain attention, which would be lost."""
     name = type(module).__name__
     if getattr(module, "is_causal", True) is False:
-        raise UnsupportedModelError(f"{name} attends in both directions; KIV keeps causal decoders.")
+        raise UnsupportedModelError(said("{0} attends in both directions; KIV keeps causal decoders.", name))
     if getattr(value, "kiv_layer", None) is not layer:  # DiffLlama
-        raise UnsupportedModelError(f"{name} changes its values after they were cached; KIV would attend to others.")
+        raise UnsupportedModelError(
+            said("{0} changes its values after they were cached; KIV would attend to others.", name)
+        )
     if mask is not None and mask.shape[1] != 1:  # Doge, ALiBi
-        raise UnsupportedModelError(f"{name} biases the scores of each head by position, which KIV would leave out.")
+        raise UnsupportedModelError(
+            said("{0} biases the scores of each head by position, which KIV would leave out.", name)
+        )
 
 
 def _refuse_padding(mask: torch.Tensor) -> None:
@@ -173,7 +177,9 @@ class Attachment:
             model.set_attn_implementation(ours)
             if model.config._attn_implementation != ours:
                 self._of_model.pop(model, None)
-                raise UnsupportedModelError(f"{type(model).__name__} does not use transformers' attention interface.")
+                raise UnsupportedModelError(
+                    said("{0} does not use transformers' attention interface.", type(model).__name__)
+                )
             self._hooks = [
                 model.register_forward_pre_hook(_before_forward, with_kwargs=True),
                 model.register_forward_hook(_after_forward, with_kwargs=True, always_call=True),

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 
 import torch
 
-from kiv_engine.errors import DamagedContextError
+from kiv_engine.errors import DamagedContextError, said
 
 BLOCK_BYTES: Final = 1 << 20
 
@@ -42,18 +42,20 @@ class BlockFile:
             with path.open("rb") as file:
                 self.check_opened(file, path, blocks)
         except OSError as error:
-            raise DamagedContextError(f"{path} cannot be read ({error.strerror}). Read the document again.") from error
+            raise DamagedContextError(
+                said("{0} cannot be read ({1}). Read the document again.", path, error.strerror)
+            ) from error
 
     def check_opened(self, file: BinaryIO, path: Path, blocks: Iterable[int] | None = None) -> None:
         """Like `check`, with the file open. Raises DamagedContextError or OSError."""
         if os.fstat(file.fileno()).st_size < self.length:
-            raise DamagedContextError(f"{path} is cut off: it has lost its end. Read the document again.")
+            raise DamagedContextError(said("{0} is cut off: it has lost its end. Read the document again.", path))
         for block in range(len(self.checksums)) if blocks is None else blocks:
             file.seek(block * BLOCK_BYTES)
             data = file.read(min(BLOCK_BYTES, self.length - block * BLOCK_BYTES))
             if zlib.crc32(data) != self.checksums[block]:
                 raise DamagedContextError(
-                    f"{path} is damaged at byte {block * BLOCK_BYTES:,} or behind. Read the document again."
+                    said("{0} is damaged at byte {1:,} or behind. Read the document again.", path, block * BLOCK_BYTES)
                 )
 
 
@@ -180,10 +182,12 @@ class MappedRows:
             self._opened = path.open("rb")
             capacity = os.fstat(self._opened.fileno()).st_size // self._row_bytes
         except OSError as error:
-            raise DamagedContextError(f"{path} cannot be read ({error.strerror}). Read the document again.") from error
+            raise DamagedContextError(
+                said("{0} cannot be read ({1}). Read the document again.", path, error.strerror)
+            ) from error
         if capacity < self.num_rows:
             self._opened.close()
-            raise DamagedContextError(f"{path} is cut off: it has lost its end. Read the document again.")
+            raise DamagedContextError(said("{0} is cut off: it has lost its end. Read the document again.", path))
         with torch.inference_mode(False):
             flat = torch.from_file(str(path), shared=False, size=capacity * row_elements, dtype=dtype)
             self._used = torch.zeros(capacity // self._run + 1, dtype=torch.bool)
@@ -207,7 +211,7 @@ class MappedRows:
     def require_length(self) -> None:
         """Raises DamagedContextError if the file has lost its end: to touch the mapping there kills the process."""
         if os.fstat(self._opened.fileno()).st_size < self.rows.numel() * self.rows.element_size():
-            self.damage = f"{self._path} was cut off while it was in use. Read the document again."
+            self.damage = said("{0} was cut off while it was in use. Read the document again.", self._path)
             self.require_sound()
 
     def check(self) -> None:
@@ -238,9 +242,9 @@ class MappedRows:
             try:
                 self._file.check_opened(self._opened, self._path, sorted(blocks))
             except DamagedContextError as error:
-                self.damage = str(error)
+                self.damage = error.words
             except OSError as error:
-                self.damage = f"{self._path} cannot be read ({error.strerror}). Read the document again."
+                self.damage = said("{0} cannot be read ({1}). Read the document again.", self._path, error.strerror)
             else:
                 self._unchecked = self._unchecked - runs
 

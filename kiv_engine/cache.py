@@ -20,7 +20,7 @@ from kiv_engine.attention import Attachment
 from kiv_engine.blocks import MappedRows
 from kiv_engine.config import KIVConfig
 from kiv_engine.device_map import devices_by_layer, is_spread
-from kiv_engine.errors import BatchSizeError, ConfigError, CropError, UnsupportedModelError
+from kiv_engine.errors import BatchSizeError, ConfigError, CropError, UnsupportedModelError, said
 from kiv_engine.events import MemoryUse
 from kiv_engine.hits import HitRecorder
 from kiv_engine.index import CODE_BLOCK_TOKENS
@@ -176,7 +176,7 @@ class KIVCache(Cache):
         """Refuse batches; hold length-dependent rotary factors at those of the final length. The attachment calls."""
         if batch_size != 1:
             raise BatchSizeError(
-                f"KIVCache holds one sequence, but the batch has {batch_size}; call it once per sequence."
+                said("KIVCache holds one sequence, but the batch has {0}; call it once per sequence.", batch_size)
             )
         if not PinnedRotary.applies_to(self._rotary_module):
             return
@@ -192,7 +192,10 @@ class KIVCache(Cache):
             layer.end_forward()
         if completed and any(layer.is_unattended for layer in self.growing_layers):
             raise UnsupportedModelError(
-                f"{self.topology.model_type} does not hand cached keys to transformers' attention interface unchanged."
+                said(
+                    "{0} does not hand cached keys to transformers' attention interface unchanged.",
+                    self.topology.model_type,
+                )
             )
 
     def check_saved(self) -> None:
@@ -245,8 +248,11 @@ class KIVCache(Cache):
             return
         if any(_has_forgotten(layer) for layer in self.forgetting_layers.values()):
             raise CropError(
-                f"This model's sliding or linear layers have forgotten what lies before token {length:,}; possible "
-                f"lengths are 0 (reset) and {length:,}, or one that a Context kept a snapshot of.",
+                said(
+                    "This model's sliding or linear layers have forgotten what lies before token {0:,}; "
+                    "possible lengths are 0 (reset) and {0:,}, or one that a Context kept a snapshot of.",
+                    length,
+                ),
                 (0, length),
             )
         super().crop(tokens_to_remove)
@@ -265,7 +271,11 @@ class KIVCache(Cache):
         """Go back to a snapshot's length; growing layers are cropped, exactly. Raises CropError if it lies ahead."""
         if snapshot.num_tokens > self.num_tokens:
             raise CropError(
-                f"The snapshot was taken at {snapshot.num_tokens:,} tokens, but the cache holds {self.num_tokens:,}.",
+                said(
+                    "The snapshot was taken at {0:,} tokens, but the cache holds {1:,}.",
+                    snapshot.num_tokens,
+                    self.num_tokens,
+                ),
                 (0, self.num_tokens),
             )
         for layer in self.growing_layers:
@@ -308,13 +318,18 @@ def _compact_rotary(config: KIVConfig, topology: Topology, decoder: PreTrainedMo
         return None
     if PinnedRotary.applies_to(getattr(decoder, "rotary_emb", None)):
         if config.positions == "compact":
-            raise ConfigError("positions='compact' does not work with length-dependent rotary factors; use 'true'.")
+            raise ConfigError(
+                said("positions='compact' does not work with length-dependent rotary factors; use 'true'.")
+            )
         return None
     if config.positions == "auto" and not needs_compact(topology, rotary):
         return None
     if config.prefill == "exact" and config.positions == "compact":
         raise ConfigError(
-            "positions='compact' moves retrieved tokens but prefill='exact' has none; use prefill 'sparse' or 'window'."
+            said(
+                "positions='compact' moves retrieved tokens but prefill='exact' has none; use prefill "
+                "'sparse' or 'window'."
+            )
         )
     return rotary
 
@@ -325,8 +340,12 @@ def _compact_hot_tokens(config: KIVConfig, topology: Topology) -> int:
     room = topology.trained_tokens - config.sink_tokens - config.retrieved_tokens - CODE_BLOCK_TOKENS - block
     if room < CODE_BLOCK_TOKENS:
         raise ConfigError(
-            f"sink_tokens + retrieved_tokens is {config.sink_tokens + config.retrieved_tokens}, which leaves no hot "
-            f"window within the trained {topology.trained_tokens} tokens; lower retrieved_tokens."
+            said(
+                "sink_tokens + retrieved_tokens is {0}, which leaves no hot window within the trained "
+                "{1} tokens; lower retrieved_tokens.",
+                config.sink_tokens + config.retrieved_tokens,
+                topology.trained_tokens,
+            )
         )
     return room
 
@@ -335,14 +354,21 @@ def _require_sharing_together(model: PreTrainedModel, topology: Topology) -> Non
     """Refuse a device map that parts layers from the K/V they use: brought to another device they lose their cache."""
     if is_spread(model) and len(set(devices_by_layer(model)[topology.first_shared :])) > 1:
         raise UnsupportedModelError(
-            f"{topology.model_type}: layers {topology.first_shared} to {topology.num_layers - 1} share keys and values "
-            "but lie on several devices; load the model with all of them on one."
+            said(
+                "{0}: layers {1} to {2} share keys and values but lie on several devices; load the model "
+                "with all of them on one.",
+                topology.model_type,
+                topology.first_shared,
+                topology.num_layers - 1,
+            )
         )
 
 
 def _require_plain(layer: Any, model_type: str) -> None:
     if type(layer) is not DynamicLayer:
-        raise UnsupportedModelError(f"{model_type}: its {type(layer).__name__} mixes attention with other state.")
+        raise UnsupportedModelError(
+            said("{0}: its {1} mixes attention with other state.", model_type, type(layer).__name__)
+        )
 
 
 def _has_forgotten(layer: Any) -> bool:

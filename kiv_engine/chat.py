@@ -9,7 +9,7 @@ import jinja2
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from kiv_engine.encoding import TextEncoder
-from kiv_engine.errors import EngineError
+from kiv_engine.errors import EngineError, said
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
@@ -189,9 +189,11 @@ def _template_layout(tokenizer: PreTrainedTokenizerBase, system: str | None) -> 
         marks = (_DOCUMENT, _ANSWER, _QUESTION)
         _, _, after_answer, _ = _split(_render(tokenizer, chat), marks)
     except (jinja2.TemplateError, TypeError, ValueError) as error:
-        raise EngineError(f"The model's chat template cannot be used: {error}.") from error
+        raise EngineError(said("The model's chat template cannot be used: {0}.", error)) from error
     if separator != _SEPARATOR:
-        raise EngineError("The model's chat template changes the text of messages, so documents would not stay exact.")
+        raise EngineError(
+            said("The model's chat template changes the text of messages, so documents would not stay exact.")
+        )
     return _Layout(before, separator, (_Markup(after),), _Markup(after_answer))
 
 

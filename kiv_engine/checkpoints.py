@@ -5,7 +5,7 @@ from typing import Final
 
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
-from kiv_engine.errors import CapacityError, ConfigError, SavedContextError
+from kiv_engine.errors import CapacityError, ConfigError, SavedContextError, said
 from kiv_engine.loader import LoadedModel
 from kiv_engine.saved_context import SavedContext
 from kiv_engine.saving import ContextWriter, Progress
@@ -34,7 +34,7 @@ class Checkpoints:
     def begin(self, folder: Path, saved: SavedContext | None = None) -> None:
         """Write to a folder; `saved` is what is there already. Raises SavedContextError or CapacityError."""
         if self._writer is not None:
-            raise ConfigError(f"This context is already being saved to {self._writer.folder}.")
+            raise ConfigError(said("This context is already being saved to {0}.", self._writer.folder))
         self._writer = ContextWriter(folder, self._loaded, self._config, self._system, saved)
 
     def write(self, progress: Progress, *, wait: bool = True) -> None:
@@ -50,7 +50,7 @@ class Checkpoints:
         try:
             self.write(progress, wait=wait)
         except (SavedContextError, CapacityError) as error:
-            self._not_saved = str(error)
+            self._not_saved = error.words
             self.close()
 
     def take_problem(self) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-from kiv_engine.errors import ConfigError
+from kiv_engine.errors import ConfigError, said
 from kiv_engine.events import SmallerPlan
 
 PrefillMode: TypeAlias = Literal["auto", "exact", "sparse", "window"]
@@ -26,21 +26,21 @@ SECTION_TOKENS: Final = 4_096
 def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise ConfigError unless `value` is one of `choices`."""
     if value not in choices:
-        raise ConfigError(f"{name} is {value!r}; allowed are {', '.join(choices)}.")
+        raise ConfigError(said("{0} is {1!r}; allowed are {2}.", name, value, ", ".join(choices)))
 
 
 def require_range(name: str, value: object, low: float, high: float) -> None:
     """Raise ConfigError unless `value` is a number from `low` to `high`."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not low <= value <= high:  # type: ignore[operator]
-        raise ConfigError(f"{name} is {value!r}; allowed is {low:,} to {high:,}.")
+        raise ConfigError(said("{0} is {1!r}; allowed is {2:,} to {3:,}.", name, value, low, high))
 
 
 def require_whole(name: str, value: object, low: int, high: int) -> None:
     """Raise ConfigError unless `value` is a whole number from `low` to `high`."""
     require_range(name, value, low, high)
     if not isinstance(value, int):
-        raise ConfigError(f"{name} is {value!r}; allowed are whole numbers, {low:,} to {high:,}.")
+        raise ConfigError(said("{0} is {1!r}; allowed are whole numbers, {2:,} to {3:,}.", name, value, low, high))
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class KIVConfig:
         require_choice("positions", self.positions, get_args(PositionMode))
         require_choice("store_dtype", self.store_dtype, get_args(StoreDtype))
         if self.index_bits not in (None, 1, 2):
-            raise ConfigError(f"index_bits is {self.index_bits!r}; allowed are 1 and 2.")
+            raise ConfigError(said("index_bits is {0!r}; allowed are 1 and 2.", self.index_bits))
         if not str(self.store):
-            raise ConfigError("store is empty; give 'ram' or a folder.")
+            raise ConfigError(said("store is empty; give 'ram' or a folder."))
 
     @property
     def store_folder(self) -> Path | None:
@@ -139,4 +139,4 @@ class SamplingConfig:
         if self.seed is not None:
             require_whole("seed", self.seed, 0, 2**63 - 1)
         if any(not text for text in self.stop):
-            raise ConfigError("stop contains an empty string; leave it out.")
+            raise ConfigError(said("stop contains an empty string; leave it out."))

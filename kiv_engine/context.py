@@ -18,7 +18,7 @@ from kiv_engine.chat import ChatFormat
 from kiv_engine.checkpoints import Checkpoints
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig, SamplingConfig
 from kiv_engine.document import Document, tokenize
-from kiv_engine.errors import ConfigError, StoppedError
+from kiv_engine.errors import ConfigError, StoppedError, said
 from kiv_engine.events import AnswerEvent, AnswerFinished, Failed, Passage, ReadEvent, ReadProgress, TextDelta
 from kiv_engine.footprint import Footprint
 from kiv_engine.hits import HitsDrained, LayerHits
@@ -154,7 +154,7 @@ class Context:
         CapacityError where it cannot be written, ConfigError behind the first question.
         """
         if self.turns:
-            raise ConfigError("Only documents are saved; save before the first question.")
+            raise ConfigError(said("Only documents are saved; save before the first question."))
         self._checkpoints.begin(Path(folder))
         if self.documents:
             self._checkpoints.write(self._reader.to_save())
@@ -166,7 +166,7 @@ class Context:
         stays read; `read()` goes on behind it. Raises ConfigError behind the first question.
         """
         if self.turns:
-            raise ConfigError("Documents come before the first question; open a new context.")
+            raise ConfigError(said("Documents come before the first question; open a new context."))
         laid = LaidDocuments(self._format)
         for document in documents:
             laid.lay(tokenize(document, self._loaded.tokenizer, laid.begins_line), 0)
@@ -195,7 +195,10 @@ class Context:
             self._mend()
             if self.turns and (documents or self._laid.unread):
                 raise ConfigError(
-                    "Documents come before the first question; open a new context, or go back to before that question."
+                    said(
+                        "Documents come before the first question; open a new context, or go back to before that "
+                        "question."
+                    )
                 )
             last = yield from self._reader.read(documents, should_stop, anyway, up_to)
         except BaseException as error:
@@ -254,7 +257,7 @@ class Context:
             if self._tokens.is_torn or self.num_tokens != start:
                 self._rewind(start)
         except Exception as second:  # noqa: BLE001 - the first error is the one to tell
-            return Failed(f"{event.message} The context could not be restored ({second}).", error)
+            return Failed(said("{0} The context could not be restored ({1}).", event.message, second), error)
         self._unfed = unfed
         return event
 
@@ -263,7 +266,7 @@ class Context:
     ) -> Generator[ReadProgress | TextDelta | HitsDrained, None, AnswerFinished]:
         begin = time.perf_counter()
         if not question.strip():
-            raise ConfigError("The question is empty.")
+            raise ConfigError(said("The question is empty."))
         start = self.num_tokens
         self._unfed = self._prompt(question)
         answer = Answer(self._format, sampling, begin, start + len(self._unfed))
@@ -325,7 +328,7 @@ class Context:
             self._unfed = prompt + self._format.plain(answer)
             while len(self._unfed) > 1:
                 if should_stop():
-                    raise StoppedError("Going back to what was said before was stopped.")
+                    raise StoppedError(said("Going back to what was said before was stopped."))
                 self._feed_prompt(should_stop)
                 on_tokens(self.num_tokens)
         except BaseException as error:
@@ -397,7 +400,9 @@ class Context:
         cropped; where layers forget, the nearest snapshot is restored and what lies between is read again.
         """
         if not 0 <= num_tokens <= self.num_tokens:
-            raise ConfigError(f"Length {num_tokens:,} is outside the context's 0 to {self.num_tokens:,} tokens.")
+            raise ConfigError(
+                said("Length {0:,} is outside the context's 0 to {1:,} tokens.", num_tokens, self.num_tokens)
+            )
         if num_tokens < self.num_tokens or (self.turns and self.turns[-1].start == num_tokens):  # one with no token yet
             self._rewind(num_tokens)
             self._tokens.take_snapshot()

@@ -27,7 +27,7 @@ from typing import Any, Final
 import torch
 from filelock import FileLock, Timeout
 
-from kiv_engine.errors import CapacityError, SavedContextError
+from kiv_engine.errors import CapacityError, SavedContextError, said
 from kiv_engine.loader import LoadedModel
 from kiv_engine.store import RowTable
 
@@ -62,7 +62,9 @@ def locked(folder: Path) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise SavedContextError(f"{folder} is being written by another program; choose another, or wait.") from None
+        raise SavedContextError(
+            said("{0} is being written by another program; choose another, or wait.", folder)
+        ) from None
     return lock
 
 
@@ -74,8 +76,12 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(folder).free
-            raise CapacityError(f"The disk of {folder} is full ({free:,} bytes free); make room and go on.") from error
-        raise SavedContextError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+            raise CapacityError(
+                said("The disk of {0} is full ({1:,} bytes free); make room and go on.", folder, free)
+            ) from error
+        raise SavedContextError(
+            said("{0} cannot be written ({1}); choose another folder.", folder, error.strerror)
+        ) from error
 
 
 def safe_name(name: str) -> str:

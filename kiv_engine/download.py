@@ -44,7 +44,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # it exports 
 from huggingface_hub.utils import logging as hub_logging
 
 from kiv_engine.catalogue import nearest_ids
-from kiv_engine.errors import AccessError, CapacityError, EngineError, ModelNotFoundError, StoppedError
+from kiv_engine.errors import AccessError, CapacityError, EngineError, ModelNotFoundError, StoppedError, said
 from kiv_engine.events import Downloaded, DownloadEvent, DownloadProgress
 from kiv_engine.free_space import existing_folder
 from kiv_engine.hub_token import has_token, keyring_token
@@ -74,19 +74,24 @@ RETRIED: Final = (408, 429, 500, 502, 503, 504)
 MEANINGS: Final = (
     (
         RepositoryNotFoundError,
-        "is not on the HuggingFace hub, or is private; check its name, or give a token that may read it with: "
-        "kiv models token.",
+        said(
+            "is not on the HuggingFace hub, or is private; check its name, or give a token that may read it with: "
+            "kiv models token."
+        ),
     ),
-    (HFValidationError, "is neither a folder here nor a name that the HuggingFace hub can have."),
-    (OfflineModeIsEnabled, "is not on this computer, and HF_HUB_OFFLINE forbids to ask the HuggingFace hub; unset it."),
+    (HFValidationError, said("is neither a folder here nor a name that the HuggingFace hub can have.")),
+    (
+        OfflineModeIsEnabled,
+        said("is not on this computer, and HF_HUB_OFFLINE forbids to ask the HuggingFace hub; unset it."),
+    ),
     (
         (LocalEntryNotFoundError, ConnectionError, TimeoutError),
-        "is not on this computer, and the HuggingFace hub cannot be reached; check the name and the connection.",
+        said("is not on this computer, and the HuggingFace hub cannot be reached; check the name and the connection."),
     ),
-    (HfHubHTTPError, "cannot be had from the HuggingFace hub now, which answers with an error; try again later."),
+    (HfHubHTTPError, said("cannot be had from the HuggingFace hub now, which answers with an error; try again later.")),
     (
         HTTPError,
-        "is not on this computer, and the HuggingFace hub cannot be reached; check the name and the connection.",
+        said("is not on this computer, and the HuggingFace hub cannot be reached; check the name and the connection."),
     ),
 )
 """What went wrong on the way to a hub id; the first that fits."""
@@ -169,14 +174,14 @@ def weights_problem(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(8)
         if start == b"version ":
-            return "is only a pointer to the weights; fetch them with: git lfs pull."
+            return said("is only a pointer to the weights; fetch them with: git lfs pull.")
         try:
             header = json.loads(file.read(int.from_bytes(start, "little")) if len(start) == 8 else b"")
             end = max((each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"), default=0)
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError):
-            return "is damaged; download it again."
+            return said("is damaged; download it again.")
         missing = file.tell() + end - _size(path)
-    return f"is not complete: {missing:,} bytes are missing; download it again." if missing > 0 else ""
+    return said("is not complete: {0:,} bytes are missing; download it again.", missing) if missing > 0 else ""
 
 
 def foreign_weights(source: str, names: Collection[str], base: str = "") -> str:
@@ -185,18 +190,23 @@ def foreign_weights(source: str, names: Collection[str], base: str = "") -> str:
     `names` are those of its files, `base` is the id of the model that it was made from.
     """
     endings = {name.removesuffix(".index.json").rpartition(".")[2] for name in names}
-    original = f"get the model that it was made from, {base}" if base else "get the model that it was made from"
+    original = (
+        said("get the model that it was made from, {0}", base) if base else said("get the model that it was made from")
+    )
     if "gguf" in endings:
-        return (
-            f"{source} has its weights as GGUF, which KIV does not read; {original}, as safetensors (see: kiv models)."
+        return said(
+            "{0} has its weights as GGUF, which KIV does not read; {1}, as safetensors (see: kiv models).",
+            source,
+            original,
         )
     if "adapter_config.json" in names:
-        return f"{source} is an adapter and no model of its own; {original}."
+        return said("{0} is an adapter and no model of its own; {1}.", source, original)
     if endings & PICKLES:
-        return (
-            f"{source} has its weights only as a pickle, which could run code when it is opened, and not as "
+        return said(
+            "{0} has its weights only as a pickle, which could run code when it is opened, and not as "
             "safetensors; look for another upload of it, or, where you trust it, load it with "
-            "transformers' from_pretrained and store it with save_pretrained."
+            "transformers' from_pretrained and store it with save_pretrained.",
+            source,
         )
     return ""
 
@@ -214,11 +224,11 @@ def connection_problem(model_id: str, error: Exception) -> ModelNotFoundError:
     for kind, meaning in MEANINGS:
         if any(isinstance(each, kind) for each in _causes(error)):
             near = [] if kind is HfHubHTTPError else nearest_ids(model_id)
-            hint = f" Did you mean {' or '.join(near)}?" if near and model_id not in near else ""
-            message = f"{model_id} {meaning}{hint}"
+            hint = said(" Did you mean {0}?", said(" or ").join(near)) if near and model_id not in near else ""
+            message = said("{0} {1}{2}", model_id, meaning, hint)
             may_be_private = kind is RepositoryNotFoundError and not hint
             return AccessError(message, model_id) if may_be_private else ModelNotFoundError(message)
-    return ModelNotFoundError(f"{model_id} cannot be loaded: {first_line(error)}")
+    return ModelNotFoundError(said("{0} cannot be loaded: {1}", model_id, first_line(error)))
 
 
 def gate_problem(model_id: str) -> AccessError:
@@ -226,13 +236,22 @@ def gate_problem(model_id: str) -> AccessError:
     page = f"huggingface.co/{model_id}"
     if has_token():
         return AccessError(
-            f"{model_id} is only for those whom its owner grants access, and the token that was sent is not of one of "
-            f"them: ask for access on {page}, logged in as the token's owner; it may take a while to be granted.",
+            said(
+                "{0} is only for those whom its owner grants access, and the token that was sent is not "
+                "of one of them: ask for access on {1}, logged in as the token's owner; it may take a "
+                "while to be granted.",
+                model_id,
+                page,
+            ),
             model_id,
         )
     return AccessError(
-        f"{model_id} is only for those whom its owner grants access: ask for it on {page}, make a token on "
-        "huggingface.co/settings/tokens, and give it with: kiv models token.",
+        said(
+            "{0} is only for those whom its owner grants access: ask for it on {1}, make a token on "
+            "huggingface.co/settings/tokens, and give it with: kiv models token.",
+            model_id,
+            page,
+        ),
         model_id,
     )
 
@@ -276,8 +295,12 @@ def download(model: HubModel, on_progress: Callable[[DownloadProgress], None], s
             on_progress(event)
         elif event.stopped:
             raise StoppedError(
-                f"Stopped after {event.bytes_done:,} of {event.bytes_total:,} bytes of {model.id}; "
-                "the next download goes on from there."
+                said(
+                    "Stopped after {0:,} of {1:,} bytes of {2}; the next download goes on from there.",
+                    event.bytes_done,
+                    event.bytes_total,
+                    model.id,
+                )
             )
         else:
             return Path(event.folder)
@@ -306,7 +329,7 @@ def look_up(model_id: str) -> HubModel:
         siblings = {each.rfilename: each for each in info.siblings or []}
         _require_weights(model_id, list(siblings), info)
         if siblings.keys().isdisjoint(TOKENIZER):
-            raise ModelNotFoundError(f"{model_id} has no tokenizer.")
+            raise ModelNotFoundError(said("{0} has no tokenizer.", model_id))
         weights = [WHOLE] if WHOLE in siblings else [INDEX, *_shards_on_hub(model_id, str(info.sha), siblings.keys())]
     except (OSError, HTTPError, HFValidationError) as error:
         raise connection_problem(model_id, error) from error
@@ -320,15 +343,22 @@ def _shards_on_hub(model_id: str, commit: str, names: Set[str]) -> list[str]:
     try:
         shards = shards_of(_into_cache(model_id, INDEX, commit, downloads_folder()))
     except ValueError as error:
-        raise ModelNotFoundError(f"The {INDEX} of {model_id} is damaged; look for another upload of it.") from error
+        raise ModelNotFoundError(
+            said("The {0} of {1} is damaged; look for another upload of it.", INDEX, model_id)
+        ) from error
     for shard in shards:
         if not PLAIN_SHARD.fullmatch(shard):
             raise ModelNotFoundError(
-                f"The {INDEX} of {model_id} names {shard!r}, which is no safetensors file beside it; look for another "
-                "upload of it."
+                said(
+                    "The {0} of {1} names {2!r}, which is no safetensors file beside it; look for another "
+                    "upload of it.",
+                    INDEX,
+                    model_id,
+                    shard,
+                )
             )
         if shard not in names:
-            raise ModelNotFoundError(f"{model_id} is not complete on the HuggingFace hub: it lacks {shard}.")
+            raise ModelNotFoundError(said("{0} is not complete on the HuggingFace hub: it lacks {1}.", model_id, shard))
     return shards
 
 
@@ -340,8 +370,8 @@ def _require_weights(model_id: str, names: list[str], info: Any) -> None:
     base = base[0] if isinstance(base, list) and base else base
     if problem := foreign_weights(model_id, names, base if isinstance(base, str) else ""):
         raise ModelNotFoundError(problem)
-    lacks = f"weights: there is no {WHOLE}" if "config.json" in names else "config.json"
-    raise ModelNotFoundError(f"{model_id} is no language model that KIV can load: it has no {lacks}.")
+    lacks = said("weights: there is no {0}", WHOLE) if "config.json" in names else "config.json"
+    raise ModelNotFoundError(said("{0} is no language model that KIV can load: it has no {1}.", model_id, lacks))
 
 
 # -- downloading -----------------------------------------------------------------------------------------------------
@@ -397,7 +427,9 @@ class Download:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise EngineError(f"{self.model.id} is being downloaded already; wait for that, or stop it.") from None
+            raise EngineError(
+                said("{0} is being downloaded already; wait for that, or stop it.", self.model.id)
+            ) from None
         try:
             yield
         finally:
@@ -408,9 +440,14 @@ class Download:
 
     def _no_room(self) -> CapacityError:
         return CapacityError(
-            f"{self.model.id} needs {self.bytes_missing / 1e9:.1f} GB more on the disk of {self._storage.parent}, "
-            f"where {self._free_bytes() / 1e9:.1f} GB are free; free some, or choose a "
-            "folder on another disk: kiv models get --folder."
+            said(
+                "{0} needs {1:.1f} GB more on the disk of {2}, where {3:.1f} GB are free; free some, or "
+                "choose a folder on another disk: kiv models get --folder.",
+                self.model.id,
+                self.bytes_missing / 1000000000.0,
+                self._storage.parent,
+                self._free_bytes() / 1000000000.0,
+            )
         )
 
     # -- files -------------------------------------------------------------------------------------------------------
@@ -471,7 +508,13 @@ class Download:
             most = max(most, _size(part))
             if stalls >= MAX_STALLS:
                 raise problem or EngineError(
-                    f"{file.name} of {self.model.id} ends after {most:,} of {file.num_bytes:,} bytes; try again later."
+                    said(
+                        "{0} of {1} ends after {2:,} of {3:,} bytes; try again later.",
+                        file.name,
+                        self.model.id,
+                        most,
+                        file.num_bytes,
+                    )
                 )
 
     def _receive(self, part: Path, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
@@ -519,7 +562,9 @@ class Download:
             found = hashlib.file_digest(content, "sha256").hexdigest()
         if found != file.sha256 or _size(part) != file.num_bytes:
             part.unlink()
-            raise EngineError(f"{file.name} of {self.model.id} arrived damaged (its checksum is wrong); try again.")
+            raise EngineError(
+                said("{0} of {1} arrived damaged (its checksum is wrong); try again.", file.name, self.model.id)
+            )
 
     def _publish(self) -> None:
         """Make this commit the one that the model's name stands for."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from kiv_engine.errors import EngineError
+from kiv_engine.errors import EngineError, said
 
 
 class EncodedText(NamedTuple):
@@ -36,8 +36,10 @@ class TextEncoder:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if not isinstance(backend, Tokenizer):
             raise EngineError(
-                f"{type(tokenizer).__name__} does not tell where in the text its tokens are; "
-                "the model needs a tokenizer.json."
+                said(
+                    "{0} does not tell where in the text its tokens are; the model needs a tokenizer.json.",
+                    type(tokenizer).__name__,
+                )
             )
         added = sorted(backend.get_added_tokens_decoder().items())
         template = str(getattr(tokenizer, "chat_template", None) or "")

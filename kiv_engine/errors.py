@@ -1,4 +1,7 @@
-"""Every error the engine raises on purpose. The message is one sentence for a person: what is wrong and what to do."""
+"""Every error the engine raises on purpose. The message is one sentence for a person: what is wrong and what to do.
+
+Its words are `said`, so that whoever shows them can say them in another language.
+"""
 
 import errno
 from typing import Final
@@ -7,8 +10,56 @@ SHORTAGES: Final = ("can't allocate memory", "CUDA error: out of memory", "CUBLA
 """What torch's plain RuntimeErrors say where RAM or VRAM ran out."""
 
 
+class Words(str):
+    """An English text that knows what it was made of.
+
+    Attributes:
+        template: its words with {0}, {1} and so on, which is also the key of its translations.
+        fields: what stands there: numbers, and texts that may be Words themselves.
+    """
+
+    template: str
+    fields: tuple[int | float | str, ...]
+
+    __slots__ = ("fields", "template")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return said, (self.template, *self.fields)
+
+
+def said(template: str, *fields: object) -> Words:
+    """Words for a person. The template is a literal, and found by `lupdate -tr-function-alias tr+=said`.
+
+    Of fields that are no numbers only the text is kept: an exception would hold on to all that its frames do.
+    """
+    words = Words(template.format(*fields))
+    words.template = template
+    words.fields = tuple(field if isinstance(field, int | float | str) else str(field) for field in fields)
+    return words
+
+
+def parts_of(words: str) -> object:
+    """Words as JSON can hold them: a text, or a list of a template and the parts of its fields."""
+    if not isinstance(words, Words):
+        return words
+    return [words.template, *(parts_of(field) if isinstance(field, str) else field for field in words.fields)]
+
+
+def from_parts(parts: object) -> str:
+    """What `parts_of` was made of."""
+    if not isinstance(parts, list):
+        return str(parts)
+    template, *fields = parts
+    return said(template, *(from_parts(field) if isinstance(field, list) else field for field in fields))
+
+
 class EngineError(Exception):
-    """Root of the engine's errors; its text can be shown as it is."""
+    """Root of the engine's errors; its text can be shown as it is, and is `said`."""
+
+    @property
+    def words(self) -> str:
+        """The message, which still knows what it was made of; `str` of an exception does not."""
+        return str(self) if not self.args or not isinstance(self.args[0], str) else self.args[0]
 
 
 class ConfigError(EngineError):

@@ -12,13 +12,6 @@ Advantage: TypeAlias = Literal["largest_for_million", "for_million", "largest", 
 """Why a model is one to take for whole books; "untrained": it holds one, though it was trained for less."""
 
 
-def place_words(page: int | None, section: str, row: int | None, line: int | None) -> str:
-    """Like "page 12, The Whale"; empty where only the character is known."""
-    numbers = {"page": page, "row": row, "line": line}
-    parts = [f"{unit} {number:,}" for unit, number in numbers.items() if number is not None]
-    return ", ".join([*parts, *filter(None, [section])])
-
-
 @dataclass(frozen=True)
 class Passage:
     """A stretch of a document that an answer drew on. Offsets are characters of the document's text.
@@ -47,8 +40,10 @@ class Passage:
 
     @property
     def place(self) -> str:
-        """As `place_words` tells it."""
-        return place_words(self.page, self.section, self.row, self.line)
+        """Like "page 12, The Whale", in English; empty where only the character is known."""
+        numbers = {"page": self.page, "row": self.row, "line": self.line}
+        parts = [f"{unit} {number:,}" for unit, number in numbers.items() if number is not None]
+        return ", ".join([*parts, *filter(None, [self.section])])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 
 from kiv_engine.cache import KIVCache
 from kiv_engine.config import KIVConfig
-from kiv_engine.errors import EngineError, OutOfMemoryError, is_out_of_memory
+from kiv_engine.errors import EngineError, OutOfMemoryError, is_out_of_memory, said
 from kiv_engine.events import Failed, MemoryPlaces, MemoryUse
 from kiv_engine.free_space import available_ram_bytes, existing_folder
 from kiv_engine.layer import token_bytes
@@ -96,12 +96,19 @@ class Footprint:
         """What is raised where so many tokens more are predicted not to fit, of those that are not read."""
         length, most = num_tokens + wanted_tokens, self.most_tokens(num_tokens, unread_tokens)
         if wanted_tokens == unread_tokens:
-            begins, need, fits = f"The document has {wanted_tokens:,} tokens, which", wanted_tokens, most - num_tokens
+            begins = said("The document has {0:,} tokens, which", wanted_tokens)
+            need, fits = wanted_tokens, most - num_tokens
         else:  # told with what is read already, as it was asked for
-            begins, need, fits = f"The first {length:,} tokens", length, most
-        where = "RAM" if self._config.store_folder is None else "disk"
+            begins, need, fits = said("The first {0:,} tokens", length), length, most
+        where = "RAM" if self._config.store_folder is None else said("disk")
         return OutOfMemoryError(
-            f"{begins} need {need * self.token_bytes / 1e9:.1f} GB of {where}; about {fits:,} tokens fit.",
+            said(
+                "{0} need {1:.1f} GB of {2}; about {3:,} tokens fit.",
+                begins,
+                need * self.token_bytes / 1000000000.0,
+                where,
+                fits,
+            ),
             length,
             is_predicted=True,
             fit_tokens=max(0, most - ASKING_TOKENS),
@@ -118,10 +125,15 @@ class Footprint:
         place, free = "RAM", available_ram_bytes()
         if self._loaded.device.type == "cuda" and isinstance(error, torch.OutOfMemoryError):
             place, free = "VRAM", min(map(free_vram_bytes, self._loaded.devices))
-        message = (
-            f"Memory ran out with {num_tokens:,} of {wanted_tokens:,} tokens read: the weights take "
-            f"{memory.weights / 1e9:.1f} GB, the context {(memory.total - memory.weights) / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB of {place} are free."
+        message = said(
+            "Memory ran out with {0:,} of {1:,} tokens read: the weights take {2:.1f} GB, the context {3:.1f} GB, and "
+            "{4:.1f} GB of {5} are free.",
+            num_tokens,
+            wanted_tokens,
+            memory.weights / 1e9,
+            (memory.total - memory.weights) / 1e9,
+            free / 1e9,
+            place,
         )
         return Failed(message, OutOfMemoryError(message, wanted_tokens))
 
@@ -129,5 +141,5 @@ class Footprint:
 def failed(error: BaseException) -> Failed:
     """The terminal event for whatever was raised."""
     if isinstance(error, EngineError):
-        return Failed(str(error), error)
+        return Failed(error.words, error)
     return Failed(f"{type(error).__name__}: {error}".splitlines()[0], error)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Final
 
-from kiv_engine.errors import ConfigError, TokenStoreError
+from kiv_engine.errors import ConfigError, TokenStoreError, said
 
 SERVICE: Final = "KIV Desktop"
 USER: Final = "huggingface.co"
@@ -46,7 +46,7 @@ def keep_token(text: str) -> None:
     """Put a token into the keyring. Raises ConfigError for what is none, TokenStoreError without a keyring."""
     token = text.strip()
     if not re.fullmatch("hf_[A-Za-z0-9_]+", token):
-        raise ConfigError(f"That is no token of the HuggingFace hub, which begins with hf_; {PAGE} makes one.")
+        raise ConfigError(said("That is no token of the HuggingFace hub, which begins with hf_; {0} makes one.", PAGE))
     with _keyring() as keyring:
         keyring.set_password(SERVICE, USER, token)
 
@@ -67,13 +67,13 @@ def _keyring() -> Iterator[ModuleType]:
     from keyring.errors import InitError, KeyringError, KeyringLocked, NoKeyringError
 
     logging.getLogger("keyring").setLevel(logging.ERROR)
-    instead = "set HF_TOKEN for KIV instead, or log in with: hf auth login"
+    instead = said("set HF_TOKEN for KIV instead, or log in with: hf auth login")
     try:
         yield keyring
     except NoKeyringError as error:
-        raise TokenStoreError(f"This system has no keyring that could keep a token; {instead}") from error
+        raise TokenStoreError(said("This system has no keyring that could keep a token; {0}", instead)) from error
     except KeyringLocked as error:
-        raise TokenStoreError(f"The system's keyring is locked; unlock it, or {instead}") from error
+        raise TokenStoreError(said("The system's keyring is locked; unlock it, or {0}", instead)) from error
     except (KeyringError, InitError, OSError, RuntimeError) as error:
         why = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise TokenStoreError(f"The system's keyring does not answer ({why}); {instead}") from error
+        raise TokenStoreError(said("The system's keyring does not answer ({0}); {1}", why, instead)) from error

@@ -17,7 +17,7 @@ from transformers.cache_utils import CacheLayerMixin
 from kiv_engine.attention import AllFilledError, tag
 from kiv_engine.blocks import MappedRows
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
-from kiv_engine.errors import BatchSizeError
+from kiv_engine.errors import BatchSizeError, said
 from kiv_engine.events import MemoryUse
 from kiv_engine.hits import Recording
 from kiv_engine.index import CODE_BLOCK_TOKENS, FIT_TOKENS, CodeIndex, SearchEffort, code_bytes
@@ -213,7 +213,10 @@ class KIVLayer(CacheLayerMixin):
         """Take K and V of new tokens, (1, H, T, D), and return them; the keys carry this layer to the attention."""
         if key_states.shape[0] != 1:
             raise BatchSizeError(
-                f"KIVCache holds one sequence, but the batch has {key_states.shape[0]}; call it once per sequence."
+                said(
+                    "KIVCache holds one sequence, but the batch has {0}; call it once per sequence.",
+                    key_states.shape[0],
+                )
             )
         if not self.is_initialized:
             # What is kept must stay writable whether or not a later call runs in inference mode.
@@ -678,14 +681,14 @@ class KIVLayer(CacheLayerMixin):
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """One sequence has one order."""
         if beam_idx.numel() != 1:
-            raise BatchSizeError("KIVCache holds one sequence; beam search needs a batch.")
+            raise BatchSizeError(said("KIVCache holds one sequence; beam search needs a batch."))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """One sequence cannot be repeated."""
         if repeats != 1:
-            raise BatchSizeError("KIVCache holds one sequence; it cannot be repeated along the batch.")
+            raise BatchSizeError(said("KIVCache holds one sequence; it cannot be repeated along the batch."))
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """One sequence leaves nothing to select."""
         if indices.numel() != 1:
-            raise BatchSizeError("KIVCache holds one sequence; there is no batch to select from.")
+            raise BatchSizeError(said("KIVCache holds one sequence; there is no batch to select from."))

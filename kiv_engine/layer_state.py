@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from kiv_engine.errors import SavedContextError
+from kiv_engine.errors import SavedContextError, said
 
 
 def state_to_json(state: dict[str, Any], prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -24,7 +24,9 @@ def _value_to_json(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> d
         return {"device": True}
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
-    raise SavedContextError(f"A layer of this model keeps a {type(value).__name__} ({name}), which cannot be saved.")
+    raise SavedContextError(
+        said("A layer of this model keeps a {0} ({1}), which cannot be saved.", type(value).__name__, name)
+    )
 
 
 def value_from_json(entry: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Any:

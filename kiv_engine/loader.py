@@ -34,6 +34,7 @@ from kiv_engine.errors import (
     StoppedError,
     UnsupportedModelError,
     is_out_of_memory,
+    said,
 )
 from kiv_engine.events import LoadProgress
 from kiv_engine.free_space import available_ram_bytes
@@ -130,7 +131,7 @@ def load(
             tokenizer = _tokenizer(source)
             model = _model(source, config, options.quantize, device, layer_devices)
         except OSError as error:
-            raise ModelNotFoundError(f"{source} cannot be loaded: {first_line(error)}") from error
+            raise ModelNotFoundError(said("{0} cannot be loaded: {1}", source, first_line(error))) from error
     model.eval()
     model.requires_grad_(False)
     return LoadedModel(model, tokenizer, options.model, device, _generation_config(model))
@@ -149,8 +150,12 @@ def _tokenizer(source: Source) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
     except (ValueError, TypeError, ImportError, AttributeError, KeyError) as error:
         if "trust_remote_code" in str(error):
-            raise UnsupportedModelError(f"The tokenizer of {source} needs remote code, which is never run.") from error
-        raise ModelNotFoundError(f"{source} has no tokenizer that can be loaded: {first_line(error)}") from error
+            raise UnsupportedModelError(
+                said("The tokenizer of {0} needs remote code, which is never run.", source)
+            ) from error
+        raise ModelNotFoundError(
+            said("{0} has no tokenizer that can be loaded: {1}", source, first_line(error))
+        ) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     if not len(tokenizer):
         raise no_tokenizer(str(source))
@@ -169,8 +174,10 @@ def device_of(choice: DeviceChoice) -> torch.device:
     if choice == "auto":
         return torch.device("cpu")
     if torch.version.cuda is None:
-        raise DeviceError("This PyTorch was built without CUDA; use the CPU, or get another build: ./kiv doctor --fix")
-    raise DeviceError("PyTorch finds no NVIDIA GPU or no driver for it; install the driver, or use the CPU.")
+        raise DeviceError(
+            said("This PyTorch was built without CUDA; use the CPU, or get another build: ./kiv doctor --fix")
+        )
+    raise DeviceError(said("PyTorch finds no NVIDIA GPU or no driver for it; install the driver, or use the CPU."))
 
 
 def _model(
@@ -178,7 +185,7 @@ def _model(
 ) -> PreTrainedModel:
     """The model on the device, or with its layers on several, quantized if asked for."""
     if quantize != "none" and is_quantized(config):
-        raise ConfigError(f"{source} is already quantized; its weights can only be taken as they are.")
+        raise ConfigError(said("{0} is already quantized; its weights can only be taken as they are.", source))
     arguments: dict[str, Any] = {"dtype": DTYPES.get(quantize, torch.float32 if device.type == "cpu" else "auto")}
     if quantize in QUANTIZED:
         import_bitsandbytes()
@@ -199,7 +206,7 @@ def _model(
     model, report = loaded
     assert isinstance(model, PreTrainedModel)
     if missing := sorted(report["missing_keys"]):
-        raise ModelNotFoundError(f"{source} lacks {len(missing)} of its weights, such as {missing[0]}.")
+        raise ModelNotFoundError(said("{0} lacks {1} of its weights, such as {2}.", source, len(missing), missing[0]))
     if len({device, *layer_devices}) > 1:
         # accelerate takes any of the devices for the one that inputs go to first; what reads tokens is on this one.
         hook: Any = model._hf_hook
@@ -230,10 +237,12 @@ def _cannot_load(
     if is_out_of_memory(error):
         on_gpu = isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_initialized()
         free, place = (min(map(free_vram_bytes, devices)), "VRAM") if on_gpu else (available_ram_bytes(), "RAM")
-        return OutOfMemoryError(f"Memory ran out while {source} was loaded; {free / 1e9:.1f} GB of {place} are free.")
+        return OutOfMemoryError(
+            said("Memory ran out while {0} was loaded; {1:.1f} GB of {2} are free.", source, free / 1000000000.0, place)
+        )
     if quantize in QUANTIZED:
-        return EngineError(f"bitsandbytes cannot load {source} in {quantize}: {first_line(error)}")
-    return EngineError(f"{source} cannot be loaded: {first_line(error)}")
+        return EngineError(said("bitsandbytes cannot load {0} in {1}: {2}", source, quantize, first_line(error)))
+    return EngineError(said("{0} cannot be loaded: {1}", source, first_line(error)))
 
 
 @contextmanager
@@ -243,7 +252,7 @@ def _watched(on_progress: OnProgress, should_stop: ShouldStop) -> Iterator[None]
     def steps(items: list[Any]) -> Iterator[Any]:
         for done, item in enumerate(items):
             if should_stop():
-                raise StoppedError("Loading was stopped.")
+                raise StoppedError(said("Loading was stopped."))
             on_progress(LoadProgress(done, len(items)))
             yield item
         on_progress(LoadProgress(len(items), len(items)))

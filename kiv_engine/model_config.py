@@ -23,7 +23,7 @@ from kiv_engine.download import (
     first_line,
     look_up,
 )
-from kiv_engine.errors import ModelNotFoundError, UnsupportedModelError
+from kiv_engine.errors import ModelNotFoundError, UnsupportedModelError, said
 from kiv_engine.model_folder import OnProgress, Source, local_folder, require_complete, require_config
 from kiv_engine.quiet import quiet
 from kiv_engine.stopping import ShouldStop
@@ -108,7 +108,7 @@ def checked_config(source: Source) -> PreTrainedConfig:
         try:
             config = _config(source)
         except OSError as error:
-            raise ModelNotFoundError(f"{source} cannot be loaded: {first_line(error)}") from error
+            raise ModelNotFoundError(said("{0} cannot be loaded: {1}", source, first_line(error))) from error
     _require_causal_model(config)
     inspect(config)
     return config
@@ -119,20 +119,26 @@ def _config(source: Source) -> PreTrainedConfig:
     raw, _ = PreTrainedConfig.get_config_dict(source.folder)
     model_type = raw.get("model_type")
     if not isinstance(model_type, str):
-        raise UnsupportedModelError(f"The config.json of {source} names no model_type.")
+        raise UnsupportedModelError(said("The config.json of {0} names no model_type.", source))
     if model_type not in CONFIG_MAPPING:
         if "auto_map" in raw:
             raise UnsupportedModelError(
-                f"{source} needs remote code: transformers has no {model_type!r} of its own, and code that comes with "
-                "a model is never run here."
+                said(
+                    "{0} needs remote code: transformers has no {1!r} of its own, and code that comes with a "
+                    "model is never run here.",
+                    source,
+                    model_type,
+                )
             )
-        raise UnsupportedModelError(f"transformers does not know models of type {model_type!r}; a newer one may.")
+        raise UnsupportedModelError(
+            said("transformers does not know models of type {0!r}; a newer one may.", model_type)
+        )
     _require_plausible(source, raw)
     try:
         config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        raise UnsupportedModelError(f"The config.json of {source} is not valid: {why}") from error
+        raise UnsupportedModelError(said("The config.json of {0} is not valid: {1}", source, why)) from error
     assert isinstance(config, PreTrainedConfig)
     for part in _BESIDE_LANGUAGE.get(model_type, ()):
         setattr(config, part, None)
@@ -146,7 +152,13 @@ def _require_plausible(source: Source, raw: dict[str, Any]) -> None:
         most = _MOST.get(name)
         if most is not None and isinstance(value, int | float) and not 0 < value <= most:
             raise UnsupportedModelError(
-                f"The config.json of {source} is damaged: {name} is {value:,}, where 1 to {most:,} is plausible."
+                said(
+                    "The config.json of {0} is damaged: {1} is {2:,}, where 1 to {3:,} is plausible.",
+                    source,
+                    name,
+                    value,
+                    most,
+                )
             )
 
 
@@ -155,13 +167,13 @@ def _require_causal_model(config: PreTrainedConfig) -> None:
     names = list(config.architectures or [])
     name = names[0] if names else type(config).__name__.removesuffix("Config")
     if getattr(config, "is_encoder_decoder", False):
-        raise UnsupportedModelError(f"{name} is an encoder-decoder; only causal language models can be used.")
+        raise UnsupportedModelError(said("{0} is an encoder-decoder; only causal language models can be used.", name))
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise UnsupportedModelError(f"{name} is no causal language model.")
+        raise UnsupportedModelError(said("{0} is no causal language model.", name))
     # Checkpoints of images and text name their whole, of which the language model is loaded.
     whole = "text_config" in config.sub_configs
     if names and not whole and not set(names) & _causal_names():
-        raise UnsupportedModelError(f"{name} is no causal language model.")
+        raise UnsupportedModelError(said("{0} is no causal language model.", name))
 
 
 def _causal_names() -> set[str]:

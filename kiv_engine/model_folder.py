@@ -13,7 +13,7 @@ from kiv_engine.download import (
     weight_files,
     weights_problem,
 )
-from kiv_engine.errors import ModelNotFoundError
+from kiv_engine.errors import ModelNotFoundError, said
 from kiv_engine.events import DownloadProgress, LoadProgress
 
 DEMO_FOLDER: Final = Path(__file__).parents[1] / "resources" / "models" / "kiv-demo"
@@ -39,19 +39,21 @@ def local_folder(model: str) -> Path | None:
     """The folder that a model's name stands for, or None if it is a hub id."""
     if model == "demo":
         if not DEMO_FOLDER.is_dir():
-            raise ModelNotFoundError(f"The embedded model is missing from {DEMO_FOLDER}; install KIV Desktop again.")
+            raise ModelNotFoundError(
+                said("The embedded model is missing from {0}; install KIV Desktop again.", DEMO_FOLDER)
+            )
         return DEMO_FOLDER
     if not model.strip():
-        raise ModelNotFoundError('No model is named; give "demo", a folder or a name on the HuggingFace hub.')
+        raise ModelNotFoundError(said('No model is named; give "demo", a folder or a name on the HuggingFace hub.'))
     path = Path(model).expanduser()
     if path.is_dir():
         return path
     if path.is_file() and path.suffix == ".gguf":
         raise _no_safetensors(model, {path.name})
     if path.is_file():
-        raise ModelNotFoundError(f"{model} is a file; give the folder with config.json and the safetensors.")
+        raise ModelNotFoundError(said("{0} is a file; give the folder with config.json and the safetensors.", model))
     if model.startswith((".", "~", "/")) or "\\" in model or model.count("/") > 1:
-        raise ModelNotFoundError(f"There is no folder {model!r}.")
+        raise ModelNotFoundError(said("There is no folder {0!r}.", model))
     return None
 
 
@@ -62,7 +64,7 @@ def require_config(folder: Path) -> None:
         return
     if problem := foreign_weights(str(folder), names):
         raise ModelNotFoundError(problem)
-    raise ModelNotFoundError(f"{folder} is not a model folder: it has no config.json.")
+    raise ModelNotFoundError(said("{0} is not a model folder: it has no config.json.", folder))
 
 
 def require_complete(folder: Path) -> None:
@@ -72,12 +74,17 @@ def require_complete(folder: Path) -> None:
         raise _no_safetensors(str(folder), names)
     if missing := missing_weights(folder):
         raise ModelNotFoundError(
-            f"{folder} is not complete: it lacks {len(missing)} of its weight files, such as {missing[0]}; "
-            "download it again, or copy what is missing."
+            said(
+                "{0} is not complete: it lacks {1} of its weight files, such as {2}; download it again, "
+                "or copy what is missing.",
+                folder,
+                len(missing),
+                missing[0],
+            )
         )
     for name in weight_files(folder):
         if problem := weights_problem(folder / name):
-            raise ModelNotFoundError(f"{folder / name} {problem}")
+            raise ModelNotFoundError(said("{0} {1}", folder / name, problem))
     if not has_tokenizer(folder):
         raise no_tokenizer(str(folder))
 
@@ -96,12 +103,14 @@ def loading_problem(model: str) -> str:
 def _no_safetensors(folder: str, names: set[str]) -> ModelNotFoundError:
     """What to get instead of what is there."""
     problem = foreign_weights(folder, names)
-    return ModelNotFoundError(problem or f"{folder} has no weights: there is no model.safetensors.")
+    return ModelNotFoundError(problem or said("{0} has no weights: there is no model.safetensors.", folder))
 
 
 def no_tokenizer(source: str) -> ModelNotFoundError:
     """What to put beside the weights."""
-    return ModelNotFoundError(f"{source} has no tokenizer; put the model's tokenizer.json beside its config.json.")
+    return ModelNotFoundError(
+        said("{0} has no tokenizer; put the model's tokenizer.json beside its config.json.", source)
+    )
 
 
 def is_here(model: str) -> bool:

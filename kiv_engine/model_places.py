@@ -10,7 +10,7 @@ from typing import Final
 
 import platformdirs
 
-from kiv_engine.errors import ConfigError
+from kiv_engine.errors import ConfigError, said
 from kiv_engine.files import write_whole
 
 ENVIRONMENT: Final = "KIV_MODELS"
@@ -45,7 +45,7 @@ def choose_downloads_folder(name: str) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(names).encode())
     except OSError as error:
-        raise ConfigError(f"{file} cannot be written: {error.strerror}.") from error
+        raise ConfigError(said("{0} cannot be written: {1}.", file, error.strerror)) from error
     return downloads_folder()
 
 
@@ -57,7 +57,9 @@ def _writable(folder: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ConfigError(f"Models cannot be kept in {folder}: {error.strerror}; choose another folder.") from error
+        raise ConfigError(
+            said("Models cannot be kept in {0}: {1}; choose another folder.", folder, error.strerror)
+        ) from error
     return folder
 
 

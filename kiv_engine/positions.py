@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from kiv_engine.errors import UnsupportedModelError
+from kiv_engine.errors import UnsupportedModelError, said
 from kiv_engine.topology import Topology
 
 
@@ -70,8 +70,10 @@ def read_rotary(decoder: torch.nn.Module, layer_type: str = "full_attention") ->
     pairing = _pairing(decoder)
     if frequencies is None or pairing is None:
         raise UnsupportedModelError(
-            f"{type(decoder).__name__}: its rotary positions cannot be read, so compact positions do not work; "
-            "use positions='true'."
+            said(
+                "{0}: its rotary positions cannot be read, so compact positions do not work; use positions='true'.",
+                type(decoder).__name__,
+            )
         )
     return Rotary(frequencies.detach().float().clone(), pairing)
 

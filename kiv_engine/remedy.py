@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from kiv_engine import fit, model_shape
 from kiv_engine.config import QUANTIZE_KINDS
 from kiv_engine.context import Context
-from kiv_engine.errors import EngineError, OutOfMemoryError, UnsupportedModelError
+from kiv_engine.errors import EngineError, OutOfMemoryError, UnsupportedModelError, said
 from kiv_engine.events import SmallerPlan
 from kiv_engine.fit import Plan, Room
 from kiv_engine.free_space import available_ram_bytes, existing_folder
@@ -142,16 +142,28 @@ def _require_room(options: LoadOptions, plan: Plan) -> None:
         return
     if room.more_vram and plan.missing == fit.missing_host_ram(room):
         raise OutOfMemoryError(
-            f"{options.model} on {len(room.all_vram)} GPUs needs RAM, too: about {plan.missing / MB:,.0f} MB more have "
-            "to be free. Close other programs.",
+            said(
+                "{0} on {1} GPUs needs RAM, too: about {2:,.0f} MB more have to be free. Close other programs.",
+                options.model,
+                len(room.all_vram),
+                plan.missing / MB,
+            ),
             is_predicted=True,
         )
     if plan.gpu_layers:  # layers cannot be cut, and each GPU needs room for a chunk
         free = sum(each - model_shape.RUNTIME_BYTES[device] for each in room.all_vram)
-        need, together = free + plan.missing, f" on {len(room.all_vram)} GPUs"
+        need, together = free + plan.missing, said(" on {0} GPUs", len(room.all_vram))
     raise OutOfMemoryError(
-        f"{options.model} needs about {need / GB:.1f} GB of {place} with these weights "
-        f"({needs.weights / GB:.1f} GB of them weights), and {free / GB:.1f} GB are free{together}.",
+        said(
+            "{0} needs about {1:.1f} GB of {2} with these weights ({3:.1f} GB of them weights), and "
+            "{4:.1f} GB are free{5}.",
+            options.model,
+            need / GB,
+            place,
+            needs.weights / GB,
+            free / GB,
+            together,
+        ),
         is_predicted=True,
     )
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kiv_engine.config import SamplingConfig
-from kiv_engine.errors import EngineError
+from kiv_engine.errors import EngineError, said
 
 _Candidates: TypeAlias = tuple[Tensor, Tensor]
 """Scores and token ids of the tokens still in the draw, both (candidates,)."""
@@ -89,7 +89,10 @@ def _finite_choice(token: Tensor, largest: Tensor) -> int:
     choice, score = torch.stack((token.double(), largest.double())).tolist()
     if not math.isfinite(score):
         raise EngineError(
-            f"The model's output is not a number ({score:g}), so no token can be chosen; "
-            "its weights may be damaged, or its dtype too small for them."
+            said(
+                "The model's output is not a number ({0:g}), so no token can be chosen; its weights may "
+                "be damaged, or its dtype too small for them.",
+                score,
+            )
         )
     return int(choice)

@@ -28,7 +28,7 @@ from kiv_engine.context_folder import (
 )
 from kiv_engine.document import Document, TokenizedDocument
 from kiv_engine.documents.places import Places
-from kiv_engine.errors import ConfigError, DamagedContextError, SavedContextError
+from kiv_engine.errors import ConfigError, DamagedContextError, SavedContextError, said
 from kiv_engine.layer import KIVLayer
 from kiv_engine.layer_state import value_from_json
 from kiv_engine.loader import LoadedModel
@@ -55,20 +55,25 @@ class SavedContext:
         try:
             content = json.loads((folder / MANIFEST).read_bytes())
         except FileNotFoundError:
-            what = "holds no saved context" if folder.is_dir() else "does not exist"
-            raise SavedContextError(f"{folder} {what}; name a folder that 'kiv ask --save' wrote.") from None
+            what = said("holds no saved context") if folder.is_dir() else said("does not exist")
+            raise SavedContextError(said("{0} {1}; name a folder that 'kiv ask --save' wrote.", folder, what)) from None
         except OSError as error:
-            raise SavedContextError(f"{folder} cannot be read ({error.strerror}).") from error
+            raise SavedContextError(said("{0} cannot be read ({1}).", folder, error.strerror)) from error
         except (ValueError, RecursionError):
-            raise DamagedContextError(f"{folder / MANIFEST} is damaged. Read the document again.") from None
+            raise DamagedContextError(said("{0} is damaged. Read the document again.", folder / MANIFEST)) from None
         with _damage(folder / MANIFEST):
             manifest = content["context"]
             if content["checksum"] != checksum(manifest):
                 raise ValueError("checksum")
             if manifest["format"] != FORMAT:
                 raise SavedContextError(
-                    f"{folder} was written by another version of this program (format {manifest['format']}, not "
-                    f"{FORMAT}); read the document again."
+                    said(
+                        "{0} was written by another version of this program (format {1}, not {2}); read the "
+                        "document again.",
+                        folder,
+                        manifest["format"],
+                        FORMAT,
+                    )
                 )
             files = {safe_name(name): BlockFile.from_json(entry) for name, entry in manifest["files"].items()}
             found = cls(folder, manifest, files)
@@ -85,7 +90,7 @@ class SavedContext:
         """The folders in a folder, or itself, that hold a saved context, sound or not, by name."""
         parent = Path(parent)
         if not parent.is_dir():
-            raise SavedContextError(f"{parent} is no folder; name the folder that holds saved contexts.")
+            raise SavedContextError(said("{0} is no folder; name the folder that holds saved contexts.", parent))
         within = sorted(path for path in parent.iterdir() if path.is_dir())
         return [folder for folder in (parent, *within) if SavedContext.exists(folder)]
 
@@ -98,7 +103,7 @@ class SavedContext:
         """
         folder = Path(folder)
         if not SavedContext.exists(folder):
-            raise SavedContextError(f"{folder} holds no saved context; nothing was removed.")
+            raise SavedContextError(said("{0} holds no saved context; nothing was removed.", folder))
         freed = 0
         with disk_errors(folder), locked(folder):
             mine = [path for path in folder.iterdir() if OWN_FILE.fullmatch(path.name) and path.name != LOCK]
@@ -107,8 +112,11 @@ class SavedContext:
                     path.rename(path)  # which Windows refuses where it would refuse to delete
                 except PermissionError as error:
                     raise SavedContextError(
-                        f"{path} is in use, by another chat or program, or may not be written: close it there, and "
-                        "remove the saved context then. Nothing was removed."
+                        said(
+                            "{0} is in use, by another chat or program, or may not be written: close it there, and "
+                            "remove the saved context then. Nothing was removed.",
+                            path,
+                        )
                     ) from error
             for path in sorted(mine, key=lambda path: path.name != MANIFEST):  # the manifest first: the rest is void
                 freed += path.stat().st_size
@@ -198,10 +206,10 @@ class SavedContext:
     def require_same_model(self, loaded: LoadedModel) -> None:
         """Refuse another model or tokenizer than it was read with."""
         known, now = self.manifest["fingerprint"], fingerprint(loaded)
-        for part, what in (("weights", "model"), ("tokenizer", "tokenizer or chat template")):
+        for part, what in (("weights", said("model")), ("tokenizer", said("tokenizer or chat template"))):
             if known.get(part) != now[part]:
                 raise SavedContextError(
-                    f"{self.folder} was read with another {what}; load that one, or read the document again."
+                    said("{0} was read with another {1}; load that one, or read the document again.", self.folder, what)
                 )
 
     def verify(self) -> None:
@@ -211,7 +219,9 @@ class SavedContext:
 
     def _bytes(self, name: str) -> bytes:
         if name not in self.files:
-            raise DamagedContextError(f"{self.folder / MANIFEST} does not know {name}. Read the document again.")
+            raise DamagedContextError(
+                said("{0} does not know {1}. Read the document again.", self.folder / MANIFEST, name)
+            )
         file, path = self.files[name], self.folder / name
         file.check(path)
         with path.open("rb") as opened:
@@ -280,7 +290,9 @@ class SavedContext:
         try:
             return from_safetensors(data)
         except SafetensorError as error:
-            raise DamagedContextError(f"{self.folder / name} is damaged ({error}). Read the document again.") from error
+            raise DamagedContextError(
+                said("{0} is damaged ({1}). Read the document again.", self.folder / name, error)
+            ) from error
 
     def _restore_layer(
         self, layer: KIVLayer, cold: int, tensors: dict[str, torch.Tensor], device: torch.device, *, copy: bool
@@ -313,6 +325,6 @@ def _damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, IndexError, RuntimeError) as error:
-        raise DamagedContextError(f"{path} is damaged. Read the document again.") from error
+        raise DamagedContextError(said("{0} is damaged. Read the document again.", path)) from error
     except ConfigError as error:
-        raise DamagedContextError(f"{path} is damaged ({error}). Read the document again.") from error
+        raise DamagedContextError(said("{0} is damaged ({1}). Read the document again.", path, error)) from error

@@ -26,7 +26,7 @@ from kiv_engine.context_folder import (
     locked,
     with_checksum,
 )
-from kiv_engine.errors import CapacityError, SavedContextError
+from kiv_engine.errors import CapacityError, SavedContextError, said
 from kiv_engine.files import write_whole
 from kiv_engine.layer import KIVLayer
 from kiv_engine.layer_state import state_to_json
@@ -89,7 +89,9 @@ class ContextWriter:
                     for path in _beginnings_in(folder):
                         path.unlink()
                 elif SavedContext.open(folder).generation != found.generation:
-                    raise SavedContextError(f"{folder} was written by another program meanwhile; open it again.")
+                    raise SavedContextError(
+                        said("{0} was written by another program meanwhile; open it again.", folder)
+                    )
             except BaseException:
                 self._lock.release()
                 raise
@@ -278,7 +280,7 @@ def _beginnings_in(folder: Path) -> list[Path]:
     names = {path.name for path in folder.iterdir()}
     others = names - {LOCK}
     if others and (LOCK not in names or MANIFEST in names or not all(map(OWN_FILE.fullmatch, others))):
-        raise SavedContextError(f"{folder} is not empty; choose another folder, or remove what is in it.")
+        raise SavedContextError(said("{0} is not empty; choose another folder, or remove what is in it.", folder))
     return [folder / name for name in others]
 
 

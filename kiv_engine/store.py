@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from kiv_engine.blocks import MappedRows
-from kiv_engine.errors import CapacityError, ConfigError, OutOfMemoryError
+from kiv_engine.errors import CapacityError, ConfigError, OutOfMemoryError, said
 from kiv_engine.memory import TAKES_MEMORY_LAZILY, allocate
 
 SLABS_PREFIX: Final = "kiv-"
@@ -47,7 +47,9 @@ class SlabFolder:
             lock = FileLock(self.path / LOCK, thread_local=False)
             lock.acquire()
         except OSError as error:
-            raise ConfigError(f"store {parent} cannot be written ({error.strerror}); choose another folder.") from error
+            raise ConfigError(
+                said("store {0} cannot be written ({1}); choose another folder.", parent, error.strerror)
+            ) from error
         self._remove = weakref.finalize(self, _remove, self.path, lock)
 
     def close(self) -> None:
@@ -68,9 +70,14 @@ class SlabFolder:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 free = shutil.disk_usage(self.path).free
                 raise CapacityError(
-                    f"The disk of store {self.path.parent} is full: {num_bytes:,} bytes needed, {free:,} free."
+                    said(
+                        "The disk of store {0} is full: {1:,} bytes needed, {2:,} free.",
+                        self.path.parent,
+                        num_bytes,
+                        free,
+                    )
                 ) from error
-            raise CapacityError(f"store {self.path.parent} cannot be written ({error.strerror}).") from error
+            raise CapacityError(said("store {0} cannot be written ({1}).", self.path.parent, error.strerror)) from error
         with torch.inference_mode(False):
             return torch.from_file(str(path), shared=True, size=count, dtype=dtype).view(shape)
 
@@ -208,7 +215,7 @@ class RowTable:
                 return torch.empty(shape, dtype=dtype, pin_memory=True)
             return allocate(shape, dtype)
         except (RuntimeError, OSError) as error:
-            raise OutOfMemoryError(f"No memory for {shape[0]:,} more cold tokens ({error}).") from error
+            raise OutOfMemoryError(said("No memory for {0:,} more cold tokens ({1}).", shape[0], error)) from error
 
     def append(self, rows: torch.Tensor) -> None:
         """Add rows (num_heads, n, dim) at the end. Raises DamagedContextError if a saved file has lost its end."""

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kiv_engine.errors import UnsupportedModelError
+from kiv_engine.errors import UnsupportedModelError, said
 
 GROWING: Final = frozenset({"full_attention", "attention"})
 ATTENDING: Final = GROWING | {"sliding_attention", "chunked_attention"}
@@ -89,9 +89,11 @@ def inspect(config: Any) -> Topology:
     sharing = _sharing_modes(text, model_type) or [None] * len(types)
     unknown = set(types) - GROWING - FORGETTING - WITHOUT_STATE
     if unknown:
-        raise UnsupportedModelError(f"{model_type} has {', '.join(sorted(unknown))} layers, which KIV cannot keep.")
+        raise UnsupportedModelError(
+            said("{0} has {1} layers, which KIV cannot keep.", model_type, ", ".join(sorted(unknown)))
+        )
     if not set(types) & ATTENDING:
-        raise UnsupportedModelError(f"{model_type} has no attention layers; KIV keeps attention's K and V.")
+        raise UnsupportedModelError(said("{0} has no attention layers; KIV keeps attention's K and V.", model_type))
     owned = [(index, kind) for index, kind in enumerate(types) if sharing[index] != "reuse"]
     # Layers that reuse K/V take those of the last owner of their own kind.
     last = {kind: index for index, kind in owned}
@@ -114,19 +116,21 @@ def inspect(config: Any) -> Topology:
 
 def _refuse(config: Any, text: Any, model_type: str) -> None:
     if getattr(config, "is_encoder_decoder", False):
-        raise UnsupportedModelError(f"{model_type} is an encoder-decoder; KIV keeps decoder-only models.")
+        raise UnsupportedModelError(said("{0} is an encoder-decoder; KIV keeps decoder-only models.", model_type))
     if getattr(text, "index_topk", None):
-        raise UnsupportedModelError(f"{model_type} brings its own sparse indexer, which KIV would bypass.")
+        raise UnsupportedModelError(said("{0} brings its own sparse indexer, which KIV would bypass.", model_type))
     if getattr(text, "kv_lora_rank", None):
-        raise UnsupportedModelError(f"{model_type} uses multi-head latent attention (MLA): there are no keys to index.")
+        raise UnsupportedModelError(
+            said("{0} uses multi-head latent attention (MLA): there are no keys to index.", model_type)
+        )
     if getattr(text, "is_causal", True) is False:
-        raise UnsupportedModelError(f"{model_type} is configured as bidirectional; KIV keeps causal decoders.")
+        raise UnsupportedModelError(said("{0} is configured as bidirectional; KIV keeps causal decoders.", model_type))
     if model_type in OWN_CACHE:
-        raise UnsupportedModelError(f"{model_type} insists on a cache of its own.")
+        raise UnsupportedModelError(said("{0} insists on a cache of its own.", model_type))
     if getattr(text, "use_bidirectional_attention", None) in (True, "all"):
-        raise UnsupportedModelError(f"{model_type} attends in both directions; KIV keeps causal decoders.")
+        raise UnsupportedModelError(said("{0} attends in both directions; KIV keeps causal decoders.", model_type))
     if not getattr(text, "num_attention_heads", None):
-        raise UnsupportedModelError(f"{model_type} has no attention heads; KIV keeps attention's K and V.")
+        raise UnsupportedModelError(said("{0} has no attention heads; KIV keeps attention's K and V.", model_type))
 
 
 def _layer_types(text: Any) -> list[str]:
@@ -149,7 +153,9 @@ def _sharing_modes(text: Any, model_type: str) -> list[str | None] | None:
     try:
         modes: list[str | None] | None = getattr(text, "kv_sharing_modes", None)
     except ValueError as error:
-        raise UnsupportedModelError(f"The config of {model_type} shares keys and values wrongly: {error}.") from error
+        raise UnsupportedModelError(
+            said("The config of {0} shares keys and values wrongly: {1}.", model_type, error)
+        ) from error
     return modes
 
 

@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, Signal
 
 from app.controllers.notices import Notice, NoticeKind, more_unread
 from app.controllers.request_queue import RequestQueue
+from app.failure_words import translated
 from app.models.chat import UNDER_WAY, Chat, ChatDocument, ExchangeState, Reading, ReadingState
 from app.models.chat_list import ChatList
 from app.models.engine_status import EngineState, EngineStatus
@@ -141,7 +142,8 @@ class Readings(QObject):
             case DocumentOpened():
                 self._opened(chat, event)
                 reading.state, reading.parsing = ReadingState.COUNTING, None
-            case DocumentsRejected(names, message):
+            case DocumentsRejected(names, words):
+                message = translated(words)
                 self._reject(chat, names, message)
                 self._notice(" ".join((message, *more_unread(len(names) - 1))))
             case TokenizeProgress(done, total):
@@ -199,7 +201,7 @@ class Readings(QObject):
         reading.tokens_read, reading.tokens_total = event.tokens_read, event.tokens_total
         reading.seconds += event.seconds
         if event.not_saved:
-            self._notice(self.tr("What was read is not kept: {}").format(event.not_saved), NoticeKind.INFO)
+            self._notice(self.tr("What was read is not kept: {}").format(translated(event.not_saved)), NoticeKind.INFO)
         if reading.again and (event.stopped or reading.message):
             self._stay_closed(chat, reading.message)
             return

@@ -17,6 +17,7 @@ from PySide6.QtCore import QCoreApplication, QMarginsF
 from PySide6.QtGui import QFont, QPageLayout, QPageSize, QPdfWriter, QTextDocument
 
 from app.answer_words import settings_words
+from app.figures import as_place
 from app.models.kept import settings_of
 from app.saved_chats import SavedChat, SavedExchange
 from app.settings import from_json
@@ -138,9 +139,8 @@ def _said(exchange: SavedExchange) -> list[str]:
 
 
 def _passage(passage: dict[str, Any]) -> str:
-    numbers = ((unit, passage.get(unit)) for unit in ("page", "row", "line"))
-    place = [f"{unit} {number:,}" for unit, number in numbers if number is not None]
-    where = ", ".join([passage["document"], *place, *filter(None, [passage.get("section")])])
+    place = as_place(passage.get("page"), passage.get("section") or "", passage.get("row"), passage.get("line"))
+    where = ", ".join(filter(None, (passage["document"], place)))
     return f"> {_plain(where)} ({passage['weight']:.0%}): {_plain(passage['text'])}"
 
 

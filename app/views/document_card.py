@@ -13,7 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.figures import as_bytes, as_duration, as_rough_duration, as_round_tokens
+from app.figures import as_bytes, as_duration, as_rough_duration, as_round_tokens, as_unit
 from app.models.chat import UNDER_WAY, Chat, ReadingState
 from app.models.chat_list import plain_tip
 from app.models.engine_status import EngineState, EngineStatus
@@ -225,7 +225,7 @@ class DocumentCard(QFrame):
         if not parsing.total:
             return self.tr("Opening {0}").format(parsing.document)
         opening = self.tr("Opening {0}: {1:,} of {2:,} {3}")
-        return opening.format(parsing.document, parsing.done, parsing.total, parsing.unit)
+        return opening.format(parsing.document, parsing.done, parsing.total, as_unit(parsing.unit))
 
     def _progress_line(self) -> str:
         reading = self._chat.reading

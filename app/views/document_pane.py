@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QTextEdit, QVBoxLayout, QWidget
 
+from app.figures import as_place
 from app.models.chat import Chat
 from app.models.chat_list import ChatList, plain_tip
 from app.quote_check import Place
@@ -202,5 +203,6 @@ class DocumentPane(QWidget):
         if len(texts) > 1:
             self.name.setText(self.tr("{0} · {1} of {2}").format(text.name, place[0] + 1, len(texts)))
         share = "" if is_whole else self.tr("at {0:.0f} %").format(100 * offset / max(1, len(text.text)))
-        self.place.setText(" · ".join(filter(None, (share, text.places.at(offset).words))))
+        here = text.places.at(offset)
+        self.place.setText(" · ".join(filter(None, (share, as_place(here.page, here.section, here.row, here.line)))))
         self.place.setToolTip(plain_tip([self.place.text()]))

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import Final
 
@@ -11,6 +10,7 @@ from PySide6.QtGui import QGuiApplication, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from app.answer_words import footer_line, reading_line, settings_words, unbroken_parts
+from app.figures import as_place
 from app.models.chat import Chat, Exchange, ExchangeState
 from app.section_words import section_line
 from app.views.answer_text import AnswerText, word_places
@@ -390,11 +390,12 @@ class ExchangeView(QWidget):
         heaviest = max(each.weight for each in self._exchange.passages)
         documents = self._chat.documents
         names = [documents[self._chat.document_of(passage)].name] if len(documents) > 1 else []
-        place = passage
+        section = passage.section
         if "/" in passage.section:  # a file in a folder: beside the text there is no room for its name
             names.append(passage.section)
-            place = replace(passage, section="")
-        position, bar = place.place or self._share_of(passage), passage.weight / heaviest
+            section = ""
+        place = as_place(passage.page, section, passage.row, passage.line)
+        position, bar = place or self._share_of(passage), passage.weight / heaviest
         row = PassageRow(self._theme, passage.weight, bar, position, passage.text, ", ".join(names), self)
         row.clicked.connect(self._on_passage)
         row.setProperty("place", len(self.rows))

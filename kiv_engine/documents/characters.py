@@ -5,11 +5,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from kiv_engine.documents.text_builder import UnreadableError
+from kiv_engine.errors import said
 
 if TYPE_CHECKING:
     from charset_normalizer import CharsetMatch
 
-SAVE_AS: Final = "Save it as text, PDF or Word in the program that made it."
+SAVE_AS: Final = said("Save it as text, PDF or Word in the program that made it.")
 SAMPLE_BYTES: Final = 256 * 1024
 MAX_LINE: Final = 4 * 1024
 SOUND_PER_DAMAGE: Final = 4
@@ -60,7 +61,7 @@ def _decode_unmarked(data: bytes) -> tuple[str, str]:
     if (zero := data.find(0)) >= 0:
         if (codec := _utf16_without_mark(data)) is not None:
             return data.decode(codec, "replace"), "UTF-16"
-        raise UnreadableError(f"is not text: byte {zero} is zero. {SAVE_AS}")
+        raise UnreadableError(said("is not text: byte {0} is zero. {1}", zero, SAVE_AS))
     text = data.decode("utf-8", "replace")
     damaged = damaged_places(text, data)
     sound = sum(map(len, _ODD_LETTERS.findall(text))) - damaged if damaged else 0
@@ -134,4 +135,4 @@ def _check_text(text: str) -> None:
     sample = text[:SAMPLE_BYTES]
     controls = len(_CONTROLS.findall(sample))
     if controls > 8 + MAX_CONTROLS * len(sample):
-        raise UnreadableError(f"is not text but binary data. {SAVE_AS}")
+        raise UnreadableError(said("is not text but binary data. {0}", SAVE_AS))

@@ -11,6 +11,7 @@ from kiv_engine.documents.office import note_unread, related
 from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
+from kiv_engine.errors import said
 
 TOLD_EVERY: Final = 100
 
@@ -33,7 +34,7 @@ def parse(data: bytes, out: TextBuilder) -> None:
     main = next(iter(related(package, "", "/officeDocument")), "")
     body = next(parse_xml(package.read(main), "its text").iterfind("{*}body"), None) if main else None
     if body is None:
-        raise UnreadableError("is a damaged Word document; open it in Word and save it anew.")
+        raise UnreadableError(said("is a damaged Word document; open it in Word and save it anew."))
     Body(body, partial(children, package, main), out).write()
     note_unread(package, out)
 

@@ -9,6 +9,7 @@ from kiv_engine.documents.html import decode_page, read_markup, text_of
 from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import OTHER_COPY, TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
+from kiv_engine.errors import said
 
 CONTAINER: Final = "META-INF/container.xml"
 ENCRYPTION: Final = "META-INF/encryption.xml"
@@ -59,7 +60,7 @@ def open_book(package: Package) -> Book:
     named = tuple(dict.fromkeys(files.get(key, key) for key in order))
     pages = tuple(name for name in named if name in package)
     if not pages:
-        raise UnreadableError(f"is damaged: none of its chapters is there; {OTHER_COPY}")
+        raise UnreadableError(said("is damaged: none of its chapters is there; {0}", OTHER_COPY))
     check_lock(package, pages)
     title = next((text_of(element) for element in elements(root, "title")), "")
     missing = tuple(name for name in named if name not in package)
@@ -72,7 +73,7 @@ def find_description(package: Package) -> str:
     for element in elements(container, "rootfile"):
         if (name := attribute(element, "full-path")) in package:
             return name
-    raise UnreadableError(f"is damaged: its description is missing; {OTHER_COPY}")
+    raise UnreadableError(said("is damaged: its description is missing; {0}", OTHER_COPY))
 
 
 def check_lock(package: Package, pages: tuple[str, ...]) -> None:
@@ -81,7 +82,7 @@ def check_lock(package: Package, pages: tuple[str, ...]) -> None:
         lock = parse_xml(package.read(ENCRYPTION), "its lock")
         if {attribute(element, "URI") for element in elements(lock, "CipherReference")} & set(pages):
             raise UnreadableError(
-                "is locked by its seller (DRM), so that only their reader can open it; get a copy without a lock."
+                said("is locked by its seller (DRM), so that only their reader can open it; get a copy without a lock.")
             )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Protocol, cast
 
-from kiv_engine.documents.text_builder import NOT_TEXT, OTHER_COPY, TextBuilder, UnreadableError
+from kiv_engine.documents.text_builder import OTHER_COPY, TextBuilder, UnreadableError
+from kiv_engine.errors import said
 
 HEAD_BYTES: Final = 64 * 1024
 """So much of a file tells what it is."""
@@ -82,31 +83,31 @@ _SAVED_AS: Final = {b"spreadsheet": "xlsx", b"presentation": "pptx"}
 
 # What begins like this is no document; what it is instead.
 _FOREIGN: Final = (
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-    (b"GIF8", "a picture"),
-    (b"BM", "a picture"),
-    (b"II*\x00", "a picture"),
-    (b"MM\x00*", "a picture"),
-    (b"RIFF", "a picture, a sound or a film"),
-    (b"ID3", "a sound"),
-    (b"OggS", "a sound"),
-    (b"fLaC", "a sound"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a program"),
-    (b"\xcf\xfa\xed\xfe", "a program"),
-    (b"\xca\xfe\xba\xbe", "a program"),
-    (b"\x1f\x8b", "a packed file (gzip)"),
-    (b"BZh", "a packed file (bzip2)"),
-    (b"\xfd7zXZ", "a packed file (xz)"),
-    (b"7z\xbc\xaf\x27\x1c", "a packed file (7z)"),
-    (b"Rar!", "a packed file (rar)"),
-    (b"SQLite format 3", "a database"),
-    (b"\x00\x00\x00\x18ftyp", "a film"),
-    (b"\x00\x00\x00\x1cftyp", "a film"),
-    (b"\x00\x00\x00\x20ftyp", "a film"),
-    (b"\x1aE\xdf\xa3", "a film"),
-    (b"\xff\xfb", "a sound"),
+    (b"\x89PNG", said("a picture")),
+    (b"\xff\xd8\xff", said("a picture")),
+    (b"GIF8", said("a picture")),
+    (b"BM", said("a picture")),
+    (b"II*\x00", said("a picture")),
+    (b"MM\x00*", said("a picture")),
+    (b"RIFF", said("a picture, a sound or a film")),
+    (b"ID3", said("a sound")),
+    (b"OggS", said("a sound")),
+    (b"fLaC", said("a sound")),
+    (b"\x7fELF", said("a program")),
+    (b"MZ", said("a program")),
+    (b"\xcf\xfa\xed\xfe", said("a program")),
+    (b"\xca\xfe\xba\xbe", said("a program")),
+    (b"\x1f\x8b", said("a packed file (gzip)")),
+    (b"BZh", said("a packed file (bzip2)")),
+    (b"\xfd7zXZ", said("a packed file (xz)")),
+    (b"7z\xbc\xaf\x27\x1c", said("a packed file (7z)")),
+    (b"Rar!", said("a packed file (rar)")),
+    (b"SQLite format 3", said("a database")),
+    (b"\x00\x00\x00\x18ftyp", said("a film")),
+    (b"\x00\x00\x00\x1cftyp", said("a film")),
+    (b"\x00\x00\x00\x20ftyp", said("a film")),
+    (b"\x1aE\xdf\xa3", said("a film")),
+    (b"\xff\xfb", said("a sound")),
 )
 
 _DOCUMENT_STARTS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"{\\rtf", b"\xd0\xcf\x11\xe0", b"\xff\xfe", b"\xfe\xff")
@@ -162,12 +163,12 @@ def _packed_kind(data: bytes, name: str) -> Kind:
         return kind
     if mimetype.startswith(_OPEN_DOCUMENT):
         what = mimetype.removeprefix(_OPEN_DOCUMENT).strip().removesuffix(b"-template")
-        raise UnreadableError(f"is an OpenDocument file but no text; save it as {_SAVED_AS.get(what, 'pdf')}.")
+        raise UnreadableError(said("is an OpenDocument file but no text; save it as {0}.", _SAVED_AS.get(what, "pdf")))
     if "[Content_Types].xml" in names:
         for folder, kind in _OFFICE_FOLDERS.items():
             if any(name.startswith(f"{folder}/") for name in names):
                 return kind
-        raise UnreadableError("is an Office file that holds no text, sheets or slides; save it as pdf.")
+        raise UnreadableError(said("is an Office file that holds no text, sheets or slides; save it as pdf."))
     return EPUB if "META-INF/container.xml" in names else ZIP
 
 
@@ -179,8 +180,8 @@ def read_start(package: zipfile.ZipFile, name: str) -> bytes:
 
 def _ole_reason(data: bytes) -> str:
     if "EncryptedPackage".encode("utf-16-le") in data:
-        return "is protected by a password; save a copy without one."
-    return "is in an old Office format; save it as docx, xlsx or pptx."
+        return said("is protected by a password; save a copy without one.")
+    return said("is in an old Office format; save it as docx, xlsx or pptx.")
 
 
 def _text_kind(head: bytes, name: str) -> Kind:
@@ -188,7 +189,7 @@ def _text_kind(head: bytes, name: str) -> Kind:
     if b"\x00" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
         _refuse_foreign(head)
         if named is not None and named not in TEXT_KINDS:
-            raise UnreadableError(f"is no {named.name}, although its name says so; {OTHER_COPY}")
+            raise UnreadableError(said("is no {0}, although its name says so; {1}", named.name, OTHER_COPY))
     if named in (None, TEXT, PDF, DOCX, EPUB, ODT, PPTX, XLSX, RTF, ZIP):
         return _guessed_kind(head, name)
     assert named is not None
@@ -198,7 +199,7 @@ def _text_kind(head: bytes, name: str) -> Kind:
 def _refuse_foreign(head: bytes) -> None:
     for start, what in _FOREIGN:
         if head.startswith(start):
-            raise UnreadableError(f"is {what}, {NOT_TEXT}")
+            raise UnreadableError(said("is {0}, not text.", what))
 
 
 def _guessed_kind(head: bytes, name: str) -> Kind:

@@ -6,6 +6,7 @@ from typing import Final
 from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import OTHER_COPY, TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
+from kiv_engine.errors import said
 
 TOLD_EVERY: Final = 100
 MAX_SPACES: Final = 1_000
@@ -20,11 +21,11 @@ def parse(data: bytes, out: TextBuilder) -> None:
     """The document's body."""
     package = Package(data, out.limits)
     if "META-INF/manifest.xml" in package and b"encryption-data" in package.read("META-INF/manifest.xml"):
-        raise UnreadableError("is protected by a password; save a copy without one.")
+        raise UnreadableError(said("is protected by a password; save a copy without one."))
     root = parse_xml(package.read("content.xml"), "its content")
     body = next((element for element in root.iter("{*}text") if local_name(element.getparent()) == "body"), None)
     if body is None:
-        raise UnreadableError(f"is damaged: it has no body; {OTHER_COPY}")
+        raise UnreadableError(said("is damaged: it has no body; {0}", OTHER_COPY))
     for number, element in enumerate(body):
         if number % TOLD_EVERY == 0:
             out.progress(number, len(body), "paragraphs")

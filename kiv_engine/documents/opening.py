@@ -13,14 +13,13 @@ from kiv_engine.documents.parser_process import ParserProcess, Progress
 from kiv_engine.documents.places import Places
 from kiv_engine.documents.text_builder import (
     EMPTY,
-    NOT_TEXT,
     OPEN_A_PART,
     WITHIN_REACH,
     ParsedText,
     TextBuilder,
     UnreadableError,
 )
-from kiv_engine.errors import DocumentError
+from kiv_engine.errors import DocumentError, Words, said
 from kiv_engine.events import ParseProgress
 
 SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "__MACOSX"})
@@ -96,12 +95,16 @@ class Opener:
         try:
             yield
         except UnreadableError as error:
-            reason = str(error)
-            if reason.endswith(NOT_TEXT):  # in a folder there is nothing to be done about it
-                reason = f"{reason.removesuffix('.')}; open a document instead."
-            raise DocumentError(f"{self._name} {reason}") from error
+            match error.words:
+                case Words(template="is {0}, not text.", fields=(what,)):  # in a folder nothing can be done about it
+                    words = said("{0} is {1}, not text; open a document instead.", self._name, what)
+                case reason:
+                    words = said("{0} {1}", self._name, reason)
+            raise DocumentError(words) from error
         except OSError as error:  # it could be opened, and its disk or its server fails now
-            raise DocumentError(f"{self._name} cannot be read: {error.strerror or error}; {WITHIN_REACH}") from error
+            raise DocumentError(
+                said("{0} cannot be read: {1}; {2}", self._name, error.strerror or error, WITHIN_REACH)
+            ) from error
 
     def _parse(self, entry: Entry, done: int = 0, total: int = 0) -> Opening:
         """One file. `done` of `total` files are read where there are several."""
@@ -145,12 +148,12 @@ class Opener:
             try:
                 text = yield from self._parse(entry, number, len(found.entries))
             except UnreadableError as error:
-                unreadable.append((entry.name, str(error)))
+                unreadable.append((entry.name, error.words))
                 continue
             found.characters += len(text.text)
             if found.characters > self._limits.characters:
                 limit = self._limits.characters
-                raise UnreadableError(f"holds more than {limit:,} characters of text; {OPEN_A_PART}")
+                raise UnreadableError(said("holds more than {0:,} characters of text; {1}", limit, OPEN_A_PART))
             found.texts.append((entry.name, text))
         found.skipped[:0] = unreadable
         if not found.texts:
@@ -180,15 +183,17 @@ def is_folder(path: Path, limits: Limits) -> bool:
         if stat.S_ISDIR(status.st_mode):
             return True
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadableError("is no file but a device or a pipe; save its text to a file first.")
+            raise UnreadableError(said("is no file but a device or a pipe; save its text to a file first."))
         if status.st_size > limits.file_bytes:
-            raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; {OPEN_A_PART}")
+            raise UnreadableError(said("is larger than {0:,} MB; {1}", limits.file_bytes // MIB, OPEN_A_PART))
         with path.open("rb"):
             return False
     except FileNotFoundError:
-        raise DocumentError(f"There is no file {path}: look whether it was moved or renamed.") from None
+        raise DocumentError(said("There is no file {0}: look whether it was moved or renamed.", path)) from None
     except (OSError, ValueError) as error:
-        raise UnreadableError(f"cannot be read: {getattr(error, 'strerror', None) or error}; {WITHIN_REACH}") from error
+        raise UnreadableError(
+            said("cannot be read: {0}; {1}", getattr(error, "strerror", None) or error, WITHIN_REACH)
+        ) from error
 
 
 def folder_entries(folder: Path, limits: Limits) -> Collection:
@@ -197,7 +202,7 @@ def folder_entries(folder: Path, limits: Limits) -> Collection:
 
     def note_unreadable(error: OSError) -> None:
         if (here := Path(error.filename or "")) == folder:
-            raise UnreadableError(f"cannot be read: {error.strerror}; {WITHIN_REACH}") from error
+            raise UnreadableError(said("cannot be read: {0}; {1}", error.strerror, WITHIN_REACH)) from error
         found.skipped.append((f"{shown(here)}/", f"cannot be read: {error.strerror}."))
 
     def shown(path: Path) -> str:
@@ -251,16 +256,16 @@ def printable(name: str) -> str:
 def check_count(count: int, limits: Limits) -> None:
     """Raise UnreadableError where there are too many files."""
     if count > limits.files:
-        raise UnreadableError(f"holds more than {limits.files:,} files; {OPEN_A_PART}")
+        raise UnreadableError(said("holds more than {0:,} files; {1}", limits.files, OPEN_A_PART))
 
 
 def nothing_readable(found: Collection) -> str:
     """Why nothing of a folder could be read."""
     if not found.skipped:
-        return "holds no files; look whether it is the right folder."
+        return said("holds no files; look whether it is the right folder.")
     name, reason = found.skipped[0]
-    more = f" (and {len(found.skipped) - 1:,} more)" if len(found.skipped) > 1 else ""
-    return f"holds nothing that can be read: {name} {reason.rstrip('.')}{more}."
+    more = said(" (and {0:,} more)", len(found.skipped) - 1) if len(found.skipped) > 1 else ""
+    return said("holds nothing that can be read: {0} {1}{2}.", name, reason.rstrip("."), more)
 
 
 # -- many texts as one -------------------------------------------------------------------------------------------------

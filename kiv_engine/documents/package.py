@@ -9,6 +9,7 @@ from typing import Final
 
 from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.text_builder import OPEN_A_PART, OTHER_COPY, UnreadableError
+from kiv_engine.errors import said
 
 MAX_MEMBERS: Final = 65_535
 CHUNK_BYTES: Final = MIB
@@ -24,7 +25,7 @@ class Package:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         self._infos = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
         if len(self._infos) > MAX_MEMBERS:
-            raise UnreadableError(f"packs more than {MAX_MEMBERS:,} files; unpack it and {OPEN_A_PART}")
+            raise UnreadableError(said("packs more than {0:,} files; unpack it and {1}", MAX_MEMBERS, OPEN_A_PART))
 
     @property
     def names(self) -> list[str]:
@@ -37,7 +38,7 @@ class Package:
     def read(self, name: str) -> bytes:
         """A file of the package. Raises UnreadableError if it is missing, damaged, too large or has a password."""
         if name not in self._infos:
-            raise UnreadableError(f"is damaged: it lacks {name}; {OTHER_COPY}")
+            raise UnreadableError(said("is damaged: it lacks {0}; {1}", name, OTHER_COPY))
         with _damage_told():
             return b"".join(self._chunks(self._infos[name]))
 
@@ -50,14 +51,14 @@ class Package:
 
     def _chunks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         if info.flag_bits & 1:
-            raise UnreadableError("is protected by a password; unpack it first.")
+            raise UnreadableError(said("is protected by a password; unpack it first."))
         with self._zip.open(info) as file:
             while chunk := file.read(CHUNK_BYTES):
                 self._unpacked += len(chunk)
                 if self._unpacked > self._limits.unpacked_bytes:
                     limit = self._limits.unpacked_bytes // MIB
                     raise UnreadableError(
-                        f"unpacks to more than {limit:,} MB, more than a document needs; {OPEN_A_PART}"
+                        said("unpacks to more than {0:,} MB, more than a document needs; {1}", limit, OPEN_A_PART)
                     )
                 yield chunk
 
@@ -67,4 +68,4 @@ def _damage_told() -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise UnreadableError(f"is damaged or cut off: it cannot be unpacked; {OTHER_COPY}") from error
+        raise UnreadableError(said("is damaged or cut off: it cannot be unpacked; {0}", OTHER_COPY)) from error

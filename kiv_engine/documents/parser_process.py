@@ -17,6 +17,7 @@ import psutil
 
 from kiv_engine.documents.limits import Limits
 from kiv_engine.documents.text_builder import OPEN_A_PART, OTHER_COPY, SAVE_FIRST, UnreadableError, too_greedy
+from kiv_engine.errors import from_parts, said
 
 TICK_S: Final = 0.1
 """Between two looks at the clock, and at whether anybody still wants it."""
@@ -56,7 +57,7 @@ class ParserProcess:
             if not done:
                 self.close()
         if "refused" in answer[0]:
-            raise UnreadableError(str(answer[0]["refused"]))
+            raise UnreadableError(from_parts(answer[0]["refused"]))
         return answer
 
     def close(self) -> None:
@@ -81,7 +82,7 @@ class ParserProcess:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
-            raise UnreadableError(failed(self._last_words() or "it was not there any more")) from None
+            raise UnreadableError(failed(self._last_words() or said("it was not there any more"))) from None
 
     def _start(self) -> None:
         self._answers = queue.SimpleQueue()
@@ -124,7 +125,11 @@ class ParserProcess:
                     raise UnreadableError(failed(words))
                 code = self._process.wait()
                 raise UnreadableError(
-                    f"made its parser crash (exit code {code}): it is damaged, or made to do harm; {OTHER_COPY}"
+                    said(
+                        "made its parser crash (exit code {0}): it is damaged, or made to do harm; {1}",
+                        code,
+                        OTHER_COPY,
+                    )
                 )
             heard = time.monotonic()
             if "progress" not in message[0]:
@@ -135,10 +140,14 @@ class ParserProcess:
 
     def _check(self, seconds: float, silence_s: float) -> None:
         if seconds > self._limits.seconds:
-            raise UnreadableError(f"takes more than {self._limits.seconds:,.0f} s to be read; {OPEN_A_PART}")
+            raise UnreadableError(said("takes more than {0:,.0f} s to be read; {1}", self._limits.seconds, OPEN_A_PART))
         if silence_s > self._limits.silence_s:
             raise UnreadableError(
-                f"was given up: nothing could be read from it for {self._limits.silence_s:,.0f} s; {SAVE_FIRST}"
+                said(
+                    "was given up: nothing could be read from it for {0:,.0f} s; {1}",
+                    self._limits.silence_s,
+                    SAVE_FIRST,
+                )
             )
         try:
             used = psutil.Process(self.pid).memory_info().rss
@@ -150,7 +159,7 @@ class ParserProcess:
 
 def failed(reason: str) -> str:
     """How the sentence goes on about a file that is not at fault."""
-    return f"cannot be read: the parsing process failed ({reason}); try again, or install KIV Desktop again."
+    return said("cannot be read: the parsing process failed ({0}); try again, or install KIV Desktop again.", reason)
 
 
 def worker_command(limits: Limits) -> list[str]:

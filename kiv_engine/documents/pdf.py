@@ -9,6 +9,7 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from kiv_engine.documents.text_builder import RIGHT_FILE, TextBuilder, UnreadableError
+from kiv_engine.errors import said
 
 BARE_LETTERS: Final = 25
 """A page with fewer letters than this, and a picture, is taken for a scanned one."""
@@ -35,8 +36,8 @@ def open_pdf(data: bytes) -> pdfium.PdfDocument:
         return pdfium.PdfDocument(data)
     except pdfium.PdfiumError as error:
         if getattr(error, "err_code", None) == pdfium_c.FPDF_ERR_PASSWORD:
-            raise UnreadableError("is protected by a password; save a copy without one.") from error
-        raise UnreadableError("is a damaged PDF; open it in a PDF viewer and save it anew.") from error
+            raise UnreadableError(said("is protected by a password; save a copy without one.")) from error
+        raise UnreadableError(said("is a damaged PDF; open it in a PDF viewer and save it anew.")) from error
 
 
 class Reader:
@@ -53,7 +54,7 @@ class Reader:
         """All pages."""
         count = len(self._document)
         if not count:
-            raise UnreadableError(f"has no pages; {RIGHT_FILE}")
+            raise UnreadableError(said("has no pages; {0}", RIGHT_FILE))
         titles = outline(self._document)
         self._document.init_forms()
         for number in range(1, count + 1):
@@ -94,8 +95,12 @@ class Reader:
         scanned = len(self._scanned)
         if scanned > SCANNED_SHARE * (count - self._blank):
             raise UnreadableError(
-                f"is scanned: {scanned:,} of {count:,} pages are pictures without text. "
-                "Run it through text recognition first, for example: ocrmypdf scan.pdf text.pdf"
+                said(
+                    "is scanned: {0:,} of {1:,} pages are pictures without text. Run it through text "
+                    "recognition first, for example: ocrmypdf scan.pdf text.pdf",
+                    scanned,
+                    count,
+                )
             )
         if scanned:
             self._out.note(f"{scanned:,} of {count:,} pages are pictures without text: {some(self._scanned)}.")

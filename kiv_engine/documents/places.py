@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from kiv_engine.events import place_words
-
 NUMBER_TRACKS: Final = ("pages", "rows", "lines")
 
 
@@ -21,11 +19,6 @@ class Place:
     section: str = ""
     row: int | None = None
     line: int | None = None
-
-    @property
-    def words(self) -> str:
-        """As passages tell theirs."""
-        return place_words(self.page, self.section, self.row, self.line)
 
 
 def _numbers() -> "array[int]":

@@ -6,6 +6,7 @@ from kiv_engine.documents.office import note_unread, related, relations
 from kiv_engine.documents.package import Package
 from kiv_engine.documents.text_builder import RIGHT_FILE, TextBuilder, UnreadableError
 from kiv_engine.documents.xml_tree import Element, attribute, local_name, parse_xml
+from kiv_engine.errors import said
 
 PRESENTATION: Final = "ppt/presentation.xml"
 TITLES: Final = frozenset({"title", "ctrTitle"})
@@ -19,7 +20,7 @@ def parse(data: bytes, out: TextBuilder) -> None:
     names = slide_names(package)
     slides = {number: name for number, name in enumerate(names, 1) if name in package}
     if not slides:
-        raise UnreadableError(f"has no slides; {RIGHT_FILE}")
+        raise UnreadableError(said("has no slides; {0}", RIGHT_FILE))
     for number, name in slides.items():
         out.progress(number - 1, len(names), "slides")
         out.end_block()

@@ -7,6 +7,7 @@ from typing import Final
 
 from kiv_engine.documents.limits import MIB, Limits
 from kiv_engine.documents.places import Places
+from kiv_engine.errors import said
 
 PROGRESS_INTERVAL_S: Final = 0.1
 MAX_TITLE: Final = 120
@@ -15,22 +16,25 @@ Tell = Callable[[int, int, str], None]
 """Gets how much is done, of how much, and of what, like (3, 10, "pages")."""
 
 
-RIGHT_FILE: Final = "look whether it is the right file."
-OTHER_COPY: Final = "get another copy of it."
-SAVE_FIRST: Final = "save it as text in the program that made it."
-OPEN_A_PART: Final = "open a part of it."
-WITHIN_REACH: Final = "look whether its disk is there and you may read it."
-NOT_TEXT: Final = "not text."
-EMPTY: Final = f"is empty; {RIGHT_FILE}"
+RIGHT_FILE: Final = said("look whether it is the right file.")
+OTHER_COPY: Final = said("get another copy of it.")
+SAVE_FIRST: Final = said("save it as text in the program that made it.")
+OPEN_A_PART: Final = said("open a part of it.")
+WITHIN_REACH: Final = said("look whether its disk is there and you may read it.")
+EMPTY: Final = said("is empty; {0}", RIGHT_FILE)
 
 
 class UnreadableError(Exception):
-    """A file cannot be read. The text goes on where the file's name stands: why, and what to do."""
+    """A file cannot be read. Its words go on where the file's name stands: why, and what to do."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
 
 
 def too_greedy(limits: Limits) -> str:
     """How the sentence goes on about a file that takes too much memory."""
-    return f"needs more than {limits.memory_bytes // MIB:,} MB of memory to be read; {OPEN_A_PART}"
+    return said("needs more than {0:,} MB of memory to be read; {1}", limits.memory_bytes // MIB, OPEN_A_PART)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ class TextBuilder:
             return
         self._length += len(text)
         if self._length > self.limits.characters:
-            raise UnreadableError(f"holds more than {self.limits.characters:,} characters of text; {OPEN_A_PART}")
+            raise UnreadableError(
+                said("holds more than {0:,} characters of text; {1}", self.limits.characters, OPEN_A_PART)
+            )
         self._pieces.append(text)
         words = text.rstrip("\n")
         self._line_ends = len(text) - len(words) + (0 if words else self._line_ends)
@@ -121,8 +127,8 @@ class TextBuilder:
         """The text. Raises UnreadableError if there is none."""
         parsed = self.so_far(kind)
         if not parsed.text or parsed.text.isspace():
-            what = "nothing but blanks" if parsed.text else "no text"
-            raise UnreadableError(f"holds {what}; {RIGHT_FILE}")
+            what = said("nothing but blanks") if parsed.text else said("no text")
+            raise UnreadableError(said("holds {0}; {1}", what, RIGHT_FILE))
         return parsed
 
     def so_far(self, kind: str = "") -> ParsedText:

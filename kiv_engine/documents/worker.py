@@ -3,7 +3,7 @@
     {"path": FILE, "member": NAME or null, "name": NAME}    -> {"progress": [done, total, unit]} ...,
                                                                {"parsed": {...}, "sizes": [text, places]} and the bytes
     {"path": FILE, "list": true}                            -> {"members": [name, ...], or null for one document}
-    whatever cannot be done                                 -> {"refused": how the sentence goes on}
+    whatever cannot be done                                 -> {"refused": how the sentence goes on, in parts}
 
 Started by `parser_process`, which may kill it at any moment. Nothing here is pickled, and nothing is written to disk.
 """
@@ -30,6 +30,7 @@ from kiv_engine.documents.text_builder import (
     UnreadableError,
     too_greedy,
 )
+from kiv_engine.errors import parts_of, said
 
 PR_SET_PDEATHSIG: Final = 1
 
@@ -56,11 +57,12 @@ class Worker:
             else:
                 self._send_parsed(self._parse(path, request["member"], request["name"]))
         except UnreadableError as error:
-            self._send({"refused": str(error)})
+            self._send({"refused": parts_of(error.words)})
         except OSError as error:
-            self._send({"refused": f"cannot be read: {error.strerror or error}; {WITHIN_REACH}"})
+            words = said("cannot be read: {0}; {1}", error.strerror or error, WITHIN_REACH)
+            self._send({"refused": parts_of(words)})
         except MemoryError:
-            self._send({"refused": too_greedy(self.limits)})
+            self._send({"refused": parts_of(too_greedy(self.limits))})
 
     def _parse(self, path: Path, member: str | None, name: str) -> ParsedText:
         data = read_file(path, self.limits) if member is None else self._open_package(path).read(member)
@@ -88,7 +90,7 @@ def read_file(path: Path, limits: Limits) -> bytes:
     """All bytes of a file. Raises UnreadableError where they are too many or none."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > limits.file_bytes:
-            raise UnreadableError(f"is larger than {limits.file_bytes // MIB:,} MB; {OPEN_A_PART}")
+            raise UnreadableError(said("is larger than {0:,} MB; {1}", limits.file_bytes // MIB, OPEN_A_PART))
         check_head(head := file.read(HEAD_BYTES))
         data = head + file.read()
     if not data:
@@ -100,7 +102,7 @@ def parse(data: bytes, name: str, limits: Limits, tell: Any = None) -> ParsedTex
     """A file's text. Raises UnreadableError where it cannot be read, and ImportError where a library is missing."""
     kind = kind_of(data, name)
     if kind is ZIP:
-        raise UnreadableError("is a zip file in a zip file; unpack it first.")
+        raise UnreadableError(said("is a zip file in a zip file; unpack it first."))
     read, out = kind.parse, TextBuilder(limits, tell)
     try:
         read(data, out)
@@ -110,9 +112,11 @@ def parse(data: bytes, name: str, limits: Limits, tell: Any = None) -> ParsedTex
     except MemoryError:
         raise UnreadableError(too_greedy(limits)) from None
     except RecursionError:
-        raise UnreadableError(f"is nested too deeply to be read; {SAVE_FIRST}") from None
+        raise UnreadableError(said("is nested too deeply to be read; {0}", SAVE_FIRST)) from None
     except Exception as error:  # whatever a library thinks of a damaged file
-        raise UnreadableError(f"is damaged, or not really {_article(kind)} {kind.name} file; {OTHER_COPY}") from error
+        raise UnreadableError(
+            said("is damaged, or not really {0} {1} file; {2}", _article(kind), kind.name, OTHER_COPY)
+        ) from error
     return parsed
 
 

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 from lxml import etree
 
 from kiv_engine.documents.text_builder import OTHER_COPY, UnreadableError
+from kiv_engine.errors import said
 
 Element: TypeAlias = Any
 """An element of lxml, which ships no types."""
@@ -24,9 +25,11 @@ def parse_xml(data: bytes, what: str, *, recover: bool = False) -> Element:
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
-        raise UnreadableError(f"is damaged: {what} is no sound XML ({first_line(str(error))}); {OTHER_COPY}") from error
+        raise UnreadableError(
+            said("is damaged: {0} is no sound XML ({1}); {2}", what, first_line(str(error)), OTHER_COPY)
+        ) from error
     if root is None:
-        raise UnreadableError(f"is damaged: {what} is no XML; {OTHER_COPY}")
+        raise UnreadableError(said("is damaged: {0} is no XML; {1}", what, OTHER_COPY))
     return root
 
 
