@@ -1,4 +1,7 @@
-"""`kiv screenshots FOLDER`: every state of the app, or one, in both themes and two sizes, with the real engine."""
+"""`kiv screenshots FOLDER`: every state of the app, or one, in both themes and two sizes, with the real engine.
+
+What it cannot be made to do at will, or passes in less than a picture takes, is scripted, and named so.
+"""
 
 import sys
 from collections.abc import Callable
@@ -11,12 +14,15 @@ from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
 from app.application import Application
 from app.code_colours import colour_code
+from app.controllers.notices import Notice, NoticeKind, notice_of_failure
 from app.demo import QUESTION
-from app.models.chat import ExchangeState, ReadingState
+from app.models.chat import Chat, ExchangeState, ReadingState
 from app.models.engine_status import EngineState
-from app.requests import TextSource
+from app.requests import LoadModel, Read, TextSource
 from app.views.link_dialog import LinkDialog
 from app.views.theme import CONTRAST_DARK, CONTRAST_LIGHT, THEMES
+from kiv_engine.errors import OutOfMemoryError
+from kiv_engine.events import Failed, SmallerPlan
 from kiv_engine.terminal import BadInputError
 
 SIZES: Final = (QSize(1280, 800), QSize(1920, 1080))
@@ -24,6 +30,7 @@ LOOK_MS: Final = 20
 SETTLE_LOOKS: Final = 12
 """Looks after a state is reached, for what is drawn with a delay."""
 
+ERROR_STEP: Final = "31-error-scripted"
 TURNS: Final = 8
 NARROW: Final = QSize(760, 600)
 CONTRAST: Final = {"contrast-light": CONTRAST_LIGHT, "contrast-dark": CONTRAST_DARK}
@@ -137,6 +144,9 @@ class Photographer(QObject):
             ("26-does-not-fit", self._show_too_long, always),
             ("27-unloaded", controller.unload_model, window.banner.isVisible),
             ("28-low-welcome", self._make_low, always),
+            ("29-out-of-memory-scripted", self._run_out_of_memory, window.banner.isVisible),
+            ("30-stopping-scripted", self._be_stopping, always),
+            (ERROR_STEP, self._have_no_model, window.banner.restart.isVisible),
         ]
 
     def _open_models(self) -> None:
@@ -182,17 +192,49 @@ class Photographer(QObject):
 
     def _show_too_long(self) -> None:
         """As on a PC with less RAM, where it is read anyway."""
-        chats = self._application.chats
-        chats.show(max(map(chats.at, range(chats.rowCount())), key=lambda chat: chat.reading.tokens_total))
-        reading = chats.current.reading
-        reading.fit_tokens = reading.tokens_total // 2
-        chats.current.reading_changed.emit()
+        chat = self._show_longest_chat()
+        chat.reading.fit_tokens = chat.reading.tokens_total // 2
+        chat.reading_changed.emit()
         self._application.window.conversation.transcript.verticalScrollBar().setValue(0)
 
     def _make_low(self) -> None:
         self._application.controller.new_chat()
         self._application.window.banner.hide()
         self._application.window.chart_action.trigger()
+
+    def _run_out_of_memory(self) -> None:
+        """As after a document was added that is predicted not to fit, nor all of it with any plan but the smallest."""
+        self._application.window.chart_action.trigger()
+        self._show_longest_chat()
+        message = "The document has 1,612,300 tokens, which need 16.5 GB of RAM; about 734,000 tokens fit."
+        error = OutOfMemoryError(message, 1_612_300, is_predicted=True, fit_tokens=734_000)
+        request = Read(self._application.chats.current.number, (TextSource("The letters, all volumes", ""),))
+        smaller = SmallerPlan(store_dtype="int8", need_bytes=5_600_000_000, free_bytes=7_500_000_000)
+        failed = Failed(message, error, smaller)
+        self._application.controller.noticed.emit(notice_of_failure(request, failed, LoadModel()))
+
+    def _be_stopping(self) -> None:
+        """As long as the engine is within a step of an answer."""
+        self._application.window.banner.hide()
+        chat = self._show_longest_chat()
+        exchange = chat.exchanges[-1]
+        exchange.answer, exchange.state = " ".join(exchange.answer.split()[:6]), ExchangeState.WRITING
+        chat.exchange_changed.emit(exchange.id)
+        self._application.status.set_state(EngineState.STOPPING, chat.number)
+
+    def _have_no_model(self) -> None:
+        """As where the built-in model cannot be loaded either."""
+        self._application.controller.new_chat()
+        self._application.status.set_model(None)
+        self._application.status.set_state(EngineState.ERROR)
+        message = "The embedded model is missing from resources/models/kiv-demo; install KIV Desktop again."
+        line = f"The model could not be loaded. {message}"
+        self._application.controller.noticed.emit(Notice(NoticeKind.ERROR, line))
+
+    def _show_longest_chat(self) -> Chat:
+        chats = self._application.chats
+        chats.show(max(map(chats.at, range(chats.rowCount())), key=lambda chat: chat.reading.tokens_total))
+        return chats.current
 
     def _begin_drag(self) -> None:
         data = QMimeData()
@@ -248,12 +290,12 @@ class Photographer(QObject):
 
     @Slot()
     def _on_look(self) -> None:
-        if self._application.status.state is EngineState.ERROR:
-            print(f"kiv: {self._application.window.banner.text.text()}", file=sys.stderr)
-            self._leave(1)
-            return
         if not self._steps:
             self._leave(0)
+            return
+        if self._application.status.state is EngineState.ERROR and self._steps[0][0] != ERROR_STEP:
+            print(f"kiv: {self._application.window.banner.text.text()}", file=sys.stderr)
+            self._leave(1)
             return
         name, begin, is_there = self._steps[0]
         if not self._begun:
