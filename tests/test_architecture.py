@@ -151,3 +151,19 @@ def test_every_library_is_listed_with_its_licence() -> None:
 def test_every_file_is_named_after_a_thing() -> None:
     vague = [path for path in python_files() if path.stem in VAGUE_NAMES or "manager" in path.stem]
     assert vague == []
+
+
+SLEEPS = re.compile(r"\bsleep\(|\"sleep\"|\bqtbot\.wait\(|\bqWait\(|\.wait\(0?\.00")
+
+
+def test_no_test_sleeps() -> None:
+    """They wait for signals and conditions instead."""
+    files = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    assert [str(path) for path in files if SLEEPS.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    "line", ["time.sleep(1)", "qtbot.wait(50)", "QTest.qWait(5)", 'do("sleep", 0.1)', "e.wait(.002)"]
+)
+def test_a_sleep_is_seen(line: str) -> None:
+    assert SLEEPS.search(line)

@@ -58,6 +58,13 @@ SECTIONS = 3
 MADE = AnswerSettings("some/model", 2_048, 256, "int8", "sparse", "4bit", SamplingConfig(temperature=0.6, seed=7))
 
 
+def wait_for_stop(should_stop: Callable[[], bool]) -> None:
+    """Until a request is asked to stop: what a session gets from the bridge is the `is_set` of an event."""
+    event = getattr(should_stop, "__self__", None)
+    assert isinstance(event, threading.Event)
+    assert event.wait(GATE_TIMEOUT_S), "nobody said stop"
+
+
 class ScriptedSession:
     """Reads one token per four characters, in ten steps, and answers in three.
 

@@ -18,17 +18,22 @@ ROOT = Path(__file__).parents[2]
 WAIT_S = 120
 MISSING = [program for program in ("Xvfb", "xdotool") if shutil.which(program) is None]
 
+QUESTION = "Who runs the barbershop?"
+ENTRIES = [f"Entry {number}: the goose of Salt Steps was counted at noon." for number in range(40)]
+ENTRIES.insert(20, "The barbershop is run by Odile Marchbank.")
+
 APP = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 from app.application import Application
 from app.models.chat import ExchangeState
+from app.engine_session import EngineSession
 from tests.app.scripted_session import ScriptedSession
 
 qt = QApplication(["kiv"])
-application = Application(qt, ScriptedSession())
+application = Application(qt, EngineSession() if "KIV_REAL" in os.environ else ScriptedSession())
 application.start([Path(name) for name in sys.argv[1:]])
 told = set()
 
@@ -39,6 +44,8 @@ def tell(name, **facts):
 
 def look():
     chat, window, edit = application.chats.current, application.window, application.window.composer.edit
+    if window.overlay.isVisible():
+        tell("dragged")
     if window.isVisible():
         middle, place = window.frameGeometry().center(), edit.mapToGlobal(edit.rect().center())
         tell("shown", x=middle.x(), y=middle.y())
@@ -49,6 +56,18 @@ def look():
         tell("typed")
     if chat.exchanges and chat.exchanges[-1].state is ExchangeState.DONE:
         tell("answered", question=chat.exchanges[-1].question, answer=chat.exchanges[-1].answer)
+        view, transcript = window.conversation.transcript.exchanges[-1], window.conversation.transcript.viewport()
+        if view.is_shown and view.rows:
+            row = view.rows[0]
+            place = row.mapTo(transcript, row.rect().center())
+            if transcript.rect().contains(place):
+                place = transcript.mapToGlobal(place)
+                tell("passages", x=place.x(), y=place.y(), text=chat.exchanges[-1].passages[0].text)
+    if marks := window.document.text.extraSelections():
+        text = window.document.text
+        seen = [mark.cursor for mark in marks if text.viewport().rect().intersects(text.cursorRect(mark.cursor))]
+        if chat.selected_exchange is not None and view.rows[0].isChecked() and seen:
+            tell("jumped", text=seen[0].selectedText())
     if window.conversation.find_bar.isVisible():
         tell("find")
     if not window.isVisible():
@@ -75,6 +94,7 @@ class Shelf(QWidget):
         data.setUrls([QUrl.fromLocalFile(name) for name in sys.argv[1:]])
         drag = QDrag(self)
         drag.setMimeData(data)
+        QTimer.singleShot(0, lambda: print("dragging", flush=True))
         drag.exec(Qt.DropAction.CopyAction)
 
 qt = QApplication(["shelf"])
@@ -159,6 +179,20 @@ def do(display: dict[str, str], *arguments: object) -> None:
     subprocess.run(["xdotool", *map(str, arguments)], env=display, check=True, timeout=WAIT_S, capture_output=True)
 
 
+def drag_there(display: dict[str, str], app: subprocess.Popen[str], shelf: subprocess.Popen[str]) -> None:
+    """Drag what the shelf holds to the middle of the window, and drop it when the window has seen it."""
+    assert shelf.stdout is not None
+    x, y = map(int, shelf.stdout.readline().split())
+    window = told(app, "shown")
+    do(display, "mousemove", x, y, "mousedown", 1)
+    assert shelf.stdout.readline() == "dragging\n"
+    for share in (0.1, 0.4, 0.7, 1.0, 1.01):
+        way = (round(at + share * (int(str(window[axis])) - at)) for at, axis in ((x, "x"), (y, "y")))
+        do(display, "mousemove", *way)
+    told(app, "dragged")
+    do(display, "mouseup", 1)
+
+
 def test_a_person_with_a_mouse_and_a_keyboard(display: dict[str, str], book: Path) -> None:
     with running(APP, display, book) as app:
         ready = told(app, "read")
@@ -179,20 +213,31 @@ def test_files_dragged_from_another_program_are_read(display: dict[str, str], bo
     second = tmp_path / "Log of the “Bishop” #2.txt"
     second.write_text("The tide turned at four.\n" * 40, encoding="utf-8")
     with running(APP, display) as app, running(SHELF, display, book, second) as shelf:
-        assert shelf.stdout is not None
-        x, y = shelf.stdout.readline().split()
-        window = told(app, "shown")
-        do(display, "mousemove", x, y, "mousedown", 1)
-        # A drag begins with the first moves; the window learns of it, and answers, while the mouse goes on.
-        for share in (0.1, 0.4, 0.7, 1.0, 1.01):
-            way = [
-                round(int(start) + share * (int(str(window[axis])) - int(start)))
-                for start, axis in ((x, "x"), (y, "y"))
-            ]
-            do(display, "mousemove", *way, "sleep", 0.1)
-        do(display, "mouseup", 1)
+        drag_there(display, app, shelf)
         assert told(app, "read")["documents"] == [book.name, second.name]
         assert app.poll() is None
+
+
+def test_the_real_engine_from_a_dropped_file_to_the_passage(display: dict[str, str], tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the engine needs torch")
+    file = tmp_path / "archive.txt"
+    file.write_text("\n\n".join(ENTRIES), encoding="utf-8")
+    with running(APP, display | {"KIV_REAL": "1"}) as app, running(SHELF, display, file) as shelf:
+        drag_there(display, app, shelf)
+        ready = told(app, "read")
+        assert ready["documents"] == [file.name]
+        do(display, "windowfocus", "--sync", ready["window"])
+        do(display, "mousemove", ready["x"], ready["y"], "click", 1)
+        do(display, "type", "--delay", 20, QUESTION)
+        told(app, "typed")
+        do(display, "key", "Return")
+        assert told(app, "answered")["question"] == QUESTION
+        row = told(app, "passages")
+        assert str(row["text"]) in file.read_text(encoding="utf-8")
+        do(display, "mousemove", row["x"], row["y"], "click", 1)
+        assert str(told(app, "jumped")["text"]).split() == str(row["text"]).split()
+        do(display, "key", "ctrl+q")
+        assert told(app, "left")["in_time"]
 
 
 @pytest.mark.parametrize("scale", ["1.5", "2"])

@@ -12,6 +12,7 @@ from app.reports import ChatClosed, Report
 from app.requests import CloseChat, Request
 from kiv_engine.errors import CapacityError
 from kiv_engine.events import Failed
+from tests.app.scripted_session import wait_for_stop
 
 WAIT_MS = 20_000
 JOIN_S = 20.0
@@ -108,9 +109,7 @@ def test_a_request_without_a_terminal_event_gets_one_and_nothing_follows_one(qtb
 
 
 def until_stopped(stop: Callable[[], bool]) -> Iterator[object]:
-    pause = threading.Event()
-    while not stop():
-        pause.wait(0.002)
+    wait_for_stop(stop)
     yield ChatClosed()
 
 

@@ -41,8 +41,9 @@ def test_an_answer_about_a_million_tokens_is_followed_to_its_passages(driver: Ap
     heat = list(pane.strip._heat)
     assert len(heat) == HEAT_BINS
     assert heat[COMMON_BIN] == 0
-    rows, passages = driver.transcript.exchanges[0].rows, driver.chat.exchanges[0].passages
-    assert len(rows) == len(passages) > 1
+    passages = driver.chat.exchanges[0].passages
+    assert driver.transcript.exchanges[0].rows
+    assert len(passages) > 1
     for number, passage in enumerate(passages):
         assert heat[passage.start * HEAT_BINS // len(text.text)] > 0
         driver.chat.select(0, number)

@@ -13,6 +13,7 @@ from app.models.engine_status import EngineState
 from app.reports import ChatClosed, ModelsListed
 from app.requests import CloseChat, LoadModel, Request
 from tests.app.conftest import AppDriver
+from tests.app.scripted_session import wait_for_stop
 
 TIMEOUT_S = 20
 
@@ -27,9 +28,7 @@ class WaitingSession:
 
     def handle(self, _request: Request, should_stop: Callable[[], bool]) -> Iterator[object]:
         self.begun.set()
-        pause = threading.Event()
-        while not should_stop():
-            pause.wait(0.002)
+        wait_for_stop(should_stop)
         self._all_asked.wait(TIMEOUT_S)
         yield self._terminal
 
