@@ -194,7 +194,7 @@ def section_parsing(result: Record) -> Iterator[str]:
 def section_app_start(result: Record) -> Iterator[str]:
     """app_start.py."""
     rows = [(name, number(value)) for name, value in result["median_s"].items()]
-    yield table(("from the start of the process, s", f"median of {result['runs']}"), rows)
+    yield table(("from the start, s", f"median of {result['runs']}"), rows)
 
 
 def section_app_gaps(result: Record) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -315,8 +316,24 @@ def test_saving_knows_no_anonymous_memory_where_the_system_does_not_tell(
     assert saving.anonymous_bytes() is None
 
 
-def test_app_start() -> None:
-    result = run("app_start.py", "--runs", "1")
+@pytest.fixture
+def kiv(tmp_path: Path) -> Path:
+    """./kiv in a folder that is set up already, with the Python of the tests."""
+    for name in ("kiv", "packaging", "pyproject.toml", "constraints.txt"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, tmp_path / name)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    script = 'root=$1; source "$root/packaging/setup_venv.sh"; sources_sum > "$stamp"; echo app >> "$stamp"'
+    subprocess.run(["bash", "-c", script, "bash", str(tmp_path)], check=True)
+    return tmp_path / "kiv"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="./kiv is a script of bash")
+def test_app_start(kiv: Path) -> None:
+    result = run("app_start.py", "--runs", "1", "--kiv", str(kiv))
     assert 0 < result["median_s"]["python"] < result["median_s"]["painted"]
 
 
