@@ -29,6 +29,7 @@ from app.evidence import HEAT_BINS, HitCollector, as_heat
 from app.models.chat import Chat, ChatDocument, Exchange, ExchangeState
 from app.reports import DocumentPlace
 from app.requests import TextSource
+from app.views.find_bar import FindBar
 from kiv_engine.events import AnswerFinished, Passage
 
 TOKENS: Final = 1_000_000
@@ -86,7 +87,7 @@ def measure(qt: QApplication, text: str, exchanges: int) -> dict[str, float]:
         slices.append(milliseconds(qt.processEvents))
     result["slice"], result["poured"] = max(slices), sum(slices)
     result["jump"] = max(jumps(application, text))
-    result["search"] = milliseconds(lambda: pane.text.select_next("no such words"))
+    result["search"] = max(search(qt, pane.find_bar))
     result["heat"], result["hits"] = heat(application), hits(application)
     result["chat"] = open_chat(application, text, exchanges)
     window.close()
@@ -94,6 +95,14 @@ def measure(qt: QApplication, text: str, exchanges: int) -> dict[str, float]:
     application.deleteLater()
     qt.processEvents()
     return result
+
+
+def search(qt: QApplication, bar: FindBar) -> Iterator[float]:
+    """What is not there is looked for: how long the window waits each time, until it is told."""
+    bar.edit.setText("no such words")
+    yield milliseconds(bar.find_next)
+    while not bar.found.text():
+        yield milliseconds(qt.processEvents)
 
 
 def jumps(application: Application, text: str) -> Iterator[float]:

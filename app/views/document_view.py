@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QResizeEvent, QTextBlock, QTextCursor
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
-from app.document_text import DocumentText, fold
+from app.document_text import DocumentText
 from app.quote_check import Place
 from app.views.paragraphs import align_by_script
 from app.views.theme import GAP
@@ -61,9 +61,10 @@ class DocumentView(QPlainTextEdit):
         return self._texts
 
     @property
-    def selected_place(self) -> tuple[int, int]:
-        """The document, and its character, with which what is selected begins. There are documents."""
-        return self._place_at(self.textCursor().selectionStart())
+    def selected_places(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The documents, and their characters, with which what is selected begins and ends. There are documents."""
+        cursor = self.textCursor()
+        return self._place_at(cursor.selectionStart()), self._place_at(cursor.selectionEnd())
 
     def set_texts(self, texts: list[DocumentText]) -> None:
         """Show documents; what is there already stays."""
@@ -75,8 +76,11 @@ class DocumentView(QPlainTextEdit):
         self._pouring += [(text, 0) for text in texts[len(self._texts) :]]
         self._texts = list(texts)
         if self._pouring:
+            is_empty = self.document().isEmpty()
             self._pour.start()
             self._on_pour()
+            if is_empty:  # else the cursor goes with the end, and a search begins there
+                self.setTextCursor(QTextCursor(self.document()))
 
     @Slot()
     def _on_pour(self) -> None:
@@ -132,21 +136,10 @@ class DocumentView(QPlainTextEdit):
             document += 1
         return document, self._texts[document].offset_at(number, position - block.position())
 
-    def select_next(self, words: str, *, back: bool = False) -> bool:
-        """Select where words stand next, or before, and around the end; False if they do not. The text is complete."""
-        cursor, wanted, count = self.textCursor(), fold(words), len(self._texts)
-        here, offset = self._place_at(cursor.selectionStart() if back else cursor.selectionEnd())
-        for step in range(count + 1):  # of the document that it begins in, the other part comes last
-            number = (here + (-step if back else step)) % count
-            text, begins, ends = self._texts[number].folded, step == 0, step == count
-            if back:
-                at = text.rfind(wanted, max(0, offset - len(wanted)) if ends else 0, offset if begins else len(text))
-            else:
-                at = text.find(wanted, offset if begins else 0, offset + len(wanted) if ends else len(text))
-            if at >= 0:
-                self._select(self.cursor_at(number, at, at + len(wanted)))
-                return True
-        return False
+    def select(self, text: DocumentText, start: int, end: int) -> None:
+        """Select characters of a document, unless it is not one of these any more. The text is complete."""
+        if text in self._texts:
+            self._select(self.cursor_at(self._texts.index(text), start, end))
 
     def _select(self, cursor: QTextCursor) -> None:
         """Select what a cursor spans, where one can read on: not on the last line of the view."""

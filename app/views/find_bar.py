@@ -4,6 +4,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
 from PySide6.QtGui import QHideEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QWidget
 
+from app.document_text import DocumentText
 from app.views.composer import is_escape
 from app.views.document_view import DocumentView
 from app.views.icons import IconButton
@@ -73,7 +74,8 @@ class FindBar(QWidget):
 
     @Slot(int, int)
     def _on_counted(self, number: int, count: int) -> None:
-        self.found.setText(self.tr("{0:,} of {1:,}").format(number, count))
+        words = self.tr("{0:,} of {1:,}") if count else self.tr("Not found")
+        self.found.setText(words.format(number, count))
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         if is_escape(event) and event.type() == QEvent.Type.ShortcutOverride:
@@ -103,6 +105,7 @@ class DocumentFindBar(FindBar):
         super().__init__(theme, self.tr("Find in the document"), parent)
         self._view = view
         self._occurrences = Occurrences(self)
+        self._occurrences.found.connect(self._on_found)
         self._occurrences.counted.connect(self._on_counted)
         view.completed.connect(self._on_completed)
 
@@ -125,9 +128,13 @@ class DocumentFindBar(FindBar):
             self.found.setText(self.tr("Loading …"))
             return
         self.found.setText("")  # where it takes no time, it is counted before this is painted
-        if words and self._view.select_next(words, back=back):
-            self._occurrences.tell(words, self._view.texts, self._view.selected_place)
+        if not words or not self._view.texts:
+            self._occurrences.stop()
             return
-        self._occurrences.stop()
-        if words:
-            self.found.setText(self.tr("Not found"))
+        start, end = self._view.selected_places
+        self._occurrences.seek(words, self._view.texts, start if back else end, back=back)
+
+    @Slot(object, int, int)
+    def _on_found(self, text: DocumentText, start: int, end: int) -> None:
+        if self._view.is_complete:
+            self._view.select(text, start, end)

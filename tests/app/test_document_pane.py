@@ -14,11 +14,38 @@ from app.models.engine_status import EngineState
 from app.reports import DocumentPlace
 from app.settings import ChatOptions
 from app.views.exchange_view import ExchangeView
-from app.views.occurrences import Occurrences
+from app.views.occurrences import COUNT_CHARACTERS, Occurrences
 from app.views.theme import DARK
 from kiv_engine.documents.places import Places
 from tests.app.conftest import AppDriver, read_book, type_and_send
 from tests.app.scripted_session import SENTENCE
+
+
+def is_found(driver: AppDriver, words: str, *, back: bool = False) -> bool:
+    """Whether a search, from where the last one went, finds words."""
+    bar = driver.window.document.find_bar
+    bar.edit.setText(words)
+    (bar.find_previous if back else bar.find_next)()
+    driver.until(lambda: bar.found.text() != "")
+    return bar.found.text() != "Not found"
+
+
+class Searched(str):
+    """A text that keeps how many characters were searched at a time."""
+
+    __slots__ = ("spans",)
+    spans: list[int]
+
+    def _looked(self, start: int, end: int | None) -> None:
+        self.spans.append(min(len(self), len(self) if end is None else end) - start)
+
+    def find(self, words: str, start: int = 0, end: int | None = None) -> int:
+        self._looked(start, end)
+        return super().find(words, start, end)
+
+    def rfind(self, words: str, start: int = 0, end: int | None = None) -> int:
+        self._looked(start, end)
+        return super().rfind(words, start, end)
 
 
 def test_a_click_on_a_passage_marks_it_in_the_document(driver: AppDriver, book: Path) -> None:
@@ -91,6 +118,53 @@ def test_the_search_tells_which_place_it_is_at_of_how_many(driver: AppDriver, tm
     assert bar.found.text() == ""
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_a_long_text_is_searched_bit_by_bit(driver: AppDriver, back: bool) -> None:
+    text = DocumentText.cut("long", "The goose was counted at noon.\n" * 40_000 + "A gander.\n")
+    searched = replace(text, folded=Searched(text.folded))
+    searched.folded.spans = []
+    view, bar = driver.window.document.text, driver.window.document.find_bar
+    view.set_texts([searched])
+    driver.until(lambda: view.is_complete)
+    for words, told in (("gander", "1 of 1"), ("heron", "Not found"), ("goose", "1 of 40,000")):
+        bar.edit.setText(words)
+        (bar.find_previous if back else bar.find_next)()
+        driver.until(lambda: bar.found.text() != "")
+        last = back and words == "goose"
+        assert bar.found.text() == ("40,000 of 40,000" if last else told)
+    assert sum(searched.folded.spans) >= len(text.text)
+    assert max(searched.folded.spans) <= 1.1 * COUNT_CHARACTERS
+
+
+def test_a_place_is_gone_to_before_all_are_counted(driver: AppDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("COUNT_S", 0.0), ("COUNT_CHARACTERS", 100)):
+        monkeypatch.setattr(f"app.views.occurrences.{name}", value)
+    view, bar = driver.window.document.text, driver.window.document.find_bar
+    view.set_texts([DocumentText.cut("long", "The goose was counted at noon.\n" * 1_000)])
+    driver.until(lambda: view.is_complete)
+    bar.edit.setText("goose")
+    bar.find_next()
+    assert view.textCursor().selectedText() == "goose"
+    assert bar.found.text() == ""
+    driver.until(lambda: bar.found.text() == "1 of 1,000")
+
+
+def test_a_search_that_another_text_overtakes_selects_nothing(
+    driver: AppDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("COUNT_S", 0.0), ("COUNT_CHARACTERS", 100)):
+        monkeypatch.setattr(f"app.views.occurrences.{name}", value)
+    view, bar = driver.window.document.text, driver.window.document.find_bar
+    view.set_texts([DocumentText.cut("long", "honk " * 1_000 + "goose")])
+    driver.until(lambda: view.is_complete)
+    bar.edit.setText("goose")
+    bar.find_next()
+    view.set_texts([DocumentText.cut("other", "A text.\n" * 1_000)])
+    driver.until(lambda: view.is_complete)
+    driver.until(lambda: bar.found.text() != "")
+    assert view.textCursor().selectedText() == ""
+
+
 def test_places_are_counted_bit_by_bit_and_none_is_lost_between_the_bits(
     driver: AppDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,16 +173,16 @@ def test_places_are_counted_bit_by_bit_and_none_is_lost_between_the_bits(
     texts = [DocumentText.cut(name, text) for name, text in (("a", "ababa" * 9), ("b", ""), ("c", "xAB ab aab"))]
     occurrences, told = Occurrences(), list[tuple[int, int]]()
     occurrences.counted.connect(lambda number, count: told.append((number, count)))
-    occurrences.tell("aB", texts, (2, 4))
+    occurrences.seek("aB", texts, (2, 4))
     assert not told, "the window gets its turn"
     driver.until(lambda: bool(told))
     whole = sum(text.folded.count("ab") for text in texts)
     assert told == [(whole - 1, whole)]
-    occurrences.tell("aB", texts, (0, 0))
+    occurrences.seek("aB", texts, (0, 0))
     assert told[1:] == [(1, whole)], "what is counted is not counted again"
-    occurrences.tell("a", texts, (0, 0))
+    occurrences.seek("a", texts, (0, 0))
     occurrences.stop()
-    occurrences.tell("b", texts[2:], (0, 2))
+    occurrences.seek("b", texts[2:], (0, 2))
     driver.until(lambda: len(told) > 2)
     assert told[2:] == [(1, 3)]
 
@@ -182,11 +256,11 @@ def test_search_goes_through_all_documents_and_both_ways(driver: AppDriver, tmp_
     assert len(places) == 6
     for way in (places, places, places[-2::-1], places[::-1]):
         for expected in way:
-            assert view.select_next("gOOSE", back=way != places)
+            assert is_found(driver, "gOOSE", back=way != places)
             assert place() == expected
-    assert view.select_next("x WILD")
+    assert is_found(driver, "x WILD")
     assert place()[1] == "x \u2029wild", "a line is cut for display, not for the search"
-    assert not view.select_next("gander")
+    assert not is_found(driver, "gander")
 
 
 def test_quotes_and_numbers_are_looked_up_and_a_click_goes_there(driver: AppDriver, book: Path) -> None:
@@ -290,11 +364,11 @@ def test_what_is_found_stands_where_one_can_read_on(driver: AppDriver, line: int
     driver.controller.read_pasted("\n".join(words))
     driver.until_read()
     driver.until(lambda: view.is_complete)
-    assert view.select_next("goose")
+    assert is_found(driver, "goose")
     place, high = view.cursorRect(view.textCursor()).center().y(), view.fontMetrics().lineSpacing()
     assert 0 < place < view.viewport().height() - 3 * high
     before = view.verticalScrollBar().value()
-    assert view.select_next("goose")
+    assert is_found(driver, "goose")
     assert view.verticalScrollBar().value() == before, "what can be read stays where it is"
 
 
