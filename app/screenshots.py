@@ -17,7 +17,7 @@ from app.code_colours import colour_code
 from app.controllers.notices import Notice, NoticeKind, notice_of_failure
 from app.demo import QUESTION
 from app.models.chat import Chat, ExchangeState, ReadingState
-from app.models.engine_status import EngineState
+from app.models.engine_status import BUSY, EngineState
 from app.requests import LoadModel, Read, TextSource
 from app.views.link_dialog import LinkDialog
 from app.views.theme import CONTRAST_DARK, CONTRAST_LIGHT, THEMES
@@ -141,11 +141,11 @@ class Photographer(QObject):
             ("23-sections", self._ask_by_section, lambda: newest_is(ExchangeState.DONE)() and idle()),
             ("24-right-to-left", self._read_right_to_left, lambda: chat_state(ReadingState.READ)() and idle()),
             ("25-code", self._show_code, always),
-            ("26-does-not-fit", self._show_too_long, always),
-            ("27-unloaded", controller.unload_model, window.banner.isVisible),
-            ("28-low-welcome", self._make_low, always),
-            ("29-out-of-memory-scripted", self._run_out_of_memory, window.banner.isVisible),
-            ("30-stopping-scripted", self._be_stopping, always),
+            ("26-out-of-memory-scripted", self._run_out_of_memory, window.banner.isVisible),
+            ("27-stopping-scripted", self._be_stopping, always),
+            ("28-does-not-fit", self._show_too_long, always),
+            ("29-unloaded", controller.unload_model, window.banner.isVisible),
+            ("30-low-welcome", self._make_low, always),
             (ERROR_STEP, self._have_no_model, window.banner.restart.isVisible),
         ]
 
@@ -193,6 +193,7 @@ class Photographer(QObject):
     def _show_too_long(self) -> None:
         """As on a PC with less RAM, where it is read anyway."""
         chat = self._show_longest_chat()
+        self._set_writing(chat, EngineState.IDLE, ExchangeState.DONE)
         chat.reading.fit_tokens = chat.reading.tokens_total // 2
         chat.reading_changed.emit()
         self._application.window.conversation.transcript.verticalScrollBar().setValue(0)
@@ -204,7 +205,6 @@ class Photographer(QObject):
 
     def _run_out_of_memory(self) -> None:
         """As after a document was added that is predicted not to fit, nor all of it with any plan but the smallest."""
-        self._application.window.chart_action.trigger()
         self._show_longest_chat()
         message = "The document has 1,612,300 tokens, which need 16.5 GB of RAM; about 734,000 tokens fit."
         error = OutOfMemoryError(message, 1_612_300, is_predicted=True, fit_tokens=734_000)
@@ -216,15 +216,16 @@ class Photographer(QObject):
     def _be_stopping(self) -> None:
         """As long as the engine is within a step of an answer."""
         self._application.window.banner.hide()
-        chat = self._show_longest_chat()
-        exchange = chat.exchanges[-1]
-        exchange.answer, exchange.state = " ".join(exchange.answer.split()[:6]), ExchangeState.WRITING
-        chat.exchange_changed.emit(exchange.id)
-        self._application.status.set_state(EngineState.STOPPING, chat.number)
+        self._set_writing(self._show_longest_chat(), EngineState.STOPPING, ExchangeState.WRITING)
+
+    def _set_writing(self, chat: Chat, engine: EngineState, state: ExchangeState) -> None:
+        chat.exchanges[-1].state = state
+        chat.exchange_changed.emit(chat.exchanges[-1].id)
+        self._application.status.set_state(engine, chat.number if engine in BUSY else None)
 
     def _have_no_model(self) -> None:
         """As where the built-in model cannot be loaded either."""
-        self._application.controller.new_chat()
+        self._application.window.chart_action.trigger()
         self._application.status.set_model(None)
         self._application.status.set_state(EngineState.ERROR)
         message = "The embedded model is missing from resources/models/kiv-demo; install KIV Desktop again."

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kiv_engine.config import SEARCH_BLOCK_TOKENS, KIVConfig
-from kiv_engine.errors import StoppedError
+from kiv_engine.errors import StoppedError, said
 from kiv_engine.hits import HitRecorder
 from kiv_engine.index import CODE_BLOCK_TOKENS
 from kiv_engine.positions import Rotary
@@ -50,7 +50,7 @@ class Policy:
     def raise_if_stopped(self) -> None:
         """Raise StoppedError if the forward at hand is to be broken off."""
         if self.should_stop():
-            raise StoppedError("This was stopped.")
+            raise StoppedError(said("This was stopped."))
 
     def cold_tokens(self, num_tokens: int) -> int:
         """How many tokens are cold at a length: whole code blocks beyond sinks and hot window."""
