@@ -216,7 +216,9 @@ class Photographer(QObject):
     def _be_stopping(self) -> None:
         """As long as the engine is within a step of an answer."""
         self._application.window.banner.hide()
-        self._set_writing(self._show_longest_chat(), EngineState.STOPPING, ExchangeState.WRITING)
+        chat = self._show_longest_chat()
+        chat.add_exchange(QUESTION).answer = "The document says: A penciled line gives the Golden Crumb"
+        self._set_writing(chat, EngineState.STOPPING, ExchangeState.WRITING)
 
     def _set_writing(self, chat: Chat, engine: EngineState, state: ExchangeState) -> None:
         chat.exchanges[-1].state = state
