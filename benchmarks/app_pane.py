@@ -4,9 +4,9 @@
 
 "shown" is the first paint of the document pane after a chat's document has come; "slice" is the longest piece of work
 on the GUI thread while the rest of the text follows. "jump" goes to passages of answers, all over the text once that
-has come, and paints; the slowest counts. "search" looks for words that are nowhere. "heat" sums softmax mass of a
-million tokens into the strip's bins and paints them; "hits" does so with what one token hits in 36 layers. "chat" opens
-500 exchanges, to the first paint.
+has come, and paints; the slowest counts. "search" is the longest such piece while words are looked for that are
+nowhere. "heat" sums softmax mass of a million tokens into the strip's bins and paints them; "hits" does so with what
+one token hits in 36 layers. "chat" opens 500 exchanges, to the first paint.
 """
 
 import argparse
