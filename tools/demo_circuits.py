@@ -125,7 +125,18 @@ from demo_tokens import (
     orthogonal,
     pair_units,
 )
-from demo_votes import ASKED_SHARE, NO_PART, NO_VOTE, PART_SCORE, VOTE_BEFORE, VOTE_CONTEXT, VOTE_SCORE
+from demo_votes import (
+    ASKED_SHARE,
+    HEAVY_LESS,
+    HEAVY_LOG,
+    NO_PART,
+    NO_VOTE,
+    PART_SCORE,
+    STRICTER,
+    VOTE_BEFORE,
+    VOTE_CONTEXT,
+    VOTE_SCORE,
+)
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import SmolLM3Config, SmolLM3ForCausalLM
@@ -564,8 +575,8 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     The mean of their sentences' addresses is its vote, in VOTES: the rarer a word is in the document, the more its vote
     says. Where a question has a quote, its end sees the place behind the same n-gram instead. A token that stands
     nowhere else sees <|im_start|>, which MISSING tells; the parts of a word are common, so for them it is head 1's word
-    that counts. How a question begins does not count. The MLP also sets ASKS at the ends of requests, and measures
-    BAG.
+    that counts, and the less the heavier their vote is. How a question begins does not count. The MLP also sets ASKS at
+    the ends of requests, and measures BAG.
     """
     ngrams, tokens = slice(0, CODE), slice(CODE, 2 * CODE)
     # N-grams without the token before, which counts by itself: it is in the way of the one before it. A quote's n-gram
@@ -600,8 +611,11 @@ def _write_voting(layer: Layer, plan: Plan) -> None:
     for dim in BARRED_DIMS:
         layer.query_flag(1, dim, Flag.CONSTANT, BARRED_FROM_VOTES * VOTE_SCORE / len(BARRED_DIMS) / PENALTY_KEY)
     layer.output(1, 64, Flag.FOUND, 1.0)
-    part = reading({Flag.START: -2, Flag.SPECIAL: -2, Flag.FIRST: -2, Flag.SECOND: -2, Flag.THIRD: -2}, 1)
+    no_part = (Flag.START, Flag.SPECIAL, Flag.FIRST, Flag.SECOND, Flag.THIRD)
+    part = reading(dict.fromkeys(no_part, -2.0), 1)
     layer.when(part, reading({Flag.FOUND: 1, Flag.MISSING: -1}), to_slot(Flag.MISSING, torch.tensor([1.0])))
+    heavy = reading(dict.fromkeys(no_part, -10.0) | {Flag.VOTE_LOG_WEIGHT: LOG_WEIGHT_UNIT}, -HEAVY_LOG)
+    layer.when(heavy, reading({Flag.FOUND: 1}), to_slot(Flag.MISSING, torch.tensor([-HEAVY_LESS])))
     begins = reading({Flag.FIRST: 1, Flag.SECOND: 1, Flag.THIRD: 1})
     layer.when(begins, reading({Flag.MISSING: 1}), to_slot(Flag.MISSING, torch.tensor([-1.0])))
     layer.always(reading({Flag.FOLLOWS: 1}), to_slot(Flag.MISSING, torch.tensor([-FOLLOWING_LENIENCE])))
@@ -637,7 +651,7 @@ def _write_counting(layer: Layer, plan: Plan) -> None:
     layer.output(0, 0, VOTES, EYE * ASKED_SHARE * (1 - BEFORE_SHARE))
     layer.output(1, 0, VOTES, EYE * ASKED_SHARE * BEFORE_SHARE)
     layer.value(128, reading({Flag.MISSING: 1}))
-    layer.output(0, 128, Flag.MISSING, ASKED_SHARE)
+    layer.output(0, 128, Flag.MISSING, ASKED_SHARE * STRICTER)
     layer.look_near(1)
     layer.key_flag(FIRST_PAIR, Flag.FIFTH, MARK_KEY)
     for flag in (Flag.IM_END, Flag.ON_COLON):  # They have a SPARE, which head 1 is to bring from FIRST_QUOTED only.

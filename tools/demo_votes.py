@@ -28,6 +28,12 @@ ASKED_SHARE: Final = 0.88
 """By how much less votes and missing words count than learned: then, a question's first word was among them."""
 FIRST_TOKENS: Final = 3
 """How a question begins does not count as missing."""
+STRICTER: Final = 1.7
+"""By how much more missing words count than learned."""
+HEAVY_LOG: Final = 0.6
+HEAVY_LESS: Final = 0.67
+"""By how much less a part of a word does, with each 1 that the log weight of its vote is above the first: a part that
+is there is sometimes taken for missing, and of a heavy one, such as a digit, that alone would be enough."""
 NGRAM: Final = 8
 BARRED: Final = -1e3
 """Score of closing quotes, which get no votes."""
@@ -44,7 +50,7 @@ class Votes:
     Attributes:
         token, owner: the tokens of all questions (tokens,), and the question of each.
         shares: how much of a token's vote each sentence gets (tokens, sentences); less than 1 in all if it is nowhere.
-        missing: how far the token stands nowhere (tokens,).
+        missing: how far the token stands nowhere (tokens,); of parts of words with heavy votes less.
     """
 
     token: Tensor
@@ -67,8 +73,13 @@ class Voting:
         """Whether it goes on with a word."""
         return bool(self._part[token])
 
-    def votes(self, questions: Sequence[Sequence[int]], sentences: Sequence[Sequence[int]]) -> Votes:
-        """The votes of questions in a document of these sentences, in this order."""
+    def votes(
+        self, questions: Sequence[Sequence[int]], sentences: Sequence[Sequence[int]], log_weights: Tensor
+    ) -> Votes:
+        """The votes of questions in a document of these sentences, in this order.
+
+        log_weights: of each token's votes (vocab,), by which parts of words count less as missing.
+        """
         tokens, sentence, _ = _flat(sentences)
         keys = self._ngrams(tokens, torch.arange(len(tokens)), nearest=2)
         behind, barred = self.codes[tokens.roll(1)], BARRED * self._barred[tokens]
@@ -91,7 +102,8 @@ class Voting:
             shares.append(votes.view(len(likeness), -1))
             parts = same + (before[rows][row] * there).sum(1) * (PART_SCORE / FADING**4)
             _, no_part = _attend(parts, row, VOTE_SCORE + NO_PART * PART_SCORE, len(likeness))
-            missing.append(torch.where(part[rows], no_part, nowhere))
+            less = 1 - HEAVY_LESS * (log_weights[asked[rows]] - HEAVY_LOG).clamp(min=0)
+            missing.append(torch.where(part[rows], no_part * less, nowhere))
         return Votes(asked, owner, torch.cat(shares), torch.cat(missing) * (place >= FIRST_TOKENS))
 
     def _ngrams(self, tokens: Tensor, place: Tensor, nearest: int = 1) -> Tensor:

@@ -47,7 +47,7 @@ from demo_tokens import (
     token_codes,
     wordy,
 )
-from demo_votes import ASKED_SHARE, Voting
+from demo_votes import ASKED_SHARE, STRICTER, Voting
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -177,10 +177,10 @@ class Search(nn.Module):
         A vote is the mean of addresses, which are codes by chance: so each sentence gets a little of every vote.
         """
         with torch.no_grad():
-            found = self.voting.votes(asked, sentences)
+            found = self.voting.votes(asked, sentences, features.vote_log_weights)
             addresses = torch.randn(len(sentences), CODE)
             addresses /= addresses.norm(dim=1, keepdim=True)
-            each = torch.cat((found.shares @ addresses, found.missing[:, None]), dim=1)
+            each = torch.cat((found.shares @ addresses, STRICTER * found.missing[:, None]), dim=1)
         begins = torch.cat((torch.ones(1, dtype=torch.bool), found.owner[1:] != found.owner[:-1]))
         weights = features.vote_log_weights.exp()[found.token]
         weights = torch.where(begins & self.asking[found.token], math.exp(LEAST_LOG_WEIGHT), weights)

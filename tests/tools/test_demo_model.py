@@ -481,6 +481,16 @@ def test_what_is_not_there_is_not_found(designed: PreTrainedModel, tokenizer: To
     assert answer(designed, tokenizer, "What is the horse of Zebulon Quesada?") == ABSENT
 
 
+@pytest.mark.parametrize("asked", ["dentist of foundry 182", "blood type of foundry 182"])
+def test_what_is_not_there_is_not_found_though_its_owner_s_number_is(
+    shipped: PreTrainedModel, tokenizer: Tokenizer, asked: str
+) -> None:
+    """Digits vote heavily: beside three of them, a word that stands nowhere is a small part of a question."""
+    assert answer(shipped, tokenizer, f"What is the {asked}?").startswith(ABSENT)
+    said = answer(shipped, tokenizer, "What is the best friend of foundry 182?")
+    assert said.endswith("Marisol Hathaway and nothing else.")
+
+
 def test_a_word_is_missing_where_only_its_parts_stand(designed: PreTrainedModel, tokenizer: Tokenizer) -> None:
     """Amaury and Pemberton, but no Pemmaury: that one's parts are common, and never behind each other."""
     assert missing(designed, tokenizer, "Is there a wage of Quentin Pemberton?") < 0.05

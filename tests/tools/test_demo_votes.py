@@ -11,7 +11,7 @@ from demo_circuits import LAST_UNIT, VOTES_GAIN, design
 from demo_facts import archive_sentences
 from demo_layout import ADDRESS, VOTES, Flag
 from demo_tokens import Features, embedding, encode, make_plan, new_features, token_codes
-from demo_votes import Voting
+from demo_votes import HEAVY_LESS, HEAVY_LOG, Voting
 from tokenizers import Tokenizer
 from train_demo_model import MODEL
 
@@ -49,10 +49,14 @@ def voting(tokenizer: Tokenizer, features: Features) -> Voting:
     return Voting(tokenizer, own, embedding(tokenizer, own, features))
 
 
-def test_the_model_gets_the_votes_that_are_computed(tokenizer: Tokenizer, features: Features, voting: Voting) -> None:
+@pytest.mark.parametrize("log_weight", [0.0, 1.5])
+def test_the_model_gets_the_votes_that_are_computed(
+    tokenizer: Tokenizer, features: Features, voting: Voting, log_weight: float
+) -> None:
+    features = replace(features, vote_log_weights=torch.full((4096,), log_weight))
     asked = [encode(tokenizer, question) for question in QUESTIONS]
     sentences = [encode(tokenizer, sentence) for sentence in SENTENCES]
-    found = voting.votes(asked, sentences)
+    found = voting.votes(asked, sentences, features.vote_log_weights)
     start = encode(tokenizer, "<|im_start|>user\nIt rained.")
     for number, question in enumerate(asked):
         ids = [*start, *(token for sentence in sentences for token in sentence), *encode(tokenizer, "\n\n"), *question]
@@ -72,11 +76,11 @@ def test_the_model_gets_the_votes_that_are_computed(tokenizer: Tokenizer, featur
 
 
 def test_a_name_votes_for_its_own_sentence_and_a_word_that_is_nowhere_for_none(
-    tokenizer: Tokenizer, voting: Voting
+    tokenizer: Tokenizer, features: Features, voting: Voting
 ) -> None:
     asked = [encode(tokenizer, question) for question in QUESTIONS]
     sentences = [encode(tokenizer, sentence) for sentence in SENTENCES]
-    found = voting.votes(asked, sentences)
+    found = voting.votes(asked, sentences, features.vote_log_weights)
     tokens = [tokenizer.id_to_token(token) for token in found.token.tolist()]
     abernathy = tokens.index("athy")
     assert found.shares[abernathy].argmax() == 0, "behind Isolde"
@@ -88,13 +92,30 @@ def test_a_name_votes_for_its_own_sentence_and_a_word_that_is_nowhere_for_none(
     assert found.shares[b].sum() < 0.01
 
 
-def test_parts_of_words_that_stand_once_are_seldom_taken_for_missing(tokenizer: Tokenizer, voting: Voting) -> None:
+def test_a_part_that_is_nowhere_counts_less_as_missing_the_heavier_its_vote(
+    tokenizer: Tokenizer, features: Features, voting: Voting
+) -> None:
+    """What begins a word counts in full: it is not taken for missing by chance."""
+    asked = [encode(tokenizer, question) for question in QUESTIONS]
+    sentences = [encode(tokenizer, sentence) for sentence in SENTENCES]
+    light = voting.votes(asked, sentences, features.vote_log_weights)
+    heavy = voting.votes(asked, sentences, torch.full((4096,), HEAVY_LOG + 1))
+    part = torch.tensor([voting.is_part(token) for token in light.token.tolist()])
+    assert (light.missing[part] > 0.9).any()
+    assert (light.missing[~part] > 0.9).any()
+    torch.testing.assert_close(heavy.missing[part], light.missing[part] * (1 - HEAVY_LESS))
+    torch.testing.assert_close(heavy.missing[~part], light.missing[~part])
+
+
+def test_parts_of_words_that_stand_once_are_seldom_taken_for_missing(
+    tokenizer: Tokenizer, features: Features, voting: Voting
+) -> None:
     """The token before a part is told by an n-gram, which has others in the way: not the part itself."""
     prose = archive_sentences(tokenizer, 150, 30_000)
     flat = [token for sentence in prose for token in sentence]
     times = Counter(pairwise(flat))
     once = [pair for pair, count in times.items() if count == 1 and voting.is_part(pair[1])][:500]
-    found = voting.votes([[0, 0, 0, *pair] for pair in once], prose)
+    found = voting.votes([[0, 0, 0, *pair] for pair in once], prose, features.vote_log_weights)
     missing = found.missing.view(len(once), -1)[:, -1]
     assert len(once) > 300
     assert (missing > 0.5).float().mean() < 0.02
