@@ -22,7 +22,7 @@ word's beginning tells more of its end than the words before it, which a documen
 NO_VOTE: Final = 0.7
 """Of the score of the same token: where <|im_start|> takes the votes of a token that is nowhere."""
 PART_SCORE: Final = 30.0
-NO_PART: Final = 0.6
+NO_PART: Final = 0.55
 """Score of the token before that of a part of a word, and the share of it where <|im_start|> takes its place."""
 ASKED_SHARE: Final = 0.88
 """By how much less votes and missing words count than learned: then, a question's first word was among them."""
