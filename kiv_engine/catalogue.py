@@ -1,6 +1,7 @@
 """The models that KIV supports well: `resources/catalogue.json`, and the nearest of them to a name with a typo."""
 
 import json
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 CATALOGUE_FILE: Final = Path(__file__).parents[1] / "resources" / "catalogue.json"
+
+HUB_PAGE: Final = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s?#]+/[^/\s?#]+)(?:[/?#].*)?")
+"""A model's page, or one below it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,12 @@ def read_catalogue() -> tuple[CatalogueEntry, ...]:
 def find_entry(name: str) -> CatalogueEntry | None:
     """The entry with this id, whatever the case of its letters."""
     return next((entry for entry in read_catalogue() if entry.id.lower() == name.lower()), None)
+
+
+def model_name(entered: str) -> str:
+    """What somebody means who enters a model's name, or the address of its page on the HuggingFace hub."""
+    page = HUB_PAGE.fullmatch(entered.strip())
+    return page[1] if page else entered
 
 
 def nearest_ids(name: str, count: int = 3) -> list[str]:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -50,6 +51,7 @@ from kiv_engine.free_space import existing_folder
 from kiv_engine.hub_token import has_token, keyring_token
 from kiv_engine.model_places import downloads_folder, model_folders
 from kiv_engine.stopping import ShouldStop
+from kiv_engine.torch_build import size_text
 
 WHOLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
@@ -124,21 +126,24 @@ class HubModel:
 
 
 def find_downloaded(model_id: str) -> Path | None:
-    """The folder of a model that lies complete where models are kept, or None. Opens no connection."""
+    """The folder of a model that lies complete where models are kept, or None. Opens no connection.
+
+    Weights that are cut short or damaged count as missing, so that loading and `kiv models get` fetch them again.
+    """
     for folder in _folders_with_config(model_id):
-        if not missing_weights(folder) and has_tokenizer(folder):
+        if not any(_is_unusable(folder / name) for name in weight_files(folder)) and has_tokenizer(folder):
             return folder
     return None
 
 
 def _folders_with_config(model_id: str) -> Iterator[Path]:
-    """Folders that hold a model's config, and perhaps more of it."""
+    """Folders that hold a model's config, in which nothing is damaged, and perhaps more of it."""
     for place in model_folders():
         try:
             config = try_to_load_from_cache(model_id, "config.json", cache_dir=place)
         except HFValidationError:
             return
-        if isinstance(config, str):
+        if isinstance(config, str) and _is_json(Path(config)):
             yield Path(config).parent
 
 
@@ -167,6 +172,18 @@ def shards_of(index: Path) -> list[str]:
 def missing_weights(folder: Path) -> list[str]:
     """The weight files that a model's folder lacks."""
     return [name for name in weight_files(folder) if not (folder / name).exists()]
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_unusable(weights: Path) -> bool:
+    return not weights.exists() or bool(weights_problem(weights))
 
 
 def weights_problem(path: Path) -> str:
@@ -279,13 +296,18 @@ def fetch_config(model_id: str, commit: str | None = None) -> Path:
 
 
 def _into_cache(model_id: str, name: str, revision: str | None, folder: Path) -> Path:
-    """Let the hub's library put a file where models are kept; it fetches only what is not there."""
+    """Let the hub's library put a file where models are kept; it fetches what is not there, and here what is torn."""
+    fetch = partial(
+        hf_hub_download, model_id, name, revision=revision, cache_dir=folder, endpoint=constants.ENDPOINT,
+        token=keyring_token(),
+    )  # fmt: skip
     with quiet_hub():
-        path = hf_hub_download(
-            model_id, name, revision=revision, cache_dir=folder, endpoint=constants.ENDPOINT,
-            token=keyring_token(),
-        )  # fmt: skip
-    return Path(path)
+        path = Path(fetch())
+        if path.suffix == ".json" and not _is_json(path):
+            path.resolve().unlink()
+            path.unlink(missing_ok=True)
+            path = Path(fetch())
+    return path
 
 
 def download(model: HubModel, on_progress: Callable[[DownloadProgress], None], should_stop: ShouldStop) -> Path:
@@ -441,12 +463,12 @@ class Download:
     def _no_room(self) -> CapacityError:
         return CapacityError(
             said(
-                "{0} needs {1:.1f} GB more on the disk of {2}, where {3:.1f} GB are free; free some, or "
+                "{0} needs {1} more on the disk of {2}, where {3} are free; free some, or "
                 "choose a folder on another disk: kiv models get --folder.",
                 self.model.id,
-                self.bytes_missing / 1000000000.0,
+                size_text(self.bytes_missing),
                 self._storage.parent,
-                self._free_bytes() / 1000000000.0,
+                size_text(self._free_bytes()),
             )
         )
 
@@ -458,16 +480,21 @@ class Download:
     def _part(self, file: HubFile) -> Path:
         return self._blob(file).with_name(f"{file.sha256}.kiv-part")
 
+    def _place(self, file: HubFile) -> Path:
+        """Where those who use the model find it."""
+        return self._storage / "snapshots" / self.model.commit / file.name
+
     def _is_here(self, file: HubFile) -> bool:
-        return (self._storage / "snapshots" / self.model.commit / file.name).exists()
+        return _is_whole(self._place(file), file)
 
     def _bytes_here(self, file: HubFile) -> int:
-        if self._is_here(file) or (file.sha256 and self._blob(file).exists()):
+        if self._is_here(file) or (file.sha256 and _is_whole(self._blob(file), file)):
             return file.num_bytes
         return min(_size(self._part(file)), file.num_bytes) if file.sha256 else 0
 
     def _fetch(self, file: HubFile, should_stop: ShouldStop) -> Iterator[DownloadProgress]:
         try:
+            self._clear_torn(file)
             yield from self._fetch_large(file, should_stop) if file.sha256 else self._fetch_small(file)
         except (HTTPError, HfHubHTTPError) as error:
             raise connection_problem(self.model.id, error) from error
@@ -475,6 +502,13 @@ class Download:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._no_room() from error
             raise
+
+    def _clear_torn(self, file: HubFile) -> None:
+        """Remove what is here of another size than the hub's file: its library takes whatever has the name."""
+        place = self._place(file)
+        for path in (place, place.resolve(), *([self._blob(file)] if file.sha256 else [])):
+            if path.is_symlink() or (path.exists() and not _is_whole(path, file)):
+                path.unlink()
 
     def _fetch_small(self, file: HubFile) -> Iterator[DownloadProgress]:
         _into_cache(self.model.id, file.name, self.model.commit, self._folder)
@@ -584,6 +618,11 @@ class Download:
     def _finished(self, *, stopped: bool) -> Downloaded:
         folder = self._storage / "snapshots" / self.model.commit
         return Downloaded(str(folder), self.bytes_done, self.model.num_bytes, time.monotonic() - self._begin, stopped)
+
+
+def _is_whole(path: Path, file: HubFile) -> bool:
+    """Whether the file is there in the hub's size, where that is known."""
+    return _size(path) == file.num_bytes if file.num_bytes else path.exists()
 
 
 def _size(path: Path) -> int:

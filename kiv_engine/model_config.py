@@ -39,6 +39,7 @@ _MOST: Final = {
     "num_attention_heads": 4_096,
     "num_key_value_heads": 4_096,
     "head_dim": 8_192,
+    "max_position_embeddings": 1_000_000_000,
 }
 """Sizes of a config beyond which no model exists."""
 
@@ -153,7 +154,7 @@ def _require_plausible(source: Source, raw: dict[str, Any]) -> None:
         if most is not None and isinstance(value, int | float) and not 0 < value <= most:
             raise UnsupportedModelError(
                 said(
-                    "The config.json of {0} is damaged: {1} is {2:,}, where 1 to {3:,} is plausible.",
+                    "The config.json of {0} is damaged: {1} is {2:,}, where 1 to {3:,} is plausible; get it again.",
                     source,
                     name,
                     value,

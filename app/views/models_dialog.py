@@ -24,6 +24,7 @@ from app.views.model_row import ModelRowView, fact_lines, facts_in_full
 from app.views.room import open_with_room
 from app.views.theme import GAP, Theme
 from app.views.token_line import TokenLine
+from kiv_engine.catalogue import model_name
 
 SIZE: Final = QSize(820, 680)
 
@@ -237,7 +238,7 @@ class ModelsDialog(QDialog):
     @Slot()
     def _on_entered(self) -> None:
         self.problem.hide()
-        self.name_entered.emit(self.name.text())
+        self.name_entered.emit(model_name(self.name.text()))
 
     @Slot()
     def _on_folder(self) -> None:

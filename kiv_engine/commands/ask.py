@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
+from kiv_engine.catalogue import model_name
 from kiv_engine.config import (
     QUANTIZE_KINDS,
     KIVConfig,
@@ -72,7 +73,11 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "-q", "--question", action="append", default=[], metavar="QUESTION", help="may be given repeatedly"
     )
     ask.add_argument(
-        "--model", default="demo", metavar="demo|ID|FOLDER", help="the built-in model, a hub id or a folder"
+        "--model",
+        type=model_name,
+        default="demo",
+        metavar="demo|ID|FOLDER",
+        help="the built-in model, a hub id or a folder",
     )
     ask.add_argument("--quantize", default="none", choices=QUANTIZE_KINDS)
     ask.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from kiv_engine.catalogue import model_name
 from kiv_engine.config import QUANTIZE_KINDS
 from kiv_engine.events import Downloaded, DownloadProgress
 from kiv_engine.terminal import (
@@ -33,7 +34,9 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     doctor.add_argument("--yes", action="store_true", help="with --fix: without asking")
     fit = commands.add_parser("fit", help="how many tokens a model can hold on this PC", prog="kiv fit")
-    fit.add_argument("model", metavar="demo|ID|FOLDER", help="nothing but the config of a hub id is downloaded")
+    fit.add_argument(
+        "model", type=model_name, metavar="demo|ID|FOLDER", help="nothing but the config of a hub id is downloaded"
+    )
     fit.add_argument("--quantize", choices=QUANTIZE_KINDS, help="of which times are told; the best by default")
     fit.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     models = commands.add_parser(
@@ -48,7 +51,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     token.add_argument("--remove", action="store_true", help="take it out again")
     get = actions.add_parser("get", help="download a model, or go on with a download", prog="kiv models get")
-    get.add_argument("id", metavar="ID", help="its name on the HuggingFace hub")
+    get.add_argument("id", type=model_name, metavar="ID", help="its name on the HuggingFace hub")
     get.add_argument(
         "--folder", metavar="FOLDER|default",
         help="where this and all later downloads go; default is the cache of HuggingFace's own tools",

@@ -150,7 +150,11 @@ def test_what_other_tools_downloaded_is_used(hub: Hub) -> None:
 )
 def test_shards_are_fetched_by_their_index(hub: Hub, shards: tuple[str, str]) -> None:
     whole = hub.repo.files.pop("model.safetensors")
-    hub.repo.files |= {shards[0]: whole, shards[1]: b"b" * 9, "model-00009-of-00009.safetensors": b"in no index"}
+    hub.repo.files |= {
+        shards[0]: whole,
+        shards[1]: (2).to_bytes(8, "little") + b"{}",
+        "model-00009-of-00009.safetensors": b"in no index",
+    }
     hub.repo.files[download.INDEX] = json.dumps(
         {"weight_map": dict(zip("aba", (*shards, shards[0]), strict=True))}
     ).encode()
@@ -411,7 +415,7 @@ def test_a_full_disk_is_said_before_the_first_byte(hub: Hub, monkeypatch: pytest
     model = look_up(ID)
     asked = len(hub.repo.requests)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000}))
-    with pytest.raises(CapacityError, match=r"needs 0\.0 GB more on the disk .* --folder"):
+    with pytest.raises(CapacityError, match=r"needs \d+ MB more on the disk .* --folder"):
         next(Download(model).run(never))
     assert len(hub.repo.requests) == asked
 
@@ -425,7 +429,7 @@ def test_a_disk_that_fills_up_is_said_and_what_came_is_kept(hub: Hub, monkeypatc
     size = part.stat().st_size
     with monkeypatch.context() as patch:
         patch.setattr(Download, "_receive", full)
-        with pytest.raises(CapacityError, match=r"needs 0\.0 GB more on the disk .* --folder"):
+        with pytest.raises(CapacityError, match=r"needs \d+ MB more on the disk .* --folder"):
             run()
     assert part.stat().st_size == size
     run()
@@ -441,6 +445,37 @@ def test_offline_says_so_and_finds_what_is_here(hub: Hub, monkeypatch: pytest.Mo
     run()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert type(load(LoadOptions(ID, device="cpu")).model) is LlamaForCausalLM
+
+
+def test_what_was_cut_short_since_is_fetched_again(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    for name in ("model.safetensors", "config.json"):
+        file = hub.folder / name
+        file.resolve().write_bytes(file.read_bytes()[:100])
+        if name.endswith("safetensors"):
+            assert find_downloaded(ID) is None
+        assert Download(look_up(ID)).bytes_missing >= len(hub.repo.files[name])
+        run()
+        assert file.read_bytes() == hub.repo.files[name]
+    (hub.folder / "model.safetensors").resolve().write_bytes(b"12345678{")
+    assert cli.main(["models", "get", ID]) == 0
+    assert capsys.readouterr().out == f"{ID} is here: {hub.folder}\n"
+    assert find_downloaded(ID) == hub.folder
+
+
+def test_a_damaged_config_is_fetched_again(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    (hub.folder / "config.json").resolve().write_text('{"model_type":')
+    assert find_downloaded(ID) is None
+    assert cli.main(["models", "get", ID]) == 0
+    assert (hub.folder / "config.json").read_bytes() == hub.repo.files["config.json"]
+    assert capsys.readouterr().out == f"{ID} is here: {hub.folder}\n"
+
+
+@pytest.mark.parametrize("page", ["https://huggingface.co/{}", "huggingface.co/{}/tree/main", "https://hf.co/{}?x=1"])
+def test_the_address_of_a_models_page_is_its_name(page: str, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "get", page.format(ID)]) == 0
+    assert capsys.readouterr().out == f"{ID} is here: {hub.folder}\n"
 
 
 # -- the command line ------------------------------------------------------------------------------------------------
