@@ -9,7 +9,7 @@ import ctypes
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from app.application import Application
+    from app.folders import Folders
 
+    Begin = Callable[[QApplication, Application, argparse.Namespace], None]
 
 SWITCH_S: Final = 0.0005
 """So long a thread may keep Python's lock while another one waits for it. Every call of Qt gives it up, so a handler
@@ -117,8 +119,16 @@ def share_heaps() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Build the app, run it until it is closed, and take it apart."""
+def run(
+    options: argparse.Namespace,
+    folders: "Folders | None" = None,
+    name: str | None = None,
+    begin_with: "Begin | None" = None,
+) -> int:
+    """Build the app, run it until it is closed, and take it apart.
+
+    Benchmarks give it folders, a name for its server and a beginning of their own.
+    """
     from PySide6.QtCore import qInstallMessageHandler
     from PySide6.QtWidgets import QApplication
 
@@ -135,9 +145,9 @@ def run(options: argparse.Namespace) -> int:
     qt.setApplicationName("kiv")
     qt.setApplicationDisplayName("KIV Desktop")
     server = None
-    folders = Folders.of_user() if options.command == "app" else None
+    folders = folders or Folders.of_user() if options.command == "app" else None
     if options.command == "app":
-        server = listen_or_hand_over(options.files, server_name())
+        server = listen_or_hand_over(options.files, name or server_name())
         if server is None:
             return DONE
     application = Application(qt, EngineSession(folders.contexts if folders else None), folders)
@@ -147,7 +157,7 @@ def run(options: argparse.Namespace) -> int:
         server.files_handed_over.connect(application.on_files_handed_over)
         application.closing.connect(server.close)
     sys.excepthook = application.tell_uncaught
-    begin(qt, application, options)
+    (begin_with or begin)(qt, application, options)
     code = qt.exec()
     application.close()
     return code

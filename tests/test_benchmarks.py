@@ -372,3 +372,8 @@ def test_app_gaps() -> None:
     assert set(gaps) == {"rest", "reading", "answering"}
     assert all(each["p99"] >= each["p50"] > 0 for each in gaps.values())
     assert set(result["within_limit"]) == {"reading", "answering", "stopping"}
+
+
+def test_the_benchmarks_of_the_app_start_it_and_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    assert output("-c", "from app_session import run_app; run_app(lambda _qt, _app: print('begun'))") == "begun\n"
