@@ -56,7 +56,7 @@ class Meter(QObject):
 
     @Slot()
     def _on_time(self) -> None:
-        context = sum(each.memory.total for each in self._status.measured.values())
+        context = sum(each.memory.total.total for each in self._status.measured.values())
         self.samples.append(Sample(time.perf_counter(), self._process.memory_info().rss, context))
 
     def between(self, begin: float, end: float) -> tuple[float, float]:

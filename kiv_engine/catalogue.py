@@ -10,7 +10,9 @@ from typing import Any, Final
 
 CATALOGUE_FILE: Final = Path(__file__).parents[1] / "resources" / "catalogue.json"
 
-HUB_PAGE: Final = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s?#]+/[^/\s?#]+)(?:[/?#].*)?")
+HUB_PAGE: Final = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?!datasets/|spaces/)([^/\s?#]+/[^/\s?#]+)(?:[/?#].*)?"
+)
 """A model's page, or one below it."""
 
 

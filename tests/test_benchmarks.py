@@ -374,6 +374,13 @@ def test_app_gaps() -> None:
     assert set(result["within_limit"]) == {"reading", "answering", "stopping"}
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["app_gaps", "app_memory"])
+def test_the_real_app_is_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    assert run(f"{name}.py", *module("run_all").SMALL[name])["benchmark"] == name
+
+
 def test_the_benchmarks_of_the_app_start_it_and_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     assert output("-c", "from app_session import run_app; run_app(lambda _qt, _app: print('begun'))") == "begun\n"

@@ -8,7 +8,7 @@ import pytest
 from transformers import SmolLM3Config
 
 from kiv_engine import cli, doctor
-from kiv_engine.catalogue import CATALOGUE_FILE, CatalogueEntry, find_entry, nearest_ids, read_catalogue
+from kiv_engine.catalogue import CATALOGUE_FILE, CatalogueEntry, find_entry, model_name, nearest_ids, read_catalogue
 from kiv_engine.config import Quantize
 from kiv_engine.fit import Room, plan
 from kiv_engine.model_config import config_of_shape
@@ -238,3 +238,9 @@ def test_the_advice_names_the_finest_weights_with_room_for_a_long_text() -> None
 def test_reading_the_catalogue_imports_nothing_heavy() -> None:
     code = "import sys; from kiv_engine.catalogue import nearest_ids; nearest_ids('x'); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_data_sets_page_is_no_models() -> None:
+    assert model_name("https://huggingface.co/datasets/a/b") == "https://huggingface.co/datasets/a/b"
+    assert model_name(" huggingface.co/a/b/tree/main ") == "a/b"
+    assert model_name("a/b") == "a/b"
