@@ -3,6 +3,7 @@
 import ast
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -63,9 +64,8 @@ def test_an_error_with_a_bare_literal_is_seen() -> None:
 
 
 def test_lupdate_finds_the_words_of_every_error(tmp_path: Path) -> None:
-    lupdate = shutil.which("pyside6-lupdate")
-    if lupdate is None:
-        pytest.skip("pyside6-lupdate comes with PySide6, and is not on the PATH")
+    lupdate = shutil.which("pyside6-lupdate", path=str(Path(sys.executable).parent))
+    assert lupdate is not None, "it comes with PySide6, and lies beside Python"
     file = tmp_path / "kiv.ts"
     command = [lupdate, *map(str, FILES), "-tr-function-alias", "tr+=said", "-silent", "-ts", str(file)]
     subprocess.run(command, check=True, timeout=60)
