@@ -67,7 +67,7 @@ class TokenHits:
 
 
 class FewHits(Sequence[TokenHits]):
-    """The tokens of an older answer: of each its few bins, and no layers. Some 260 bytes a token."""
+    """The tokens of an older answer: of each its few bins, and no layers. At most 260 bytes a token."""
 
     def __init__(self, tokens: Sequence[TokenHits]) -> None:
         none = [np.zeros(0, np.int16)]

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any, Final
 
 import torch
@@ -150,13 +151,17 @@ class KIVCache(Cache):
     def stoppable(self, should_stop: ShouldStop) -> Iterator[None]:
         """A forward may be broken off, by StoppedError, before each of its modules and each block of queries.
 
-        Some layers then have its tokens, others not: `restore` brings them to one length.
+        Some layers then have its tokens, others not: `restore` brings them to one length. torch's hook is for modules
+        of all threads; what another one computes meanwhile, to time a model, goes on.
         """
         if should_stop is never:
             yield
             return
         self.policy.should_stop = should_stop
-        asking = register_module_forward_pre_hook(lambda *_: self.policy.raise_if_stopped())
+        thread = get_ident()
+        asking = register_module_forward_pre_hook(
+            lambda *_: self.policy.raise_if_stopped() if get_ident() == thread else None
+        )
         try:
             yield
         finally:

@@ -105,7 +105,7 @@ class Footprint:
             said(
                 "{0} need {1:.1f} GB of {2}; about {3:,} tokens fit.",
                 begins,
-                need * self.token_bytes / 1000000000.0,
+                need * self.token_bytes / 1e9,
                 where,
                 fits,
             ),

@@ -238,7 +238,7 @@ def _cannot_load(
         on_gpu = isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_initialized()
         free, place = (min(map(free_vram_bytes, devices)), "VRAM") if on_gpu else (available_ram_bytes(), "RAM")
         return OutOfMemoryError(
-            said("Memory ran out while {0} was loaded; {1:.1f} GB of {2} are free.", source, free / 1000000000.0, place)
+            said("Memory ran out while {0} was loaded; {1:.1f} GB of {2} are free.", source, free / 1e9, place)
         )
     if quantize in QUANTIZED:
         return EngineError(said("bitsandbytes cannot load {0} in {1}: {2}", source, quantize, first_line(error)))

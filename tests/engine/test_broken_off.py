@@ -1,8 +1,10 @@
 """A forward of several tokens is broken off at once where that is asked for, and leaves no trace."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from kiv_engine import cached_tokens
 from kiv_engine.config import KIVConfig
@@ -100,6 +102,17 @@ def test_a_turn_that_is_taken_again_can_be_broken_off(family: str) -> None:
     assert (ids_of(context), context.turns) == (ids, [])
     context.replay(QUESTION, "Nine.")
     assert [turn.answer for turn in context.turns] == ["Nine."]
+    context.close()
+
+
+def test_what_another_thread_computes_goes_on() -> None:
+    context, module = new_context(), torch.nn.Linear(2, 2)
+    with context.cache.stoppable(lambda: True):
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(module, torch.zeros(2)).result().shape == (2,)
+        with pytest.raises(StoppedError):
+            module(torch.zeros(2))
+    module(torch.zeros(2))
     context.close()
 
 
