@@ -141,10 +141,10 @@ class Photographer(QObject):
             ("23-sections", self._ask_by_section, lambda: newest_is(ExchangeState.DONE)() and idle()),
             ("24-right-to-left", self._read_right_to_left, lambda: chat_state(ReadingState.READ)() and idle()),
             ("25-code", self._show_code, always),
-            ("26-out-of-memory-scripted", self._run_out_of_memory, window.banner.isVisible),
-            ("27-stopping-scripted", self._be_stopping, always),
-            ("28-does-not-fit", self._show_too_long, always),
-            ("29-unloaded", controller.unload_model, window.banner.isVisible),
+            ("26-does-not-fit", self._show_too_long, always),
+            ("27-out-of-memory-scripted", self._run_out_of_memory, window.banner.isVisible),
+            ("28-stopping-scripted", self._be_stopping, always),
+            ("29-unloaded", self._unload, window.banner.isVisible),
             ("30-low-welcome", self._make_low, always),
             (ERROR_STEP, self._have_no_model, window.banner.restart.isVisible),
         ]
@@ -193,7 +193,6 @@ class Photographer(QObject):
     def _show_too_long(self) -> None:
         """As on a PC with less RAM, where it is read anyway."""
         chat = self._show_longest_chat()
-        self._set_writing(chat, EngineState.IDLE, ExchangeState.DONE)
         chat.reading.fit_tokens = chat.reading.tokens_total // 2
         chat.reading_changed.emit()
         self._application.window.conversation.transcript.verticalScrollBar().setValue(0)
@@ -219,6 +218,10 @@ class Photographer(QObject):
         chat = self._show_longest_chat()
         chat.add_exchange(QUESTION).answer = "The document says: A penciled line gives the Golden Crumb"
         self._set_writing(chat, EngineState.STOPPING, ExchangeState.WRITING)
+
+    def _unload(self) -> None:
+        self._set_writing(self._application.chats.current, EngineState.IDLE, ExchangeState.DONE)
+        self._application.controller.unload_model()
 
     def _set_writing(self, chat: Chat, engine: EngineState, state: ExchangeState) -> None:
         chat.exchanges[-1].state = state
