@@ -63,6 +63,9 @@ TOKENIZER_EXTRAS: Final = ("tokenizer_config.json", "special_tokens_map.json", "
 BESIDE_WEIGHTS: Final = SMALL_FILES + TOKENIZER + TOKENIZER_EXTRAS
 PLAIN_SHARD: Final = re.compile(r"[^/\\:]+\.safetensors")
 
+CHECKSUM: Final = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+SHA256_DIGITS: Final = 64
+
 PICKLES: Final = {"bin", "pt", "pth", "ckpt"}
 
 CHUNK_BYTES: Final = 1 << 18
@@ -101,11 +104,22 @@ MEANINGS: Final = (
 
 @dataclass(frozen=True)
 class HubFile:
-    """One file of a model on the hub; `sha256` is "" for small ones, which git keeps itself."""
+    """One file of a model on the hub.
+
+    Attributes:
+        sha256: "" for small ones, which git keeps itself.
+        git_sha1: git's name of its content, or of what it keeps for a large one; "" where that is not known.
+    """
 
     name: str
     num_bytes: int
     sha256: str
+    git_sha1: str = ""
+
+    @property
+    def checksum(self) -> str:
+        """What the hub, and the cache, know its content by; "" where that is not known."""
+        return self.sha256 or self.git_sha1
 
 
 @dataclass(frozen=True)
@@ -128,12 +142,54 @@ class HubModel:
 def find_downloaded(model_id: str) -> Path | None:
     """The folder of a model that lies complete where models are kept, or None. Opens no connection.
 
-    Weights that are cut short or damaged count as missing, so that loading and `kiv models get` fetch them again.
+    Weights and a tokenizer.json that are cut short or overwritten count as missing, so that loading fetches them
+    again; of these only both ends are looked at, which takes no time.
     """
     for folder in _folders_with_config(model_id):
-        if not any(_is_unusable(folder / name) for name in weight_files(folder)) and has_tokenizer(folder):
+        if any(_is_unusable(folder / name) for name in weight_files(folder)) or not has_tokenizer(folder):
+            continue
+        if _has_ends_of_json(folder / "tokenizer.json"):
             return folder
     return None
+
+
+def spoilt_files(folder: Path) -> list[str]:
+    """Names of files beside the weights whose content is not what the hub sent, or that are gone.
+
+    In a downloaded folder they are links to files that are named after their checksums; where links cannot be made,
+    JSON must be JSON. A model without a tokenizer_config.json may be as it should be; only the hub knows.
+    """
+    links = [name for name in BESIDE_WEIGHTS if (folder / name).is_symlink() or (folder / name).exists()]
+    lost = [] if "tokenizer_config.json" in links else ["tokenizer_config.json"]
+    return [name for name in links if _is_spoilt(folder / name)] + lost
+
+
+def _is_spoilt(path: Path) -> bool:
+    content = path.resolve()
+    if not content.exists():
+        return True
+    if path.is_symlink() and CHECKSUM.fullmatch(content.name):
+        return _checksum(content, content.name) != content.name
+    return path.suffix == ".json" and not _is_json(path)
+
+
+def _checksum(path: Path, like: str) -> str:
+    """Of the kind of another one: SHA-256, or git's SHA-1 of a file."""
+    if len(like) == SHA256_DIGITS:
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    text = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest()
+
+
+def _has_ends_of_json(path: Path) -> bool:
+    """Whether a file begins and ends as an object does, or is not there."""
+    if not path.exists():
+        return True
+    with path.open("rb") as file:
+        first = file.read(16)
+        file.seek(-min(16, _size(path)), os.SEEK_END)
+        return first.lstrip().startswith(b"{") and file.read().rstrip().endswith(b"}")
 
 
 def _folders_with_config(model_id: str) -> Iterator[Path]:
@@ -356,7 +412,10 @@ def look_up(model_id: str) -> HubModel:
     except (OSError, HTTPError, HFValidationError) as error:
         raise connection_problem(model_id, error) from error
     wanted = [each for name, each in siblings.items() if name in BESIDE_WEIGHTS or name in weights]
-    files = (HubFile(each.rfilename, int(each.size or 0), each.lfs.sha256 if each.lfs else "") for each in wanted)
+    files = (
+        HubFile(each.rfilename, int(each.size or 0), each.lfs.sha256 if each.lfs else "", each.blob_id or "")
+        for each in wanted
+    )
     return HubModel(model_id, str(info.sha), tuple(files))
 
 
@@ -475,7 +534,7 @@ class Download:
     # -- files -------------------------------------------------------------------------------------------------------
 
     def _blob(self, file: HubFile) -> Path:
-        return self._storage / "blobs" / file.sha256
+        return self._storage / "blobs" / file.checksum
 
     def _part(self, file: HubFile) -> Path:
         return self._blob(file).with_name(f"{file.sha256}.kiv-part")
@@ -506,7 +565,7 @@ class Download:
     def _clear_torn(self, file: HubFile) -> None:
         """Remove what is here of another size than the hub's file: its library takes whatever has the name."""
         place = self._place(file)
-        for path in (place, place.resolve(), *([self._blob(file)] if file.sha256 else [])):
+        for path in (place, place.resolve(), *([self._blob(file)] if file.checksum else [])):
             if path.is_symlink() or (path.exists() and not _is_whole(path, file)):
                 path.unlink()
 
@@ -621,8 +680,13 @@ class Download:
 
 
 def _is_whole(path: Path, file: HubFile) -> bool:
-    """Whether the file is there in the hub's size, where that is known."""
-    return _size(path) == file.num_bytes if file.num_bytes else path.exists()
+    """Whether the file is there in the hub's size, where that is known, and undamaged: weights by their header, which
+    is soon read, all others by their checksum."""
+    if not path.exists() or (file.num_bytes and _size(path) != file.num_bytes):
+        return False
+    if file.name.endswith(".safetensors"):
+        return not weights_problem(path)
+    return not file.checksum or _checksum(path, file.checksum) == file.checksum
 
 
 def _size(path: Path) -> int:

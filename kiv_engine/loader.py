@@ -131,7 +131,7 @@ def load(
             tokenizer = _tokenizer(source)
             model = _model(source, config, options.quantize, device, layer_devices)
         except OSError as error:
-            raise ModelNotFoundError(said("{0} cannot be loaded: {1}", source, first_line(error))) from error
+            raise ModelNotFoundError(_damage(source, error)) from error
     model.eval()
     model.requires_grad_(False)
     return LoadedModel(model, tokenizer, options.model, device, _generation_config(model))
@@ -153,13 +153,18 @@ def _tokenizer(source: Source) -> PreTrainedTokenizerBase:
             raise UnsupportedModelError(
                 said("The tokenizer of {0} needs remote code, which is never run.", source)
             ) from error
+        why = first_line(error).rstrip(".")
         raise ModelNotFoundError(
-            said("{0} has no tokenizer that can be loaded: {1}", source, first_line(error))
+            said("{0} has no tokenizer that can be loaded: {1}; {2}", source, why, source.remedy)
         ) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     if not len(tokenizer):
         raise no_tokenizer(str(source))
     return tokenizer
+
+
+def _damage(source: Source, error: Exception) -> str:
+    return said("{0} cannot be loaded: {1}; {2}", source, first_line(error).rstrip("."), source.remedy)
 
 
 # -- loading ---------------------------------------------------------------------------------------------------------
@@ -206,7 +211,9 @@ def _model(
     model, report = loaded
     assert isinstance(model, PreTrainedModel)
     if missing := sorted(report["missing_keys"]):
-        raise ModelNotFoundError(said("{0} lacks {1} of its weights, such as {2}.", source, len(missing), missing[0]))
+        raise ModelNotFoundError(
+            said("{0} lacks {1} of its weights, such as {2}; {3}", source, len(missing), missing[0], source.remedy)
+        )
     if len({device, *layer_devices}) > 1:
         # accelerate takes any of the devices for the one that inputs go to first; what reads tokens is on this one.
         hook: Any = model._hf_hook
@@ -242,7 +249,7 @@ def _cannot_load(
         )
     if quantize in QUANTIZED:
         return EngineError(said("bitsandbytes cannot load {0} in {1}: {2}", source, quantize, first_line(error)))
-    return EngineError(said("{0} cannot be loaded: {1}", source, first_line(error)))
+    return EngineError(_damage(source, error))
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def read_config(model: str) -> PreTrainedConfig:
         entry = find_entry(model)
         if folder is None and entry is not None:
             return config_of_shape(entry.shape)
-        return checked_config(Source(model, folder or fetch_config(model)))
+        return checked_config(Source(model, folder or fetch_config(model), is_downloaded=True))
     except (OSError, HTTPError, HFValidationError) as error:
         raise connection_problem(model, error) from error
 
@@ -82,7 +82,7 @@ def find_model(model: str, on_download: OnProgress, should_stop: ShouldStop) -> 
         require_complete(local)
         return source, config
     folder = find_downloaded(model) or download(look_up_usable(model), on_download, should_stop)
-    source = Source(model, folder)
+    source = Source(model, folder, is_downloaded=True)
     return source, checked_config(source)
 
 
@@ -96,7 +96,7 @@ def look_up_usable(model_id: str) -> HubModel:
         folder = fetch_config(model_id, found.commit)
     except (OSError, HTTPError) as error:
         raise connection_problem(model_id, error) from error
-    checked_config(Source(model_id, folder))
+    checked_config(Source(model_id, folder, is_downloaded=True))
     return found
 
 

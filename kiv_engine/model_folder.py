@@ -26,13 +26,22 @@ OnProgress: TypeAlias = Callable[[DownloadProgress | LoadProgress], None]
 
 @dataclass(frozen=True)
 class Source:
-    """A model's folder, and what the user called it, which is what messages say."""
+    """A model's folder, and what the user called it, which is what messages say; `is_downloaded` where that is an id on
+    the hub."""
 
     name: str
     folder: Path
+    is_downloaded: bool = False
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def remedy(self) -> str:
+        """What to do where a file of it is damaged or lacking."""
+        if self.is_downloaded:
+            return said("get what is damaged again with: kiv models get {0}", self.name)
+        return said("get its files again from where they came")
 
 
 def local_folder(model: str) -> Path | None:

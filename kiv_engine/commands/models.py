@@ -175,7 +175,7 @@ def change_token(*, remove: bool) -> int:
 def get_model(model_id: str, place: str | None) -> int:
     """`kiv models get`: download a model that is not here yet; `place` is where from now on, None as before."""
     from kiv_engine import model_places
-    from kiv_engine.download import Download, find_downloaded
+    from kiv_engine.download import Download, find_downloaded, spoilt_files
     from kiv_engine.model_config import look_up_usable
 
     if model_id == "demo":
@@ -187,9 +187,12 @@ def get_model(model_id: str, place: str | None) -> int:
     if place is not None:
         print(f"Models go to {model_places.choose_downloads_folder(place)} from now on.", file=sys.stderr)
     folder = find_downloaded(model_id)
-    if folder is not None:
+    spoilt = spoilt_files(folder) if folder else []
+    if folder is not None and not spoilt:
         print(f"{model_id} is here already: {folder}")
         return DONE
+    if spoilt:
+        print(f"{model_id} is here, but damaged or without {', '.join(spoilt)}; asking the hub.", file=sys.stderr)
     download = Download(look_up_usable(model_id))
     size, missing = download.model.num_bytes, download.bytes_missing
     print(f"{model_id}: {size:,} bytes, {missing:,} of them to be downloaded.", file=sys.stderr)

@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
             entry: dict[str, Any] = {
                 "rfilename": name,
                 "size": len(content),
-                "blobId": hashlib.sha1(content).hexdigest(),
+                "blobId": git_sha1(content),
             }
             if name.endswith(LARGE):
                 sha256 = hashlib.sha256(content).hexdigest()
@@ -113,8 +113,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b"")
             return
         large = name.endswith(LARGE)
-        digest = hashlib.sha256(content) if large else hashlib.sha1(content)
-        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest.hexdigest()}"', "Accept-Ranges": "bytes"}
+        digest = hashlib.sha256(content).hexdigest() if large else git_sha1(content)
+        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest}"', "Accept-Ranges": "bytes"}
         if self.repo.storage and name.endswith(".safetensors"):
             headers |= {"X-Linked-ETag": headers["ETag"], "X-Linked-Size": str(len(content))}
             self._send(302, headers | {"Location": f"{self.repo.storage}/{name}"}, b"")
@@ -191,6 +191,11 @@ def serve(repo: HubRepo) -> Iterator[str]:
             repo.release.set()
             server.shutdown()
             thread.join()
+
+
+def git_sha1(content: bytes) -> str:
+    """What git names a file of this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

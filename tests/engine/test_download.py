@@ -472,6 +472,53 @@ def test_a_damaged_config_is_fetched_again(hub: Hub, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == f"{ID} is here: {hub.folder}\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("tokenizer.json", b"\0"),
+        ("tokenizer.json", b"here"),
+        ("model.safetensors", b"here"),
+        ("tokenizer_config.json", None),
+    ],
+)
+def test_what_is_damaged_at_its_full_size_or_lost_is_fetched_again(
+    hub: Hub, capsys: pytest.CaptureFixture[str], name: str, damage: bytes | None
+) -> None:
+    run()
+    file, whole = hub.folder / name, hub.repo.files[name]
+    if damage is None:
+        file.unlink()
+    elif damage == b"here":  # a word in the middle, which leaves both ends as they are
+        middle = len(whole) // 2 if name.endswith("json") else 8
+        file.resolve().write_bytes(whole[:middle] + damage + whole[middle + len(damage) :])
+    else:
+        file.resolve().write_bytes(damage * len(whole))
+    assert cli.main(["models", "get", ID]) == 0
+    assert capsys.readouterr().out == f"{ID} is here: {hub.folder}\n"
+    assert file.read_bytes() == whole
+    assert find_downloaded(ID) == hub.folder
+    assert cli.main(["models", "get", ID]) == 0
+    assert capsys.readouterr().out == f"{ID} is here already: {hub.folder}\n"
+
+
+def test_where_links_cannot_be_made_a_file_that_is_no_json_is_noticed(hub: Hub) -> None:
+    run()
+    for file in hub.folder.iterdir():
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+    assert download.spoilt_files(hub.folder) == []
+    (hub.folder / "generation_config.json").write_bytes(b"{,}")
+    assert download.spoilt_files(hub.folder) == ["generation_config.json"]
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_told_with_how_to_get_it(hub: Hub) -> None:
+    run()
+    (hub.folder / "tokenizer.json").resolve().write_text('{"version": "1.0"}')
+    with pytest.raises(ModelNotFoundError, match=f"no tokenizer that can be loaded: .*; get .* kiv models get {ID}"):
+        load(LoadOptions(ID, device="cpu"))
+
+
 @pytest.mark.parametrize("page", ["https://huggingface.co/{}", "huggingface.co/{}/tree/main", "https://hf.co/{}?x=1"])
 def test_the_address_of_a_models_page_is_its_name(page: str, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "get", page.format(ID)]) == 0
