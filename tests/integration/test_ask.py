@@ -153,8 +153,8 @@ read(warm, 8_192)  # what torch keeps for itself
 warm.close()
 before = rss()
 cache = KIVCache(model, config)
-cache.plan(65_536)
-read(cache, 65_536)
+cache.plan(32_768)
+read(cache, 32_768)
 print(json.dumps({"growth": rss() - before, "parts": cache.bytes_by_part()}))
 """
 
@@ -171,5 +171,5 @@ def test_the_memory_that_is_reported_is_the_memory_that_is_taken() -> None:
     assert result.returncode == 0, result.stderr
     measured = json.loads(result.stdout)
     parts = sum(measured["parts"].values())
-    assert parts > 500_000_000
+    assert parts > 250_000_000
     assert measured["growth"] == pytest.approx(parts, rel=0.1), measured

@@ -40,6 +40,7 @@ def test_of_absent_questions_it_tells_how_many_are_refused_with_a_share_of_other
     }
 
 
+@pytest.mark.long
 def test_the_model_answers_with_the_sentence_that_the_search_finds() -> None:
     tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
     search = Search(tokenizer, Features(**load_file(ROOT / "tools" / "demo_learned" / LEARNED)))
