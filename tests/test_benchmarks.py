@@ -354,12 +354,19 @@ def test_app_memory() -> None:
     result = run("app_memory.py", "--minutes", "0.2", "--tokens", "3000")
     assert result["answers"] > 2
     assert result["early_bytes"] > result["context_grew_bytes"] > 0
+    again = run("app_memory.py", "--minutes", "0.2", "--tokens", "3000", "--again")
+    assert again["answers"] > 2
+    assert again["context_grew_bytes"] == 0
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("every", ["0", "5"], ids=["without a pause", "as a person would"])
-def test_ten_minutes_of_asking_leave_the_memory_flat(every: str) -> None:
-    result = run("app_memory.py", "--every", every)
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--every", "5"), ("--again",)],
+    ids=["without a pause", "as a person would", "in branches"],
+)
+def test_ten_minutes_of_asking_leave_the_memory_flat(options: tuple[str, ...]) -> None:
+    result = run("app_memory.py", *options)
     assert result["answers"] > 60
     assert result["within_limit"], result
 
