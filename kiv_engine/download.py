@@ -59,7 +59,8 @@ INDEX: Final = "model.safetensors.index.json"
 
 SMALL_FILES: Final = ("config.json", "generation_config.json", "chat_template.jinja", "chat_template.json")
 TOKENIZER: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
-TOKENIZER_EXTRAS: Final = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+TOKENIZER_EXTRAS: Final = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json", "merges.txt")
 BESIDE_WEIGHTS: Final = SMALL_FILES + TOKENIZER + TOKENIZER_EXTRAS
 PLAIN_SHARD: Final = re.compile(r"[^/\\:]+\.safetensors")
 
@@ -160,7 +161,7 @@ def spoilt_files(folder: Path) -> list[str]:
     JSON must be JSON. A model without a tokenizer_config.json may be as it should be; only the hub knows.
     """
     links = [name for name in BESIDE_WEIGHTS if (folder / name).is_symlink() or (folder / name).exists()]
-    lost = [] if "tokenizer_config.json" in links else ["tokenizer_config.json"]
+    lost = [] if TOKENIZER_CONFIG in links else [TOKENIZER_CONFIG]
     return [name for name in links if _is_spoilt(folder / name)] + lost
 
 
@@ -563,7 +564,7 @@ class Download:
             raise
 
     def _clear_torn(self, file: HubFile) -> None:
-        """Remove what is here of another size than the hub's file: its library takes whatever has the name."""
+        """Remove what is here and is not the hub's file: its library takes whatever has the name."""
         place = self._place(file)
         for path in (place, place.resolve(), *([self._blob(file)] if file.checksum else [])):
             if path.is_symlink() or (path.exists() and not _is_whole(path, file)):

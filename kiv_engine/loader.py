@@ -131,7 +131,7 @@ def load(
             tokenizer = _tokenizer(source)
             model = _model(source, config, options.quantize, device, layer_devices)
         except OSError as error:
-            raise ModelNotFoundError(_damage(source, error)) from error
+            raise ModelNotFoundError(_load_problem(source, error)) from error
     model.eval()
     model.requires_grad_(False)
     return LoadedModel(model, tokenizer, options.model, device, _generation_config(model))
@@ -163,7 +163,7 @@ def _tokenizer(source: Source) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _damage(source: Source, error: Exception) -> str:
+def _load_problem(source: Source, error: Exception) -> str:
     return said("{0} cannot be loaded: {1}; {2}", source, first_line(error).rstrip("."), source.remedy)
 
 
@@ -249,7 +249,7 @@ def _cannot_load(
         )
     if quantize in QUANTIZED:
         return EngineError(said("bitsandbytes cannot load {0} in {1}: {2}", source, quantize, first_line(error)))
-    return EngineError(_damage(source, error))
+    return EngineError(_load_problem(source, error))
 
 
 @contextmanager

@@ -38,10 +38,10 @@ class Source:
 
     @property
     def remedy(self) -> str:
-        """What to do where a file of it is damaged or lacking."""
+        """What to do where it cannot be loaded, and that may be for a file that is damaged or lacking."""
         if self.is_downloaded:
-            return said("get what is damaged again with: kiv models get {0}", self.name)
-        return said("get its files again from where they came")
+            return said("if a file is damaged, get it again with: kiv models get {0}", self.name)
+        return said("if a file is damaged, get it again from where it came.")
 
 
 def local_folder(model: str) -> Path | None:

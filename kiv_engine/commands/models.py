@@ -5,10 +5,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kiv_engine.catalogue import model_name
 from kiv_engine.config import QUANTIZE_KINDS
+from kiv_engine.errors import ModelNotFoundError
 from kiv_engine.events import Downloaded, DownloadProgress
 from kiv_engine.terminal import (
     DONE,
@@ -21,6 +22,9 @@ from kiv_engine.terminal import (
     confirmed,
     print_error,
 )
+
+if TYPE_CHECKING:
+    from kiv_engine.download import HubModel
 
 MOST_GB: Final = 100_000
 
@@ -175,7 +179,7 @@ def change_token(*, remove: bool) -> int:
 def get_model(model_id: str, place: str | None) -> int:
     """`kiv models get`: download a model that is not here yet; `place` is where from now on, None as before."""
     from kiv_engine import model_places
-    from kiv_engine.download import Download, find_downloaded, spoilt_files
+    from kiv_engine.download import Download, find_downloaded
     from kiv_engine.model_config import look_up_usable
 
     if model_id == "demo":
@@ -187,13 +191,11 @@ def get_model(model_id: str, place: str | None) -> int:
     if place is not None:
         print(f"Models go to {model_places.choose_downloads_folder(place)} from now on.", file=sys.stderr)
     folder = find_downloaded(model_id)
-    spoilt = spoilt_files(folder) if folder else []
-    if folder is not None and not spoilt:
+    model = look_up_usable(model_id) if folder is None else look_up_spoilt(model_id, folder)
+    if model is None:
         print(f"{model_id} is here already: {folder}")
         return DONE
-    if spoilt:
-        print(f"{model_id} is here, but damaged or without {', '.join(spoilt)}; asking the hub.", file=sys.stderr)
-    download = Download(look_up_usable(model_id))
+    download = Download(model)
     size, missing = download.model.num_bytes, download.bytes_missing
     print(f"{model_id}: {size:,} bytes, {missing:,} of them to be downloaded.", file=sys.stderr)
     bar = ProgressBar(sys.stderr)
@@ -205,6 +207,24 @@ def get_model(model_id: str, place: str | None) -> int:
                 bar.close()
                 return after_download(model_id, event)
     raise AssertionError("a download ended without a terminal event")
+
+
+def look_up_spoilt(model_id: str, folder: Path) -> "HubModel | None":
+    """What the hub has of a model that is here, or None where that is whole, or may be and the hub can't be asked."""
+    from kiv_engine.download import TOKENIZER_CONFIG, spoilt_files
+    from kiv_engine.model_config import look_up_usable
+
+    spoilt = spoilt_files(folder)
+    if not spoilt:
+        return None
+    print(f"{model_id} is here, but damaged or without {', '.join(spoilt)}; asking the hub.", file=sys.stderr)
+    try:
+        return look_up_usable(model_id)
+    except ModelNotFoundError as error:
+        if spoilt != [TOKENIZER_CONFIG]:  # some models have none, and are whole without it
+            raise
+        print_error(str(error))
+        return None
 
 
 def after_download(model_id: str, event: Downloaded) -> int:

@@ -501,6 +501,18 @@ def test_what_is_damaged_at_its_full_size_or_lost_is_fetched_again(
     assert capsys.readouterr().out == f"{ID} is here already: {hub.folder}\n"
 
 
+def test_a_model_without_a_tokenizer_config_is_here_where_the_hub_cannot_be_asked(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    (hub.folder / "tokenizer_config.json").unlink()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert cli.main(["models", "get", ID]) == 0
+    assert capsys.readouterr().out == f"{ID} is here already: {hub.folder}\n"
+    (hub.folder / "generation_config.json").resolve().write_text("{,}")
+    assert cli.main(["models", "get", ID]) != 0
+
+
 def test_where_links_cannot_be_made_a_file_that_is_no_json_is_noticed(hub: Hub) -> None:
     run()
     for file in hub.folder.iterdir():
@@ -515,7 +527,9 @@ def test_where_links_cannot_be_made_a_file_that_is_no_json_is_noticed(hub: Hub) 
 def test_a_tokenizer_that_cannot_be_loaded_is_told_with_how_to_get_it(hub: Hub) -> None:
     run()
     (hub.folder / "tokenizer.json").resolve().write_text('{"version": "1.0"}')
-    with pytest.raises(ModelNotFoundError, match=f"no tokenizer that can be loaded: .*; get .* kiv models get {ID}"):
+    with pytest.raises(
+        ModelNotFoundError, match=f"no tokenizer that can be loaded: .*; if .* with: kiv models get {ID}"
+    ):
         load(LoadOptions(ID, device="cpu"))
 
 
